@@ -1,0 +1,54 @@
+# Works with GNU Make 3.81 and newer.
+SHELL := /bin/sh
+VENV := .venv
+BIN := $(VENV)/bin
+HOME_DIR ?= .starfold
+STAMP := $(VENV)/installed
+
+.PHONY: help install run sample test check bench lock clean
+.DEFAULT_GOAL := help
+
+help:  ## Show what can be made
+	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1|\2/p' Makefile | awk -F'|' '{printf "%-16s %s\n", $$1, $$2}'
+
+install: $(STAMP)  ## Make the virtual environment from the locked requirements
+
+$(STAMP): requirements/all.txt pyproject.toml
+	@python=$$(sh ops/find-python.sh) || exit 1; \
+	test -x $(BIN)/python && $(BIN)/python -c 'import pip' 2>/dev/null || { rm -rf $(VENV); "$$python" -m venv $(VENV); } || \
+	  { echo "starfold: cannot make a virtual environment with $$python: on Debian and Ubuntu install python3-venv" >&2; exit 1; }
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --only-binary :all: --require-hashes -r requirements/all.txt
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --no-index --editable .
+	@touch $(STAMP)
+
+run: $(STAMP)  ## Start Starfold: embedded servers, both APIs, projector, worker, catalogue
+	@exec $(BIN)/starfold up --home "$(HOME_DIR)"
+
+sample: $(STAMP)  ## Import the MovieLens 100K ratings into the running Starfold
+	@$(BIN)/python -m ops.sample --home "$(HOME_DIR)"
+
+test: $(STAMP)  ## Run every test on its own real servers
+	@$(BIN)/python -m pytest
+
+check: $(STAMP)  ## Lint, types, import contracts, tests with the coverage gates
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	$(BIN)/python -m coverage erase
+	$(BIN)/python -m coverage run -m pytest
+	$(BIN)/python -m coverage combine --quiet
+	$(BIN)/python -m coverage report --fail-under=85 --skip-covered
+	$(BIN)/python -m coverage report --fail-under=95 --include='command_api/deciders/*,projector/projections/*'
+
+bench: $(STAMP)  ## Run the benchmarks
+	@$(BIN)/python -m bench
+
+lock:  ## Resolve the dependencies again and lock them with hashes
+	uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --no-annotate \
+	  --no-emit-index-url --no-emit-find-links --only-binary :all: --extra local --extra dev -o requirements/all.txt pyproject.toml
+	uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --no-annotate \
+	  --no-emit-index-url --no-emit-find-links --only-binary :all: -c requirements/all.txt -o requirements/services.txt pyproject.toml
+
+clean:  ## Remove the virtual environment and what the checks left
+	rm -rf $(VENV) .mypy_cache .ruff_cache .import_linter_cache build *.egg-info .coverage*
