@@ -1,0 +1,88 @@
+-- Appends events in order, or refuses them all.
+--
+-- Why a lock. A reader that tails the log asks for positions above the last one that it saw. Positions come
+-- from a sequence at insert time, but become visible at commit time: with two writers, position 8 can become
+-- visible before position 7, and a reader that saw 8 never asks for 7 again. So whoever appends first takes
+-- one advisory lock, which is held until its commit is visible; positions then become visible in order.
+-- An advisory lock, unlike a table lock, stands in nobody's way: not in autovacuum's, not in a reader's.
+--
+-- Why one VOLATILE function, called alone in READ COMMITTED. Each statement in it takes a new snapshot, so
+-- what stands after the lock sees all that was committed while it waited. In a stricter isolation level the
+-- snapshot would be older than the wait and the guards would be probed against the past: refused below. So is
+-- a sequence that hands out cached ranges, since those would make positions visible out of order again.
+--
+-- Guards are the versions that the caller decided on, of streams it wrote and of streams it only read. They
+-- are probed under the lock; if one has moved on, nothing is written and `refused_by` names its stream.
+CREATE OR REPLACE FUNCTION append_events(
+    stream_ids uuid[],
+    versions bigint[],
+    topics text[],
+    states bytea[],
+    guard_ids uuid[] DEFAULT '{}',
+    guard_versions bigint[] DEFAULT '{}',
+    new_key_owners uuid[] DEFAULT '{}',
+    new_keys bytea[] DEFAULT '{}',
+    erased_users uuid[] DEFAULT '{}',
+    OUT first_position bigint,
+    OUT last_position bigint,
+    OUT refused_by uuid
+)
+LANGUAGE plpgsql
+VOLATILE
+SET search_path FROM CURRENT
+-- A plan made while the table was small would scan it for ever after.
+SET enable_seqscan = off
+AS $$
+DECLARE
+    -- Named by the table, so that two schemas in one database do not wait for each other.
+    lock_class CONSTANT integer := 1397115972;  -- 'SFLD' in ASCII
+    appended bigint := cardinality(stream_ids);
+BEGIN
+    IF current_setting('transaction_isolation') <> 'read committed' THEN
+        RAISE EXCEPTION 'append_events needs READ COMMITTED, and was called in %',
+            upper(current_setting('transaction_isolation')) USING ERRCODE = 'invalid_transaction_state';
+    END IF;
+    PERFORM pg_advisory_xact_lock(lock_class, 'events'::regclass::oid::bigint::bit(32)::integer);
+
+    IF (SELECT seqcache FROM pg_sequence WHERE seqrelid = 'events_position_seq'::regclass) <> 1 THEN
+        RAISE EXCEPTION 'the sequence events_position_seq must have CACHE 1: positions would become visible out of order'
+            USING ERRCODE = 'object_not_in_prerequisite_state';
+    END IF;
+
+    SELECT guard.stream_id INTO refused_by
+    FROM unnest(guard_ids, guard_versions) AS guard (stream_id, version)
+    WHERE guard.version <> coalesce((
+        SELECT e.originator_version FROM events e
+        WHERE e.originator_id = guard.stream_id
+        ORDER BY e.originator_version DESC LIMIT 1
+    ), 0)
+    LIMIT 1;
+    IF refused_by IS NOT NULL THEN
+        RETURN;
+    END IF;
+
+    WITH inserted AS (
+        INSERT INTO events (originator_id, originator_version, topic, state)
+        SELECT n.stream_id, n.version, n.topic, n.state
+        FROM unnest(stream_ids, versions, topics, states)
+            WITH ORDINALITY AS n (stream_id, version, topic, state, place)
+        ORDER BY n.place
+        RETURNING notification_id
+    )
+    SELECT min(notification_id), max(notification_id) INTO first_position, last_position FROM inserted;
+    IF last_position - first_position + 1 <> appended THEN
+        RAISE EXCEPTION 'positions % to % for % events: something else draws from events_position_seq',
+            first_position, last_position, appended USING ERRCODE = 'object_not_in_prerequisite_state';
+    END IF;
+
+    IF cardinality(new_key_owners) > 0 THEN
+        INSERT INTO subject_keys (user_id, wrapped)
+        SELECT k.user_id, k.wrapped FROM unnest(new_key_owners, new_keys) AS k (user_id, wrapped);
+    END IF;
+    IF cardinality(erased_users) > 0 THEN
+        DELETE FROM subject_keys WHERE user_id = ANY (erased_users);
+    END IF;
+
+    PERFORM pg_notify('events', last_position::text);
+END
+$$;

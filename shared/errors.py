@@ -1,0 +1,106 @@
+"""Every error that crosses a module, in one tree. Imports no framework.
+
+    StarfoldError
+    ├── Rejected                a command that a business rule refuses; nothing was recorded
+    │   ├── InvalidInput            a value that the contract does not allow
+    │   ├── NotFound                what the command or query names does not exist
+    │   ├── Forbidden               the caller may not do this
+    │   ├── NotAuthenticated        no caller, or one that cannot be believed
+    │   ├── Conflict                another fact stands against it (a taken e-mail, a taken imdb_id)
+    │   ├── RatingSuperseded        a rating dated before the standing one
+    │   └── StaleVersion            the caller decided on an older version than the standing one
+    ├── Overloaded              a bounded queue is full; nothing was accepted
+    ├── AppendRefused           the log moved on since the batch was loaded; load and decide again
+    ├── AppendOutcomeUnknown    the connection was lost, and could not be had again in time
+    ├── Unavailable             a server that is needed does not answer
+    ├── ProjectionBehind        a read model has not reached the wanted position in time
+    ├── LogDiverged             another event stands where a checkpoint points
+    ├── ProjectionFault         an event cannot be folded into the read model
+    └── Misconfigured           a setting or a server's setting with which nothing may start
+
+The HTTP status of each is in one table, `shared/problems.py`.
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+
+class StarfoldError(Exception):
+    """The root; `code` is the stable last part of the problem's `type`."""
+
+    code: ClassVar[str] = "internal"
+
+
+class Rejected(StarfoldError):
+    """A business rule refuses the command; nothing was recorded.
+
+    `pointer` is the JSON pointer of the field that is at fault, if one is.
+    """
+
+    code = "rejected"
+
+    def __init__(self, detail: str, *, pointer: str | None = None) -> None:
+        super().__init__(detail)
+        self.detail = detail
+        self.pointer = pointer
+
+
+class InvalidInput(Rejected):
+    code = "invalid-input"
+
+
+class NotFound(Rejected):
+    code = "not-found"
+
+
+class Forbidden(Rejected):
+    code = "forbidden"
+
+
+class NotAuthenticated(Rejected):
+    code = "not-authenticated"
+
+
+class Conflict(Rejected):
+    code = "conflict"
+
+
+class RatingSuperseded(Rejected):
+    code = "rating-superseded"
+
+
+class StaleVersion(Rejected):
+    code = "stale-version"
+
+
+class Overloaded(StarfoldError):
+    code = "overloaded"
+
+
+class AppendRefused(StarfoldError):
+    code = "append-refused"
+
+
+class AppendOutcomeUnknown(StarfoldError):
+    code = "outcome-unknown"
+
+
+class Unavailable(StarfoldError):
+    code = "unavailable"
+
+
+class ProjectionBehind(StarfoldError):
+    code = "projection-behind"
+
+
+class LogDiverged(StarfoldError):
+    code = "log-diverged"
+
+
+class ProjectionFault(StarfoldError):
+    code = "projection-fault"
+
+
+class Misconfigured(StarfoldError):
+    code = "misconfigured"

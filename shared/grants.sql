@@ -1,0 +1,10 @@
+-- Rights of the services' roles, applied after every migration. No role may change or delete an event.
+GRANT USAGE ON SCHEMA {schema} TO {command}, {projector};
+
+GRANT SELECT, INSERT ON events TO {command};
+GRANT USAGE ON SEQUENCE events_position_seq TO {command};
+GRANT SELECT, INSERT, DELETE ON subject_keys TO {command};
+GRANT SELECT ON service_keys TO {command};
+
+GRANT SELECT ON events, subject_keys TO {projector};
+GRANT SELECT, INSERT, UPDATE ON generations TO {projector};

@@ -1,0 +1,108 @@
+"""The database schema: numbered migrations, the functions, the roles and their rights.
+
+Any number of processes may migrate at once: one does the work while the others wait for its lock.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from importlib.resources import files
+from typing import Any
+
+import psycopg
+import structlog
+from psycopg import sql
+from psycopg.rows import tuple_row
+
+from shared.errors import Misconfigured
+
+COMMAND_ROLE = "starfold_command"
+PROJECTOR_ROLE = "starfold_projector"
+
+_LOCK_ID = 0x5346_4D49_4752  # "SFMIGR" in ASCII.
+# Replaced as a whole at each start, so that a release always runs with its own functions.
+_FUNCTIONS = ("append.sql", "lock.sql")
+
+log = structlog.get_logger()
+
+
+def migrate(owner_dsn: str, *, schema: str = "starfold", roles: Mapping[str, str]) -> list[str]:
+    """Bring the schema to this release's state and return the names of the migrations applied.
+
+    `roles` maps each of `COMMAND_ROLE` and `PROJECTOR_ROLE` to its password. Raises `Misconfigured` when the
+    database is newer than this release, or when the server could lose a commit.
+    """
+    with psycopg.connect(owner_dsn, autocommit=True) as connection:
+        require_durability(connection)
+        with connection.transaction():
+            connection.execute("SELECT pg_advisory_xact_lock(%s)", [_LOCK_ID])
+            applied = _apply(connection, schema)
+            for name in _FUNCTIONS:
+                connection.execute(_read(name).encode())
+            for role, password in roles.items():
+                _create_role(connection, role, password)
+            connection.execute(
+                sql.SQL(_read("grants.sql")).format(  # type: ignore[arg-type]  # A file of our own.
+                    schema=sql.Identifier(schema),
+                    command=sql.Identifier(COMMAND_ROLE),
+                    projector=sql.Identifier(PROJECTOR_ROLE),
+                )
+            )
+    if applied:
+        log.info("schema_migrated", schema=schema, migrations=applied)
+    return applied
+
+
+def require_durability(connection: psycopg.Connection[Any]) -> None:
+    """Raise `Misconfigured` where the server may lose what it acknowledged."""
+    unsafe = connection.cursor(row_factory=tuple_row).execute(
+        "SELECT string_agg(name, ', ') FROM pg_settings WHERE setting = 'off'"
+        " AND name IN ('fsync', 'full_page_writes', 'synchronous_commit')"
+    )
+    (names,) = unsafe.fetchone() or (None,)
+    if names is not None:
+        raise Misconfigured(f"PostgreSQL runs with these off, so a commit could be lost: {names}")
+
+
+def _apply(connection: psycopg.Connection, schema: str) -> list[str]:
+    name = sql.Identifier(schema)
+    connection.execute(sql.SQL("CREATE SCHEMA IF NOT EXISTS {}").format(name))
+    connection.execute(sql.SQL("SET LOCAL search_path TO {}").format(name))
+    connection.execute(
+        "CREATE TABLE IF NOT EXISTS migrations"
+        " (name text PRIMARY KEY, applied_at timestamptz NOT NULL DEFAULT now())"
+    )
+    standing = {str(row[0]) for row in connection.execute("SELECT name FROM migrations")}
+    known = sorted(
+        entry.name for entry in files("shared").joinpath("migrations").iterdir() if entry.is_file()
+    )
+    unknown = standing.difference(known)
+    if unknown:
+        raise Misconfigured(
+            f"the database has the migrations {sorted(unknown)}, which this release does not know: "
+            "it was used with a newer one"
+        )
+    applied = [migration for migration in known if migration not in standing]
+    for migration in applied:
+        connection.execute(_read(f"migrations/{migration}").encode())
+        connection.execute("INSERT INTO migrations (name) VALUES (%s)", [migration])
+    return applied
+
+
+def _create_role(connection: psycopg.Connection, role: str, password: str) -> None:
+    """Create or update a role; the server is sent a verifier only, so that no log shows the password."""
+    verifier = connection.pgconn.encrypt_password(
+        password.encode(), role.encode(), b"scram-sha-256"
+    ).decode()
+    known = connection.execute("SELECT 1 FROM pg_roles WHERE rolname = %s", [role]).fetchone()
+    connection.execute(
+        sql.SQL("{verb} ROLE {role} LOGIN PASSWORD {verifier}").format(
+            verb=sql.SQL("ALTER" if known else "CREATE"),
+            role=sql.Identifier(role),
+            verifier=sql.Literal(verifier),
+        )
+    )
+
+
+def _read(name: str) -> str:
+    return files("shared").joinpath(name).read_text()

@@ -1,0 +1,64 @@
+"""Sealing of personal data with a key of its subject, so that deleting the key erases the data.
+
+AES-256-GCM (NIST SP 800-38D) with random 96-bit nonces. A subject's key is stored wrapped by the key of the
+settings. What is sealed is bound to its place (event id and field name), so that no sealed value can be
+moved to another event or field and still be opened.
+"""
+
+from __future__ import annotations
+
+import base64
+import os
+from collections.abc import Mapping
+
+from cryptography.exceptions import InvalidTag
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+
+from shared.errors import Misconfigured
+from shared.ids import UserId
+
+NONCE_BYTES = 12
+KEY_BYTES = 32
+
+# The keys of the subjects at hand, unwrapped; a subject without one has been erased.
+Keys = Mapping[UserId, bytes]
+
+
+class KeyWrap:
+    """Makes subjects' keys, and wraps and unwraps them with the key of the settings."""
+
+    def __init__(self, sealing_key: bytes) -> None:
+        self._cipher = AESGCM(sealing_key)
+
+    def new_key(self, user_id: UserId) -> tuple[bytes, bytes]:
+        """A new key, and the same wrapped for storage."""
+        key = os.urandom(KEY_BYTES)
+        nonce = os.urandom(NONCE_BYTES)
+        return key, nonce + self._cipher.encrypt(nonce, key, user_id.bytes)
+
+    def unwrap(self, user_id: UserId, wrapped: bytes) -> bytes:
+        """The key as it was made; raises `Misconfigured` when the settings' key is another one."""
+        try:
+            return self._cipher.decrypt(
+                wrapped[:NONCE_BYTES], wrapped[NONCE_BYTES:], user_id.bytes
+            )
+        except InvalidTag as error:
+            raise Misconfigured(
+                f"the key of user {user_id} cannot be unwrapped: "
+                "STARFOLD_SEALING_KEY is not the key that it was wrapped with"
+            ) from error
+
+
+def seal(key: bytes, place: bytes, text: str) -> str:
+    """Base64 of nonce, ciphertext and tag."""
+    nonce = os.urandom(NONCE_BYTES)
+    return base64.b64encode(nonce + AESGCM(key).encrypt(nonce, text.encode(), place)).decode()
+
+
+def unseal(key: bytes, place: bytes, sealed: str) -> str:
+    """The text as it was sealed; raises `Misconfigured` when key or place is another."""
+    raw = base64.b64decode(sealed)
+    try:
+        return AESGCM(key).decrypt(raw[:NONCE_BYTES], raw[NONCE_BYTES:], place).decode()
+    except InvalidTag as error:
+        raise Misconfigured("a sealed value does not open with its subject's key") from error
