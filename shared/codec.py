@@ -1,8 +1,8 @@
 """Events to stored bytes and back: MessagePack, sealed personal data, upcasting.
 
-A stored state is the array `[schema_version, metadata, fields]`: metadata an array, fields a map by name, UUIDs
-16 bytes, times MessagePack timestamps. The schema version is one byte at a fixed place, so that the common
-case (stored with the current version) is decoded in a single pass.
+A stored state is the array `[schema_version, metadata, fields]`: metadata an array, fields a map by
+name, UUIDs 16 bytes, times MessagePack timestamps. The schema version is one byte at a fixed place,
+so that the common case (stored with the current version) is decoded in a single pass.
 """
 
 from __future__ import annotations
@@ -19,7 +19,8 @@ from shared.ids import UserId
 from shared.sealing import Keys, seal, unseal
 from shared.upcasts import UPCASTS, Upcasts
 
-# Offset of the schema version in a stored state, behind the one-byte header of a three-element array.
+# Offset of the schema version in a stored state, behind the one-byte header of a three-element
+# array.
 _VERSION_AT = 1
 SCHEMA_VERSION_MAX = 127
 
@@ -54,7 +55,9 @@ class Codec:
         self._old_state = msgspec.msgpack.Decoder(_OldState)
 
     def encode(self, event: Event, metadata: Metadata, keys: Keys) -> bytes:
-        """Seals the personal fields; raises `Misconfigured` if their subject's key is not in `keys`."""
+        """Seals the personal fields; raises `Misconfigured` if their subject's key is not in
+        `keys`.
+        """
         stored = event
         if event.personal:
             stored = _with_personal(event, metadata, keys, sealed=True)
@@ -87,7 +90,7 @@ class Codec:
 
 def subject_of(event: Event) -> UserId:
     """Whose key seals the personal fields of an event that has some."""
-    return cast(UserId, event.user_id)  # type: ignore[attr-defined]  # Only for types with `personal`.
+    return cast("UserId", event.user_id)  # type: ignore[attr-defined]  # `personal` implies it.
 
 
 def event_id_of(state: bytes) -> UUID:

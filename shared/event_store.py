@@ -1,7 +1,9 @@
-"""The event store: the library's PostgreSQL recorder with an append that keeps positions in commit order.
+"""The event store: the library's PostgreSQL recorder with an append that keeps positions in commit
+order.
 
-Here, and only here, the library's words are translated: originator_id is a stream id, originator_version a
-version, notification_id a position. `shared/append.sql` says why the append is as it is.
+Here, and only here, the library's words are translated: originator_id is a stream id,
+originator_version a version, notification_id a position. `shared/append.sql` says why the append is
+as it is.
 """
 
 from __future__ import annotations
@@ -11,7 +13,6 @@ from contextlib import contextmanager
 from functools import cache
 from importlib.resources import files
 from typing import Any, NamedTuple
-from uuid import UUID
 
 import psycopg
 from eventsourcing.persistence import IntegrityError, StoredEvent
@@ -74,7 +75,9 @@ class Loaded(NamedTuple):
 
 
 class Datastore(PostgresDatastore):
-    """The library's connection pool, opened by a connection string so that a multi-host one works too."""
+    """The library's connection pool, opened by a connection string so that a multi-host one works
+    too.
+    """
 
     def __init__(self, dsn: str, *, schema: str, pool_size: int) -> None:
         parameters = conninfo_to_dict(dsn)
@@ -102,17 +105,21 @@ class Datastore(PostgresDatastore):
 class EventStore(PostgresApplicationRecorder):
     """Appends in commit order, loads streams, and reads the log from a position on.
 
-    Usable from several threads. Errors of the server are the library's `PersistenceError`s; a lost connection
-    is its `OperationalError` or `InterfaceError`, and nothing is ever retried here.
+    Usable from several threads. Errors of the server are the library's `PersistenceError`s; a lost
+    connection is its `OperationalError` or `InterfaceError`, and nothing is ever retried here.
     """
 
     def __init__(self, dsn: str, *, schema: str = "starfold", pool_size: int = 4) -> None:
-        super().__init__(Datastore(dsn, schema=schema, pool_size=pool_size), events_table_name=EVENTS_TABLE)
+        super().__init__(
+            Datastore(dsn, schema=schema, pool_size=pool_size), events_table_name=EVENTS_TABLE
+        )
 
     def insert_events(
         self, stored_events: Sequence[StoredEvent], **kwargs: Any
     ) -> Sequence[int] | None:
-        """The library's append: all or nothing, positions in order; `IntegrityError` for a duplicate."""
+        """The library's append: all or nothing, positions in order; `IntegrityError` for a
+        duplicate.
+        """
         if not stored_events:
             return []
         try:
@@ -122,10 +129,11 @@ class EventStore(PostgresApplicationRecorder):
         return range(first, first + len(stored_events))
 
     def append(self, append: Append, connection: psycopg.Connection[Any] | None = None) -> Position:
-        """Write all events in order and return the first one's position; the others follow without a gap.
+        """Write all events in order and return the first one's position; the others follow without
+        a gap.
 
-        Raises `AppendRefused` when a guard has moved on, the library's `IntegrityError` for a duplicate, and
-        its `OperationalError` or `InterfaceError` when the outcome is unknown.
+        Raises `AppendRefused` when a guard has moved on, the library's `IntegrityError` for a
+        duplicate, and its `OperationalError` or `InterfaceError` when the outcome is unknown.
         """
         parameters = [
             [event.originator_id for event in append.events],
@@ -143,7 +151,9 @@ class EventStore(PostgresApplicationRecorder):
         assert row is not None
         first, _last, refused_by = row
         if refused_by is not None:
-            raise AppendRefused(f"stream {refused_by} is no longer at version {append.guards[refused_by]}")
+            raise AppendRefused(
+                f"stream {refused_by} is no longer at version {append.guards[refused_by]}"
+            )
         return Position(first)
 
     def load(
@@ -154,7 +164,9 @@ class EventStore(PostgresApplicationRecorder):
         subjects: Sequence[UserId],
         connection: psycopg.Connection[Any] | None = None,
     ) -> Loaded:
-        """The last event of the streams `latest`, all of the streams `whole`, and subjects' wrapped keys."""
+        """The last event of the streams `latest`, all of the streams `whole`, and subjects' wrapped
+        keys.
+        """
         parameters = {"latest": list(latest), "whole": list(whole), "subjects": list(subjects)}
         with self._rows(connection) as cursor:
             rows = cursor.execute(_load_statement(), parameters, prepare=True).fetchall()
@@ -162,7 +174,9 @@ class EventStore(PostgresApplicationRecorder):
         wrapped_keys: dict[UserId, bytes] = {}
         for stream_id, version, position, topic, state in rows:
             if topic:
-                row = StoredRow(Position(position), StreamId(stream_id), Version(version), topic, state)
+                row = StoredRow(
+                    Position(position), StreamId(stream_id), Version(version), topic, state
+                )
                 streams.setdefault(row.stream_id, []).append(row)
             else:
                 wrapped_keys[UserId(stream_id)] = state
@@ -183,7 +197,9 @@ class EventStore(PostgresApplicationRecorder):
         assert row is not None
         return Position(row[0])
 
-    def stored_at(self, places: Sequence[tuple[StreamId, Version]]) -> dict[tuple[StreamId, Version], StoredRow]:
+    def stored_at(
+        self, places: Sequence[tuple[StreamId, Version]]
+    ) -> dict[tuple[StreamId, Version], StoredRow]:
         """What stands at the given places of streams; absent places are left out."""
         with self._rows() as cursor:
             cursor.execute(_STORED, [[p[0] for p in places], [p[1] for p in places]])
@@ -229,5 +245,3 @@ class EventStore(PostgresApplicationRecorder):
 @cache
 def _load_statement() -> bytes:
     return files("shared").joinpath("load.sql").read_bytes()
-
-

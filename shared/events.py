@@ -3,8 +3,8 @@
 Topics are the class names; they and the field names are stored for good: a change of shape is a new
 schema version with an upcast in `shared/upcasts.py`, never an edit of what is stored.
 
-Times are UTC-aware and whole milliseconds. `personal` names the fields that are sealed with the key of
-`user_id` in storage; where that key has been deleted they read as None.
+Times are UTC-aware and whole milliseconds. `personal` names the fields that are sealed with the key
+of `user_id` in storage; where that key has been deleted they read as None.
 """
 
 from __future__ import annotations
@@ -113,7 +113,8 @@ class MovieDetailsChanged(Event, frozen=True, kw_only=True):
 class RatingSubmitted(Event, frozen=True, kw_only=True):
     """A user rated a movie, for the first time or again.
 
-    What it replaces travels with it, so that a projection can apply the difference without a look-up.
+    What it replaces travels with it, so that a projection can apply the difference without a
+    look-up.
     """
 
     personal: ClassVar[tuple[str, ...]] = ("review",)
@@ -174,8 +175,8 @@ EVENT_TYPES: tuple[type[Event], ...] = (
 class Metadata(msgspec.Struct, frozen=True, array_like=True):
     """Who, when and why: stored beside every event.
 
-    `actor` is a user's or a service key's id; `correlation_id` is the request's, `causation_id` that of
-    the command.
+    `actor` is a user's or a service key's id; `correlation_id` is the request's, `causation_id`
+    that of the command.
     """
 
     event_id: EventId

@@ -50,7 +50,8 @@ def rating_stream_id(user_id: UserId, movie_id: MovieId) -> StreamId:
 def keyed_uuid(secret: bytes, kind: str, value: str) -> UUID:
     """A UUID that only a holder of the secret can compute from `value` (RFC 9562, version 8).
 
-    An unkeyed hash of an e-mail address falls to guessing; this one says nothing without the secret.
+    An unkeyed hash of an e-mail address falls to guessing; this one says nothing without the
+    secret.
     """
     digest = hmac.digest(secret, f"{kind}\0{value}".encode(), hashlib.sha256)
     bits = int.from_bytes(digest[:16], "big")

@@ -1,4 +1,6 @@
-"""Logging: structlog everywhere, coloured on a terminal, JSON otherwise; one static event name a line."""
+"""Logging: structlog everywhere, coloured on a terminal, JSON otherwise; one static event name a
+line.
+"""
 
 from __future__ import annotations
 
@@ -32,7 +34,9 @@ def configure_logging(settings: Settings, *, process: str) -> None:
     )
     structlog.configure(
         processors=[*shared, structlog.stdlib.ProcessorFormatter.wrap_for_formatter],
-        wrapper_class=structlog.make_filtering_bound_logger(logging.getLevelName(settings.log_level)),
+        wrapper_class=structlog.make_filtering_bound_logger(
+            logging.getLevelName(settings.log_level)
+        ),
         logger_factory=structlog.stdlib.LoggerFactory(),
         cache_logger_on_first_use=True,
     )

@@ -29,8 +29,8 @@ log = structlog.get_logger()
 def migrate(owner_dsn: str, *, schema: str = "starfold", roles: Mapping[str, str]) -> list[str]:
     """Bring the schema to this release's state and return the names of the migrations applied.
 
-    `roles` maps each of `COMMAND_ROLE` and `PROJECTOR_ROLE` to its password. Raises `Misconfigured` when the
-    database is newer than this release, or when the server could lose a commit.
+    `roles` maps each of `COMMAND_ROLE` and `PROJECTOR_ROLE` to its password. Raises `Misconfigured`
+    when the database is newer than this release, or when the server could lose a commit.
     """
     with psycopg.connect(owner_dsn, autocommit=True) as connection:
         require_durability(connection)
@@ -42,7 +42,7 @@ def migrate(owner_dsn: str, *, schema: str = "starfold", roles: Mapping[str, str
             for role, password in roles.items():
                 _create_role(connection, role, password)
             connection.execute(
-                sql.SQL(_read("grants.sql")).format(  # type: ignore[arg-type]  # A file of our own.
+                sql.SQL(_read("grants.sql")).format(
                     schema=sql.Identifier(schema),
                     command=sql.Identifier(COMMAND_ROLE),
                     projector=sql.Identifier(PROJECTOR_ROLE),
@@ -90,7 +90,9 @@ def _apply(connection: psycopg.Connection, schema: str) -> list[str]:
 
 
 def _create_role(connection: psycopg.Connection, role: str, password: str) -> None:
-    """Create or update a role; the server is sent a verifier only, so that no log shows the password."""
+    """Create or update a role; the server is sent a verifier only, so that no log shows the
+    password.
+    """
     verifier = connection.pgconn.encrypt_password(
         password.encode(), role.encode(), b"scram-sha-256"
     ).decode()

@@ -1,8 +1,8 @@
 """Sealing of personal data with a key of its subject, so that deleting the key erases the data.
 
-AES-256-GCM (NIST SP 800-38D) with random 96-bit nonces. A subject's key is stored wrapped by the key of the
-settings. What is sealed is bound to its place (event id and field name), so that no sealed value can be
-moved to another event or field and still be opened.
+AES-256-GCM (NIST SP 800-38D) with random 96-bit nonces. A subject's key is stored wrapped by the
+key of the settings. What is sealed is bound to its place (event id and field name), so that no
+sealed value can be moved to another event or field and still be opened.
 """
 
 from __future__ import annotations
@@ -39,9 +39,7 @@ class KeyWrap:
     def unwrap(self, user_id: UserId, wrapped: bytes) -> bytes:
         """The key as it was made; raises `Misconfigured` when the settings' key is another one."""
         try:
-            return self._cipher.decrypt(
-                wrapped[:NONCE_BYTES], wrapped[NONCE_BYTES:], user_id.bytes
-            )
+            return self._cipher.decrypt(wrapped[:NONCE_BYTES], wrapped[NONCE_BYTES:], user_id.bytes)
         except InvalidTag as error:
             raise Misconfigured(
                 f"the key of user {user_id} cannot be unwrapped: "

@@ -1,0 +1,123 @@
+"""Errors to RFC 9457 problem details: one table from errors to HTTP statuses, for both APIs.
+
+What a client sends never makes a 5xx. A problem's `type` is stable; `errors` holds a JSON pointer
+for each bad field.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from http import HTTPStatus
+from typing import Any
+
+import msgspec
+import structlog
+from fastapi import FastAPI, Request, Response
+from fastapi.exceptions import RequestValidationError
+from starlette.exceptions import HTTPException
+
+from shared import errors
+
+PROBLEM_JSON = "application/problem+json"
+TYPE_PREFIX = "urn:starfold:problem:"
+RETRY_AFTER_S = 1
+VALIDATION_ERRORS_MAX = 20
+
+STATUS_OF: dict[type[errors.StarfoldError], HTTPStatus] = {
+    errors.InvalidInput: HTTPStatus.UNPROCESSABLE_ENTITY,
+    errors.NotFound: HTTPStatus.NOT_FOUND,
+    errors.Forbidden: HTTPStatus.FORBIDDEN,
+    errors.NotAuthenticated: HTTPStatus.UNAUTHORIZED,
+    errors.Conflict: HTTPStatus.CONFLICT,
+    errors.RatingSuperseded: HTTPStatus.CONFLICT,
+    errors.StaleVersion: HTTPStatus.PRECONDITION_FAILED,
+    errors.Overloaded: HTTPStatus.SERVICE_UNAVAILABLE,
+    errors.AppendOutcomeUnknown: HTTPStatus.SERVICE_UNAVAILABLE,
+    errors.Unavailable: HTTPStatus.SERVICE_UNAVAILABLE,
+    errors.ProjectionBehind: HTTPStatus.SERVICE_UNAVAILABLE,
+}
+
+log = structlog.get_logger()
+
+
+def problem(
+    status: int,
+    code: str,
+    detail: str,
+    *,
+    field_errors: Sequence[Mapping[str, str]] = (),
+    headers: Mapping[str, str] | None = None,
+) -> Response:
+    """A problem details response."""
+    body: dict[str, Any] = {
+        "type": TYPE_PREFIX + code,
+        "title": HTTPStatus(status).phrase,
+        "status": status,
+        "detail": detail,
+    }
+    if field_errors:
+        body["errors"] = list(field_errors)
+    all_headers = dict(headers or {})
+    if status == HTTPStatus.UNAUTHORIZED:
+        all_headers["WWW-Authenticate"] = "Bearer"
+    if status == HTTPStatus.SERVICE_UNAVAILABLE:
+        all_headers.setdefault("Retry-After", str(RETRY_AFTER_S))
+    return Response(msgspec.json.encode(body), status, headers=all_headers, media_type=PROBLEM_JSON)
+
+
+def problem_of(error: errors.StarfoldError) -> Response:
+    """The problem that an error is shown as; one without a status in the table is a 500."""
+    status = STATUS_OF.get(type(error), HTTPStatus.INTERNAL_SERVER_ERROR)
+    if status == HTTPStatus.INTERNAL_SERVER_ERROR:
+        return problem(status, "internal", "the request failed; the log says why")
+    pointer = error.pointer if isinstance(error, errors.Rejected) else None
+    fields = [{"pointer": pointer, "detail": str(error)}] if pointer else []
+    return problem(status, error.code, str(error), field_errors=fields)
+
+
+def install_problem_handlers(app: FastAPI) -> None:
+    """Every error of an app becomes a problem details response."""
+    app.add_exception_handler(errors.StarfoldError, _on_starfold_error)
+    app.add_exception_handler(RequestValidationError, _on_validation_error)
+    app.add_exception_handler(HTTPException, _on_http_exception)
+    app.add_exception_handler(Exception, _on_unexpected)
+
+
+async def _on_starfold_error(_request: Request, error: Exception) -> Response:
+    assert isinstance(error, errors.StarfoldError)
+    if type(error) not in STATUS_OF:
+        log.error("request_failed", error=type(error).__name__, exc_info=error)
+    return problem_of(error)
+
+
+async def _on_validation_error(_request: Request, error: Exception) -> Response:
+    assert isinstance(error, RequestValidationError)
+    first = error.errors()[:VALIDATION_ERRORS_MAX]
+    if any(entry["type"] == "json_invalid" for entry in first):
+        return problem(HTTPStatus.BAD_REQUEST, "malformed-json", "the body is not valid JSON")
+    fields = [{"pointer": _pointer(entry["loc"]), "detail": str(entry["msg"])} for entry in first]
+    return problem(
+        HTTPStatus.UNPROCESSABLE_ENTITY,
+        errors.InvalidInput.code,
+        "some values are not allowed",
+        field_errors=fields,
+    )
+
+
+async def _on_http_exception(_request: Request, error: Exception) -> Response:
+    assert isinstance(error, HTTPException)
+    code = HTTPStatus(error.status_code).name.lower().replace("_", "-")
+    return problem(error.status_code, code, str(error.detail), headers=error.headers)
+
+
+async def _on_unexpected(_request: Request, error: Exception) -> Response:
+    log.error("request_failed", error=type(error).__name__, exc_info=error)
+    return problem(
+        HTTPStatus.INTERNAL_SERVER_ERROR, "internal", "the request failed; the log says why"
+    )
+
+
+def _pointer(location: Sequence[object]) -> str:
+    """`("body", "ratings", 3, "score")` to `/ratings/3/score`; other places keep their name first."""
+    parts = location[1:] if location and location[0] == "body" else location
+    return "".join("/" + str(part).replace("~", "~0").replace("/", "~1") for part in parts)

@@ -1,0 +1,234 @@
+"""The layout of the read models in Redis: what the projector writes and the query API reads.
+
+Keys are `sf:{<projection>:<generation>:<partition>}:<kind>:<id>`; the part in braces is the
+cluster's hash tag, so that a partition's documents and its checkpoint live together and one script
+writes them at once.
+
+    movies      movie:<movie_id>            JSON      MovieDocument, details as the API shows them
+                stats:<movie_id>            JSON      RatingStatistics
+                history:<movie_id>:<year>   msgpack   HistoryYear, daily differences of the
+                histogram raters:<movie_id>           sorted    user id (16 bytes) by rating_rank
+                catalogue                   sorted    movie id (16 bytes) by creation, in
+                milliseconds
+    profiles    profile:<user_id>           JSON      ProfileDocument
+                stats:<user_id>             JSON      RatingStatistics
+                ratings:<user_id>           sorted    movie id (16 bytes) by rating_rank
+                reviews:<user_id>           hash      review text by movie id (16 bytes)
+    changes     movies                      stream    entry <position>-0, field movie = movie id (16
+    bytes) each        checkpoint                  msgpack   Checkpoint
+
+`sf:generations` is the readers' copy of the table of generations; the channel `sf:applied`
+announces progress.
+"""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from typing import Literal, NamedTuple
+from uuid import UUID
+
+import msgspec
+
+from shared.events import MovieFields, Visibility
+from shared.ids import MovieId, Position, StreamId, UserId, Version
+
+PARTITIONS = 16
+GENERATIONS_KEY = "sf:generations"
+APPLIED_CHANNEL = "sf:applied"
+
+MOVIES = "movies"
+PROFILES = "profiles"
+CHANGES = "changes"
+
+BINS = 10  # Half stars 1 to 10.
+
+# The weighted average `(v*R + m*C) / (v + m)`: a movie with fewer than about m ratings is drawn
+# towards C. Both are part of the definition of `movies`; changing one is a new definition version
+# and a replay.
+WEIGHT_M = 25
+WEIGHT_C_HALF_STARS = 7
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_MILLISECOND = timedelta(milliseconds=1)
+_RANK_STEP = 16
+
+
+class Checkpoint(msgspec.Struct, frozen=True, array_like=True):
+    """The last event that a partition has applied, and what applied it.
+
+    Position 0 with stream and version of nothing: nothing has been applied yet.
+    """
+
+    position: Position
+    stream_id: StreamId
+    version: Version
+    definition_version: int
+    build_token: UUID
+
+
+class GenerationCopy(msgspec.Struct, frozen=True):
+    """What a reader needs to know of a projection's active generation."""
+
+    number: int
+    definition_version: int
+    partitions: int
+
+
+class Applied(msgspec.Struct, frozen=True, array_like=True):
+    """Announced after a write: partitions of a generation and the positions they have applied."""
+
+    projection: str
+    generation: int
+    positions: dict[int, Position]
+
+
+class PartitionKeys(NamedTuple):
+    """Builds the keys of one partition of one generation of a projection."""
+
+    projection: str
+    generation: int
+    partition: int
+
+    @property
+    def prefix(self) -> str:
+        return f"sf:{{{self.projection}:{self.generation}:{self.partition}}}:"
+
+    @property
+    def checkpoint(self) -> str:
+        return self.prefix + "checkpoint"
+
+    def document(self, kind: str, suffix: str = "") -> str:
+        return f"{self.prefix}{kind}:{suffix}" if suffix else self.prefix + kind
+
+
+class RatingStatistics(msgspec.Struct, frozen=True, kw_only=True):
+    """Statistics of a set of scores, all computed from the histogram. Averages in stars, 4
+    decimals.
+
+    `histogram` counts half stars 1 to 10. Averages and median are None when there is no score.
+    """
+
+    count: int
+    average: float | None
+    median: float | None
+    weighted_average: float | None
+    histogram: tuple[int, ...]
+
+
+class MovieDocument(msgspec.Struct, frozen=True, kw_only=True):
+    """A movie's details; `version` is its stream's, the basis of `If-Match`."""
+
+    movie_id: MovieId
+    title: str
+    year: int
+    genres: tuple[str, ...]
+    directors: tuple[str, ...]
+    writers: tuple[str, ...]
+    cast: tuple[str, ...]
+    runtime_min: int | None
+    languages: tuple[str, ...]
+    countries: tuple[str, ...]
+    certificate: str | None
+    description: str | None
+    imdb_id: str | None
+    poster_url: str | None
+    external_id: str | None
+    created_at: datetime
+    version: int
+
+
+class ProfileDocument(msgspec.Struct, frozen=True, kw_only=True):
+    """A user's public face. An erased user's name is None."""
+
+    user_id: UserId
+    display_name: str | None
+    visibility: Visibility
+    erased: bool
+    created_at: datetime
+
+
+class HistoryYear(msgspec.Struct, array_like=True):
+    """By day of the year (1 to 366, UTC): what that day added to each bin; may be negative.
+
+    The running sum up to the end of a day is the histogram at that time.
+    """
+
+    days: dict[int, list[int]]
+
+
+DocumentKind = Literal["movie", "stats", "history", "profile"]
+
+
+def partition_of(entity: UUID, partitions: int = PARTITIONS) -> int:
+    """The partition of an entity; the last bits of every kind of id that is used are random."""
+    return entity.int % partitions
+
+
+def milliseconds(moment: datetime) -> int:
+    """Whole milliseconds since 1970."""
+    return (moment - _EPOCH) // _MILLISECOND
+
+
+def from_milliseconds(value: int) -> datetime:
+    return _EPOCH + value * _MILLISECOND
+
+
+def rating_rank(rated_at: datetime, half_stars: int) -> int:
+    """A sorted set's score that orders by time and carries the score; exact in a double until
+    17,000 A.D.
+    """
+    return milliseconds(rated_at) * _RANK_STEP + half_stars
+
+
+def from_rating_rank(rank: float) -> tuple[datetime, int]:
+    """The time and the half stars of a rank."""
+    at_ms, half_stars = divmod(int(rank), _RANK_STEP)
+    return from_milliseconds(at_ms), half_stars
+
+
+def statistics_of(histogram: tuple[int, ...]) -> RatingStatistics:
+    """Everything that a histogram says."""
+    count = sum(histogram)
+    total = sum(half_stars * n for half_stars, n in enumerate(histogram, start=1))
+    return RatingStatistics(
+        count=count,
+        average=round(total / (2 * count), 4) if count else None,
+        median=_median(histogram, count),
+        weighted_average=weighted_average(count, total) if count else None,
+        histogram=histogram,
+    )
+
+
+def weighted_average(count: int, sum_half_stars: int) -> float:
+    """In stars, 4 decimals."""
+    return round((sum_half_stars + WEIGHT_M * WEIGHT_C_HALF_STARS) / (2 * (count + WEIGHT_M)), 4)
+
+
+def _median(histogram: tuple[int, ...], count: int) -> float | None:
+    if count == 0:
+        return None
+    return (_nth(histogram, (count - 1) // 2) + _nth(histogram, count // 2)) / 4
+
+
+def _nth(histogram: tuple[int, ...], n: int) -> int:
+    """The half stars of the n-th score in order, 0 first."""
+    for half_stars, in_bin in enumerate(histogram, start=1):
+        if n < in_bin:
+            return half_stars
+        n -= in_bin
+    raise AssertionError(f"no score at place {n}")
+
+
+EMPTY_STATISTICS = statistics_of((0,) * BINS)
+
+
+def movie_document(
+    movie_id: MovieId, fields: MovieFields, created_at: datetime, version: int
+) -> MovieDocument:
+    """The document of a movie with these details."""
+    return MovieDocument(
+        movie_id=movie_id,
+        created_at=created_at,
+        version=version,
+        **{name: getattr(fields, name) for name in MovieFields.__struct_fields__},
+    )

@@ -1,0 +1,124 @@
+"""Access tokens: JSON Web Tokens signed with Ed25519 (RFC 8037), issued by the command API, read by
+both.
+
+Algorithm, issuer and audience are pinned; a token says who its bearer is and, for the query API,
+their role. The command API looks the user up as well, so that an erased or demoted user fails at
+once.
+"""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Callable
+from typing import NamedTuple
+from uuid import UUID
+
+import jwt
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
+
+from shared.errors import NotAuthenticated
+from shared.events import Role
+from shared.ids import UserId, new_uuid7
+
+ALGORITHM = "EdDSA"
+TOKEN_LIFETIME_S = 15 * 60
+VERIFIED_TOKENS_MAX = 10_000
+TOKEN_BYTES_MAX = 2_000
+
+
+class Claims(NamedTuple):
+    """Who bears the token; `expires_at` in seconds since 1970."""
+
+    user_id: UserId
+    role: Role
+    expires_at: float
+
+
+class TokenIssuer:
+    """Signs tokens with a raw 32-byte Ed25519 private key."""
+
+    def __init__(self, private_key: bytes, *, issuer: str, audience: str) -> None:
+        self._key = Ed25519PrivateKey.from_private_bytes(private_key)
+        self._issuer = issuer
+        self._audience = audience
+
+    def issue(self, user_id: UserId, role: Role, *, now_s: float) -> str:
+        """A token that is valid for `TOKEN_LIFETIME_S` from now on."""
+        return jwt.encode(
+            {
+                "iss": self._issuer,
+                "aud": self._audience,
+                "sub": str(user_id),
+                "role": role,
+                "iat": int(now_s),
+                "exp": int(now_s) + TOKEN_LIFETIME_S,
+                "jti": new_uuid7().hex,
+            },
+            self._key,
+            algorithm=ALGORITHM,
+            headers={"kid": key_id(self._key.public_key())},
+        )
+
+
+class TokenVerifier:
+    """Checks tokens against a raw 32-byte Ed25519 public key; remembers the ones that it has
+    verified.
+    """
+
+    def __init__(
+        self, public_key: bytes, *, issuer: str, audience: str, clock: Callable[[], float]
+    ) -> None:
+        self._key = Ed25519PublicKey.from_public_bytes(public_key)
+        self._issuer = issuer
+        self._audience = audience
+        self._clock = clock
+        self._verified: dict[str, Claims] = {}
+
+    def verify(self, token: str) -> Claims:
+        """The token's claims; raises `NotAuthenticated` for one that is forged, expired or not
+        ours.
+        """
+        claims = self._verified.get(token)
+        if claims is None:
+            claims = self._verify_signature(token)
+            if len(self._verified) >= VERIFIED_TOKENS_MAX:
+                self._verified.clear()
+            self._verified[token] = claims
+        if claims.expires_at <= self._clock():
+            self._verified.pop(token, None)
+            raise NotAuthenticated("the access token has expired")
+        return claims
+
+    def _verify_signature(self, token: str) -> Claims:
+        if len(token) > TOKEN_BYTES_MAX:
+            raise NotAuthenticated("the access token is not valid")
+        try:
+            payload = jwt.decode(
+                token,
+                self._key,
+                algorithms=[ALGORITHM],
+                issuer=self._issuer,
+                audience=self._audience,
+                options={"require": ["exp", "iss", "aud", "sub", "role"]},
+            )
+            role: Role = payload["role"]
+            if role not in ("member", "curator", "operator"):
+                raise NotAuthenticated("the access token is not valid")
+            return Claims(UserId(UUID(payload["sub"])), role, float(payload["exp"]))
+        except jwt.ExpiredSignatureError as error:
+            raise NotAuthenticated("the access token has expired") from error
+        except (jwt.InvalidTokenError, ValueError) as error:
+            raise NotAuthenticated("the access token is not valid") from error
+
+
+def key_id(public_key: Ed25519PublicKey) -> str:
+    """A short name of a key, to tell keys apart while they rotate."""
+    return base64.urlsafe_b64encode(public_key.public_bytes_raw()[:8]).rstrip(b"=").decode()
+
+
+def bearer_token(authorization: str | None) -> str:
+    """The credential of an `Authorization: Bearer` header; else `NotAuthenticated`."""
+    scheme, _, credential = (authorization or "").partition(" ")
+    if scheme.lower() != "bearer" or not credential:
+        raise NotAuthenticated("send an access token as `Authorization: Bearer TOKEN`")
+    return credential.strip()
