@@ -99,7 +99,7 @@ class Datastore(PostgresDatastore):
         self.pool.kwargs.update(parameters, options=options)
 
     def register_type_adapters(self) -> None:
-        """Nothing: the append takes arrays and no composite type, so construction needs no server."""
+        """Nothing: the append takes arrays, so that construction needs no server."""
 
 
 class EventStore(PostgresApplicationRecorder):

@@ -70,7 +70,7 @@ class UserRoleChanged(Event, frozen=True, kw_only=True):
 
 
 class UserErased(Event, frozen=True, kw_only=True):
-    """A user left. In the same transaction their key is deleted, so no personal data is readable."""
+    """A user left. Their key is deleted in the same transaction: no personal data is readable."""
 
     user_id: UserId
     erased_at: datetime

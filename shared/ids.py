@@ -1,4 +1,4 @@
-"""Identifiers: what each one names, and how a new or a derived one is made. Imports no framework."""
+"""Identifiers: what each one names, and how new and derived ones are made. No framework."""
 
 from __future__ import annotations
 

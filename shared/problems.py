@@ -118,6 +118,6 @@ async def _on_unexpected(_request: Request, error: Exception) -> Response:
 
 
 def _pointer(location: Sequence[object]) -> str:
-    """`("body", "ratings", 3, "score")` to `/ratings/3/score`; other places keep their name first."""
+    """`("body", "ratings", 3)` to `/ratings/3`; other places keep their name first."""
     parts = location[1:] if location and location[0] == "body" else location
     return "".join("/" + str(part).replace("~", "~0").replace("/", "~1") for part in parts)
