@@ -1,0 +1,31 @@
+"""`python -m command_api`: serve the command API until SIGTERM, then drain and exit."""
+
+from __future__ import annotations
+
+import uvicorn
+
+from command_api.app import create_app
+from command_api.settings import CommandSettings
+from shared.logs import configure_logging
+
+DRAIN_FOR_S = 10
+
+
+def main() -> None:
+    settings = CommandSettings()
+    configure_logging(settings, process="command-api")
+    uvicorn.run(
+        create_app(settings),
+        host=settings.host,
+        port=settings.port,
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        proxy_headers=bool(settings.trusted_proxies),
+        forwarded_allow_ips=settings.trusted_proxies or None,
+        timeout_graceful_shutdown=DRAIN_FOR_S,
+    )
+
+
+if __name__ == "__main__":
+    main()

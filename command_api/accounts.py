@@ -1,0 +1,49 @@
+"""Looking a user up by e-mail for a log-in: reads of the event store, outside any batch."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from command_api.deciders.user import User
+from command_api.streams import Streams
+from shared.codec import Codec
+from shared.event_store import EventStore
+from shared.ids import StreamId, UserId, keyed_uuid
+from shared.sealing import KeyWrap
+
+
+class Account(NamedTuple):
+    user_id: UserId
+    user: User
+
+
+class Accounts:
+    """Users as the log says they are now; blocking, so for a thread."""
+
+    def __init__(
+        self, store: EventStore, codec: Codec, key_wrap: KeyWrap, reservation_secret: bytes
+    ) -> None:
+        self._store = store
+        self._codec = codec
+        self._key_wrap = key_wrap
+        self._secret = reservation_secret
+
+    def email_stream(self, email: str) -> StreamId:
+        """The reservation of a canonical e-mail address."""
+        return StreamId(keyed_uuid(self._secret, "email", email))
+
+    def by_email(self, email: str) -> Account | None:
+        """The present user who has the address."""
+        stream_id = self.email_stream(email)
+        loaded = self._store.load(latest=[stream_id], whole=(), subjects=())
+        owner = Streams(loaded, self._codec, {}).reservation(stream_id).owner
+        return self.by_id(UserId(owner)) if owner is not None else None
+
+    def by_id(self, user_id: UserId) -> Account | None:
+        loaded = self._store.load(latest=(), whole=[StreamId(user_id)], subjects=[user_id])
+        keys = {
+            owner: self._key_wrap.unwrap(owner, wrapped)
+            for owner, wrapped in loaded.wrapped_keys.items()
+        }
+        user = Streams(loaded, self._codec, keys).user(user_id)
+        return Account(user_id, user) if user.present else None

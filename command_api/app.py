@@ -1,0 +1,96 @@
+"""Wiring of the command API: the only place where its parts meet."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import structlog
+from fastapi import FastAPI
+
+from command_api.accounts import Accounts
+from command_api.authentication import Authentication
+from command_api.commit import Committer
+from command_api.dispatcher import Dispatcher
+from command_api.passwords import Passwords
+from command_api.routes import movies, operations, ratings, sessions, users
+from command_api.settings import CommandSettings
+from command_api.wiring import Wiring, utc_now
+from shared.codec import Codec
+from shared.event_store import EventStore
+from shared.http import RequestScope, serve_docs
+from shared.problems import install_problem_handlers
+from shared.sealing import KeyWrap
+from shared.tokens import TokenIssuer, TokenVerifier
+
+log = structlog.get_logger()
+
+DESCRIPTION = """Takes commands and appends events. Every answer to a command carries the header
+`Starfold-Position`; send it as `Starfold-At-Least` to the query API to read your own write."""
+
+
+def create_app(settings: CommandSettings) -> FastAPI:
+    """The application; its resources are opened and closed by its lifespan."""
+
+    @asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        wiring = _wire(settings)
+        wiring.store.require_durability()
+        wiring.dispatcher.start()
+        app.state.wiring = wiring
+        log.info("command_api_started", port=settings.port)
+        yield
+        await wiring.dispatcher.stop()
+        wiring.passwords.close()
+        wiring.store.close()
+        log.info("command_api_stopped")
+
+    app = FastAPI(
+        title="Starfold command API",
+        description=DESCRIPTION,
+        version="1",
+        lifespan=lifespan,
+        docs_url=None,
+        redoc_url=None,
+        max_body_size=settings.body_bytes_max,
+        telemetry={"tracing": False, "metrics": False},
+    )
+    install_problem_handlers(app)
+    serve_docs(app)
+    app.add_middleware(RequestScope, access_log=settings.access_log)
+    for room in (users, sessions, movies, ratings, operations):
+        app.include_router(room.router)
+    return app
+
+
+def _wire(settings: CommandSettings) -> Wiring:
+    store = EventStore(
+        settings.database_url.get_secret_value(), schema=settings.database_schema, pool_size=8
+    )
+    codec = Codec()
+    key_wrap = KeyWrap(settings.sealing_key.get_secret_value())
+    secret = settings.reservation_secret.get_secret_value()
+    issuer, audience = settings.token_issuer, settings.token_audience
+    verifier = TokenVerifier(
+        settings.token_public_key.get_secret_value(),
+        issuer=issuer,
+        audience=audience,
+        clock=time.time,
+    )
+    return Wiring(
+        dispatcher=Dispatcher(Committer(store, codec, key_wrap)),
+        authentication=Authentication(verifier, store),
+        accounts=Accounts(store, codec, key_wrap, secret),
+        passwords=Passwords(
+            memory_kib=settings.argon2_memory_kib,
+            iterations=settings.argon2_iterations,
+            parallelism=settings.argon2_parallelism,
+        ),
+        token_issuer=TokenIssuer(
+            settings.token_private_key.get_secret_value(), issuer=issuer, audience=audience
+        ),
+        store=store,
+        reservation_secret=secret,
+        now=utc_now,
+    )

@@ -1,0 +1,218 @@
+"""One batch of commands: load every stream that it needs, decide each command in turn, append once.
+
+The append is refused when a stream has moved on since it was loaded. Then the whole batch is loaded
+and decided again, never "the rest" of it: a command that survives its batch's refusal was decided
+on a state that included commands which did not. After `REFUSALS_MAX` refusals all of it runs under
+the append lock, where nobody can refuse it.
+
+When the connection is lost, the append may have been committed or may still be. The same events are
+then appended again, with the same ids at the same versions: either they go in, or what stands there
+says whose they are. Looking first would be unsound: absent now, committed a moment later.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+from uuid import UUID
+
+import psycopg
+import structlog
+from eventsourcing.persistence import (
+    IntegrityError,
+    InterfaceError,
+    OperationalError,
+    StoredEvent,
+)
+
+from command_api import handling
+from command_api.pending import Answer, Outcome, Pending
+from command_api.streams import Streams
+from shared.codec import Codec, event_id_of
+from shared.errors import AppendOutcomeUnknown, AppendRefused, Rejected, Unavailable
+from shared.event_store import Append, EventStore
+from shared.events import UserCreated, UserErased
+from shared.ids import Position, StreamId, UserId, Version
+from shared.sealing import KeyWrap
+
+REFUSALS_MAX = 2
+RESOLVE_FOR_S = 15.0
+RETRY_FIRST_S = 0.05
+RETRY_MAX_S = 1.0
+
+_CONNECTION_LOST = (OperationalError, InterfaceError)
+
+log = structlog.get_logger()
+
+
+class _Decided(NamedTuple):
+    """A batch after deciding: for each command its decision or its error, and who recorded each
+    event.
+    """
+
+    streams: Streams
+    decisions: list[handling.Decision | Exception]
+    # For each new event: the command's place in the batch, and the event's place within the
+    # command.
+    recorders: list[tuple[int, int]]
+
+
+class Committer:
+    """Commits batches, one at a time, on the caller's thread."""
+
+    def __init__(self, store: EventStore, codec: Codec, key_wrap: KeyWrap) -> None:
+        self._store = store
+        self._codec = codec
+        self._key_wrap = key_wrap
+
+    def commit(self, batch: Sequence[Pending]) -> list[Answer]:
+        """An answer for each command, in order; one command's error is its own answer."""
+        try:
+            return self._commit(batch)
+        except _CONNECTION_LOST as error:
+            # Lost while loading: nothing was sent to be written.
+            log.warning("store_unavailable", commands=len(batch), error=str(error))
+            return [Unavailable("the event store does not answer")] * len(batch)
+        except AppendOutcomeUnknown as error:
+            return [error] * len(batch)
+        except Exception as error:  # Whatever it is, it must not reach a neighbour.
+            if len(batch) == 1:
+                log.exception("command_failed", command=type(batch[0].command).__name__)
+                return [error]
+            # One command's fault is no other's: halve until it stands alone.
+            middle = len(batch) // 2
+            return self.commit(batch[:middle]) + self.commit(batch[middle:])
+
+    def _commit(self, batch: Sequence[Pending]) -> list[Answer]:
+        for _ in range(REFUSALS_MAX):
+            decided = self._load_and_decide(batch)
+            if not decided.streams.events:
+                return _answers(decided, None)
+            append = self._encode(batch, decided)
+            try:
+                return _answers(decided, self._append(append))
+            except AppendRefused as refusal:
+                log.info("batch_refused", commands=len(batch), reason=str(refusal))
+        return self._commit_under_lock(batch)
+
+    def _commit_under_lock(self, batch: Sequence[Pending]) -> list[Answer]:
+        append: Append | None = None
+        decided: _Decided | None = None
+        first: Position | None = None
+        try:
+            with self._store.holding_append_lock() as connection:
+                decided = self._load_and_decide(batch, connection)
+                if decided.streams.events:
+                    append = self._encode(batch, decided)
+                    first = self._store.append(append, connection)
+        except _CONNECTION_LOST:
+            if append is None or decided is None:
+                raise
+            first = self._resolve(append)
+        assert decided is not None
+        return _answers(decided, first)
+
+    def _load_and_decide(
+        self, batch: Sequence[Pending], connection: psycopg.Connection[Any] | None = None
+    ) -> _Decided:
+        wanted = [handling.needs(pending.command, pending.principal) for pending in batch]
+        loaded = self._store.load(
+            latest=list({stream for need in wanted for stream in need.latest}),
+            whole=list({stream for need in wanted for stream in need.whole}),
+            subjects=list({user for need in wanted for user in need.subjects}),
+            connection=connection,
+        )
+        keys = {
+            user_id: self._key_wrap.unwrap(user_id, wrapped)
+            for user_id, wrapped in loaded.wrapped_keys.items()
+        }
+        streams = Streams(loaded, self._codec, keys)
+        return _decide(batch, streams)
+
+    def _encode(self, batch: Sequence[Pending], decided: _Decided) -> Append:
+        """The batch's events as stored, with new subjects' keys and the keys to delete."""
+        keys = decided.streams.keys
+        new_keys: dict[UserId, bytes] = {}
+        erased: list[UserId] = []
+        stored: list[StoredEvent] = []
+        for new, (command, nth) in zip(decided.streams.events, decided.recorders, strict=True):
+            if isinstance(new.event, UserCreated):
+                user_id = new.event.user_id
+                keys[user_id], new_keys[user_id] = self._key_wrap.new_key(user_id)
+            elif isinstance(new.event, UserErased):
+                erased.append(new.event.user_id)
+            state = self._codec.encode(new.event, batch[command].metadata(nth), keys)
+            stored.append(StoredEvent(new.stream_id, new.version, type(new.event).__name__, state))
+        return Append(stored, dict(decided.streams.guards), new_keys, erased)
+
+    def _append(self, append: Append) -> Position:
+        try:
+            return self._store.append(append)
+        except _CONNECTION_LOST as error:
+            log.warning("append_outcome_unknown", events=len(append.events), error=str(error))
+            return self._resolve(append)
+
+    def _resolve(self, append: Append) -> Position:
+        """Append the same events again until an answer comes.
+
+        Raises `AppendRefused` if others' events stand there, `AppendOutcomeUnknown` if no answer
+        came in time.
+        """
+        give_up_at = time.monotonic() + RESOLVE_FOR_S
+        pause_s = RETRY_FIRST_S
+        while True:
+            try:
+                return self._store.append(append)
+            except (AppendRefused, IntegrityError) as refusal:
+                return self._position_if_ours(append, refusal)
+            except _CONNECTION_LOST as error:
+                if time.monotonic() + pause_s > give_up_at:
+                    raise AppendOutcomeUnknown(
+                        "the connection to the event store was lost during a commit: the command"
+                        " may or may not have been recorded; sending it again is safe"
+                    ) from error
+            time.sleep(pause_s)
+            pause_s = min(2 * pause_s, RETRY_MAX_S)
+
+    def _position_if_ours(self, append: Append, refusal: Exception) -> Position:
+        """The first event's position if these very events stand there; else `AppendRefused`."""
+        places = [
+            (StreamId(UUID(str(event.originator_id))), Version(event.originator_version))
+            for event in append.events
+        ]
+        standing = self._store.stored_at(places)
+        ours = all(
+            place in standing and event_id_of(standing[place].state) == event_id_of(event.state)
+            for place, event in zip(places, append.events, strict=True)
+        )
+        if not ours:
+            raise AppendRefused(str(refusal)) from refusal
+        log.info("append_had_committed", events=len(append.events))
+        return standing[places[0]].position
+
+
+def _decide(batch: Sequence[Pending], streams: Streams) -> _Decided:
+    decisions: list[handling.Decision | Exception] = []
+    recorders: list[tuple[int, int]] = []
+    for place, pending in enumerate(batch):
+        before = len(streams.events)
+        try:
+            decisions.append(handling.decide(pending.command, pending.principal, streams))
+        except Rejected as rejection:
+            decisions.append(rejection)
+        recorders += [(place, nth) for nth in range(len(streams.events) - before)]
+    return _Decided(streams, decisions, recorders)
+
+
+def _answers(decided: _Decided, first: Position | None) -> list[Answer]:
+    return [
+        decision
+        if isinstance(decision, Exception)
+        else Outcome(
+            decision.status,
+            decision.subject,
+            decided.streams.position_of(decision.stream_id, first),
+        )
+        for decision in decided.decisions
+    ]

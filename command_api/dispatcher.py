@@ -1,0 +1,156 @@
+"""Group commit: commands wait in bounded queues, and while one commit is on its way the next batch
+gathers.
+
+There is no timer. A batch is whatever came while the last one was being written, so that a lone
+command goes at once and a crowd shares one commit. Interactive commands and bulk rows have queues
+of their own and take turns; a bulk append is small, so that it holds nobody up.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from uuid import UUID
+
+from prometheus_client import Histogram
+
+from command_api.commit import Committer
+from command_api.handling import Command
+from command_api.pending import Answer, Outcome, Pending
+from command_api.principal import Principal
+from shared.errors import Overloaded, Unavailable
+
+BATCH_COMMANDS_MAX = 1_000
+BULK_BATCH_COMMANDS_MAX = 250
+QUEUE_COMMANDS_MAX = 10_000
+BULK_QUEUE_COMMANDS_MAX = 20_000
+WAIT_MAX_S = 10.0
+
+BATCH_COMMANDS = Histogram(
+    "starfold_batch_commands",
+    "Commands in one commit.",
+    buckets=(1, 2, 5, 10, 20, 50, 100, 250, 1_000),
+)
+
+
+class Dispatcher:
+    """Takes commands on the event loop and commits them in batches on one thread of its own."""
+
+    def __init__(self, committer: Committer) -> None:
+        self._committer = committer
+        self._interactive: deque[Pending] = deque()
+        self._bulk: deque[Pending] = deque()
+        self._work = asyncio.Event()
+        self._stopping = False
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="commit")
+        self._task: asyncio.Task[None] | None = None
+
+    def start(self) -> None:
+        self._task = asyncio.get_running_loop().create_task(self._run(), name="dispatcher")
+
+    async def stop(self) -> None:
+        """Take no more commands, commit those that wait, and end."""
+        self._stopping = True
+        self._work.set()
+        if self._task is not None:
+            await self._task
+        self._thread.shutdown()
+
+    async def dispatch(
+        self, command: Command, principal: Principal, *, request_id: UUID
+    ) -> Outcome:
+        """Commit one command and say what it came to.
+
+        Raises what the command's rules raise, and `Overloaded` at once when too many wait. A caller
+        that is cancelled meanwhile changes nothing: the command goes its way.
+        """
+        self._require_room(self._interactive, 1, QUEUE_COMMANDS_MAX)
+        pending = self._pending(command, principal, request_id)
+        self._interactive.append(pending)
+        self._work.set()
+        return await pending.future
+
+    async def dispatch_bulk(
+        self, commands: Sequence[Command], principal: Principal, *, request_id: UUID
+    ) -> list[Answer]:
+        """Commit many commands in turns with interactive ones; an answer or an error for each, in
+        order.
+        """
+        self._require_room(self._bulk, len(commands), BULK_QUEUE_COMMANDS_MAX)
+        pendings = [self._pending(command, principal, request_id) for command in commands]
+        self._bulk.extend(pendings)
+        self._work.set()
+        answers = await asyncio.gather(
+            *(pending.future for pending in pendings), return_exceptions=True
+        )
+        return [_as_answer(answer) for answer in answers]
+
+    def _pending(self, command: Command, principal: Principal, request_id: UUID) -> Pending:
+        loop = asyncio.get_running_loop()
+        return Pending(
+            command,
+            principal,
+            request_id=request_id,
+            deadline_s=loop.time() + WAIT_MAX_S,
+            future=loop.create_future(),
+        )
+
+    def _require_room(self, queue: deque[Pending], more: int, most: int) -> None:
+        if self._stopping:
+            raise Unavailable("the command API is stopping")
+        if len(queue) + more > most:
+            raise Overloaded(f"{len(queue)} commands are waiting already")
+
+    async def _run(self) -> None:
+        loop = asyncio.get_running_loop()
+        bulk_turn = False
+        while True:
+            if not self._interactive and not self._bulk:
+                if self._stopping:
+                    return
+                self._work.clear()
+                await self._work.wait()
+                continue
+            bulk_turn = bool(self._bulk) and (bulk_turn or not self._interactive)
+            batch = self._take(bulk=bulk_turn, now_s=loop.time())
+            bulk_turn = not bulk_turn
+            if batch:
+                BATCH_COMMANDS.observe(len(batch))
+                answers = await loop.run_in_executor(self._thread, self._committer.commit, batch)
+                _deliver(batch, answers)
+
+    def _take(self, *, bulk: bool, now_s: float) -> list[Pending]:
+        """The next batch, without the commands that nobody waits for any longer."""
+        queue = self._bulk if bulk else self._interactive
+        most = BULK_BATCH_COMMANDS_MAX if bulk else BATCH_COMMANDS_MAX
+        batch: list[Pending] = []
+        while queue and len(batch) < most:
+            pending = queue.popleft()
+            if not bulk and pending.deadline_s < now_s:
+                _resolve(pending, Overloaded("the command waited too long and was not decided"))
+            else:
+                batch.append(pending)
+        return batch
+
+
+def _deliver(batch: Sequence[Pending], answers: Sequence[Answer]) -> None:
+    for pending, answer in zip(batch, answers, strict=True):
+        _resolve(pending, answer)
+
+
+def _resolve(pending: Pending, answer: Answer) -> None:
+    """A caller that has gone away is passed over: its command's fate is not changed by that."""
+    if pending.future.done():
+        return
+    if isinstance(answer, Exception):
+        pending.future.set_exception(answer)
+    else:
+        pending.future.set_result(answer)
+
+
+def _as_answer(answer: Outcome | BaseException) -> Answer:
+    if isinstance(answer, BaseException) and not isinstance(answer, Exception):
+        raise answer
+    return answer

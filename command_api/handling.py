@@ -1,0 +1,189 @@
+"""How each command is decided across the streams that it touches: what it needs, and what it
+records.
+
+The rules of one noun are in `command_api/deciders`; here stands what ties several nouns together.
+"""
+
+from __future__ import annotations
+
+from typing import Literal, NamedTuple, assert_never
+from uuid import UUID
+
+from command_api.deciders import movie, rating, reservation, user
+from command_api.deciders.movie import ChangeMovieDetails, CreateMovie
+from command_api.deciders.rating import SubmitRating, WithdrawRating
+from command_api.deciders.user import (
+    ChangePassword,
+    ChangeProfile,
+    ChangeRole,
+    CreateExternalUser,
+    EraseUser,
+    SignUp,
+)
+from command_api.principal import Member, Principal, require_role, require_scope
+from command_api.streams import Needs, Streams
+from shared.errors import NotFound
+from shared.events import Role
+from shared.ids import MovieId, StreamId, UserId, rating_stream_id
+
+Command = (
+    SignUp
+    | CreateExternalUser
+    | ChangeProfile
+    | ChangePassword
+    | ChangeRole
+    | EraseUser
+    | CreateMovie
+    | ChangeMovieDetails
+    | SubmitRating
+    | WithdrawRating
+)
+Status = Literal["created", "changed", "unchanged"]
+
+CURATORS: frozenset[Role] = frozenset({"curator", "operator"})
+EVERYBODY: frozenset[Role] = frozenset({"member", "curator", "operator"})
+OPERATORS: frozenset[Role] = frozenset({"operator"})
+
+
+class Decision(NamedTuple):
+    """What a command came to; `stream_id` holds the event that made it so, now or before."""
+
+    status: Status
+    subject: UUID
+    stream_id: StreamId
+
+
+def needs(command: Command, principal: Principal) -> Needs:
+    """The streams and keys to load before the command is decided."""
+    caller = (StreamId(principal.user_id),) if isinstance(principal, Member) else ()
+    match command:
+        case SubmitRating() | WithdrawRating():
+            stream_id = rating_stream_id(command.user_id, command.movie_id)
+            return Needs(
+                latest=(stream_id, StreamId(command.movie_id)),
+                whole=(StreamId(command.user_id),),
+                subjects=(command.user_id,),
+            )
+        case SignUp():
+            whole = (StreamId(command.user_id), command.email_stream)
+            return Needs(whole=whole, subjects=(command.user_id,))
+        case EraseUser():
+            email = (command.email_stream,) if command.email_stream else ()
+            return Needs(whole=(StreamId(command.user_id), *email), subjects=(command.user_id,))
+        case CreateExternalUser() | ChangeProfile() | ChangePassword() | ChangeRole():
+            return Needs(whole=(StreamId(command.user_id), *caller), subjects=(command.user_id,))
+        case CreateMovie() | ChangeMovieDetails():
+            imdb = (command.imdb_stream,) if command.imdb_stream else ()
+            return Needs(whole=(StreamId(command.movie_id), *imdb, *caller))
+        case _:
+            assert_never(command)
+
+
+def decide(command: Command, principal: Principal, streams: Streams) -> Decision:
+    """Records the command's events on the streams; raises `Rejected` having recorded none."""
+    match command:
+        case SubmitRating() | WithdrawRating():
+            return _rate(command, principal, streams)
+        case SignUp():
+            return _sign_up(command, streams)
+        case CreateExternalUser():
+            require_scope(principal, "users")
+            return _change_user(command, streams)
+        case ChangeRole():
+            _require(principal, OPERATORS, "roles", streams)
+            return _change_user(command, streams)
+        case ChangeProfile() | ChangePassword():
+            require_role(streams.user(command.user_id), EVERYBODY)
+            return _change_user(command, streams)
+        case EraseUser():
+            require_role(streams.user(command.user_id), EVERYBODY)
+            return _erase(command, streams)
+        case CreateMovie() | ChangeMovieDetails():
+            _require(principal, CURATORS, "movies", streams)
+            return _change_movie(command, streams)
+        case _:
+            assert_never(command)
+
+
+def _require(
+    principal: Principal,
+    roles: frozenset[Role],
+    scope: Literal["movies", "roles"],
+    streams: Streams,
+) -> None:
+    """A member needs one of the roles, guarded until the append; a service needs the scope."""
+    if isinstance(principal, Member):
+        require_role(streams.user(principal.user_id), roles)
+        streams.guard(StreamId(principal.user_id))
+    else:
+        require_scope(principal, scope)
+
+
+def _rate(
+    command: SubmitRating | WithdrawRating, principal: Principal, streams: Streams
+) -> Decision:
+    stream_id = rating_stream_id(command.user_id, command.movie_id)
+    rater = streams.user(command.user_id)
+    if isinstance(principal, Member):
+        require_role(rater, EVERYBODY)
+    user.require_present(rater, command.user_id)
+    if not streams.exists(StreamId(command.movie_id)):
+        raise NotFound(f"there is no movie {command.movie_id}", pointer="/movie_id")
+    standing = streams.rating(stream_id)
+    events = rating.decide(command, standing)
+    if not events:
+        return Decision("unchanged", command.movie_id, stream_id)
+    # The user may be erased until the append; the movie stays.
+    streams.guard(StreamId(command.user_id))
+    for event in events:
+        streams.record(stream_id, event)
+    first = standing.half_stars is None
+    return Decision("created" if first else "changed", command.movie_id, stream_id)
+
+
+def _sign_up(command: SignUp, streams: Streams) -> Decision:
+    stream_id = StreamId(command.user_id)
+    reserved = reservation.reserve_email(streams.reservation(command.email_stream), command.user_id)
+    created = user.decide(command, streams.user(command.user_id))
+    for reserving in reserved:
+        streams.record(command.email_stream, reserving)
+    for creating in created:
+        streams.record(stream_id, creating)
+    return Decision("created" if created else "unchanged", command.user_id, stream_id)
+
+
+def _change_user(
+    command: CreateExternalUser | ChangeRole | ChangeProfile | ChangePassword, streams: Streams
+) -> Decision:
+    stream_id = StreamId(command.user_id)
+    events = user.decide(command, streams.user(command.user_id))
+    for event in events:
+        streams.record(stream_id, event)
+    status: Status = "created" if isinstance(command, CreateExternalUser) else "changed"
+    return Decision(status if events else "unchanged", UserId(command.user_id), stream_id)
+
+
+def _erase(command: EraseUser, streams: Streams) -> Decision:
+    stream_id = StreamId(command.user_id)
+    events = user.decide(command, streams.user(command.user_id))
+    if command.email_stream is not None:
+        standing = streams.reservation(command.email_stream)
+        for released in reservation.release_email(standing, command.user_id):
+            streams.record(command.email_stream, released)
+    for event in events:
+        streams.record(stream_id, event)
+    return Decision("changed", command.user_id, stream_id)
+
+
+def _change_movie(command: CreateMovie | ChangeMovieDetails, streams: Streams) -> Decision:
+    stream_id = StreamId(command.movie_id)
+    standing = streams.movie(command.movie_id)
+    events = movie.decide(command, standing, streams.version(stream_id))
+    if events and command.imdb_stream is not None:
+        reserved = streams.reservation(command.imdb_stream)
+        for reserving in reservation.reserve_imdb_id(reserved, MovieId(command.movie_id)):
+            streams.record(command.imdb_stream, reserving)
+    for event in events:
+        streams.record(stream_id, event)
+    status: Status = "created" if standing.details is None else "changed"
+    return Decision(status if events else "unchanged", command.movie_id, stream_id)

@@ -1,0 +1,85 @@
+"""Who sends a command, and what that allows."""
+
+from __future__ import annotations
+
+from typing import Literal
+from uuid import UUID
+
+import msgspec
+
+from command_api.deciders.user import User
+from shared.errors import Forbidden, NotAuthenticated
+from shared.events import Role
+from shared.ids import UserId
+
+Scope = Literal["users", "movies", "roles"]
+
+
+class Member(msgspec.Struct, frozen=True):
+    """A user with an access token. Their role is not believed from the token but loaded with each
+    batch.
+    """
+
+    user_id: UserId
+
+    @property
+    def actor(self) -> UUID:
+        return self.user_id
+
+
+class Service(msgspec.Struct, frozen=True):
+    """A program with an API key, which may do what its scopes say."""
+
+    key_id: UUID
+    scopes: frozenset[str]
+
+    @property
+    def actor(self) -> UUID:
+        return self.key_id
+
+
+class Anyone(msgspec.Struct, frozen=True):
+    """No credentials; may sign up and log in."""
+
+    @property
+    def actor(self) -> None:
+        return None
+
+
+Principal = Member | Service | Anyone
+
+
+def require_scope(principal: Principal, scope: Scope) -> None:
+    """Raises `Forbidden` for a service key without the scope, and for anybody who is no service."""
+    if not isinstance(principal, Service) or scope not in principal.scopes:
+        raise Forbidden(f"this needs a service key with the scope {scope!r}")
+
+
+def require_role(user: User, allowed: frozenset[Role]) -> None:
+    """Raises `NotAuthenticated` for a user who is gone, `Forbidden` for one without such a role."""
+    if not user.present:
+        raise NotAuthenticated("the user of this access token no longer exists")
+    if user.role not in allowed:
+        raise Forbidden(f"this needs the role {' or '.join(sorted(allowed))}")
+
+
+def acting_user(principal: Principal, named: UserId | None) -> UserId:
+    """On whose behalf a rating is: one's own, or for a service the user that it names.
+
+    Raises `Forbidden` for a member who names somebody else and for a service without the scope
+    `users`.
+    """
+    match principal:
+        case Member(user_id):
+            if named is not None and named != user_id:
+                raise Forbidden("one rates for oneself", pointer="/user_id")
+            return user_id
+        case Service():
+            require_scope(principal, "users")
+            if named is None:
+                raise Forbidden(
+                    "a service key names the user whose rating it is", pointer="/user_id"
+                )
+            return named
+        case _:
+            raise NotAuthenticated("send an access token as `Authorization: Bearer TOKEN`")

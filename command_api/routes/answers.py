@@ -1,0 +1,72 @@
+"""From a command to its answer: what every route of the command API does the same way."""
+
+from __future__ import annotations
+
+from http import HTTPStatus
+from typing import Any
+
+import msgspec
+from fastapi import Request, Response
+
+from command_api.handling import Command
+from command_api.pending import Outcome
+from command_api.principal import Principal
+from command_api.wiring import Wiring
+from shared.http import POSITION_HEADER
+from shared.problems import PROBLEM_JSON
+
+# What any route may answer beside its own; the body is RFC 9457 problem details.
+PROBLEMS: dict[int | str, dict[str, Any]] = {
+    int(status): {
+        "description": description,
+        "content": {
+            PROBLEM_JSON: {
+                "schema": {
+                    "type": "object",
+                    "required": ["type", "title", "status", "detail"],
+                    "properties": {
+                        "type": {"type": "string"},
+                        "title": {"type": "string"},
+                        "status": {"type": "integer"},
+                        "detail": {"type": "string"},
+                        "errors": {
+                            "type": "array",
+                            "items": {
+                                "type": "object",
+                                "properties": {
+                                    "pointer": {"type": "string"},
+                                    "detail": {"type": "string"},
+                                },
+                            },
+                        },
+                    },
+                }
+            }
+        },
+    }
+    for status, description in {
+        HTTPStatus.BAD_REQUEST: "Malformed JSON",
+        HTTPStatus.UNAUTHORIZED: "No credential, or one that is not believed",
+        HTTPStatus.FORBIDDEN: "Not allowed to this caller",
+        HTTPStatus.NOT_FOUND: "What is named does not exist",
+        HTTPStatus.CONFLICT: "Another fact stands against it",
+        HTTPStatus.REQUEST_ENTITY_TOO_LARGE: "The body is too large",
+        HTTPStatus.UNPROCESSABLE_ENTITY: "Some values are not allowed",
+        HTTPStatus.SERVICE_UNAVAILABLE: "Too busy, or the event store does not answer; retry",
+    }.items()
+}
+
+
+async def send(command: Command, request: Request, wiring: Wiring, principal: Principal) -> Outcome:
+    """Commit an interactive command."""
+    return await wiring.dispatcher.dispatch(command, principal, request_id=request.state.request_id)
+
+
+def answer(status: HTTPStatus, body: object, outcome: Outcome) -> Response:
+    """A command's answer, with the position of the event that made it so."""
+    return Response(
+        None if body is None else msgspec.json.encode(body),
+        status,
+        headers={POSITION_HEADER: str(outcome.position)},
+        media_type="application/json",
+    )

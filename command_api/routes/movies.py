@@ -1,0 +1,116 @@
+"""Movies: created and corrected by curators and services."""
+
+from __future__ import annotations
+
+import re
+from http import HTTPStatus
+from typing import Annotated
+from uuid import UUID
+
+from fastapi import APIRouter, Header, Request, Response
+
+from command_api.bodies import MovieAnswer, MovieBody, MovieChangesBody, MoviesBody, RowsAnswer
+from command_api.deciders.movie import ChangeMovieDetails, CreateMovie
+from command_api.principal import Anyone, Member
+from command_api.routes.answers import PROBLEMS, answer, send
+from command_api.routes.rows import commit_rows, rows_response
+from command_api.settings import MIB
+from command_api.wiring import Caller, Wired, Wiring
+from shared.errors import InvalidInput, NotAuthenticated
+from shared.ids import MovieId, StreamId, Version, keyed_uuid, new_uuid7
+from shared.problems import problem
+
+BATCH_BODY_BYTES_MAX = 16 * MIB
+_VERSION_TAG = re.compile(r'^"([0-9]{1,18})"$')
+
+router = APIRouter(prefix="/v1/movies", tags=["movies"], responses=PROBLEMS)
+
+
+@router.post("", status_code=HTTPStatus.CREATED, response_model=MovieAnswer)
+async def create_movie(
+    body: MovieBody, request: Request, wiring: Wired, caller: Caller
+) -> Response:
+    """Add a movie (curators, operators, service keys with the scope `movies`).
+
+    A movie with an external id that exists already is answered with 200 and the first one's id.
+    """
+    _require_somebody(caller)
+    outcome = await send(_create(wiring, body), request, wiring, caller)
+    status = HTTPStatus.OK if outcome.status == "unchanged" else HTTPStatus.CREATED
+    return answer(status, {"movie_id": outcome.subject}, outcome)
+
+
+@router.post("/batch", response_model=RowsAnswer, max_body_size=BATCH_BODY_BYTES_MAX)
+async def create_movies(
+    body: MoviesBody, request: Request, wiring: Wired, caller: Caller
+) -> Response:
+    """Add up to 1,000 movies; each is accepted or refused on its own."""
+    _require_somebody(caller)
+
+    def command_of(row: MovieBody) -> CreateMovie:
+        return _create(wiring, row)
+
+    results = await commit_rows(
+        body.movies, MovieBody, command_of, request, wiring, caller, subject="movie_id"
+    )
+    return rows_response(results)
+
+
+@router.patch("/{movie_id}", status_code=HTTPStatus.NO_CONTENT)
+async def change_movie(
+    movie_id: UUID,
+    body: MovieChangesBody,
+    request: Request,
+    wiring: Wired,
+    caller: Caller,
+    if_match: Annotated[str | None, Header(examples=['"1"'])] = None,
+) -> Response:
+    """Correct a movie (curators); `If-Match` holds the `version` that the change was made to, in
+    quotes.
+    """
+    _require_somebody(caller)
+    if if_match is None:
+        return problem(
+            HTTPStatus.PRECONDITION_REQUIRED,
+            "precondition-required",
+            'send the movie\'s version as `If-Match: "VERSION"`',
+        )
+    tag = _VERSION_TAG.match(if_match.strip())
+    if tag is None:
+        raise InvalidInput(f'If-Match is {if_match[:40]!r} and must be like "3"')
+    changes = body.model_dump(exclude_unset=True)
+    imdb_id = changes.get("imdb_id")
+    command = ChangeMovieDetails(
+        movie_id=MovieId(movie_id),
+        changes=changes,
+        imdb_stream=_imdb_stream(wiring, imdb_id),
+        expected_version=Version(int(tag[1])),
+        now=wiring.now(),
+    )
+    outcome = await send(command, request, wiring, caller)
+    return answer(HTTPStatus.NO_CONTENT, None, outcome)
+
+
+def _create(wiring: Wiring, body: MovieBody) -> CreateMovie:
+    if body.external_id is None:
+        movie_id = MovieId(new_uuid7())
+    else:
+        secret = wiring.reservation_secret
+        movie_id = MovieId(keyed_uuid(secret, "external-movie", body.external_id))
+    return CreateMovie(
+        movie_id=movie_id,
+        details=body.details(),
+        imdb_stream=_imdb_stream(wiring, body.imdb_id),
+        now=wiring.now(),
+    )
+
+
+def _imdb_stream(wiring: Wiring, imdb_id: str | None) -> StreamId | None:
+    if imdb_id is None:
+        return None
+    return StreamId(keyed_uuid(wiring.reservation_secret, "imdb", imdb_id))
+
+
+def _require_somebody(caller: Member | object) -> None:
+    if isinstance(caller, Anyone):
+        raise NotAuthenticated("send an access token or a service key")

@@ -1,0 +1,91 @@
+"""Ratings: one user's opinion of one movie, one by one or in batches."""
+
+from __future__ import annotations
+
+from http import HTTPStatus
+from uuid import UUID
+
+import msgspec
+from fastapi import APIRouter, Request, Response
+
+from command_api.bodies import (
+    MovieRatingBody,
+    RatingAnswer,
+    RatingBody,
+    RatingsBody,
+    RowsAnswer,
+)
+from command_api.deciders.rating import SubmitRating, WithdrawRating
+from command_api.pending import Outcome
+from command_api.principal import Anyone, acting_user
+from command_api.routes.answers import PROBLEMS, answer, send
+from command_api.routes.rows import commit_rows, rows_response
+from command_api.settings import MIB
+from command_api.wiring import Caller, CallingMember, Wired, Wiring
+from shared.errors import NotAuthenticated
+from shared.ids import MovieId, UserId
+
+BATCH_BODY_BYTES_MAX = 16 * MIB
+
+router = APIRouter(prefix="/v1", tags=["ratings"], responses=PROBLEMS)
+
+
+@router.put("/movies/{movie_id}/rating", response_model=RatingAnswer)
+async def rate_movie(
+    movie_id: UUID, body: RatingBody, request: Request, wiring: Wired, caller: CallingMember
+) -> Response:
+    """Rate a movie: 201 for the first rating, 200 for a changed opinion or the same one again."""
+    command = _submit(wiring, caller.user_id, movie_id, body)
+    return _rated(await send(command, request, wiring, caller))
+
+
+@router.delete("/movies/{movie_id}/rating", status_code=HTTPStatus.NO_CONTENT)
+async def withdraw_rating(
+    movie_id: UUID, request: Request, wiring: Wired, caller: CallingMember
+) -> Response:
+    """Take one's rating back; 204 also where there is none."""
+    command = WithdrawRating(user_id=caller.user_id, movie_id=MovieId(movie_id), now=wiring.now())
+    outcome = await send(command, request, wiring, caller)
+    return answer(HTTPStatus.NO_CONTENT, None, outcome)
+
+
+@router.post("/ratings", response_model=RatingAnswer)
+async def submit_rating(
+    body: MovieRatingBody, request: Request, wiring: Wired, caller: Caller
+) -> Response:
+    """Rate a movie named in the body; a service key names the user too."""
+    user_id = acting_user(caller, UserId(body.user_id) if body.user_id else None)
+    command = _submit(wiring, user_id, body.movie_id, body)
+    return _rated(await send(command, request, wiring, caller))
+
+
+@router.post("/ratings/batch", response_model=RowsAnswer, max_body_size=BATCH_BODY_BYTES_MAX)
+async def submit_ratings(
+    body: RatingsBody, request: Request, wiring: Wired, caller: Caller
+) -> Response:
+    """Up to 10,000 ratings; each is accepted or refused on its own. Safe to send again."""
+    if isinstance(caller, Anyone):
+        raise NotAuthenticated("send an access token or a service key")
+
+    def command_of(row: MovieRatingBody) -> SubmitRating:
+        user_id = acting_user(caller, UserId(row.user_id) if row.user_id else None)
+        return _submit(wiring, user_id, row.movie_id, row)
+
+    results = await commit_rows(body.ratings, MovieRatingBody, command_of, request, wiring, caller)
+    return rows_response(results)
+
+
+def _submit(wiring: Wiring, user_id: UserId, movie_id: UUID, body: RatingBody) -> SubmitRating:
+    return SubmitRating(
+        user_id=user_id,
+        movie_id=MovieId(movie_id),
+        half_stars=body.half_stars,
+        review=(body.review or None) if "review" in body.model_fields_set else msgspec.UNSET,
+        rated_at=body.rated_at,
+        now=wiring.now(),
+    )
+
+
+def _rated(outcome: Outcome) -> Response:
+    status = HTTPStatus.CREATED if outcome.status == "created" else HTTPStatus.OK
+    return answer(status, {"status": outcome.status}, outcome)

@@ -1,0 +1,120 @@
+"""Batches: each row is a command of its own, and a bad one spoils no other."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Sequence
+from http import HTTPStatus
+from typing import Any, TypeVar
+
+import msgspec
+from fastapi import Request, Response
+from pydantic import BaseModel, ValidationError
+
+from command_api.handling import Command
+from command_api.pending import Answer, Outcome
+from command_api.principal import Principal
+from command_api.wiring import Wiring
+from shared.errors import RatingSuperseded, Rejected, StarfoldError
+from shared.http import POSITION_HEADER
+from shared.problems import STATUS_OF, TYPE_PREFIX
+
+Row = TypeVar("Row", bound=BaseModel)
+Result = dict[str, Any]
+
+# Rows validated before other requests get their turn on the event loop.
+ROWS_A_TURN = 250
+# Rows of one request that wait at a time, so that the bulk queue holds several requests.
+ROWS_DISPATCHED_MAX = 1_000
+
+
+class Results(list[Result]):
+    """One result a row, in order, and the highest position among them."""
+
+    position: int = 0
+
+
+async def commit_rows(
+    rows: Sequence[Any],
+    model: type[Row],
+    command_of: Callable[[Row], Command],
+    request: Request,
+    wiring: Wiring,
+    principal: Principal,
+    *,
+    subject: str | None = None,
+) -> Results:
+    """Validate each row, commit the good ones, and say of each what it came to.
+
+    `subject` names the field that holds what a row created. Raises only what concerns the whole
+    request.
+    """
+    results = Results()
+    for start in range(0, len(rows), ROWS_DISPATCHED_MAX):
+        chunk = rows[start : start + ROWS_DISPATCHED_MAX]
+        commands: list[Command] = []
+        places: list[int] = []
+        for place, row in enumerate(chunk, start=start):
+            try:
+                commands.append(command_of(model.model_validate(row)))
+                places.append(place)
+                results.append({"index": place})
+            except ValidationError as error:
+                results.append(_invalid(place, error))
+            except Rejected as error:
+                results.append({"index": place, **_failed(error)})
+            if place % ROWS_A_TURN == 0:
+                await asyncio.sleep(0)
+        answers = await wiring.dispatcher.dispatch_bulk(
+            commands, principal, request_id=request.state.request_id
+        )
+        for place, row_answer in zip(places, answers, strict=True):
+            _settle(results, place, row_answer, subject)
+    return results
+
+
+def rows_response(results: Results) -> Response:
+    """200 with a result for each row."""
+    return Response(
+        msgspec.json.encode({"results": results}),
+        HTTPStatus.OK,
+        headers={POSITION_HEADER: str(results.position)},
+        media_type="application/json",
+    )
+
+
+def _settle(results: Results, place: int, row_answer: Answer, subject: str | None) -> None:
+    result = results[place]
+    if isinstance(row_answer, Outcome):
+        result["status"] = row_answer.status
+        if subject is not None:
+            result[subject] = row_answer.subject
+        results.position = max(results.position, row_answer.position)
+    elif isinstance(row_answer, StarfoldError) and type(row_answer) in STATUS_OF:
+        result.update(_failed(row_answer))
+    else:
+        raise row_answer
+
+
+def _failed(error: StarfoldError) -> Result:
+    status = "superseded" if isinstance(error, RatingSuperseded) else "rejected"
+    problem: dict[str, Any] = {"type": TYPE_PREFIX + error.code, "detail": str(error)}
+    if isinstance(error, Rejected) and error.pointer:
+        problem["errors"] = [{"pointer": error.pointer, "detail": str(error)}]
+    return {"status": status, "problem": problem}
+
+
+def _invalid(place: int, error: ValidationError) -> Result:
+    fields = [
+        {
+            "pointer": "".join(f"/{part}" for part in entry["loc"]),
+            "detail": entry["msg"],
+        }
+        for entry in error.errors(include_url=False, include_context=False, include_input=False)
+    ]
+    detail = "; ".join(f"{field['pointer'] or 'row'}: {field['detail']}" for field in fields)
+    return {
+        "index": place,
+        "status": "rejected",
+        "problem": {"type": TYPE_PREFIX + "invalid-input", "detail": detail, "errors": fields},
+    }

@@ -1,0 +1,148 @@
+"""Users: sign-up, profile, password, role, erasure."""
+
+from __future__ import annotations
+
+from http import HTTPStatus
+from uuid import UUID
+
+from fastapi import APIRouter, Request, Response
+from starlette.concurrency import run_in_threadpool
+
+from command_api.bodies import (
+    ExternalUserBody,
+    ExternalUsersBody,
+    PasswordBody,
+    ProfileBody,
+    RoleBody,
+    RowsAnswer,
+    SignUpBody,
+    UserAnswer,
+)
+from command_api.deciders.user import (
+    ChangePassword,
+    ChangeProfile,
+    ChangeRole,
+    CreateExternalUser,
+    EraseUser,
+    SignUp,
+)
+from command_api.principal import require_scope
+from command_api.routes.answers import PROBLEMS, answer, send
+from command_api.routes.rows import commit_rows, rows_response
+from command_api.wiring import Caller, CallingMember, Wired, Wiring
+from shared.errors import Forbidden, NotAuthenticated
+from shared.ids import UserId, keyed_uuid, new_uuid7
+
+router = APIRouter(prefix="/v1/users", tags=["users"], responses=PROBLEMS)
+
+
+@router.post("", status_code=HTTPStatus.CREATED, response_model=UserAnswer)
+async def sign_up(body: SignUpBody, request: Request, wiring: Wired, caller: Caller) -> Response:
+    """Sign up with an e-mail address and a password, or, with a service key, name an external user.
+
+    An external user that exists already is answered with 200 and the first one's id.
+    """
+    command: SignUp | CreateExternalUser
+    if body.external_id is not None:
+        require_scope(caller, "users")
+        command = external_user(wiring, body.external_id, body.display_name)
+    else:
+        assert body.email is not None
+        assert body.password is not None
+        command = SignUp(
+            user_id=UserId(new_uuid7()),
+            email=body.email,
+            email_stream=wiring.accounts.email_stream(body.email),
+            password_hash=await wiring.passwords.hash(body.password),
+            display_name=body.display_name,
+            now=wiring.now(),
+        )
+    outcome = await send(command, request, wiring, caller)
+    status = HTTPStatus.OK if outcome.status == "unchanged" else HTTPStatus.CREATED
+    return answer(status, {"user_id": outcome.subject}, outcome)
+
+
+@router.post("/batch", response_model=RowsAnswer)
+async def create_external_users(
+    body: ExternalUsersBody, request: Request, wiring: Wired, caller: Caller
+) -> Response:
+    """Make up to 1,000 external users at once (service keys with the scope `users`)."""
+    require_scope(caller, "users")
+
+    def command_of(row: ExternalUserBody) -> CreateExternalUser:
+        return external_user(wiring, row.external_id, row.display_name)
+
+    results = await commit_rows(
+        body.users, ExternalUserBody, command_of, request, wiring, caller, subject="user_id"
+    )
+    return rows_response(results)
+
+
+@router.patch("/me", status_code=HTTPStatus.NO_CONTENT)
+async def change_profile(
+    body: ProfileBody, request: Request, wiring: Wired, caller: CallingMember
+) -> Response:
+    """Change one's display name or visibility."""
+    command = ChangeProfile(
+        user_id=caller.user_id,
+        display_name=body.display_name,
+        visibility=body.visibility,
+        now=wiring.now(),
+    )
+    outcome = await send(command, request, wiring, caller)
+    return answer(HTTPStatus.NO_CONTENT, None, outcome)
+
+
+@router.put("/me/password", status_code=HTTPStatus.NO_CONTENT)
+async def change_password(
+    body: PasswordBody, request: Request, wiring: Wired, caller: CallingMember
+) -> Response:
+    """Change one's password; needs the old one."""
+    account = await run_in_threadpool(wiring.accounts.by_id, caller.user_id)
+    old_hash = account.user.password_hash if account else None
+    if not await wiring.passwords.matches(old_hash, body.old) or old_hash is None:
+        raise Forbidden("the old password is another one", pointer="/old")
+    command = ChangePassword(
+        user_id=caller.user_id,
+        password_hash=await wiring.passwords.hash(body.new),
+        replaces=old_hash,
+        now=wiring.now(),
+    )
+    outcome = await send(command, request, wiring, caller)
+    return answer(HTTPStatus.NO_CONTENT, None, outcome)
+
+
+@router.delete("/me", status_code=HTTPStatus.NO_CONTENT)
+async def erase(request: Request, wiring: Wired, caller: CallingMember) -> Response:
+    """Be forgotten: personal data becomes unreadable for good, scores stay in the averages."""
+    account = await run_in_threadpool(wiring.accounts.by_id, caller.user_id)
+    if account is None:
+        raise NotAuthenticated("the user of this access token no longer exists")
+    email = account.user.email
+    command = EraseUser(
+        user_id=caller.user_id,
+        email_stream=wiring.accounts.email_stream(email) if email else None,
+        now=wiring.now(),
+    )
+    outcome = await send(command, request, wiring, caller)
+    return answer(HTTPStatus.NO_CONTENT, None, outcome)
+
+
+@router.put("/{user_id}/role", status_code=HTTPStatus.NO_CONTENT)
+async def change_role(
+    user_id: UUID, body: RoleBody, request: Request, wiring: Wired, caller: Caller
+) -> Response:
+    """Give a user another role (operators, and service keys with the scope `roles`)."""
+    command = ChangeRole(user_id=UserId(user_id), role=body.role, now=wiring.now())
+    outcome = await send(command, request, wiring, caller)
+    return answer(HTTPStatus.NO_CONTENT, None, outcome)
+
+
+def external_user(wiring: Wiring, external_id: str, display_name: str) -> CreateExternalUser:
+    """The command for a user known by another system's id; the same id is the same user."""
+    return CreateExternalUser(
+        user_id=UserId(keyed_uuid(wiring.reservation_secret, "external-user", external_id)),
+        external_id=external_id,
+        display_name=display_name,
+        now=wiring.now(),
+    )

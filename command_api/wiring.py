@@ -1,0 +1,61 @@
+"""What a request reaches of the command API: made once in `app.py`, handed to the routes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import UTC, datetime
+from typing import Annotated, NamedTuple
+
+from fastapi import Depends, Request
+
+from command_api.accounts import Accounts
+from command_api.authentication import Authentication
+from command_api.dispatcher import Dispatcher
+from command_api.passwords import Passwords
+from command_api.principal import Member, Principal
+from shared.errors import NotAuthenticated
+from shared.event_store import EventStore
+from shared.tokens import TokenIssuer
+
+
+class Wiring(NamedTuple):
+    """The parts that routes use; `now` is a UTC clock of whole milliseconds."""
+
+    dispatcher: Dispatcher
+    authentication: Authentication
+    accounts: Accounts
+    passwords: Passwords
+    token_issuer: TokenIssuer
+    store: EventStore
+    reservation_secret: bytes
+    now: Callable[[], datetime]
+
+
+def utc_now() -> datetime:
+    """The time in whole milliseconds, as events keep it."""
+    moment = datetime.now(UTC)
+    return moment.replace(microsecond=moment.microsecond // 1_000 * 1_000)
+
+
+async def wiring_of(request: Request) -> Wiring:
+    wiring = request.app.state.wiring
+    assert isinstance(wiring, Wiring)
+    return wiring
+
+
+async def principal_of(request: Request) -> Principal:
+    wiring = await wiring_of(request)
+    return await wiring.authentication.principal(request.headers.get("authorization"))
+
+
+async def member_of(request: Request) -> Member:
+    """The calling user; raises `NotAuthenticated` for a service and for nobody."""
+    principal = await principal_of(request)
+    if not isinstance(principal, Member):
+        raise NotAuthenticated("this needs a user's access token")
+    return principal
+
+
+Wired = Annotated[Wiring, Depends(wiring_of)]
+Caller = Annotated[Principal, Depends(principal_of)]
+CallingMember = Annotated[Member, Depends(member_of)]

@@ -1,0 +1,113 @@
+"""What both APIs do for every request: documentation from their own assets, a log line, security
+headers.
+"""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from uuid import UUID
+
+import fastapi_offline
+import structlog
+from fastapi import FastAPI
+from fastapi.openapi.docs import get_swagger_ui_html
+from fastapi.staticfiles import StaticFiles
+from prometheus_client import Histogram
+from starlette.datastructures import MutableHeaders
+from starlette.responses import HTMLResponse
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from shared.ids import new_uuid7
+
+ASSETS_PATH = "/docs/assets"
+REQUEST_ID_HEADER = "x-request-id"
+POSITION_HEADER = "Starfold-Position"
+
+_SECURITY_HEADERS = {
+    "x-content-type-options": "nosniff",
+    "x-frame-options": "DENY",
+    "referrer-policy": "no-referrer",
+}
+
+REQUESTS = Histogram(
+    "starfold_request_seconds",
+    "Time to answer a request, by route and status.",
+    ["method", "route", "status"],
+    buckets=(0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5),
+)
+
+log = structlog.get_logger()
+
+
+def serve_docs(app: FastAPI) -> None:
+    """`/docs` with Swagger UI from a package's files: nothing is fetched from elsewhere."""
+    assets = Path(fastapi_offline.__file__).parent / "static"
+    app.mount(ASSETS_PATH, StaticFiles(directory=assets), name="docs-assets")
+
+    @app.get("/docs", include_in_schema=False)
+    async def docs() -> HTMLResponse:
+        return get_swagger_ui_html(
+            openapi_url="/openapi.json",
+            title=app.title,
+            swagger_js_url=f"{ASSETS_PATH}/swagger-ui-bundle.js",
+            swagger_css_url=f"{ASSETS_PATH}/swagger-ui.css",
+            swagger_favicon_url=f"{ASSETS_PATH}/favicon.png",
+        )
+
+
+class RequestScope:
+    """Gives each request an id, its answer the security headers, and with `access_log` a log line.
+
+    The id is the caller's `X-Request-ID` if that is a UUID; it becomes the events' correlation id.
+    A path is logged without its query string, which may hold what somebody searched for.
+    """
+
+    def __init__(self, app: ASGIApp, *, access_log: bool) -> None:
+        self._app = app
+        self._access_log = access_log
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        request_id = _request_id(scope)
+        scope.setdefault("state", {})["request_id"] = request_id
+        started = time.perf_counter()
+        status = 0
+
+        async def send_with_headers(message: Message) -> None:
+            nonlocal status
+            if message["type"] == "http.response.start":
+                status = message["status"]
+                headers = MutableHeaders(scope=message)
+                headers[REQUEST_ID_HEADER] = str(request_id)
+                for name, value in _SECURITY_HEADERS.items():
+                    headers[name] = value
+            await send(message)
+
+        try:
+            await self._app(scope, receive, send_with_headers)
+        finally:
+            duration_s = time.perf_counter() - started
+            route = getattr(scope.get("route"), "path", "unmatched")
+            REQUESTS.labels(scope["method"], route, status).observe(duration_s)
+            if self._access_log:
+                log.info(
+                    "request_answered",
+                    method=scope["method"],
+                    path=scope["path"],
+                    status=status,
+                    duration_ms=round(duration_s * 1_000, 1),
+                    request_id=str(request_id),
+                )
+
+
+def _request_id(scope: Scope) -> UUID:
+    for name, value in scope["headers"]:
+        if name == b"x-request-id":
+            try:
+                return UUID(value.decode("ascii"))
+            except ValueError:
+                break
+    return new_uuid7()
