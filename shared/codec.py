@@ -60,11 +60,17 @@ class Codec:
         """
         stored = event
         if event.personal:
-            stored = _with_personal(event, metadata, keys, sealed=True)
+            stored = _with_personal(event, metadata, keys, sealing=True)
         return _encoder.encode((event.schema_version, metadata, stored))
 
     def decode(self, topic: str, state: bytes, keys: Keys) -> Decoded:
         """Opens the personal fields; those of a subject without a key in `keys` become None."""
+        return opened(self.decode_sealed(topic, state), keys)
+
+    def decode_sealed(self, topic: str, state: bytes) -> Decoded:
+        """The event with its personal fields still sealed; `sealed_subject` says whose key opens
+        them.
+        """
         try:
             event_type, decode = self._topics[topic]
         except KeyError:
@@ -73,12 +79,8 @@ class Codec:
             ) from None
         if state[_VERSION_AT] == event_type.schema_version:
             current = decode(state)
-            event, metadata = current.event, current.metadata
-        else:
-            event, metadata = self._decode_old(event_type, topic, state)
-        if event_type.personal:
-            event = _with_personal(event, metadata, keys, sealed=False)
-        return Decoded(event, metadata)
+            return Decoded(current.event, current.metadata)
+        return self._decode_old(event_type, topic, state)
 
     def _decode_old(self, event_type: type[Event], topic: str, state: bytes) -> Decoded:
         old = self._old_state.decode(state)
@@ -88,8 +90,24 @@ class Codec:
         return Decoded(msgspec.convert(fields, event_type, strict=False), old.metadata)
 
 
-def subject_of(event: Event) -> UserId:
-    """Whose key seals the personal fields of an event that has some."""
+def opened(sealed: Decoded, keys: Keys) -> Decoded:
+    """The same with its personal fields opened, or None where their subject has no key."""
+    if not sealed.event.personal:
+        return sealed
+    return Decoded(
+        _with_personal(sealed.event, sealed.metadata, keys, sealing=False), sealed.metadata
+    )
+
+
+def sealed_subject(event: Event) -> UserId | None:
+    """Whose key the event's personal fields need; None for an event that has none set."""
+    for name in event.personal:
+        if getattr(event, name) is not None:
+            return _subject_of(event)
+    return None
+
+
+def _subject_of(event: Event) -> UserId:
     return cast("UserId", event.user_id)  # type: ignore[attr-defined]  # `personal` implies it.
 
 
@@ -114,18 +132,18 @@ def _topic(event_type: type[Event]) -> _TopicDecoder:
     return _TopicDecoder(event_type, msgspec.msgpack.Decoder(state_type).decode)
 
 
-def _with_personal(event: Event, metadata: Metadata, keys: Keys, *, sealed: bool) -> Event:
+def _with_personal(event: Event, metadata: Metadata, keys: Keys, *, sealing: bool) -> Event:
     """A copy with its personal fields sealed or opened; the same object if it has none set."""
     standing = {name: getattr(event, name) for name in event.personal}
     if all(text is None for text in standing.values()):
         return event
-    subject = subject_of(event)
+    subject = _subject_of(event)
     key = keys.get(subject)
     if key is None:
-        if sealed:
+        if sealing:
             raise Misconfigured(f"no key of user {subject} to seal {type(event).__name__} with")
         return msgspec.structs.replace(event, **dict.fromkeys(event.personal))
-    operation = seal if sealed else unseal
+    operation = seal if sealing else unseal
     changed = {
         name: operation(key, metadata.event_id.bytes + name.encode(), text)
         for name, text in standing.items()

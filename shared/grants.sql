@@ -7,4 +7,4 @@ GRANT SELECT, INSERT, DELETE ON subject_keys TO {command};
 GRANT SELECT ON service_keys TO {command};
 
 GRANT SELECT ON events, subject_keys TO {projector};
-GRANT SELECT, INSERT, UPDATE ON generations TO {projector};
+GRANT SELECT, INSERT, UPDATE ON generations, builds TO {projector};

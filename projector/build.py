@@ -1,0 +1,195 @@
+"""Building one share of a generation: fold the log in memory, then write the documents in bulk.
+
+Nobody reads a generation that is being built, so its partitions' checkpoints hold a marker with the
+build token until the very last call of each, which sets the real one. A second builder of the same
+share puts its own marker there first: from then on the first one's calls are refused, and it gives
+up.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Sequence
+from uuid import UUID
+
+import structlog
+
+from projector.documents import Operation, WorkingSet
+from projector.generations import Build, Generations
+from projector.log_reader import LogEvent, LogReader
+from projector.partition import checkpoint_at
+from projector.partition_store import (
+    CALL_BYTES_MAX,
+    CALL_COMMANDS_MAX,
+    Call,
+    PartitionStore,
+    building_marker,
+)
+from projector.projections import DEFINITIONS, Folding, Projection
+from shared.ids import Position, new_uuid7
+from shared.read_model import PartitionKeys
+
+FETCH_EVENTS = 5_000
+# # Members and fields are written as they come; documents once, at the end, since they are read
+# again and again.
+FLUSH_COMMANDS = 20_000
+PROGRESS_EVERY_S = 0.5
+CALLS_A_ROUND_TRIP = 8
+
+log = structlog.get_logger()
+
+
+class _TakenOver(Exception):
+    """Another builder has this share now, or this one has been told to stop."""
+
+
+class Builder:
+    """Builds shares, one at a time, on the caller's thread. `keep_on` is asked between fetches."""
+
+    def __init__(
+        self,
+        reader: LogReader,
+        store: PartitionStore,
+        generations: Generations,
+        *,
+        keep_on: Callable[[], bool] = lambda: True,
+    ) -> None:
+        self._reader = reader
+        self._store = store
+        self._generations = generations
+        self._keep_on = keep_on
+
+    def build(self, projection: str, number: int, share: int) -> bool:
+        """Build a share from the log as it stands now.
+
+        False if it was built already, another builder took it over, or it was told to stop.
+        """
+        token = new_uuid7()
+        target = self._reader.head()
+        build = self._generations.take_build(projection, number, share, token, target)
+        if build is None:
+            return False
+        share_log = log.bind(projection=projection, generation=number, share=share)
+        started = time.monotonic()
+        shares = self._take_partitions(build, token)
+        try:
+            folded = self._fold(build, token, shares, target)
+            for partition in shares:
+                self._write(partition, partition.working_set.take_operations(), last=True)
+        except _TakenOver:
+            share_log.info("build_given_up")
+            return False
+        self._generations.report_progress(build, token, folded)
+        self._generations.finish_build(build, token)
+        seconds = round(time.monotonic() - started, 2)
+        share_log.info("build_finished", events=folded, seconds=seconds)
+        return True
+
+    def _take_partitions(self, build: Build, token: UUID) -> list[_BuiltPartition]:
+        """Mark each partition as this builder's; drop what an interrupted build left in it."""
+        definition = DEFINITIONS[build.projection]
+        taken = []
+        for number in build.partitions:
+            keys = PartitionKeys(build.projection, build.number, number)
+            partition = _BuiltPartition(definition, keys, token)
+            self._store.replace_checkpoint(keys, partition.marker)
+            if build.attempts > 1:
+                self._store.drop(keys)
+                self._store.replace_checkpoint(keys, partition.marker)
+            taken.append(partition)
+        return taken
+
+    def _fold(
+        self, build: Build, token: UUID, shares: Sequence[_BuiltPartition], target: Position
+    ) -> int:
+        """Fold the log up to `target`; returns how many events that were."""
+        definition = DEFINITIONS[build.projection]
+        by_number = {partition.keys.partition: partition for partition in shares}
+        folded = 0
+        reported_at = time.monotonic()
+        for event in self._events(target):
+            folded += 1
+            for partition in shares[:1]:
+                partition.last = event
+            number = definition.partition(event.event)
+            if number in by_number:
+                partition = by_number[number]
+                partition.fold(event)
+                if partition.working_set.pending_commands > FLUSH_COMMANDS:
+                    operations = partition.working_set.take_operations(documents=False)
+                    self._write(partition, operations, last=False)
+            if folded % FETCH_EVENTS == 0 and time.monotonic() - reported_at > PROGRESS_EVERY_S:
+                reported_at = time.monotonic()
+                if not self._generations.report_progress(build, token, folded):
+                    raise _TakenOver
+        for partition in shares:
+            partition.last = shares[0].last
+        return folded
+
+    def _events(self, target: Position) -> Iterator[LogEvent]:
+        position = Position(1)
+        while position <= target:
+            if not self._keep_on():
+                raise _TakenOver
+            events = self._reader.fetch(position, FETCH_EVENTS)
+            for event in events:
+                if event.position > target:
+                    return
+                yield event
+            if len(events) < FETCH_EVENTS:
+                return
+            position = Position(events[-1].position + 1)
+
+    def _write(
+        self, partition: _BuiltPartition, operations: Sequence[Operation], *, last: bool
+    ) -> None:
+        """Write operations in calls of bounded size; with `last`, the final one sets the
+        checkpoint.
+        """
+        calls = [
+            Call(partition.keys, partition.marker, partition.marker, part)
+            for part in _cut(operations)
+        ]
+        if last:
+            calls.append(Call(partition.keys, partition.marker, partition.final_checkpoint(), ()))
+        for start in range(0, len(calls), CALLS_A_ROUND_TRIP):
+            results = self._store.apply(calls[start : start + CALLS_A_ROUND_TRIP])
+            if any(standing is not None for standing in results):
+                raise _TakenOver
+
+
+class _BuiltPartition:
+    """A partition while it is built."""
+
+    def __init__(self, definition: Projection, keys: PartitionKeys, token: UUID) -> None:
+        self.keys = keys
+        self.marker = building_marker(definition.version, token)
+        self.working_set = WorkingSet(weigh=False, complete=True)
+        self.last: LogEvent | None = None
+        self._definition = definition
+        self._token = token
+
+    def fold(self, event: LogEvent) -> None:
+        folding = Folding(event.position, event.version, event.event)
+        self._definition.apply(self.working_set, folding)
+
+    def final_checkpoint(self) -> bytes:
+        """At the last event folded; of an empty log, the marker itself."""
+        if self.last is None:
+            return self.marker
+        return checkpoint_at(self.last, self._definition.version, self._token)
+
+
+def _cut(operations: Sequence[Operation]) -> Iterator[list[Operation]]:
+    part: list[Operation] = []
+    size_bytes = 0
+    for operation in operations:
+        if part and (
+            len(part) >= CALL_COMMANDS_MAX - 1 or size_bytes + operation.size_bytes > CALL_BYTES_MAX
+        ):
+            yield part
+            part, size_bytes = [], 0
+        part.append(operation)
+        size_bytes += operation.size_bytes
+    if part:
+        yield part

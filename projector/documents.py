@@ -1,0 +1,183 @@
+"""A partition's working set: the documents that a fold has read and what it wants written.
+
+Folding touches only this; nothing reaches Redis before `take_operations`. Every operation is a
+whole value (a document, a member with its rank, a field), so that applying it twice changes
+nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any, NamedTuple, Protocol, TypeVar
+
+from projector.kinds import Kind
+from shared.ids import Position
+
+Folded = TypeVar("Folded")
+# The kind's name and what follows it in the key.
+Key = tuple[str, str]
+
+STREAM_ENTRIES_MAX = 10_000
+
+
+class Documents(Protocol):
+    """What a projection's `apply` may do."""
+
+    def get(self, kind: Kind[Folded], suffix: str) -> Folded | None: ...
+
+    def put(self, kind: Kind[Folded], suffix: str, document: Folded) -> None: ...
+
+    def rank(self, kind: str, suffix: str, member: bytes, rank: int) -> None: ...
+
+    def unrank(self, kind: str, suffix: str, member: bytes) -> None: ...
+
+    def set_field(self, kind: str, suffix: str, field: bytes, value: bytes) -> None: ...
+
+    def delete_field(self, kind: str, suffix: str, field: bytes) -> None: ...
+
+    def delete(self, kind: str, suffix: str) -> None: ...
+
+    def append(self, kind: str, position: Position, field: bytes, value: bytes) -> None: ...
+
+
+class Operation(NamedTuple):
+    """One command of a call: its letter in `apply.lua`, the key, and the command's arguments."""
+
+    letter: bytes
+    key: Key
+    arguments: tuple[bytes, ...]
+
+    @property
+    def size_bytes(self) -> int:
+        return sum(map(len, self.arguments)) + len(self.key[1]) + 64
+
+
+class WorkingSet:
+    """Documents in memory. With `weigh`, documents are encoded at once, so that `pending_bytes` is
+    exact.
+
+    `documents` holds None for a document that is known to be absent. A document that is in neither
+    has to be loaded before it is read; `complete` says that what is not held does not exist (a
+    build starts empty).
+    """
+
+    def __init__(self, *, weigh: bool, complete: bool) -> None:
+        self._weigh = weigh
+        self._complete = complete
+        self.documents: dict[Key, Any] = {}
+        self._dirty: dict[Key, Kind[Any]] = {}
+        self._encoded: dict[Key, bytes] = {}
+        self._members: dict[Key, dict[bytes, int | None]] = {}
+        self._fields: dict[Key, dict[bytes, bytes | None]] = {}
+        self._deleted: dict[Key, None] = {}
+        self._entries: dict[Key, list[Operation]] = {}
+        self.pending_commands = 0
+        self.pending_bytes = 0
+
+    def get(self, kind: Kind[Folded], suffix: str) -> Folded | None:
+        key = (kind.name, suffix)
+        if key not in self.documents and not self._complete:
+            raise KeyError(f"{kind.name}:{suffix} was not loaded before it was read")
+        document: Folded | None = self.documents.get(key)
+        return document
+
+    def put(self, kind: Kind[Folded], suffix: str, document: Folded) -> None:
+        key = (kind.name, suffix)
+        self.documents[key] = document
+        self._count(key not in self._dirty)
+        self._dirty[key] = kind
+        if self._weigh:
+            encoded = kind.encode(document)
+            self.pending_bytes += len(encoded) - len(self._encoded.get(key, b""))
+            self._encoded[key] = encoded
+
+    def rank(self, kind: str, suffix: str, member: bytes, rank: int) -> None:
+        self._set(self._members, (kind, suffix), member, rank)
+
+    def unrank(self, kind: str, suffix: str, member: bytes) -> None:
+        self._set(self._members, (kind, suffix), member, None)
+
+    def set_field(self, kind: str, suffix: str, field: bytes, value: bytes) -> None:
+        self._set(self._fields, (kind, suffix), field, value)
+        self.pending_bytes += len(value)
+
+    def delete_field(self, kind: str, suffix: str, field: bytes) -> None:
+        self._set(self._fields, (kind, suffix), field, None)
+
+    def delete(self, kind: str, suffix: str) -> None:
+        """Drop a sorted set or a hash; what is set in it afterwards is written after that."""
+        key = (kind, suffix)
+        for pending in (self._members, self._fields):
+            dropped: dict[bytes, Any] = pending.pop(key, {})
+            self.pending_commands -= len(dropped)
+        self._count(key not in self._deleted)
+        self._deleted[key] = None
+
+    def append(self, kind: str, position: Position, field: bytes, value: bytes) -> None:
+        """Add an entry to a stream that keeps its last `STREAM_ENTRIES_MAX`."""
+        key = (kind, "")
+        arguments = (b"%d" % STREAM_ENTRIES_MAX, b"%d-0" % position, field, value)
+        entries = self._entries.setdefault(key, [])
+        entries.append(Operation(b"X", key, arguments))
+        self._count(True)
+        if len(entries) > 2 * STREAM_ENTRIES_MAX:
+            self.pending_commands -= len(entries) - STREAM_ENTRIES_MAX
+            del entries[:-STREAM_ENTRIES_MAX]
+
+    def take_operations(self, *, documents: bool = True) -> list[Operation]:
+        """All that is pending, in an order that may be written as it stands; nothing is pending
+        then.
+
+        Without `documents` those stay pending: a build writes them once, at its end.
+        """
+        operations = [Operation(b"D", key, ()) for key in self._deleted]
+        operations += _member_operations(self._members)
+        operations += _field_operations(self._fields)
+        for entries in self._entries.values():
+            operations += entries[-STREAM_ENTRIES_MAX:]
+        for pending in (self._deleted, self._members, self._fields, self._entries):
+            pending.clear()
+        if documents:
+            operations += self._document_operations()
+            self._dirty.clear()
+            self._encoded.clear()
+        self.pending_commands = len(self._dirty)
+        self.pending_bytes = 0
+        return operations
+
+    def _document_operations(self) -> Iterable[Operation]:
+        for key, kind in self._dirty.items():
+            encoded = self._encoded.get(key)
+            yield Operation(b"S", key, (encoded or kind.encode(self.documents[key]),))
+
+    def _set(
+        self, pending: dict[Key, dict[bytes, Any]], key: Key, member: bytes, value: object
+    ) -> None:
+        members = pending.get(key)
+        if members is None:
+            members = pending[key] = {}
+        self._count(member not in members)
+        members[member] = value
+
+    def _count(self, new: bool) -> None:
+        if new:
+            self.pending_commands += 1
+            self.pending_bytes += 128  # Key, member and protocol, rounded up.
+
+
+def _member_operations(pending: dict[Key, dict[bytes, int | None]]) -> Iterable[Operation]:
+    for key, members in pending.items():
+        for member, rank in members.items():
+            if rank is None:
+                yield Operation(b"z", key, (member,))
+            else:
+                yield Operation(b"Z", key, (b"%d" % rank, member))
+
+
+def _field_operations(pending: dict[Key, dict[bytes, bytes | None]]) -> Iterable[Operation]:
+    for key, fields in pending.items():
+        for field, value in fields.items():
+            if value is None:
+                yield Operation(b"h", key, (field,))
+            else:
+                yield Operation(b"H", key, (field, value))

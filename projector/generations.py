@@ -1,0 +1,269 @@
+"""The table of generations in PostgreSQL, which says what exists, and the readers' copy of it in
+Redis.
+
+    building -> following -> active -> retired -> purged
+
+Every change is one transaction under one advisory lock, so that several projectors and operators
+may try the same at once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any, Literal, NamedTuple
+from uuid import UUID
+
+import msgspec
+import psycopg
+from psycopg.rows import namedtuple_row
+
+from projector.partition_store import PartitionStore
+from projector.projections import Projection
+from shared.ids import Position
+from shared.read_model import GENERATIONS_KEY, GenerationCopy, PartitionKeys
+
+State = Literal["building", "following", "active", "retired", "purged"]
+Reason = Literal["first start", "lost", "replay"]
+
+_LOCK_ID = 0x5346_4745_4E53  # "SFGENS" in ASCII.
+CONNECT_TIMEOUT_S = 5
+
+_COLUMNS = (
+    "projection, number, definition_version, partitions, state, reason, switch_when_ready,"
+    " extract(epoch FROM now() - retired_at)::float8 AS retired_for_s"
+)
+
+_INSERT_GENERATION = """
+INSERT INTO generations
+    (projection, number, definition_version, partitions, state, reason, switch_when_ready)
+SELECT %s, coalesce(max(number), 0) + 1, %s, %s, 'building', %s, %s
+FROM generations WHERE projection = %s
+RETURNING number
+"""
+_TAKE_BUILD = """
+UPDATE builds b
+SET build_token = %s, attempts = b.attempts + 1, folded_events = 0, target_position = %s
+FROM generations g
+WHERE b.projection = %s AND b.number = %s AND b.share = %s AND b.built_at IS NULL
+    AND g.projection = b.projection AND g.number = b.number AND g.state = 'building'
+RETURNING b.projection, b.number, b.share, b.partitions, b.attempts, b.folded_events,
+    b.target_position, false
+"""
+_FOLLOW_WHEN_BUILT = """
+UPDATE generations g SET state = 'following'
+WHERE g.projection = %s AND g.number = %s AND g.state = 'building'
+    AND NOT EXISTS (
+        SELECT FROM builds b
+        WHERE b.projection = g.projection AND b.number = g.number AND b.built_at IS NULL
+    )
+"""
+
+
+class Generation(NamedTuple):
+    """One row of the table; `retired_for_s` counts from the switch away from it."""
+
+    projection: str
+    number: int
+    definition_version: int
+    partitions: int
+    state: State
+    reason: Reason
+    switch_when_ready: bool
+    retired_for_s: float | None
+
+    def keys(self, partition: int) -> PartitionKeys:
+        return PartitionKeys(self.projection, self.number, partition)
+
+    @property
+    def all_keys(self) -> list[PartitionKeys]:
+        return [self.keys(partition) for partition in range(self.partitions)]
+
+
+class Build(NamedTuple):
+    """One share of a generation's building."""
+
+    projection: str
+    number: int
+    share: int
+    partitions: list[int]
+    attempts: int
+    folded_events: int
+    target_position: int
+    built: bool
+
+
+class Generations:
+    """The table. Opens a connection a call: calls are rare."""
+
+    def __init__(self, dsn: str, *, schema: str = "starfold") -> None:
+        self._dsn = dsn
+        self._options = f"-c search_path={schema}"
+
+    def all(self) -> list[Generation]:
+        """Every generation but the purged ones, oldest first."""
+        with self._connect() as connection:
+            return _select(connection, "state <> 'purged'")
+
+    def get(self, projection: str, number: int) -> Generation | None:
+        with self._connect() as connection:
+            found = _select(connection, "projection = %s AND number = %s", projection, number)
+        return found[0] if found else None
+
+    def create(
+        self, definition: Projection, reason: Reason, *, shares: int, switch_when_ready: bool
+    ) -> Generation:
+        """A new generation in state `building`, its partitions spread over `shares`."""
+        with self._changing() as connection:
+            row = connection.execute(
+                _INSERT_GENERATION,
+                [
+                    definition.name,
+                    definition.version,
+                    definition.partitions,
+                    reason,
+                    switch_when_ready,
+                    definition.name,
+                ],
+            ).fetchone()
+            assert row is not None
+            for share in range(shares):
+                partitions = list(range(share, definition.partitions, shares))
+                connection.execute(
+                    "INSERT INTO builds (projection, number, share, partitions)"
+                    " VALUES (%s, %s, %s, %s)",
+                    [definition.name, row.number, share, partitions],
+                )
+            return _select(
+                connection, "projection = %s AND number = %s", definition.name, row.number
+            )[0]
+
+    def builds(self, projection: str, number: int) -> list[Build]:
+        with self._connect() as connection:
+            rows = connection.execute(
+                "SELECT projection, number, share, partitions, attempts, folded_events,"
+                " target_position, built_at IS NOT NULL AS built FROM builds"
+                " WHERE projection = %s AND number = %s ORDER BY share",
+                [projection, number],
+            ).fetchall()
+        return [Build(*row) for row in rows]
+
+    def take_build(
+        self, projection: str, number: int, share: int, token: UUID, target: Position
+    ) -> Build | None:
+        """Become the builder of a share; None if it is built or its generation is no longer
+        building.
+        """
+        with self._changing() as connection:
+            row = connection.execute(
+                _TAKE_BUILD,
+                [token, target, projection, number, share],
+            ).fetchone()
+        return Build(*row) if row else None
+
+    def report_progress(self, build: Build, token: UUID, folded_events: int) -> bool:
+        """Keep a build's progress; False if somebody else has taken it over."""
+        with self._connect() as connection:
+            cursor = connection.execute(
+                "UPDATE builds SET folded_events = %s WHERE projection = %s AND number = %s"
+                " AND share = %s AND build_token = %s",
+                [folded_events, build.projection, build.number, build.share, token],
+            )
+            return cursor.rowcount == 1
+
+    def finish_build(self, build: Build, token: UUID) -> None:
+        """A share is built; when all are, the generation is followed."""
+        with self._changing() as connection:
+            connection.execute(
+                "UPDATE builds SET built_at = now() WHERE projection = %s AND number = %s"
+                " AND share = %s AND build_token = %s",
+                [build.projection, build.number, build.share, token],
+            )
+            connection.execute(
+                _FOLLOW_WHEN_BUILT,
+                [build.projection, build.number],
+            )
+
+    def switch(self, projection: str, number: int) -> bool:
+        """Make a followed or retired generation the active one; False if it is neither."""
+        with self._changing() as connection:
+            ready = _select(
+                connection,
+                "projection = %s AND number = %s AND state IN ('following', 'retired')",
+                projection,
+                number,
+            )
+            if not ready:
+                return False
+            connection.execute(
+                "UPDATE generations SET state = 'retired', retired_at = now()"
+                " WHERE projection = %s AND state = 'active'",
+                [projection],
+            )
+            connection.execute(
+                "UPDATE generations SET state = 'active', activated_at = now(), retired_at = NULL"
+                " WHERE projection = %s AND number = %s",
+                [projection, number],
+            )
+            return True
+
+    def mark_purged(self, projection: str, number: int) -> None:
+        with self._changing() as connection:
+            connection.execute(
+                "UPDATE generations SET state = 'purged', purged_at = now()"
+                " WHERE projection = %s AND number = %s",
+                [projection, number],
+            )
+
+    def publish(self, store: PartitionStore) -> bool:
+        """Bring the readers' copy up to date; True if it was not. Serialized, so that none is
+        older.
+        """
+        with self._changing() as connection:
+            active = _select(connection, "state = 'active'")
+            copy = {
+                generation.projection: GenerationCopy(
+                    generation.number, generation.definition_version, generation.partitions
+                )
+                for generation in active
+            }
+            encoded = msgspec.json.encode(copy)
+            if store.read(GENERATIONS_KEY) == encoded:
+                return False
+            store.write(GENERATIONS_KEY, encoded)
+            return True
+
+    @contextmanager
+    def bootstrap_lock(self, projection: str) -> Iterator[bool]:
+        """Held while a missing generation is made good; False where another projector does so."""
+        with self._connect() as connection:
+            row = connection.execute(
+                "SELECT pg_try_advisory_lock(hashtextextended(%s, %s)) AS held",
+                [projection, _LOCK_ID],
+            ).fetchone()
+            yield bool(row and row.held)
+
+    @contextmanager
+    def _changing(self) -> Iterator[psycopg.Connection[Any]]:
+        with self._connect() as connection, connection.transaction():
+            connection.execute("SELECT pg_advisory_xact_lock(%s)", [_LOCK_ID])
+            yield connection
+
+    @contextmanager
+    def _connect(self) -> Iterator[psycopg.Connection[Any]]:
+        with psycopg.connect(
+            self._dsn,
+            autocommit=True,
+            options=self._options,
+            connect_timeout=CONNECT_TIMEOUT_S,
+            row_factory=namedtuple_row,
+        ) as connection:
+            yield connection
+
+
+def _select(
+    connection: psycopg.Connection[Any], condition: str, *parameters: object
+) -> list[Generation]:
+    statement = f"SELECT {_COLUMNS} FROM generations WHERE {condition} ORDER BY projection, number"  # noqa: S608  # Conditions are literals of this module.
+    rows: Sequence[Any] = connection.execute(statement.encode(), parameters).fetchall()
+    return [Generation(*row) for row in rows]

@@ -1,0 +1,11 @@
+"""The definitions that this release carries."""
+
+from projector.projections import changes, movies, profiles
+from projector.projections.definition import Folding, Projection
+
+DEFINITIONS: dict[str, Projection] = {
+    projection.name: projection
+    for projection in (movies.PROJECTION, profiles.PROJECTION, changes.PROJECTION)
+}
+
+__all__ = ["DEFINITIONS", "Folding", "Projection"]

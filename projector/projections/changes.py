@@ -1,0 +1,47 @@
+"""`changes`: a capped stream of which movies changed, in log order, for whoever keeps a copy of
+them.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from projector.documents import Documents
+from projector.kinds import CHANGED_MOVIES, Kind
+from projector.projections.definition import Folding, Projection
+from shared.events import (
+    Event,
+    MovieCreated,
+    MovieDetailsChanged,
+    RatingSubmitted,
+    RatingWithdrawn,
+)
+from shared.read_model import CHANGES
+
+
+def reads(_event: Event) -> tuple[tuple[Kind[Any], str], ...]:
+    return ()
+
+
+def apply(documents: Documents, folding: Folding) -> None:
+    event = folding.event
+    match event:
+        case MovieCreated() | MovieDetailsChanged() | RatingSubmitted() | RatingWithdrawn():
+            documents.append(CHANGED_MOVIES, folding.position, b"movie", event.movie_id.bytes)
+        case _:
+            pass
+
+
+PROJECTION = Projection(
+    name=CHANGES,
+    version=1,
+    partitions=1,
+    entities={
+        MovieCreated: "movie_id",
+        MovieDetailsChanged: "movie_id",
+        RatingSubmitted: "movie_id",
+        RatingWithdrawn: "movie_id",
+    },
+    reads=reads,
+    apply=apply,
+)

@@ -1,0 +1,106 @@
+"""`profiles`: each user's public face, statistics, ratings and reviews. All that is personal is
+here.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+
+from projector.documents import Documents
+from projector.kinds import PROFILE, RATINGS, REVIEWS, STATISTICS, Kind
+from projector.projections.definition import Folding, Projection
+from projector.projections.movies import NO_SCORES, change_histogram
+from shared.errors import ProjectionFault
+from shared.events import (
+    Event,
+    RatingSubmitted,
+    RatingWithdrawn,
+    UserCreated,
+    UserErased,
+    UserProfileChanged,
+)
+from shared.ids import UserId
+from shared.read_model import PARTITIONS, PROFILES, ProfileDocument, rating_rank
+
+
+def reads(event: Event) -> tuple[tuple[Kind[Any], str], ...]:
+    match event:
+        case RatingSubmitted() | RatingWithdrawn():
+            return ((STATISTICS, event.user_id.hex),)
+        case UserProfileChanged() | UserErased():
+            return ((PROFILE, event.user_id.hex),)
+        case _:
+            return ()
+
+
+def apply(documents: Documents, folding: Folding) -> None:
+    """Raises `ProjectionFault` where a user who rates or changes is not there."""
+    event = folding.event
+    match event:
+        case RatingSubmitted():
+            _rate(documents, event)
+        case RatingWithdrawn():
+            user, movie = event.user_id.hex, event.movie_id.bytes
+            change_histogram(documents, user, event.previous_half_stars, None)
+            documents.unrank(RATINGS, user, movie)
+            documents.delete_field(REVIEWS, user, movie)
+        case UserCreated():
+            created = ProfileDocument(
+                user_id=event.user_id,
+                display_name=event.display_name,
+                visibility=event.visibility,
+                erased=False,
+                created_at=event.created_at,
+            )
+            documents.put(PROFILE, event.user_id.hex, created)
+            documents.put(STATISTICS, event.user_id.hex, NO_SCORES)
+        case UserProfileChanged():
+            changed = msgspec.structs.replace(
+                _profile(documents, event.user_id),
+                display_name=event.display_name,
+                visibility=event.visibility,
+            )
+            documents.put(PROFILE, event.user_id.hex, changed)
+        case UserErased():
+            erased = msgspec.structs.replace(
+                _profile(documents, event.user_id), display_name=None, erased=True
+            )
+            documents.put(PROFILE, event.user_id.hex, erased)
+            documents.delete(REVIEWS, event.user_id.hex)
+        case _:
+            pass
+
+
+def _rate(documents: Documents, event: RatingSubmitted) -> None:
+    user, movie = event.user_id.hex, event.movie_id.bytes
+    change_histogram(documents, user, event.previous_half_stars, event.half_stars)
+    documents.rank(RATINGS, user, movie, rating_rank(event.rated_at, event.half_stars))
+    if event.review is not None:
+        documents.set_field(REVIEWS, user, movie, event.review.encode())
+    elif event.previous_half_stars is not None:
+        documents.delete_field(REVIEWS, user, movie)
+
+
+def _profile(documents: Documents, user_id: UserId) -> ProfileDocument:
+    profile = documents.get(PROFILE, user_id.hex)
+    if profile is None:
+        raise ProjectionFault(f"user {user_id} changed and was never created")
+    return profile
+
+
+PROJECTION = Projection(
+    name=PROFILES,
+    version=1,
+    partitions=PARTITIONS,
+    entities={
+        UserCreated: "user_id",
+        UserProfileChanged: "user_id",
+        UserErased: "user_id",
+        RatingSubmitted: "user_id",
+        RatingWithdrawn: "user_id",
+    },
+    reads=reads,
+    apply=apply,
+)

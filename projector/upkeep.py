@@ -1,0 +1,144 @@
+"""Upkeep of generations, beside the following: build what is missing, drop what is retired.
+
+Runs on a thread of its own with connections of its own, so that a build holds no other projection
+up.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterable, Sequence
+
+import structlog
+
+from projector.build import Builder
+from projector.follow import SERVER_ERRORS
+from projector.generations import Generation, Generations, Reason
+from projector.partition_store import ABSENT, PartitionStore, decode_checkpoint
+from projector.projections import DEFINITIONS, Projection
+from shared.ids import Position
+
+EVERY_S = 1.0
+# A reader may still hold the number of a generation that was switched away from.
+PURGE_AFTER_S = 600.0
+
+Choose = Callable[[Iterable[Position]], Position]
+
+log = structlog.get_logger()
+
+
+class Upkeep:
+    """What keeps every projection with exactly one active generation, and no old ones for ever."""
+
+    def __init__(self, generations: Generations, store: PartitionStore, builder: Builder) -> None:
+        self._generations = generations
+        self._store = store
+        self._builder = builder
+
+    def run(self, stop: threading.Event) -> None:
+        """Look after the generations until told to stop; a server that is away is waited for."""
+        failing = False
+        while not stop.is_set():
+            try:
+                self.run_once()
+                failing = False
+            except SERVER_ERRORS as error:
+                if not failing:
+                    log.warning("upkeep_waits", error=str(error))
+                failing = True
+            stop.wait(EVERY_S)
+
+    def run_once(self) -> None:
+        for definition in DEFINITIONS.values():
+            self._make_good(definition)
+        for generation in self._generations.all():
+            if generation.state == "following" and generation.switch_when_ready:
+                self._switch_if_ready(generation)
+            elif (generation.retired_for_s or 0) > PURGE_AFTER_S and generation.state == "retired":
+                self.purge(generation)
+        if self._generations.publish(self._store):
+            log.info("generations_published")
+
+    def purge(self, generation: Generation) -> None:
+        """Delete a generation's keys; it is purged once all are gone."""
+        dropped = sum(self._store.drop(keys) for keys in generation.all_keys)
+        self._generations.mark_purged(generation.projection, generation.number)
+        log.info(
+            "generation_purged",
+            projection=generation.projection,
+            generation=generation.number,
+            keys=dropped,
+        )
+
+    def _make_good(self, definition: Projection) -> None:
+        """Build a generation where none is active, or the active one's documents are gone."""
+        own = [one for one in self._generations.all() if one.projection == definition.name]
+        active = next((one for one in own if one.state == "active"), None)
+        if active is not None and not self._is_lost(active):
+            return
+        if active is not None and active.definition_version != definition.version:
+            log.warning("older_definition_lost", projection=definition.name)
+        with self._generations.bootstrap_lock(definition.name) as held:
+            if held:
+                self._bootstrap(definition, active)
+
+    def _bootstrap(self, definition: Projection, active: Generation | None) -> None:
+        if active is not None:
+            log.warning("generation_lost", projection=definition.name, generation=active.number)
+            self._generations.mark_purged(active.projection, active.number)
+        generation = self._unfinished(definition)
+        if generation is None:
+            reason: Reason = "first start" if active is None else "lost"
+            generation = self._generations.create(
+                definition, reason, shares=1, switch_when_ready=True
+            )
+        for build in self._generations.builds(generation.projection, generation.number):
+            if not build.built:
+                self._builder.build(build.projection, build.number, build.share)
+
+    def _unfinished(self, definition: Projection) -> Generation | None:
+        """A generation that a projector began to build, or has built and not yet switched to."""
+        for one in self._generations.all():
+            if (
+                one.projection == definition.name
+                and one.definition_version == definition.version
+                and one.reason != "replay"
+                and one.state in ("building", "following")
+            ):
+                if one.state == "following" and self._is_lost(one):
+                    self._generations.mark_purged(one.projection, one.number)
+                    continue
+                return one
+        return None
+
+    def _is_lost(self, generation: Generation) -> bool:
+        return ABSENT in self._store.checkpoints(generation.all_keys)
+
+    def _switch_if_ready(self, generation: Generation) -> None:
+        """Make a followed generation active once it is nowhere behind the one that is."""
+        position = self._position(generation, min)
+        active = next(
+            (
+                one
+                for one in self._generations.all()
+                if one.projection == generation.projection and one.state == "active"
+            ),
+            None,
+        )
+        reached = self._position(active, max) if active is not None else Position(0)
+        if position is None or (reached is not None and position < reached):
+            return
+        if self._generations.switch(generation.projection, generation.number):
+            self._generations.publish(self._store)
+            log.info(
+                "generation_switched",
+                projection=generation.projection,
+                generation=generation.number,
+                position=position,
+            )
+
+    def _position(self, generation: Generation, choose: Choose) -> Position | None:
+        stored: Sequence[bytes] = self._store.checkpoints(generation.all_keys)
+        if ABSENT in stored:
+            return None
+        return choose(decode_checkpoint(checkpoint).position for checkpoint in stored)

@@ -1,0 +1,38 @@
+"""Wiring of the projector's parts, for the process and for the jobs that build generations."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from projector.generations import Generations
+from projector.log_reader import LogReader
+from projector.partition_store import PartitionStore
+from projector.settings import ProjectorSettings
+from shared.codec import Codec
+from shared.event_store import EventStore
+from shared.sealing import KeyWrap
+
+
+class Wiring(NamedTuple):
+    """Connections of one thread."""
+
+    events: EventStore
+    reader: LogReader
+    store: PartitionStore
+    generations: Generations
+
+    def close(self) -> None:
+        self.events.close()
+        self.store.close()
+
+
+def wire(settings: ProjectorSettings) -> Wiring:
+    dsn = settings.database_url.get_secret_value()
+    events = EventStore(dsn, schema=settings.database_schema, pool_size=2)
+    key_wrap = KeyWrap(settings.sealing_key.get_secret_value())
+    return Wiring(
+        events=events,
+        reader=LogReader(events, Codec(), key_wrap),
+        store=PartitionStore(settings.redis_url.get_secret_value()),
+        generations=Generations(dsn, schema=settings.database_schema),
+    )
