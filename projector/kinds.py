@@ -11,6 +11,7 @@ from typing import Generic, NamedTuple, TypeVar
 
 import msgspec
 
+from shared.ids import Position
 from shared.read_model import (
     HistoryYear,
     MovieDocument,
@@ -21,6 +22,14 @@ from shared.read_model import (
 
 Folded = TypeVar("Folded")
 Histogram = tuple[int, ...]
+
+
+class Scores(NamedTuple):
+    """What statistics are folded as: how many of each score, and the event that made it so."""
+
+    histogram: Histogram
+    position: Position
+
 
 _json = msgspec.json.Encoder().encode
 _decode_statistics = msgspec.json.Decoder(RatingStatistics).decode
@@ -34,19 +43,20 @@ class Kind(NamedTuple, Generic[Folded]):
     decode: Callable[[bytes], Folded]
 
 
-def _encode_statistics(histogram: Histogram) -> bytes:
-    return _json(statistics_of(histogram))
+def _encode_scores(scores: Scores) -> bytes:
+    return _json(statistics_of(scores.histogram, scores.position))
 
 
-def _decode_histogram(stored: bytes) -> Histogram:
-    return _decode_statistics(stored).histogram
+def _decode_scores(stored: bytes) -> Scores:
+    statistics = _decode_statistics(stored)
+    return Scores(statistics.histogram, statistics.position)
 
 
 MOVIE: Kind[MovieDocument] = Kind("movie", _json, msgspec.json.Decoder(MovieDocument).decode)
 PROFILE: Kind[ProfileDocument] = Kind(
     "profile", _json, msgspec.json.Decoder(ProfileDocument).decode
 )
-STATISTICS: Kind[Histogram] = Kind("stats", _encode_statistics, _decode_histogram)
+STATISTICS: Kind[Scores] = Kind("stats", _encode_scores, _decode_scores)
 HISTORY: Kind[HistoryYear] = Kind(
     "history", msgspec.msgpack.Encoder().encode, msgspec.msgpack.Decoder(HistoryYear).decode
 )

@@ -106,6 +106,7 @@ class RatingStatistics(msgspec.Struct, frozen=True, kw_only=True):
     decimals.
 
     `histogram` counts half stars 1 to 10. Averages and median are None when there is no score.
+    `position` is of the event that made them so.
     """
 
     count: int
@@ -113,6 +114,7 @@ class RatingStatistics(msgspec.Struct, frozen=True, kw_only=True):
     median: float | None
     weighted_average: float | None
     histogram: tuple[int, ...]
+    position: Position
 
 
 class MovieDocument(msgspec.Struct, frozen=True, kw_only=True):
@@ -186,7 +188,7 @@ def from_rating_rank(rank: float) -> tuple[datetime, int]:
     return from_milliseconds(at_ms), half_stars
 
 
-def statistics_of(histogram: tuple[int, ...]) -> RatingStatistics:
+def statistics_of(histogram: tuple[int, ...], position: Position) -> RatingStatistics:
     """Everything that a histogram says."""
     count = sum(histogram)
     total = sum(half_stars * n for half_stars, n in enumerate(histogram, start=1))
@@ -196,6 +198,7 @@ def statistics_of(histogram: tuple[int, ...]) -> RatingStatistics:
         median=_median(histogram, count),
         weighted_average=weighted_average(count, total) if count else None,
         histogram=histogram,
+        position=position,
     )
 
 
@@ -217,9 +220,6 @@ def _nth(histogram: tuple[int, ...], n: int) -> int:
             return half_stars
         n -= in_bin
     raise AssertionError(f"no score at place {n}")
-
-
-EMPTY_STATISTICS = statistics_of((0,) * BINS)
 
 
 def movie_document(

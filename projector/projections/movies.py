@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from projector.documents import Documents
-from projector.kinds import CATALOGUE, HISTORY, MOVIE, RATERS, STATISTICS, Histogram, Kind
+from projector.kinds import CATALOGUE, HISTORY, MOVIE, RATERS, STATISTICS, Histogram, Kind, Scores
 from projector.projections.definition import Folding, Projection
 from shared.errors import ProjectionFault
 from shared.events import (
@@ -16,6 +16,7 @@ from shared.events import (
     RatingSubmitted,
     RatingWithdrawn,
 )
+from shared.ids import Position
 from shared.read_model import (
     BINS,
     MOVIES,
@@ -49,7 +50,13 @@ def apply(documents: Documents, folding: Folding) -> None:
     match event:
         case RatingSubmitted():
             movie = event.movie_id.hex
-            change_histogram(documents, movie, event.previous_half_stars, event.half_stars)
+            change_scores(
+                documents,
+                movie,
+                folding.position,
+                removed=event.previous_half_stars,
+                added=event.half_stars,
+            )
             _add_to_history(
                 documents, movie, event.rated_at, event.previous_half_stars, event.half_stars
             )
@@ -57,7 +64,9 @@ def apply(documents: Documents, folding: Folding) -> None:
             documents.rank(RATERS, movie, event.user_id.bytes, rank)
         case RatingWithdrawn():
             movie = event.movie_id.hex
-            change_histogram(documents, movie, event.previous_half_stars, None)
+            change_scores(
+                documents, movie, folding.position, removed=event.previous_half_stars, added=None
+            )
             _add_to_history(documents, movie, event.withdrawn_at, event.previous_half_stars, None)
             documents.unrank(RATERS, movie, event.user_id.bytes)
         case MovieCreated():
@@ -66,7 +75,7 @@ def apply(documents: Documents, folding: Folding) -> None:
                 event.movie_id, event.details, event.created_at, folding.version
             )
             documents.put(MOVIE, movie, created)
-            documents.put(STATISTICS, movie, NO_SCORES)
+            documents.put(STATISTICS, movie, Scores(NO_SCORES, folding.position))
             documents.rank(CATALOGUE, "", event.movie_id.bytes, milliseconds(event.created_at))
         case MovieDetailsChanged():
             standing = documents.get(MOVIE, event.movie_id.hex)
@@ -80,21 +89,26 @@ def apply(documents: Documents, folding: Folding) -> None:
             pass
 
 
-def change_histogram(
-    documents: Documents, entity: str, removed: int | None, added: int | None
+def change_scores(
+    documents: Documents,
+    entity: str,
+    position: Position,
+    *,
+    removed: int | None,
+    added: int | None,
 ) -> None:
     """Move one score of an entity; its statistics stand since it was created."""
-    histogram = documents.get(STATISTICS, entity)
-    if histogram is None:
+    scores = documents.get(STATISTICS, entity)
+    if scores is None:
         raise ProjectionFault(f"there are no statistics of {entity}, which was never created")
-    bins = list(histogram)
+    bins = list(scores.histogram)
     if removed is not None:
         bins[removed - 1] -= 1
         if bins[removed - 1] < 0:
             raise ProjectionFault(f"{entity} has no score of {removed} half stars to take away")
     if added is not None:
         bins[added - 1] += 1
-    documents.put(STATISTICS, entity, tuple(bins))
+    documents.put(STATISTICS, entity, Scores(tuple(bins), position))
 
 
 def _add_to_history(

@@ -9,9 +9,9 @@ from typing import Any
 import msgspec
 
 from projector.documents import Documents
-from projector.kinds import PROFILE, RATINGS, REVIEWS, STATISTICS, Kind
+from projector.kinds import PROFILE, RATINGS, REVIEWS, STATISTICS, Kind, Scores
 from projector.projections.definition import Folding, Projection
-from projector.projections.movies import NO_SCORES, change_histogram
+from projector.projections.movies import NO_SCORES, change_scores
 from shared.errors import ProjectionFault
 from shared.events import (
     Event,
@@ -21,7 +21,7 @@ from shared.events import (
     UserErased,
     UserProfileChanged,
 )
-from shared.ids import UserId
+from shared.ids import Position, UserId
 from shared.read_model import PARTITIONS, PROFILES, ProfileDocument, rating_rank
 
 
@@ -40,10 +40,12 @@ def apply(documents: Documents, folding: Folding) -> None:
     event = folding.event
     match event:
         case RatingSubmitted():
-            _rate(documents, event)
+            _rate(documents, event, folding.position)
         case RatingWithdrawn():
             user, movie = event.user_id.hex, event.movie_id.bytes
-            change_histogram(documents, user, event.previous_half_stars, None)
+            change_scores(
+                documents, user, folding.position, removed=event.previous_half_stars, added=None
+            )
             documents.unrank(RATINGS, user, movie)
             documents.delete_field(REVIEWS, user, movie)
         case UserCreated():
@@ -55,7 +57,7 @@ def apply(documents: Documents, folding: Folding) -> None:
                 created_at=event.created_at,
             )
             documents.put(PROFILE, event.user_id.hex, created)
-            documents.put(STATISTICS, event.user_id.hex, NO_SCORES)
+            documents.put(STATISTICS, event.user_id.hex, Scores(NO_SCORES, folding.position))
         case UserProfileChanged():
             changed = msgspec.structs.replace(
                 _profile(documents, event.user_id),
@@ -73,9 +75,11 @@ def apply(documents: Documents, folding: Folding) -> None:
             pass
 
 
-def _rate(documents: Documents, event: RatingSubmitted) -> None:
+def _rate(documents: Documents, event: RatingSubmitted, position: Position) -> None:
     user, movie = event.user_id.hex, event.movie_id.bytes
-    change_histogram(documents, user, event.previous_half_stars, event.half_stars)
+    change_scores(
+        documents, user, position, removed=event.previous_half_stars, added=event.half_stars
+    )
     documents.rank(RATINGS, user, movie, rating_rank(event.rated_at, event.half_stars))
     if event.review is not None:
         documents.set_field(REVIEWS, user, movie, event.review.encode())

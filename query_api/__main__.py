@@ -1,0 +1,31 @@
+"""`python -m query_api`: serve the query API until SIGTERM, then drain and exit."""
+
+from __future__ import annotations
+
+import uvicorn
+
+from query_api.app import create_app
+from query_api.settings import QuerySettings
+from shared.logs import configure_logging
+
+DRAIN_FOR_S = 10
+
+
+def main() -> None:
+    settings = QuerySettings()
+    configure_logging(settings, process="query-api")
+    uvicorn.run(
+        create_app(settings),
+        host=settings.host,
+        port=settings.port,
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        proxy_headers=bool(settings.trusted_proxies),
+        forwarded_allow_ips=settings.trusted_proxies or None,
+        timeout_graceful_shutdown=DRAIN_FOR_S,
+    )
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,95 @@
+"""Wiring of the query API: the only place where its parts meet."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import redis.asyncio
+import structlog
+from fastapi import FastAPI
+
+from query_api.coalescing import TIMEOUT_S, CoalescedReads
+from query_api.freshness import Freshness
+from query_api.generations import ActiveGenerations
+from query_api.index_feed import IndexFeed
+from query_api.reader import Reader
+from query_api.routes import movies, operations, users
+from query_api.settings import QuerySettings
+from query_api.wiring import Wiring
+from shared.http import RequestScope, serve_docs
+from shared.problems import install_problem_handlers
+from shared.tokens import TokenVerifier
+
+log = structlog.get_logger()
+
+DESCRIPTION = """Serves movies, their averages, and user profiles from the read models.
+
+Every answer states the log position that it stands at as `Starfold-Position`; a request with
+`Starfold-At-Least` waits until the read model has applied that position."""
+
+BODY_BYTES_MAX = 1024
+
+
+def create_app(settings: QuerySettings) -> FastAPI:
+    """The application; its resources are opened and closed by its lifespan."""
+
+    @asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        wiring = _wire(settings)
+        app.state.wiring = wiring
+        tasks = [
+            asyncio.create_task(work, name=name)
+            for name, work in (
+                ("generations", wiring.generations.run()),
+                ("freshness", wiring.freshness.run()),
+                ("index", wiring.feed.run()),
+            )
+        ]
+        log.info("query_api_started", port=settings.port)
+        yield
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        await wiring.client.aclose()
+        log.info("query_api_stopped")
+
+    app = FastAPI(
+        title="Starfold query API",
+        description=DESCRIPTION,
+        version="1",
+        lifespan=lifespan,
+        docs_url=None,
+        redoc_url=None,
+        max_body_size=BODY_BYTES_MAX,
+        telemetry={"tracing": False, "metrics": False},
+    )
+    install_problem_handlers(app)
+    serve_docs(app)
+    app.add_middleware(RequestScope, access_log=settings.access_log)
+    for room in (movies, users, operations):
+        app.include_router(room.router)
+    return app
+
+
+def _wire(settings: QuerySettings) -> Wiring:
+    client = redis.asyncio.Redis.from_url(
+        settings.redis_url.get_secret_value(), socket_connect_timeout=TIMEOUT_S
+    )
+    generations = ActiveGenerations(client)
+    freshness = Freshness(client)
+    return Wiring(
+        client=client,
+        generations=generations,
+        freshness=freshness,
+        reader=Reader(CoalescedReads(client), generations),
+        feed=IndexFeed(client, generations, freshness),
+        verifier=TokenVerifier(
+            settings.token_public_key.get_secret_value(),
+            issuer=settings.token_issuer,
+            audience=settings.token_audience,
+            clock=time.time,
+        ),
+    )

@@ -1,0 +1,67 @@
+"""Which generation of each projection is active: the readers' copy, looked at every second."""
+
+from __future__ import annotations
+
+import asyncio
+
+import msgspec
+import redis.asyncio
+import structlog
+
+from shared.errors import Unavailable
+from shared.read_model import GENERATIONS_KEY, GenerationCopy
+
+REFRESH_EVERY_S = 1.0
+TIMEOUT_S = 1.0
+
+log = structlog.get_logger()
+
+_decode = msgspec.json.Decoder(dict[str, GenerationCopy]).decode
+
+
+class ActiveGenerations:
+    """A cache that may be a second old: a generation that was switched away from goes on being
+    followed.
+    """
+
+    def __init__(self, client: redis.asyncio.Redis) -> None:
+        self._client = client
+        self._copy: dict[str, GenerationCopy] = {}
+        self._refreshing: asyncio.Task[None] | None = None
+
+    def get(self, projection: str) -> GenerationCopy | None:
+        return self._copy.get(projection)
+
+    async def require(self, projection: str) -> GenerationCopy:
+        """The active generation; raises `Unavailable` while there is none."""
+        generation = self._copy.get(projection)
+        if generation is None:
+            await self.refresh()
+            generation = self._copy.get(projection)
+        if generation is None:
+            raise Unavailable(f"the read model {projection} is being built")
+        return generation
+
+    async def refresh(self) -> None:
+        """Read the copy again; callers at the same time share one read."""
+        if self._refreshing is None:
+            self._refreshing = asyncio.get_running_loop().create_task(self._read())
+        await asyncio.shield(self._refreshing)
+
+    async def run(self) -> None:
+        """Refresh for ever; a Redis that is away is waited for."""
+        while True:
+            try:
+                await self.refresh()
+            except Unavailable:
+                log.debug("generations_unavailable")
+            await asyncio.sleep(REFRESH_EVERY_S)
+
+    async def _read(self) -> None:
+        try:
+            stored = await asyncio.wait_for(self._client.get(GENERATIONS_KEY), TIMEOUT_S)
+        except (redis.RedisError, TimeoutError, OSError) as error:
+            raise Unavailable("the read models do not answer") from error
+        finally:
+            self._refreshing = None
+        self._copy = _decode(stored) if stored else {}

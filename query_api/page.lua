@@ -1,0 +1,32 @@
+-- A page of a sorted set, highest rank first, with its partition's checkpoint and documents as of the same moment.
+--
+-- KEYS[1] the checkpoint; KEYS[2] the sorted set; KEYS[3..] documents.
+-- ARGV[1] how many members; ARGV[2] and ARGV[3] the rank and member to go on after, empty for the first page.
+-- Members of one rank come in descending order; ranks are compared as numbers, members as bytes.
+local wanted = tonumber(ARGV[1])
+local rank, after = ARGV[2], ARGV[3]
+local highest = rank
+if rank == '' then
+    highest = '+inf'
+end
+local page, offset = {}, 0
+while #page < 2 * wanted do
+    local found = redis.call(
+        'ZRANGE', KEYS[2], highest, '-inf', 'BYSCORE', 'REV', 'LIMIT', offset, wanted, 'WITHSCORES')
+    if #found == 0 then
+        break
+    end
+    for i = 1, #found, 2 do
+        local seen = rank ~= '' and tonumber(found[i + 1]) == tonumber(rank) and found[i] >= after
+        if not seen and #page < 2 * wanted then
+            page[#page + 1] = found[i]
+            page[#page + 1] = found[i + 1]
+        end
+    end
+    offset = offset + wanted
+end
+local documents = {}
+for i = 3, #KEYS do
+    documents[#documents + 1] = redis.call('GET', KEYS[i])
+end
+return { redis.call('GET', KEYS[1]), page, documents }

@@ -1,0 +1,104 @@
+"""Reading entities from the active generations, each with the position that its partition stands
+at.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+from uuid import UUID
+
+import msgspec
+
+from query_api.coalescing import CoalescedReads, Page, PartitionRead, Values
+from query_api.generations import ActiveGenerations
+from shared.errors import Unavailable
+from shared.ids import Position
+from shared.read_model import Checkpoint, PartitionKeys, partition_of
+
+ATTEMPTS = 2
+
+_decode_checkpoint = msgspec.msgpack.Decoder(Checkpoint).decode
+
+
+class Documents(NamedTuple):
+    """An entity's documents as stored, in the order asked, and their partition's position."""
+
+    position: Position
+    values: Values
+
+
+class RankedPage(NamedTuple):
+    """Members of an entity's sorted set, highest rank first, with documents of the same moment."""
+
+    position: Position
+    members: list[tuple[bytes, float]]
+    values: Values
+
+
+class Reader:
+    """A partition without a checkpoint is no empty one: its generation is read again, then it is
+    `Unavailable`.
+    """
+
+    def __init__(self, reads: CoalescedReads, generations: ActiveGenerations) -> None:
+        self._reads = reads
+        self._generations = generations
+
+    async def documents(self, projection: str, entity: UUID, kinds: Sequence[str]) -> Documents:
+        """The entity's documents of the given kinds."""
+        hex_id = entity.hex
+        names = [f"{kind}:{hex_id}" for kind in kinds]
+        for _ in range(ATTEMPTS):
+            keys = await self._keys(projection, entity)
+            read: PartitionRead = await self._reads.documents(keys, names)
+            if read.checkpoint is not None:
+                return Documents(_decode_checkpoint(read.checkpoint).position, read.values)
+            await self._generations.refresh()
+        raise Unavailable(f"the read model {projection} is being built")
+
+    async def page(
+        self,
+        projection: str,
+        entity: UUID,
+        sorted_set: str,
+        *,
+        limit: int,
+        after: tuple[float, bytes] | None,
+        kinds: Sequence[str] = (),
+    ) -> RankedPage:
+        """A page of the entity's sorted set."""
+        hex_id = entity.hex
+        for _ in range(ATTEMPTS):
+            keys = await self._keys(projection, entity)
+            page: Page = await self._reads.page(
+                keys,
+                f"{sorted_set}:{hex_id}",
+                limit=limit,
+                after=after,
+                documents=[f"{kind}:{hex_id}" for kind in kinds],
+            )
+            if page.checkpoint is not None:
+                position = _decode_checkpoint(page.checkpoint).position
+                return RankedPage(position, page.members, page.values)
+            await self._generations.refresh()
+        raise Unavailable(f"the read model {projection} is being built")
+
+    async def fields(
+        self, projection: str, entity: UUID, name: str, fields: Sequence[bytes]
+    ) -> Values:
+        """Values of the entity's hash; None for a field that is not there."""
+        keys = await self._keys(projection, entity)
+        return await self._reads.fields(keys, f"{name}:{entity.hex}", fields)
+
+    async def rank(
+        self, projection: str, entity: UUID, sorted_set: str, member: bytes
+    ) -> float | None:
+        """The rank of one member of the entity's sorted set."""
+        keys = await self._keys(projection, entity)
+        return (await self._reads.ranks(keys, f"{sorted_set}:{entity.hex}", [member]))[0]
+
+    async def _keys(self, projection: str, entity: UUID) -> PartitionKeys:
+        generation = await self._generations.require(projection)
+        partition = partition_of(entity, generation.partitions)
+        return PartitionKeys(projection, generation.number, partition)

@@ -1,0 +1,77 @@
+"""Examples for the documentation of the routes."""
+
+from __future__ import annotations
+
+_MOVIE_ID = "8d3f2f0e-6c1b-8f7a-9b0e-2f6f1f3a9c11"
+_USER_ID = "01a20a3c-c0ff-7c1d-a50f-874aed4ed724"
+_RATINGS = {
+    "count": 2,
+    "average": 4.25,
+    "median": 4.25,
+    "weighted_average": 3.5556,
+    "histogram": [0, 0, 0, 0, 0, 0, 0, 1, 1, 0],
+    "position": 42,
+}
+
+MOVIE = {
+    "movie_id": _MOVIE_ID,
+    "title": "Heat",
+    "year": 1995,
+    "genres": ["Crime", "Drama"],
+    "directors": ["Michael Mann"],
+    "writers": [],
+    "cast": [],
+    "runtime_min": 170,
+    "languages": ["English"],
+    "countries": ["United States"],
+    "certificate": "R",
+    "description": None,
+    "imdb_id": "tt0113277",
+    "poster_url": None,
+    "external_id": None,
+    "created_at": "2026-01-31T12:00:00Z",
+    "version": 1,
+    "ratings": _RATINGS,
+}
+MOVIES_PAGE = {
+    "items": [
+        {
+            "movie_id": _MOVIE_ID,
+            "title": "Heat",
+            "year": 1995,
+            "genres": ["Crime", "Drama"],
+            "external_id": None,
+            "ratings": {"count": 2, "average": 4.25, "weighted_average": 3.5556},
+        }
+    ],
+    "next_cursor": None,
+}
+RATERS_PAGE = {
+    "items": [
+        {
+            "user_id": _USER_ID,
+            "display_name": "Ann",
+            "score": 4.5,
+            "rated_at": "2026-01-31T12:00:00Z",
+        }
+    ],
+    "next_cursor": None,
+}
+PROFILE = {
+    "user_id": _USER_ID,
+    "display_name": "Ann",
+    "visibility": "public",
+    "erased": False,
+    "created_at": "2026-01-31T12:00:00Z",
+    "ratings": _RATINGS,
+}
+RATING = {
+    "movie_id": _MOVIE_ID,
+    "title": "Heat",
+    "year": 1995,
+    "score": 4.5,
+    "review": "The diner scene.",
+    "rated_at": "2026-01-31T12:00:00Z",
+    "movie_average": 4.25,
+}
+RATINGS_PAGE = {"items": [RATING], "next_cursor": None}

@@ -1,0 +1,163 @@
+"""Movies: one with its statistics, lists and search, who rated one."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Annotated, NamedTuple
+from uuid import UUID
+
+import msgspec
+from fastapi import APIRouter, Query, Request, Response
+
+from query_api.cursors import decode_cursor
+from query_api.index import Filter, Key, Sort, fold
+from query_api.reader import Documents
+from query_api.routes.answers import (
+    LIMIT_DEFAULT,
+    PROBLEMS,
+    Cursor,
+    Limit,
+    document,
+    example,
+    listing,
+)
+from query_api.routes.examples import MOVIE, MOVIES_PAGE, RATERS_PAGE
+from query_api.wiring import AtLeast, Wired, Wiring
+from shared.errors import InvalidInput, NotFound
+from shared.ids import Position
+from shared.read_model import MOVIES, PROFILES, ProfileDocument, from_rating_rank
+
+TEXT_CHARS_MAX = 200
+
+router = APIRouter(prefix="/v1/movies", tags=["movies"], responses=PROBLEMS)
+
+Text = Annotated[str | None, Query(min_length=1, max_length=TEXT_CHARS_MAX)]
+Year = Annotated[int | None, Query(ge=0, le=9_999)]
+
+_decode_profile = msgspec.json.Decoder(ProfileDocument).decode
+_json = msgspec.json.Encoder().encode
+
+
+class _IndexPage(NamedTuple):
+    position: Position
+    items: list[bytes]
+    next_key: Key | None
+
+
+class _RatersPage(NamedTuple):
+    position: Position
+    items: list[bytes]
+    next_key: tuple[float, bytes] | None
+
+
+@router.get("", responses=example(MOVIES_PAGE, description="A page of movies"))
+async def list_movies(  # One parameter for each filter.
+    request: Request,
+    wiring: Wired,
+    wanted_position: AtLeast,
+    sort: Sort = "weighted",
+    genre: Text = None,
+    director: Text = None,
+    year_min: Year = None,
+    year_max: Year = None,
+    q: Text = None,
+    cursor: Cursor = None,
+    limit: Limit = LIMIT_DEFAULT,
+) -> Response:
+    """Movies in an order, narrowed by every filter given.
+
+    `q` finds titles in which every word of it begins a word, without case or accents.
+    """
+    wanted = Filter(
+        genre=fold(genre) if genre else None,
+        director=fold(director) if director else None,
+        year_min=year_min,
+        year_max=year_max,
+        q=q,
+    )
+    after = _decode_key(cursor, sort) if cursor else None
+
+    async def read() -> _IndexPage:
+        position = wiring.feed.position
+        page = wiring.feed.require().page(sort, wanted, after=after, limit=limit + 1)
+        next_key = page[limit - 1][0] if len(page) > limit else None
+        return _IndexPage(position, [entry.item for _, entry in page[:limit]], next_key)
+
+    page = await wiring.freshness.at_least(wanted_position, read)
+    next_key = None if page.next_key is None else (sort, page.next_key)
+    return listing(request, page.items, next_key, page.position)
+
+
+@router.get("/{movie_id}", responses=example(MOVIE, description="The movie"))
+async def get_movie(
+    movie_id: UUID, request: Request, wiring: Wired, wanted_position: AtLeast
+) -> Response:
+    """A movie's details and its rating statistics; `position` is of the last rating in them."""
+
+    async def read() -> Documents:
+        return await wiring.reader.documents(MOVIES, movie_id, ("movie", "stats"))
+
+    found = await wiring.freshness.at_least(wanted_position, read)
+    movie, statistics = found.values
+    if movie is None or statistics is None:
+        raise NotFound(f"there is no movie {movie_id}")
+    body = b"".join((movie[:-1], b',"ratings":', statistics, b"}"))
+    return document(request, body, found.position)
+
+
+@router.get("/{movie_id}/ratings", responses=example(RATERS_PAGE, description="Who rated it"))
+async def list_ratings(
+    movie_id: UUID,
+    request: Request,
+    wiring: Wired,
+    wanted_position: AtLeast,
+    cursor: Cursor = None,
+    limit: Limit = LIMIT_DEFAULT,
+) -> Response:
+    """A movie's ratings, newest first; private users' are counted and not shown."""
+    after = decode_cursor(cursor, tuple[float, bytes]) if cursor else None
+
+    async def read() -> _RatersPage:
+        return await _raters(wiring, movie_id, after, limit)
+
+    page = await wiring.freshness.at_least(wanted_position, read)
+    return listing(request, page.items, page.next_key, page.position)
+
+
+async def _raters(
+    wiring: Wiring, movie_id: UUID, after: tuple[float, bytes] | None, limit: int
+) -> _RatersPage:
+    page = await wiring.reader.page(
+        MOVIES, movie_id, "raters", limit=limit + 1, after=after, kinds=("movie",)
+    )
+    if page.values[0] is None:
+        raise NotFound(f"there is no movie {movie_id}")
+    members = page.members[:limit]
+    users = [UUID(bytes=member) for member, _ in members]
+    profiles = await asyncio.gather(
+        *(wiring.reader.documents(PROFILES, user_id, ("profile",)) for user_id in users)
+    )
+    items = []
+    for user_id, (_, rank), found in zip(users, members, profiles, strict=True):
+        profile = _decode_profile(found.values[0]) if found.values[0] else None
+        if profile is None or profile.visibility == "private":
+            continue
+        rated_at, half_stars = from_rating_rank(rank)
+        item = {
+            "user_id": user_id,
+            "display_name": profile.display_name,
+            "score": half_stars / 2,
+            "rated_at": rated_at,
+        }
+        items.append(_json(item))
+    last = members[-1] if len(page.members) > limit else None
+    next_key = (last[1], last[0]) if last else None
+    position = min([page.position, *(found.position for found in profiles)])
+    return _RatersPage(position, items, next_key)
+
+
+def _decode_key(cursor: str, sort: Sort) -> Key:
+    of_sort, key = decode_cursor(cursor, tuple[Sort, tuple[float | int | str | bytes, ...]])
+    if of_sort != sort:
+        raise InvalidInput(f"the cursor is of the order {of_sort!r}", pointer="cursor")
+    return key

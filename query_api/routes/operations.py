@@ -1,0 +1,39 @@
+"""Health, readiness and metrics."""
+
+from __future__ import annotations
+
+from fastapi import APIRouter, Response
+from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
+
+from query_api.wiring import Wired
+from shared.errors import Unavailable
+from shared.read_model import CHANGES, MOVIES, PROFILES, PartitionKeys
+
+router = APIRouter(tags=["operations"])
+
+
+@router.get("/health")
+async def health() -> dict[str, str]:
+    """The process is alive and its event loop turns."""
+    return {"status": "alive"}
+
+
+@router.get("/ready")
+async def ready(wiring: Wired) -> dict[str, object]:
+    """Redis answers, every read model is there, and the index is loaded; else 503."""
+    await wiring.generations.refresh()
+    active = {}
+    for projection in (MOVIES, PROFILES, CHANGES):
+        generation = await wiring.generations.require(projection)
+        keys = PartitionKeys(projection, generation.number, 0)
+        if await wiring.client.get(keys.checkpoint) is None:
+            raise Unavailable(f"the read model {projection} is being built")
+        active[projection] = generation.number
+    wiring.feed.require()
+    return {"status": "ready", "generations": active, "index_position": wiring.feed.position}
+
+
+@router.get("/metrics", response_class=Response)
+async def metrics() -> Response:
+    """Prometheus text format."""
+    return Response(generate_latest(), media_type=CONTENT_TYPE_LATEST)

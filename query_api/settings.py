@@ -1,0 +1,11 @@
+"""The query API's settings."""
+
+from __future__ import annotations
+
+from shared.settings import HttpSettings, RedisSettings
+
+
+class QuerySettings(HttpSettings, RedisSettings):
+    """Read from `STARFOLD_*`. Needs Redis alone."""
+
+    port: int = 8081

@@ -1,0 +1,55 @@
+"""What a request reaches of the query API: made once in `app.py`, handed to the routes."""
+
+from __future__ import annotations
+
+from typing import Annotated, NamedTuple
+
+import redis.asyncio
+from fastapi import Depends, Header, Request
+
+from query_api.freshness import Freshness, parse_position
+from query_api.generations import ActiveGenerations
+from query_api.index_feed import IndexFeed
+from query_api.reader import Reader
+from shared.ids import Position
+from shared.tokens import Claims, TokenVerifier, bearer_token
+
+
+class Wiring(NamedTuple):
+    """The parts that routes use."""
+
+    client: redis.asyncio.Redis
+    generations: ActiveGenerations
+    freshness: Freshness
+    reader: Reader
+    feed: IndexFeed
+    verifier: TokenVerifier
+
+
+async def wiring_of(request: Request) -> Wiring:
+    wiring = request.app.state.wiring
+    assert isinstance(wiring, Wiring)
+    return wiring
+
+
+async def caller_of(request: Request) -> Claims | None:
+    """The bearer of an access token, None without one; raises `NotAuthenticated` for a bad one."""
+    authorization = request.headers.get("authorization")
+    if authorization is None:
+        return None
+    wiring = await wiring_of(request)
+    return wiring.verifier.verify(bearer_token(authorization))
+
+
+async def at_least(
+    starfold_at_least: Annotated[
+        str | None,
+        Header(description="Wait until the read model has applied this position", examples=["42"]),
+    ] = None,
+) -> Position:
+    return parse_position(starfold_at_least)
+
+
+Wired = Annotated[Wiring, Depends(wiring_of)]
+Caller = Annotated[Claims | None, Depends(caller_of)]
+AtLeast = Annotated[Position, Depends(at_least)]
