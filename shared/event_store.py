@@ -27,6 +27,8 @@ from shared.schema import require_durability
 EVENTS_TABLE = "events"
 CHANNEL = "events"
 CONNECT_TIMEOUT_S = 5
+# The pool's own back-off grows to minutes; given up soon, the next caller connects afresh.
+RECONNECT_WITHIN_S = 0.5
 
 _APPEND = (
     "SELECT first_position, last_position, refused_by FROM append_events("
@@ -92,6 +94,7 @@ class Datastore(PostgresDatastore):
             connect_timeout=CONNECT_TIMEOUT_S,
             schema=schema,
         )
+        self.pool.reconnect_timeout = RECONNECT_WITHIN_S
         assert isinstance(self.pool.kwargs, dict)
         # Every statement here reads by an index; a plan made on a small table must not outlive it.
         options = f"-c search_path={schema} -c enable_seqscan=off -c jit=off"

@@ -50,6 +50,8 @@ def configure_logging(settings: Settings, *, process: str) -> None:
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(settings.log_level)
+    for chatty in ("httpx", "httpcore", "uvicorn.error"):
+        logging.getLogger(chatty).setLevel(max(root.level, logging.WARNING))
 
 
 def _process_name(process: str) -> structlog.typing.Processor:

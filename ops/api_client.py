@@ -1,0 +1,90 @@
+"""A client of both APIs for imports: bounded concurrency, and patience with a server that is busy
+or away.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+from types import TracebackType
+from typing import Any, Self
+
+import httpx
+
+from ops.errors import OperatorError
+from ops.home import Addresses
+
+TIMEOUT_S = 30.0
+# Long enough for a server to be restarted.
+PATIENCE_S = 60.0
+PAUSE_FIRST_S = 0.1
+PAUSE_MAX_S = 2.0
+_TRY_AGAIN = {httpx.codes.TOO_MANY_REQUESTS, httpx.codes.SERVICE_UNAVAILABLE}
+
+Row = Mapping[str, Any]
+
+
+class ApiClient:
+    """Calls with a credential. Safe to use from several threads."""
+
+    def __init__(self, addresses: Addresses, credential: str | None) -> None:
+        self._addresses = addresses
+        headers = {} if credential is None else {"Authorization": f"Bearer {credential}"}
+        self._http = httpx.Client(headers=headers, timeout=TIMEOUT_S)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._http.close()
+
+    def command(self, method: str, path: str, body: object) -> httpx.Response:
+        """Send a command that is safe to send again; raises `OperatorError` when it is refused."""
+        response = self._patiently(method, self._addresses.command_url + path, json=body)
+        if response.is_error:
+            raise OperatorError(f"{method} {path} was answered with {_problem(response)}")
+        return response
+
+    def rows(self, path: str, field: str, rows: Sequence[Row]) -> list[dict[str, Any]]:
+        """Send a batch; returns a result for each row, in order."""
+        response = self.command("POST", path, {field: list(rows)})
+        results: list[dict[str, Any]] = response.json()["results"]
+        return results
+
+    def query(self, path: str, *, at_least: int = 0, **parameters: Any) -> Any:
+        """A read no older than the given position."""
+        headers = {"Starfold-At-Least": str(at_least)}
+        url = self._addresses.query_url + path
+        response = self._patiently("GET", url, params=parameters, headers=headers)
+        if response.is_error:
+            raise OperatorError(f"GET {path} was answered with {_problem(response)}")
+        return response.json()
+
+    def _patiently(self, method: str, url: str, **options: Any) -> httpx.Response:
+        give_up_at = time.monotonic() + PATIENCE_S
+        pause_s = PAUSE_FIRST_S
+        while True:
+            late = time.monotonic() > give_up_at
+            try:
+                response = self._http.request(method, url, **options)
+            except httpx.TransportError as error:
+                if late:
+                    raise OperatorError(f"{url} does not answer: is Starfold running?") from error
+            else:
+                if response.status_code not in _TRY_AGAIN or late:
+                    return response
+            time.sleep(pause_s)
+            pause_s = min(2 * pause_s, PAUSE_MAX_S)
+
+
+def _problem(response: httpx.Response) -> str:
+    try:
+        detail = response.json().get("detail", "")
+    except ValueError:
+        detail = response.text[:200]
+    return f"{response.status_code}: {detail}"

@@ -1,0 +1,194 @@
+"""Programs under supervision: what to run, when it is ready, how it stops."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import IO, NamedTuple
+
+import psutil
+import structlog
+
+GUARDIAN = Path(__file__).with_name("guardian.py")
+RESTART_FIRST_S = 0.2
+RESTART_MAX_S = 5.0
+# A child that lived this long is forgiven its earlier ends.
+HEALTHY_AFTER_S = 10.0
+# What a child gets when the supervisor is gone.
+ORPHAN_GRACE_S = 1.0
+POLL_S = 0.05
+OUTPUT_BYTES_MAX = 10_000_000
+LAST_WORDS_BYTES = 1_000
+
+log = structlog.get_logger()
+
+
+class ChildSpec(NamedTuple):
+    """A program. `prepare` runs before every start; `ready` is asked until it is true; a `once`
+    child ends by itself.
+
+    What it prints goes to `output`, from which more than `OUTPUT_BYTES_MAX` is dropped at its
+    start, or to the supervisor's own standard output and error.
+    """
+
+    name: str
+    argv: Sequence[str]
+    environment: Mapping[str, str]
+    ready: Callable[[], bool] = lambda: True
+    stop_signal: signal.Signals = signal.SIGTERM
+    stop_within_s: float = 10.0
+    unprivileged: bool = False
+    once: bool = False
+    output: Path | None = None
+    prepare: Callable[[], object] = lambda: None
+
+
+class Child:
+    """One supervised program and its guardian, in a session of their own."""
+
+    def __init__(self, spec: ChildSpec) -> None:
+        self.spec = spec
+        self.done = False
+        self._process: subprocess.Popen[bytes] | None = None
+        self._started_at = 0.0
+        self._restart_at = 0.0
+        self._pause_s = RESTART_FIRST_S
+
+    @property
+    def pid(self) -> int | None:
+        return self._process.pid if self._process is not None else None
+
+    @property
+    def running(self) -> bool:
+        return self._process is not None and self._process.poll() is None
+
+    def start(self) -> None:
+        spec = self.spec
+        spec.prepare()
+        options = ["--unprivileged"] if spec.unprivileged else []
+        with _opened(spec.output) as output:
+            self._process = subprocess.Popen(
+                [
+                    *(sys.executable, "-I", "-S", str(GUARDIAN)),
+                    *(str(int(spec.stop_signal)), str(ORPHAN_GRACE_S), *options, "--", *spec.argv),
+                ],
+                env={**os.environ, **spec.environment},
+                stdin=subprocess.PIPE,
+                stdout=output,
+                stderr=output,
+                start_new_session=True,
+            )
+        self._started_at = time.monotonic()
+        log.debug("child_started", child=spec.name, pid=self.pid)
+
+    def watch(self) -> None:
+        """Start the child again if it has ended, after a pause that grows with every early end."""
+        if self.done or self.running:
+            return
+        now = time.monotonic()
+        if self._process is not None:
+            status = self._process.wait()
+            self._process = None
+            if self.spec.once and status == 0:
+                self.done = True
+                return
+            if now - self._started_at > HEALTHY_AFTER_S:
+                self._pause_s = RESTART_FIRST_S
+            self._restart_at = now + self._pause_s
+            log.warning(
+                "child_ended",
+                child=self.spec.name,
+                status=status,
+                restart_in_s=self._pause_s,
+                last_words=_last_words(self.spec.output),
+            )
+            self._pause_s = min(2 * self._pause_s, RESTART_MAX_S)
+        if now >= self._restart_at:
+            self.start()
+
+    def request_stop(self) -> None:
+        self.done = True
+        if self.running and self._process is not None:
+            self._process.send_signal(signal.SIGTERM)
+
+    def stop(self) -> None:
+        """Wait for the end that was requested; after `stop_within_s` it is not asked any more."""
+        if self._process is None:
+            return
+        try:
+            self._process.wait(self.spec.stop_within_s)
+        except subprocess.TimeoutExpired:
+            log.warning("child_killed", child=self.spec.name, after_s=self.spec.stop_within_s)
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(self._process.pid, signal.SIGKILL)
+            self._process.wait()
+
+
+def stop_all(children: Sequence[Child]) -> None:
+    """Stop some children at the same time."""
+    for child in children:
+        child.request_stop()
+    for child in children:
+        child.stop()
+
+
+def end_servers_in(folder: Path) -> None:
+    """End the servers whose data is in a folder. Only the holder of the home may call this."""
+    _end([process for process in psutil.process_iter() if _works_in(process, folder)])
+
+
+def end_leftovers(remembered: Sequence[tuple[int, float]]) -> None:
+    """End what an earlier supervisor left, known by pid and start time.
+
+    A process that cannot be told to be one of these is left alone.
+    """
+    leftovers: list[psutil.Process] = []
+    for pid, started_at in remembered:
+        with contextlib.suppress(psutil.NoSuchProcess):
+            process = psutil.Process(pid)
+            if abs(process.create_time() - started_at) < 1:
+                leftovers += [*process.children(recursive=True), process]
+    _end(leftovers)
+
+
+def _end(leftovers: Sequence[psutil.Process]) -> None:
+    for process in leftovers:
+        with contextlib.suppress(psutil.NoSuchProcess):
+            process.kill()
+    psutil.wait_procs(leftovers, timeout=5)
+    if leftovers:
+        log.info("leftovers_ended", pids=sorted({process.pid for process in leftovers}))
+
+
+@contextlib.contextmanager
+def _opened(output: Path | None) -> Iterator[IO[bytes] | None]:
+    if output is None:
+        yield None
+        return
+    with output.open("ab") as stream:
+        output.chmod(0o600)
+        if stream.tell() > OUTPUT_BYTES_MAX:
+            stream.truncate(0)
+        yield stream
+
+
+def _last_words(output: Path | None) -> str | None:
+    if output is None:
+        return None
+    with output.open("rb") as stream:
+        stream.seek(max(0, output.stat().st_size - LAST_WORDS_BYTES))
+        lines = stream.read().decode(errors="replace").strip().splitlines()
+    return lines[-1] if lines else None
+
+
+def _works_in(process: psutil.Process, folder: Path) -> bool:
+    try:
+        return process.name() in ("postgres", "valkey-server") and Path(process.cwd()) == folder
+    except (psutil.NoSuchProcess, psutil.AccessDenied, psutil.ZombieProcess):
+        return False

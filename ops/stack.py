@@ -1,0 +1,142 @@
+"""`starfold up`: the whole of Starfold on one machine, under one supervisor in the foreground."""
+
+from __future__ import annotations
+
+import socket
+import sys
+from collections.abc import Callable
+
+import httpx
+import structlog
+
+from ops.child import Child, ChildSpec
+from ops.errors import OperatorError
+from ops.home import OWNER_ROLE, Addresses, Home
+from ops.servers import create_database, initialize_postgres, postgres_spec, valkey_spec
+from ops.supervisor import Stopped, Supervisor
+from shared.schema import COMMAND_ROLE, PROJECTOR_ROLE, migrate
+
+API_READY_WITHIN_S = 60.0
+
+STOP_ORDER = (
+    ("command-api", "query-api"),
+    ("projector",),
+    ("worker",),
+    ("valkey", "postgres"),
+)
+
+log = structlog.get_logger()
+
+
+class Stack:
+    """One local Starfold; `catalogue` is a file, `none`, or the default for the one that ships."""
+
+    def __init__(
+        self, home: Home, *, host: str, command_port: int, query_port: int, catalogue: str
+    ) -> None:
+        self._home = home
+        self._host = host
+        self._command_port = command_port
+        self._query_port = query_port
+        self._catalogue = catalogue
+        self._supervisor = Supervisor(home)
+
+    def run(self) -> None:
+        """Until a signal comes. Raises `OperatorError` for what keeps it from starting."""
+        self._home.create()
+        self._home.lock()
+        for port in (self._command_port, self._query_port):
+            _require_free(self._host, port)
+        supervisor = self._supervisor
+        supervisor.handle_signals()
+        supervisor.end_leftovers()
+        self._home.remember_addresses(
+            Addresses(
+                command_url=_url(self._host, self._command_port),
+                query_url=_url(self._host, self._query_port),
+            )
+        )
+        try:
+            self._start_servers()
+            self._start_services()
+            print(
+                f"ready: command API {_url(self._host, self._command_port)},"
+                f" query API {_url(self._host, self._query_port)}",
+                flush=True,
+            )
+            while True:
+                supervisor.watch()
+        except Stopped:
+            log.info("stopping")
+        finally:
+            supervisor.stop(STOP_ORDER)
+
+    def _start_servers(self) -> None:
+        initialize_postgres(self._home)
+        servers = [
+            self._supervisor.start(postgres_spec(self._home)),
+            self._supervisor.start(valkey_spec(self._home)),
+        ]
+        self._supervisor.wait_ready(servers)
+        create_database(self._home)
+        migrate(self._home.owner_dsn(), roles=self._home.secrets().role_passwords)
+
+    def _start_services(self) -> None:
+        command_api = self._start("command-api", "command_api", COMMAND_ROLE, self._command_port)
+        query_api = self._start("query-api", "query_api", PROJECTOR_ROLE, self._query_port)
+        self._start("projector", "projector", PROJECTOR_ROLE)
+        self._start("worker", "ops.worker", PROJECTOR_ROLE)
+        self._supervisor.wait_ready([command_api], API_READY_WITHIN_S)
+        first_steps = self._supervisor.start(self._first_steps())
+        self._supervisor.wait_ready([query_api, first_steps], API_READY_WITHIN_S)
+
+    def _start(self, name: str, module: str, role: str, port: int | None = None) -> Child:
+        environment = self._home.environment(role)
+        ready: Callable[[], bool] = lambda: True  # noqa: E731
+        if port is not None:
+            environment |= {"STARFOLD_HOST": self._host, "STARFOLD_PORT": str(port)}
+            address = _url(self._host, port)
+
+            def answers() -> bool:
+                return _answers(f"{address}/ready")
+
+            ready = answers
+        spec = ChildSpec(name, [sys.executable, "-m", module], environment, ready=ready)
+        return self._supervisor.start(spec)
+
+    def _first_steps(self) -> ChildSpec:
+        """The operator's account and the catalogue: at the first start, or gone on with."""
+        return ChildSpec(
+            name="first-steps",
+            argv=[
+                *(sys.executable, "-m", "ops.first_steps", "--home", str(self._home.path)),
+                *("--catalogue", self._catalogue),
+            ],
+            environment=self._home.environment(OWNER_ROLE),
+            ready=self._home.operator_file.exists,
+            once=True,
+        )
+
+
+def _require_free(host: str, port: int) -> None:
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    with socket.socket(family) as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((host, port))
+        except OSError as error:
+            raise OperatorError(
+                f"port {port} on {host} cannot be used: {error.strerror}"
+            ) from error
+
+
+def _answers(url: str) -> bool:
+    try:
+        return httpx.get(url, timeout=2).status_code == httpx.codes.OK
+    except httpx.HTTPError:
+        return False
+
+
+def _url(host: str, port: int) -> str:
+    reachable = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)  # noqa: S104
+    return f"http://[{reachable}]:{port}" if ":" in reachable else f"http://{reachable}:{port}"

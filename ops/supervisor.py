@@ -1,0 +1,97 @@
+"""The supervisor: starts children in order, keeps them alive, stops them in the opposite order."""
+
+from __future__ import annotations
+
+import signal
+import time
+from collections.abc import Sequence
+from types import FrameType
+
+import msgspec
+import psutil
+import structlog
+
+from ops.child import POLL_S, Child, ChildSpec, end_leftovers, stop_all
+from ops.errors import OperatorError
+from ops.home import Home, write_private
+
+READY_WITHIN_S = 60.0
+
+log = structlog.get_logger()
+
+
+class Stopped(Exception):
+    """A signal asked for the end."""
+
+
+class Supervisor:
+    """Holds children until a signal comes. One thread, no event loop."""
+
+    def __init__(self, home: Home) -> None:
+        self._home = home
+        self._children: list[Child] = []
+        self._stopping = False
+
+    def handle_signals(self) -> None:
+        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+            signal.signal(number, self._on_signal)
+
+    def end_leftovers(self) -> None:
+        """End what an earlier supervisor of this home left running."""
+        remembered: list[tuple[int, float]] = []
+        if self._home.children_file.exists():
+            stored = self._home.children_file.read_bytes()
+            remembered = msgspec.json.decode(stored, type=list[tuple[int, float]])
+        end_leftovers(remembered)
+
+    def start(self, spec: ChildSpec) -> Child:
+        child = Child(spec)
+        self._children.append(child)
+        child.start()
+        self._remember()
+        return child
+
+    def wait_ready(self, children: Sequence[Child], within_s: float = READY_WITHIN_S) -> None:
+        """Wait until all are ready; raises `Stopped`, and `OperatorError` after the given time."""
+        give_up_at = time.monotonic() + within_s
+        waiting = list(children)
+        while waiting:
+            self.watch()
+            if (waiting[0].running or waiting[0].done) and waiting[0].spec.ready():
+                waiting.pop(0)
+            elif time.monotonic() > give_up_at:
+                raise OperatorError(
+                    f"{waiting[0].spec.name} was not ready within {within_s:.0f} s; see above why"
+                )
+
+    def watch(self) -> None:
+        """Look after every child once; raises `Stopped` when a signal came."""
+        if self._stopping:
+            raise Stopped
+        before = [child.pid for child in self._children]
+        for child in self._children:
+            child.watch()
+        if [child.pid for child in self._children] != before:
+            self._remember()
+        time.sleep(POLL_S)
+
+    def stop(self, order: Sequence[Sequence[str]]) -> None:
+        """Stop the children by name, group after group; what is in no group first."""
+        named = {name for group in order for name in group}
+        stop_all([child for child in self._children if child.spec.name not in named])
+        for group in order:
+            stop_all([child for child in self._children if child.spec.name in group])
+        self._home.children_file.unlink(missing_ok=True)
+        log.info("stopped")
+
+    def _remember(self) -> None:
+        """Keep pids with start times, so that the next supervisor knows what is its own."""
+        remembered = [
+            (child.pid, psutil.Process(child.pid).create_time())
+            for child in self._children
+            if child.pid is not None and psutil.pid_exists(child.pid)
+        ]
+        write_private(self._home.children_file, msgspec.json.encode(remembered))
+
+    def _on_signal(self, _number: int, _frame: FrameType | None) -> None:
+        self._stopping = True
