@@ -29,8 +29,8 @@ class ApiClient:
 
     def __init__(self, addresses: Addresses, credential: str | None) -> None:
         self._addresses = addresses
-        headers = {} if credential is None else {"Authorization": f"Bearer {credential}"}
-        self._http = httpx.Client(headers=headers, timeout=TIMEOUT_S)
+        self._credential = {} if credential is None else {"Authorization": f"Bearer {credential}"}
+        self._http = httpx.Client(timeout=TIMEOUT_S)
 
     def __enter__(self) -> Self:
         return self
@@ -45,7 +45,8 @@ class ApiClient:
 
     def command(self, method: str, path: str, body: object) -> httpx.Response:
         """Send a command that is safe to send again; raises `OperatorError` when it is refused."""
-        response = self._patiently(method, self._addresses.command_url + path, json=body)
+        url = self._addresses.command_url + path
+        response = self._patiently(method, url, json=body, headers=self._credential)
         if response.is_error:
             raise OperatorError(f"{method} {path} was answered with {_problem(response)}")
         return response
@@ -55,6 +56,14 @@ class ApiClient:
         response = self.command("POST", path, {field: list(rows)})
         results: list[dict[str, Any]] = response.json()["results"]
         return results
+
+    def head(self) -> int:
+        """The position of the last event in the log."""
+        response = self._patiently("GET", f"{self._addresses.command_url}/ready")
+        if response.is_error:
+            raise OperatorError(f"the command API is not ready: {_problem(response)}")
+        head: int = response.json()["position"]
+        return head
 
     def query(self, path: str, *, at_least: int = 0, **parameters: Any) -> Any:
         """A read no older than the given position."""

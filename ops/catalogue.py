@@ -10,6 +10,7 @@ from __future__ import annotations
 import gzip
 import lzma
 import os
+import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import IO, Any
@@ -26,6 +27,9 @@ DEFAULT_CATALOGUE = Path(__file__).with_name("catalogue.jsonl.xz")
 DEFAULT = "default"
 NONE = "none"
 ROWS_A_BATCH = 500
+LOADED = "catalogue.loaded"
+LOADED_WITHIN_S = 300.0
+POLL_S = 0.2
 
 log = structlog.get_logger()
 
@@ -34,10 +38,11 @@ Movie = dict[str, Any]
 
 def load(home: Home, client: ApiClient, choice: str) -> None:
     """Load the chosen catalogue, unless this home has it already."""
+    marker = home.path / LOADED
     if choice == NONE:
+        write_private(marker, NONE.encode())
         return
     file = DEFAULT_CATALOGUE if choice == DEFAULT else Path(choice)
-    marker = home.path / "catalogue.loaded"
     fingerprint = f"{file.name} {file.stat().st_size}".encode()
     if marker.exists() and marker.read_bytes() == fingerprint:
         return
@@ -57,6 +62,15 @@ def load(home: Home, client: ApiClient, choice: str) -> None:
         log.warning("movie_rejected", movie=double)
     write_private(marker, fingerprint)
     log.info("catalogue_loaded", movies=len(movies) - len(doubles), rejected=len(doubles))
+
+
+def wait_loaded(home: Home) -> None:
+    """Wait until the catalogue of a local Starfold is there: films are matched to all of it."""
+    give_up_at = time.monotonic() + LOADED_WITHIN_S
+    while not (home.path / LOADED).exists():
+        if time.monotonic() > give_up_at:
+            raise OperatorError(f"the catalogue was not loaded within {LOADED_WITHIN_S:.0f} s")
+        time.sleep(POLL_S)
 
 
 def read(file: Path) -> list[Movie]:

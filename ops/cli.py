@@ -7,11 +7,14 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
+from rich.console import Console
 
 from ops import catalogue as catalogues
 from ops.bootstrap import access_token
 from ops.errors import OperatorError
 from ops.home import Home
+from ops.movielens import import_from
+from ops.replay import Replays
 from ops.stack import Stack
 from shared.errors import Misconfigured
 from shared.logs import configure_logging
@@ -24,6 +27,8 @@ app = typer.Typer(add_completion=False, no_args_is_help=True, pretty_exceptions_
 imports = typer.Typer(no_args_is_help=True)
 app.add_typer(imports, name="import", help="Import ratings from elsewhere.")
 
+ProjectionArgument = Annotated[str, typer.Argument(help="movies, profiles or changes.")]
+GenerationArgument = Annotated[int, typer.Argument(min=1, help="Its number.")]
 HomeOption = Annotated[Path, typer.Option("--home", help="The folder of a local Starfold.")]
 
 
@@ -48,6 +53,55 @@ def up(
 def token(home: HomeOption = DEFAULT_HOME) -> None:
     """Print an access token of the operator."""
     typer.echo(access_token(Home(home)))
+
+
+@app.command()
+def replay(
+    projection: ProjectionArgument,
+    home: HomeOption = DEFAULT_HOME,
+    workers: Annotated[int, typer.Option(min=1, max=16, help="Jobs to split it into.")] = 1,
+    switch: Annotated[bool, typer.Option(help="Make it live once it has caught up.")] = True,
+    detach: Annotated[bool, typer.Option("--detach", help="Do not wait for it.")] = False,
+) -> None:
+    """Build a projection's read model anew beside the live one, then switch, without downtime."""
+    replays = Replays(Home(home))
+    generation = replays.start(projection, shares=workers, switch=switch)
+    if not detach:
+        generation = replays.watch(generation)
+    typer.echo(f"generation {generation.number} of {projection} is {generation.state}")
+
+
+@app.command("replays")
+def list_replays(home: HomeOption = DEFAULT_HOME) -> None:
+    """List every projection's generations."""
+    Replays(Home(home)).print(Console())
+
+
+@app.command()
+def switch(
+    projection: ProjectionArgument, generation: GenerationArgument, home: HomeOption = DEFAULT_HOME
+) -> None:
+    """Make a generation the live one, forward or back."""
+    Replays(Home(home)).switch(projection, generation)
+    typer.echo(f"generation {generation} of {projection} is active")
+
+
+@app.command()
+def purge(
+    projection: ProjectionArgument, generation: GenerationArgument, home: HomeOption = DEFAULT_HOME
+) -> None:
+    """Drop a generation that is not the live one; a build of it gives up."""
+    dropped = Replays(Home(home)).purge(projection, generation)
+    typer.echo(f"generation {generation} of {projection} is purged: {dropped} keys")
+
+
+@imports.command()
+def movielens(
+    folder: Annotated[Path, typer.Argument(help="The folder of ml-100k.inter, .item and .user.")],
+    home: HomeOption = DEFAULT_HOME,
+) -> None:
+    """Import MovieLens 100K; may be interrupted and run again."""
+    import_from(Home(home), folder)
 
 
 def main() -> None:

@@ -40,7 +40,7 @@ def main(arguments: list[str]) -> int:
     program = subprocess.Popen(
         arguments[split + 1 :],
         stdin=subprocess.DEVNULL,
-        preexec_fn=_die_with_parent,  # noqa: PLW1509  # One thread only; nothing can hold a lock.
+        preexec_fn=die_with_parent,  # noqa: PLW1509  # One thread only; nothing can hold a lock.
     )
     for passed_on in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
         signal.signal(passed_on, lambda *_: _send(program, stop_signal))
@@ -65,7 +65,7 @@ def _send(program: subprocess.Popen[bytes], number: signal.Signals) -> None:
         program.send_signal(number)
 
 
-def _die_with_parent() -> None:
+def die_with_parent() -> None:
     """Linux only; elsewhere the end of the pipe has to do."""
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import threading
 import time
 from types import TracebackType
 from typing import Self
@@ -23,7 +24,7 @@ log = structlog.get_logger()
 
 
 class Progress:
-    """Counts units of work towards a total, with rate and time left."""
+    """Counts units of work towards a total, with rate and time left; from several threads."""
 
     def __init__(self, label: str, total: int) -> None:
         self._label = label
@@ -32,6 +33,7 @@ class Progress:
         self._started_at = time.monotonic()
         self._line_at = self._started_at + LINE_EVERY_S
         self._bar: RichProgress | None = None
+        self._lock = threading.Lock()
 
     def __enter__(self) -> Self:
         if sys.stderr.isatty():
@@ -62,9 +64,14 @@ class Progress:
         return self._count / max(time.monotonic() - self._started_at, 1e-6)
 
     def advance(self, units: int) -> None:
-        self.reach(self._count + units)
+        with self._lock:
+            self._reach(self._count + units)
 
     def reach(self, count: int) -> None:
+        with self._lock:
+            self._reach(count)
+
+    def _reach(self, count: int) -> None:
         self._count = count
         if self._bar is not None:
             self._bar.update(self._task, completed=count, rate=self.rate)

@@ -1,5 +1,68 @@
-"""`python -m ops.worker`: run operators' jobs from RQ until SIGTERM."""
+"""`python -m ops.worker`: take operators' jobs from RQ and run each in a process of its own.
 
-import time
+A job that is interrupted, with its worker or alone, is queued again.
+"""
 
-time.sleep(1e6)
+from __future__ import annotations
+
+import signal
+import sys
+
+import structlog
+from pydantic import ValidationError
+from rq import Worker
+from rq.job import Job
+from rq.serializers import JSONSerializer
+
+from ops.guardian import die_with_parent
+from ops.jobs import AllowedJob, JobQueue
+from ops.settings import JobsSettings
+from shared.logs import configure_logging
+
+MAINTENANCE_EVERY_S = 15
+HEARTBEAT_EVERY_S = 5
+# A job whose worker has been silent for this long is given to another.
+SILENT_MAX_S = 15
+
+log = structlog.get_logger()
+
+
+class JobsWorker(Worker):
+    """Ends the job at hand when it is told to stop; a job's process never outlives its worker."""
+
+    def handle_warm_shutdown_request(self) -> None:
+        if self.horse_pid:
+            self.kill_horse(signal.SIGTERM)
+
+    def setup_work_horse_signals(self) -> None:
+        super().setup_work_horse_signals()  # type: ignore[no-untyped-call]  # RQ gives it no types.
+        die_with_parent()
+
+    def get_heartbeat_ttl(self, job: Job, working_time: float = 0.0) -> int:
+        return SILENT_MAX_S
+
+
+def main() -> None:
+    """Work until SIGTERM or SIGINT."""
+    try:
+        settings = JobsSettings()
+    except ValidationError as error:
+        sys.exit(f"starfold worker: {error}")
+    configure_logging(settings, process="worker")
+    jobs = JobQueue(settings)
+    worker = JobsWorker(
+        [jobs.queue],
+        connection=jobs.connection,
+        serializer=JSONSerializer,
+        job_class=AllowedJob,
+        maintenance_interval=MAINTENANCE_EVERY_S,
+        job_monitoring_interval=HEARTBEAT_EVERY_S,
+        log_job_description=False,
+    )
+    log.info("worker_started")
+    worker.work(logging_level="WARNING")
+    log.info("worker_stopped")
+
+
+if __name__ == "__main__":
+    main()

@@ -30,7 +30,7 @@ from shared.ids import Position, new_uuid7
 from shared.read_model import PartitionKeys
 
 FETCH_EVENTS = 5_000
-# # Members and fields are written as they come; documents once, at the end, since they are read
+# Members and fields are written as they come; documents once, at the end, since they are read
 # again and again.
 FLUSH_COMMANDS = 20_000
 PROGRESS_EVERY_S = 0.5
@@ -78,6 +78,7 @@ class Builder:
                 self._write(partition, partition.working_set.take_operations(), last=True)
         except _TakenOver:
             share_log.info("build_given_up")
+            self._drop_if_purged(build)
             return False
         self._generations.report_progress(build, token, folded)
         self._generations.finish_build(build, token)
@@ -98,6 +99,13 @@ class Builder:
                 self._store.replace_checkpoint(keys, partition.marker)
             taken.append(partition)
         return taken
+
+    def _drop_if_purged(self, build: Build) -> None:
+        """A purge under way beside the build may have missed what was written after it."""
+        generation = self._generations.get(build.projection, build.number)
+        if generation is None or generation.state == "purged":
+            for number in build.partitions:
+                self._store.drop(PartitionKeys(build.projection, build.number, number))
 
     def _fold(
         self, build: Build, token: UUID, shares: Sequence[_BuiltPartition], target: Position

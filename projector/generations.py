@@ -50,6 +50,12 @@ WHERE b.projection = %s AND b.number = %s AND b.share = %s AND b.built_at IS NUL
 RETURNING b.projection, b.number, b.share, b.partitions, b.attempts, b.folded_events,
     b.target_position, false
 """
+_REPORT_PROGRESS = """
+UPDATE builds b SET folded_events = %s
+FROM generations g
+WHERE b.projection = %s AND b.number = %s AND b.share = %s AND b.build_token = %s
+    AND g.projection = b.projection AND g.number = b.number AND g.state = 'building'
+"""
 _FOLLOW_WHEN_BUILT = """
 UPDATE generations g SET state = 'following'
 WHERE g.projection = %s AND g.number = %s AND g.state = 'building'
@@ -162,11 +168,10 @@ class Generations:
         return Build(*row) if row else None
 
     def report_progress(self, build: Build, token: UUID, folded_events: int) -> bool:
-        """Keep a build's progress; False if somebody else has taken it over."""
+        """Keep a build's progress; False if it was taken over, or its generation purged."""
         with self._connect() as connection:
             cursor = connection.execute(
-                "UPDATE builds SET folded_events = %s WHERE projection = %s AND number = %s"
-                " AND share = %s AND build_token = %s",
+                _REPORT_PROGRESS,
                 [folded_events, build.projection, build.number, build.share, token],
             )
             return cursor.rowcount == 1
@@ -196,7 +201,8 @@ class Generations:
             if not ready:
                 return False
             connection.execute(
-                "UPDATE generations SET state = 'retired', retired_at = now()"
+                "UPDATE generations"
+                " SET state = 'retired', retired_at = now(), switch_when_ready = false"
                 " WHERE projection = %s AND state = 'active'",
                 [projection],
             )
@@ -206,6 +212,16 @@ class Generations:
                 [projection, number],
             )
             return True
+
+    def switch_when_ready(self, projection: str, number: int) -> bool:
+        """Have a generation become active once it has caught up; False if it never will."""
+        with self._changing() as connection:
+            cursor = connection.execute(
+                "UPDATE generations SET switch_when_ready = true WHERE projection = %s"
+                " AND number = %s AND state IN ('building', 'following', 'retired')",
+                [projection, number],
+            )
+            return cursor.rowcount == 1
 
     def mark_purged(self, projection: str, number: int) -> None:
         with self._changing() as connection:

@@ -27,6 +27,13 @@ Choose = Callable[[Iterable[Position]], Position]
 log = structlog.get_logger()
 
 
+def purge(generations: Generations, store: PartitionStore, generation: Generation) -> int:
+    """Delete a generation's keys; returns how many. A builder still at it drops what it wrote."""
+    dropped = sum(store.drop(keys) for keys in generation.all_keys)
+    generations.mark_purged(generation.projection, generation.number)
+    return dropped + sum(store.drop(keys) for keys in generation.all_keys)
+
+
 class Upkeep:
     """What keeps every projection with exactly one active generation, and no old ones for ever."""
 
@@ -52,7 +59,7 @@ class Upkeep:
         for definition in DEFINITIONS.values():
             self._make_good(definition)
         for generation in self._generations.all():
-            if generation.state == "following" and generation.switch_when_ready:
+            if generation.state in ("following", "retired") and generation.switch_when_ready:
                 self._switch_if_ready(generation)
             elif (generation.retired_for_s or 0) > PURGE_AFTER_S and generation.state == "retired":
                 self.purge(generation)
@@ -60,9 +67,7 @@ class Upkeep:
             log.info("generations_published")
 
     def purge(self, generation: Generation) -> None:
-        """Delete a generation's keys; it is purged once all are gone."""
-        dropped = sum(self._store.drop(keys) for keys in generation.all_keys)
-        self._generations.mark_purged(generation.projection, generation.number)
+        dropped = purge(self._generations, self._store, generation)
         log.info(
             "generation_purged",
             projection=generation.projection,
@@ -85,7 +90,7 @@ class Upkeep:
     def _bootstrap(self, definition: Projection, active: Generation | None) -> None:
         if active is not None:
             log.warning("generation_lost", projection=definition.name, generation=active.number)
-            self._generations.mark_purged(active.projection, active.number)
+            purge(self._generations, self._store, active)
         generation = self._unfinished(definition)
         if generation is None:
             reason: Reason = "first start" if active is None else "lost"
@@ -115,7 +120,7 @@ class Upkeep:
         return ABSENT in self._store.checkpoints(generation.all_keys)
 
     def _switch_if_ready(self, generation: Generation) -> None:
-        """Make a followed generation active once it is nowhere behind the one that is."""
+        """Make a generation that is followed active once it is nowhere behind the one that is."""
         position = self._position(generation, min)
         active = next(
             (

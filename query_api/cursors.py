@@ -11,6 +11,7 @@ import msgspec
 from shared.errors import InvalidInput
 
 CURSOR_CHARS_MAX = 2_000
+_FOREIGN = "the cursor is not one that this API gave"
 
 Key = TypeVar("Key")
 
@@ -23,6 +24,15 @@ def decode_cursor(cursor: str, key_type: type[Key]) -> Key:
     """The key; raises `InvalidInput` for what was not made here."""
     try:
         padded = cursor[:CURSOR_CHARS_MAX] + "=" * (-len(cursor) % 4)
-        return msgspec.msgpack.decode(base64.b64decode(padded, b"-_", validate=True), type=key_type)
-    except (ValueError, binascii.Error, msgspec.DecodeError) as error:
-        raise InvalidInput("the cursor is not one that this API gave", pointer="cursor") from error
+        encoded = base64.b64decode(padded, b"-_", validate=True)
+    except binascii.Error as error:
+        raise InvalidInput(_FOREIGN, pointer="cursor") from error
+    return decode_key(encoded, key_type)
+
+
+def decode_key(encoded: bytes | msgspec.Raw, key_type: type[Key]) -> Key:
+    """A key, or a part of one that was left encoded; raises as above."""
+    try:
+        return msgspec.msgpack.decode(encoded, type=key_type)
+    except msgspec.DecodeError as error:
+        raise InvalidInput(_FOREIGN, pointer="cursor") from error

@@ -23,6 +23,13 @@ SORT_CANDIDATES_MAX = 500
 
 # Sort values and last the movie id as bytes, which makes it unique.
 Key = tuple[Any, ...]
+KEY_TYPES: dict[Sort, type[Key]] = {
+    "weighted": tuple[float, int, str, bytes],
+    "average": tuple[float, int, str, bytes],
+    "count": tuple[int, str, bytes],
+    "newest": tuple[int, int, str, bytes],
+    "title": tuple[str, int, bytes],
+}
 
 _json = msgspec.json.Encoder().encode
 

@@ -41,6 +41,7 @@ PROFILES = "profiles"
 CHANGES = "changes"
 
 BINS = 10  # Half stars 1 to 10.
+AVERAGE_UNITS = 10_000  # In a star: averages have 4 decimals.
 
 # The weighted average `(v*R + m*C) / (v + m)`: a movie with fewer than about m ratings is drawn
 # towards C. Both are part of the definition of `movies`; changing one is a new definition version
@@ -194,7 +195,7 @@ def statistics_of(histogram: tuple[int, ...], position: Position) -> RatingStati
     total = sum(half_stars * n for half_stars, n in enumerate(histogram, start=1))
     return RatingStatistics(
         count=count,
-        average=round(total / (2 * count), 4) if count else None,
+        average=_stars(total, count) if count else None,
         median=_median(histogram, count),
         weighted_average=weighted_average(count, total) if count else None,
         histogram=histogram,
@@ -204,7 +205,14 @@ def statistics_of(histogram: tuple[int, ...], position: Position) -> RatingStati
 
 def weighted_average(count: int, sum_half_stars: int) -> float:
     """In stars, 4 decimals."""
-    return round((sum_half_stars + WEIGHT_M * WEIGHT_C_HALF_STARS) / (2 * (count + WEIGHT_M)), 4)
+    return _stars(sum_half_stars + WEIGHT_M * WEIGHT_C_HALF_STARS, count + WEIGHT_M)
+
+
+def _stars(sum_half_stars: int, count: int) -> float:
+    """The mean in stars to 4 decimals, a half upwards: by integers, since floats decide ties by
+    chance.
+    """
+    return (sum_half_stars * AVERAGE_UNITS + count) // (2 * count) / AVERAGE_UNITS
 
 
 def _median(histogram: tuple[int, ...], count: int) -> float | None:

@@ -9,8 +9,8 @@ from uuid import UUID
 import msgspec
 from fastapi import APIRouter, Query, Request, Response
 
-from query_api.cursors import decode_cursor
-from query_api.index import Filter, Key, Sort, fold
+from query_api.cursors import decode_cursor, decode_key
+from query_api.index import KEY_TYPES, Filter, Key, Sort, fold
 from query_api.reader import Documents
 from query_api.routes.answers import (
     LIMIT_DEFAULT,
@@ -36,6 +36,11 @@ Year = Annotated[int | None, Query(ge=0, le=9_999)]
 
 _decode_profile = msgspec.json.Decoder(ProfileDocument).decode
 _json = msgspec.json.Encoder().encode
+
+
+class _SortCursor(msgspec.Struct, array_like=True):
+    sort: Sort
+    key: msgspec.Raw
 
 
 class _IndexPage(NamedTuple):
@@ -157,7 +162,7 @@ async def _raters(
 
 
 def _decode_key(cursor: str, sort: Sort) -> Key:
-    of_sort, key = decode_cursor(cursor, tuple[Sort, tuple[float | int | str | bytes, ...]])
-    if of_sort != sort:
-        raise InvalidInput(f"the cursor is of the order {of_sort!r}", pointer="cursor")
-    return key
+    after = decode_cursor(cursor, _SortCursor)
+    if after.sort != sort:
+        raise InvalidInput(f"the cursor is of the order {after.sort!r}", pointer="cursor")
+    return decode_key(after.key, KEY_TYPES[sort])

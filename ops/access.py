@@ -1,0 +1,75 @@
+"""Where a command finds Starfold: in `STARFOLD_*` settings, else in the home of a local one."""
+
+from __future__ import annotations
+
+import os
+from typing import NamedTuple
+
+from pydantic import SecretStr, ValidationError
+
+from ops.bootstrap import operator_of
+from ops.errors import OperatorError
+from ops.home import Addresses, Home
+from ops.settings import JobsSettings
+from projector.settings import ProjectorSettings
+from shared.schema import PROJECTOR_ROLE
+from shared.settings import Settings
+
+
+class ApiSettings(Settings):
+    """Read from `STARFOLD_*` by commands that call the APIs of a Starfold that is not in a home."""
+
+    command_url: str | None = None
+    query_url: str | None = None
+    api_key: SecretStr | None = None
+
+
+class Access(NamedTuple):
+    """Both APIs and an operator's service key; `local` if they are a home's."""
+
+    addresses: Addresses
+    api_key: str
+    local: bool
+
+
+def access_of(home: Home) -> Access:
+    """Raises `OperatorError` if neither the settings nor the home say it."""
+    settings = ApiSettings()
+    if settings.command_url and settings.query_url and settings.api_key:
+        addresses = Addresses(settings.command_url, settings.query_url)
+        return Access(addresses, settings.api_key.get_secret_value(), local=False)
+    return Access(home.addresses(), operator_of(home).api_key, local=True)
+
+
+def projector_settings(home: Home) -> ProjectorSettings:
+    """For commands on the read models. Raises `OperatorError` as above."""
+    _take_environment(home, PROJECTOR_ROLE)
+    try:
+        return ProjectorSettings()
+    except ValidationError as error:
+        raise OperatorError(_missing(error)) from error
+
+
+def jobs_settings(home: Home) -> JobsSettings:
+    _take_environment(home, PROJECTOR_ROLE)
+    try:
+        return JobsSettings()
+    except ValidationError as error:
+        raise OperatorError(_missing(error)) from error
+
+
+def _take_environment(home: Home, role: str) -> None:
+    if "STARFOLD_DATABASE_URL" not in os.environ:
+        os.environ.update(_existing(home).environment(role))
+
+
+def _existing(home: Home) -> Home:
+    home.addresses()
+    return home
+
+
+def _missing(error: ValidationError) -> str:
+    names = ", ".join(
+        f"STARFOLD_{str(entry['loc'][0]).upper()}: {entry['msg']}" for entry in error.errors()
+    )
+    return f"settings are missing or wrong: {names}"

@@ -1,0 +1,133 @@
+"""Reading the MovieLens 100K files: tab-separated, with a header line that names and types fields.
+
+A line that cannot be read becomes a `Malformed`, and the lines after it are read on.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import NamedTuple, TypeVar
+
+from ops.errors import OperatorError
+
+NAME = "ml-100k"
+_NO_GENRE = "unknown"
+# A film's title that begins with an article is written with it at its end.
+_ARTICLES = {
+    *("The", "A", "An", "Le", "La", "Les", "L'", "Il", "El", "Los", "Das", "Der", "Die"),
+    *("Un", "Une", "De", "Den", "Lo", "I", "O", "Os", "As"),
+}
+
+
+class Item(NamedTuple):
+    """A film; `year` is None where the file has none."""
+
+    item_id: str
+    title: str
+    year: int | None
+    genres: tuple[str, ...]
+
+
+class Rating(NamedTuple):
+    """A user's rating of a film."""
+
+    user_id: str
+    item_id: str
+    score: float
+    rated_at: datetime
+
+
+class Malformed(NamedTuple):
+    """A line that could not be read, with its number in its file, from 1."""
+
+    file: str
+    line: int
+    reason: str
+
+
+class Files(NamedTuple):
+    """All that the files hold, in their order; ratings by time."""
+
+    users: list[str]
+    items: list[Item]
+    ratings: list[Rating]
+    malformed: list[Malformed]
+
+
+Parsed = TypeVar("Parsed")
+
+
+def read(folder: Path) -> Files:
+    """Raises `OperatorError` for a file that is missing or has another header."""
+    malformed: list[Malformed] = []
+
+    def parsed(
+        suffix: str, fields: tuple[str, ...], parse: Callable[[list[str]], Parsed]
+    ) -> list[Parsed]:
+        return list(_parsed(folder / f"{NAME}.{suffix}", fields, parse, malformed))
+
+    users = parsed("user", ("user_id",), lambda values: _some(values[0]))
+    items = parsed("item", ("item_id", "movie_title", "release_year", "class"), _item)
+    ratings = parsed("inter", ("user_id", "item_id", "rating", "timestamp"), _rating)
+    ratings.sort(key=lambda rating: rating.rated_at)
+    return Files(users, items, ratings, malformed)
+
+
+def natural_title(title: str) -> str:
+    """`Usual Suspects, The` -> `The Usual Suspects`; a title in brackets after it is dropped."""
+    title = title.partition(" (")[0].strip()
+    head, comma, tail = title.rpartition(", ")
+    if not comma or tail not in _ARTICLES:
+        return title
+    return f"{tail}{head}" if tail.endswith("'") else f"{tail} {head}"
+
+
+def _parsed(
+    file: Path,
+    fields: tuple[str, ...],
+    parse: Callable[[list[str]], Parsed],
+    malformed: list[Malformed],
+) -> Iterator[Parsed]:
+    try:
+        lines = file.read_bytes().splitlines()
+    except OSError as error:
+        raise OperatorError(f"{file} cannot be read: {error.strerror}") from error
+    header = [name.partition(":")[0] for name in lines[0].decode(errors="replace").split("\t")]
+    if lines == [] or tuple(header[: len(fields)]) != fields:
+        raise OperatorError(f"{file} does not begin with the fields {', '.join(fields)}")
+    for number, line in enumerate(lines[1:], start=2):
+        try:
+            yield parse(_values(line, len(header)))
+        except (ValueError, OverflowError) as error:
+            malformed.append(Malformed(file.name, number, str(error)))
+
+
+def _values(line: bytes, expected: int) -> list[str]:
+    values = line.decode().split("\t")
+    if len(values) != expected:
+        raise ValueError(f"{len(values)} fields and not {expected}")
+    return values
+
+
+def _item(values: list[str]) -> Item:
+    item_id, title, year, genres = values
+    return Item(
+        _some(item_id),
+        _some(title),
+        int(year) if year.isdecimal() else None,
+        tuple(genre for genre in genres.split() if genre != _NO_GENRE),
+    )
+
+
+def _rating(values: list[str]) -> Rating:
+    user_id, item_id, score, timestamp = values
+    rated_at = datetime.fromtimestamp(float(timestamp), UTC)
+    return Rating(_some(user_id), _some(item_id), float(score), rated_at)
+
+
+def _some(value: str) -> str:
+    if not value:
+        raise ValueError("an empty field")
+    return value

@@ -1,0 +1,157 @@
+"""Replays: a projection's read model is built anew beside the live one, which then gives way.
+
+The build runs as RQ jobs, one for each share of the partitions. The projector follows what is built
+and switches; this only gives the order and looks on.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+
+import structlog
+from rich.console import Console
+from rich.table import Table
+from rq.exceptions import NoSuchJobError
+from rq.job import Job, JobStatus
+
+from ops.access import jobs_settings, projector_settings
+from ops.errors import OperatorError
+from ops.home import Home
+from ops.jobs import JobQueue
+from ops.progress import Progress
+from projector.generations import Generation, Generations, State
+from projector.partition_store import PartitionStore
+from projector.projections import DEFINITIONS, Projection
+from projector.upkeep import purge
+from shared.event_store import EventStore
+
+POLL_S = 0.2
+BUILT: tuple[State, ...] = ("following", "active", "retired")
+BUILT_AND_LIVE: tuple[State, ...] = ("active", "retired")
+
+log = structlog.get_logger()
+
+
+class Replays:
+    """Starts replays and looks after generations, for the commands of `starfold`."""
+
+    def __init__(self, home: Home) -> None:
+        settings = projector_settings(home)
+        self._jobs = JobQueue(jobs_settings(home))
+        self._dsn = settings.database_url.get_secret_value()
+        self._schema = settings.database_schema
+        self._redis_url = settings.redis_url.get_secret_value()
+        self._generations = Generations(self._dsn, schema=self._schema)
+
+    def start(self, projection: str, *, shares: int, switch: bool) -> Generation:
+        """Order a replay. Raises `OperatorError` if there is one already, or nobody to do it."""
+        definition = _definition(projection)
+        self._jobs.require_worker()
+        for one in self._generations.all():
+            if one.projection == projection and one.state in ("building", "following"):
+                raise OperatorError(
+                    f"generation {one.number} of {projection} is {one.state} already:"
+                    f" `starfold switch {projection} {one.number}` makes it the live one,"
+                    f" `starfold purge {projection} {one.number}` drops it"
+                )
+        generation = self._generations.create(
+            definition,
+            "replay",
+            shares=min(shares, definition.partitions),
+            switch_when_ready=switch,
+        )
+        for build in self._generations.builds(projection, generation.number):
+            self._jobs.build_share(projection, generation.number, build.share)
+        log.info("replay_ordered", projection=projection, generation=generation.number)
+        return generation
+
+    def watch(self, generation: Generation, *, until: Sequence[State] = ()) -> Generation:
+        """Show progress until the generation is built and, where that was asked for, live."""
+        goal = until or (BUILT_AND_LIVE if generation.switch_when_ready else BUILT)
+        head = self._head()
+        shares = len(self._generations.builds(generation.projection, generation.number))
+        with Progress(f"replay {generation.projection}", head * shares) as progress:
+            while True:
+                standing = self._standing(generation)
+                builds = self._generations.builds(generation.projection, generation.number)
+                progress.reach(
+                    sum(head if build.built else build.folded_events for build in builds)
+                )
+                if standing.state in goal:
+                    return standing
+                if standing.state == "purged":
+                    raise OperatorError(f"generation {standing.number} was purged meanwhile")
+                self._raise_failure(
+                    [f"build-{b.projection}-{b.number}-{b.share}" for b in builds if not b.built]
+                )
+                time.sleep(POLL_S)
+
+    def switch(self, projection: str, number: int) -> None:
+        """Make a generation the live one, forward or back; returns when it is."""
+        generation = self._get(projection, number)
+        if generation.state == "active":
+            return
+        if not self._generations.switch_when_ready(projection, number):
+            raise OperatorError(f"generation {number} of {projection} is {generation.state}")
+        self.watch(self._get(projection, number), until=("active",))
+
+    def purge(self, projection: str, number: int) -> int:
+        """Drop a generation that is not live; returns how many keys that were."""
+        generation = self._get(projection, number)
+        if generation.state in ("active", "purged"):
+            raise OperatorError(f"generation {number} of {projection} is {generation.state}")
+        store = PartitionStore(self._redis_url)
+        try:
+            return purge(self._generations, store, generation)
+        finally:
+            store.close()
+
+    def print(self, console: Console) -> None:
+        table = Table("projection", "generation", "state", "why", "definition", "built")
+        for one in self._generations.all():
+            builds = self._generations.builds(one.projection, one.number)
+            built = f"{sum(build.built for build in builds)} of {len(builds)} shares"
+            table.add_row(
+                *(one.projection, str(one.number), one.state, one.reason),
+                *(f"v{one.definition_version}", built),
+            )
+        console.print(table)
+
+    def _get(self, projection: str, number: int) -> Generation:
+        _definition(projection)
+        generation = self._generations.get(projection, number)
+        if generation is None:
+            raise OperatorError(f"there is no generation {number} of {projection}")
+        return generation
+
+    def _standing(self, generation: Generation) -> Generation:
+        return self._get(generation.projection, generation.number)
+
+    def _head(self) -> int:
+        store = EventStore(self._dsn, schema=self._schema, pool_size=1)
+        try:
+            return store.head()
+        finally:
+            store.close()
+
+    def _raise_failure(self, job_ids: Sequence[str]) -> None:
+        for job_id in job_ids:
+            try:
+                job = Job.fetch(
+                    job_id, connection=self._jobs.connection, serializer=self._jobs.queue.serializer
+                )
+            except NoSuchJobError:
+                continue
+            if job.get_status() == JobStatus.FAILED:
+                result = job.latest_result()
+                last = (result.exc_string or "").strip().splitlines()[-1:] if result else []
+                raise OperatorError(f"job {job_id} failed: {' '.join(last)}")
+
+
+def _definition(projection: str) -> Projection:
+    if projection not in DEFINITIONS:
+        raise OperatorError(
+            f"there is no projection {projection!r}; there are {', '.join(DEFINITIONS)}"
+        )
+    return DEFINITIONS[projection]

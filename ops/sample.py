@@ -1,0 +1,71 @@
+"""`python -m ops.sample`: fetch the MovieLens 100K files and import them into a running Starfold.
+
+They come inside a wheel of a recommender library, from the package index that pip is set up with.
+Their terms forbid passing them on, so they are kept in the home and nowhere else.
+"""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import tempfile
+import zipfile
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from ops.cli import INTERRUPTED
+from ops.errors import OperatorError
+from ops.home import Home
+from ops.movielens import import_from
+from ops.movielens_files import NAME
+from shared.logs import configure_logging
+from shared.settings import Settings
+
+PACKAGE = "recbole==1.2.1"
+FOLDER_IN_WHEEL = f"recbole/dataset_example/{NAME}/"
+SUFFIXES = ("inter", "item", "user")
+
+
+def sample(home: Annotated[Path, typer.Option("--home")] = Path(".starfold")) -> None:
+    """Fetch the files once, then import them."""
+    configure_logging(Settings(), process="sample")
+    try:
+        local = Home(home)
+        import_from(local, fetched(local.path / NAME))
+    except OperatorError as error:
+        sys.exit(f"starfold: {error}")
+    except KeyboardInterrupt:
+        sys.exit(INTERRUPTED)
+
+
+def fetched(folder: Path) -> Path:
+    """The folder with the files in it. Raises `OperatorError` if they cannot be had."""
+    if all((folder / f"{NAME}.{suffix}").exists() for suffix in SUFFIXES):
+        return folder
+    if not folder.parent.exists():
+        raise OperatorError(f"there is no Starfold in {folder.parent}: start it with `make run`")
+    with tempfile.TemporaryDirectory(dir=folder.parent) as drawer:
+        pip = [
+            *(sys.executable, "-m", "pip", "download", "--quiet", "--disable-pip-version-check"),
+            *("--no-deps", "--only-binary", ":all:", "--dest", drawer, PACKAGE),
+        ]
+        downloaded = subprocess.run(pip, check=False)
+        wheels = list(Path(drawer).glob("*.whl"))
+        if downloaded.returncode != 0 or not wheels:
+            raise OperatorError(f"pip could not download {PACKAGE}, which holds the ratings")
+        _unpack(wheels[0], folder)
+    return folder
+
+
+def _unpack(wheel: Path, folder: Path) -> None:
+    folder.mkdir(mode=0o700, exist_ok=True)
+    with zipfile.ZipFile(wheel) as archive:
+        for suffix in SUFFIXES:
+            name = f"{NAME}.{suffix}"
+            (folder / name).write_bytes(archive.read(FOLDER_IN_WHEEL + name))
+
+
+if __name__ == "__main__":
+    typer.run(sample)
