@@ -93,8 +93,7 @@ class Child:
             return
         now = time.monotonic()
         if self._process is not None:
-            status = self._process.wait()
-            self._process = None
+            status = self._ended()
             if self.spec.once and status == 0:
                 self.done = True
                 return
@@ -127,7 +126,16 @@ class Child:
             log.warning("child_killed", child=self.spec.name, after_s=self.spec.stop_within_s)
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(self._process.pid, signal.SIGKILL)
-            self._process.wait()
+        self._ended()
+
+    def _ended(self) -> int:
+        """The exit status, once there is one."""
+        assert self._process is not None
+        status = self._process.wait()
+        if self._process.stdin is not None:
+            self._process.stdin.close()
+        self._process = None
+        return status
 
 
 def stop_all(children: Sequence[Child]) -> None:

@@ -11,6 +11,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import psycopg
@@ -18,7 +19,7 @@ import redis
 import structlog
 from psycopg import sql
 
-from ops.child import GUARDIAN, ChildSpec, end_servers_in
+from ops.child import GUARDIAN, POLL_S, ChildSpec, end_servers_in
 from ops.errors import OperatorError
 from ops.home import DATABASE, OWNER_ROLE, Home
 
@@ -105,12 +106,17 @@ def initialize_postgres(home: Home) -> None:
         *(str(int(signal.SIGTERM)), "1", "--unprivileged", "--", *initdb),
     ]
     output = home.path / "initdb.log"
-    with output.open("wb") as stream:
-        # The guardian ends initdb when its standard input ends, so it is held open.
-        made = subprocess.Popen(
+    give_up_at = time.monotonic() + INITDB_WITHIN_S
+    # The guardian ends initdb when its standard input ends, so that is held open.
+    with (
+        output.open("wb") as stream,
+        subprocess.Popen(
             guarded, stdin=subprocess.PIPE, stdout=stream, stderr=subprocess.STDOUT
-        )
-        status = made.wait(INITDB_WITHIN_S)
+        ) as made,
+    ):
+        while made.poll() is None and time.monotonic() < give_up_at:
+            time.sleep(POLL_S)
+    status = made.returncode
     password_file.unlink()
     if status != 0:
         last = output.read_text().strip().splitlines()[-1:]

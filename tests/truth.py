@@ -58,9 +58,7 @@ def user_ids(client: ApiClient, files: Files) -> dict[str, str]:
     """Starfold's user id of every user of the files: a repeated creation answers with it."""
     rows = [{"external_id": f"movielens:{user}", "display_name": "?"} for user in files.users]
     results = client.rows("/v1/users/batch", "users", rows)
-    return {
-        user: result["user_id"] for user, result in zip(files.users, results, strict=True)
-    }
+    return {user: result["user_id"] for user, result in zip(files.users, results, strict=True)}
 
 
 def _compare(name: str, stated: Mapping[str, Any], ratings: Iterable[Rating]) -> list[str]:
@@ -68,8 +66,8 @@ def _compare(name: str, stated: Mapping[str, Any], ratings: Iterable[Rating]) ->
     return [
         f"{name}: {field} is {stated.get(field)} and must be {value}"
         for field, value in truth.items()
-        if field in stated and stated[field] != value
-        or field not in stated and field != "median"
+        if (field in stated and stated[field] != value)
+        or (field not in stated and field != "median")
     ]
 
 
