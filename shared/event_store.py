@@ -129,7 +129,7 @@ class EventStore(PostgresApplicationRecorder):
             first = self.append(Append(stored_events, {}, {}, ()))
         except AppendRefused as error:
             raise IntegrityError(str(error)) from error
-        return range(first, first + len(stored_events))
+        return list(range(first, first + len(stored_events)))
 
     def append(self, append: Append, connection: psycopg.Connection[Any] | None = None) -> Position:
         """Write all events in order and return the first one's position; the others follow without

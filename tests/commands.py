@@ -1,0 +1,60 @@
+"""Commands for tests that commit without HTTP."""
+
+from __future__ import annotations
+
+import asyncio
+from datetime import UTC, datetime
+from uuid import uuid4
+
+from command_api.commit import Committer
+from command_api.deciders.movie import CreateMovie
+from command_api.deciders.rating import SubmitRating
+from command_api.deciders.user import CreateExternalUser
+from command_api.handling import Command
+from command_api.pending import Answer, Pending
+from command_api.principal import Principal, Service
+from shared.events import MovieFields
+from shared.ids import MovieId, UserId, new_uuid7
+
+SERVICE = Service(new_uuid7(), frozenset({"users", "movies", "roles"}))
+NOW = datetime(2026, 1, 1, tzinfo=UTC)
+
+# Only makes futures; it never runs.
+_loop = asyncio.new_event_loop()
+_loop.close()
+
+
+def pending(command: Command, principal: Principal = SERVICE) -> Pending:
+    return Pending(
+        command,
+        principal,
+        request_id=uuid4(),
+        deadline_s=float("inf"),
+        future=asyncio.Future(loop=_loop),
+    )
+
+
+def commit(
+    committer: Committer, *commands: Command, principal: Principal = SERVICE
+) -> list[Answer]:
+    """Commit as one batch."""
+    return committer.commit([pending(command, principal) for command in commands])
+
+
+def a_user() -> CreateExternalUser:
+    return CreateExternalUser(
+        user_id=UserId(new_uuid7()), external_id=f"test:{uuid4()}", display_name="Ann", now=NOW
+    )
+
+
+def a_movie() -> CreateMovie:
+    return CreateMovie(
+        movie_id=MovieId(new_uuid7()),
+        details=MovieFields(title="Stalker", year=1979),
+        imdb_stream=None,
+        now=NOW,
+    )
+
+
+def a_rating(user_id: UserId, movie_id: MovieId, half_stars: int = 7) -> SubmitRating:
+    return SubmitRating(user_id=user_id, movie_id=movie_id, half_stars=half_stars, now=NOW)

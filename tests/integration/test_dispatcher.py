@@ -1,0 +1,162 @@
+"""The queue before the commit: cancelled callers, full queues, deadlines, stopping."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Sequence
+from uuid import uuid4
+
+import pytest
+
+from command_api import dispatcher as dispatcher_module
+from command_api.commit import Committer
+from command_api.dispatcher import Dispatcher
+from command_api.pending import Answer, Outcome, Pending
+from shared.errors import Overloaded, Unavailable
+from tests.commands import SERVICE, a_movie, a_user
+from tests.system import System
+
+
+class HeldCommitter(Committer):
+    """Commits only once it is released, so that commands gather behind the first."""
+
+    def __init__(self, system: System) -> None:
+        super().__init__(system.event_store(), system.codec(), system.key_wrap())
+        self.entered = threading.Event()
+        self.released = threading.Event()
+        self.batches: list[int] = []
+
+    def commit(self, batch: Sequence[Pending]) -> list[Answer]:
+        self.entered.set()
+        assert self.released.wait(20)
+        self.batches.append(len(batch))
+        return super().commit(batch)
+
+
+@pytest.fixture
+def held(system: System) -> HeldCommitter:
+    return HeldCommitter(system)
+
+
+async def _dispatch(dispatcher: Dispatcher) -> Outcome:
+    return await dispatcher.dispatch(a_user(), SERVICE, request_id=uuid4())
+
+
+async def _enter(held: HeldCommitter) -> None:
+    await asyncio.to_thread(held.entered.wait, 20)
+
+
+def test_commands_gather_while_a_commit_is_under_way(held: HeldCommitter) -> None:
+    async def run() -> None:
+        dispatcher = Dispatcher(held)
+        dispatcher.start()
+        first = asyncio.create_task(_dispatch(dispatcher))
+        await _enter(held)
+        rest = [asyncio.create_task(_dispatch(dispatcher)) for _ in range(10)]
+        await asyncio.sleep(0)
+        held.released.set()
+        await asyncio.gather(first, *rest)
+        await dispatcher.stop()
+
+    asyncio.run(run())
+    assert held.batches == [1, 10]
+
+
+def test_a_cancelled_request_changes_neither_its_command_nor_a_neighbour(
+    held: HeldCommitter, system: System
+) -> None:
+    async def run() -> Outcome:
+        dispatcher = Dispatcher(held)
+        dispatcher.start()
+        first = asyncio.create_task(_dispatch(dispatcher))
+        await _enter(held)
+        cancelled, neighbour = (asyncio.create_task(_dispatch(dispatcher)) for _ in range(2))
+        await asyncio.sleep(0)
+        cancelled.cancel()
+        held.released.set()
+        outcomes = await asyncio.gather(first, neighbour)
+        assert (await asyncio.gather(cancelled, return_exceptions=True))[0] is not None
+        await dispatcher.stop()
+        return outcomes[1]
+
+    assert asyncio.run(run()).status == "created"
+    assert system.event_store().head() == 3
+
+
+def test_a_full_queue_refuses_at_once(held: HeldCommitter, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(dispatcher_module, "QUEUE_COMMANDS_MAX", 1)
+
+    async def run() -> None:
+        dispatcher = Dispatcher(held)
+        dispatcher.start()
+        first = asyncio.create_task(_dispatch(dispatcher))
+        await _enter(held)
+        waiting = asyncio.create_task(_dispatch(dispatcher))
+        await asyncio.sleep(0)
+        with pytest.raises(Overloaded):
+            await _dispatch(dispatcher)
+        held.released.set()
+        await asyncio.gather(first, waiting)
+        await dispatcher.stop()
+
+    asyncio.run(run())
+
+
+def test_a_command_that_waited_too_long_is_dropped_before_it_is_decided(
+    held: HeldCommitter, system: System, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def run() -> None:
+        dispatcher = Dispatcher(held)
+        dispatcher.start()
+        first = asyncio.create_task(_dispatch(dispatcher))
+        await _enter(held)
+        monkeypatch.setattr(dispatcher_module, "WAIT_MAX_S", -1.0)
+        late = asyncio.create_task(_dispatch(dispatcher))
+        await asyncio.sleep(0)
+        held.released.set()
+        await first
+        with pytest.raises(Overloaded):
+            await late
+        await dispatcher.stop()
+
+    asyncio.run(run())
+    assert system.event_store().head() == 1
+
+
+def test_bulk_takes_turns_with_interactive_commands(held: HeldCommitter) -> None:
+    async def run() -> None:
+        dispatcher = Dispatcher(held)
+        dispatcher.start()
+        first = asyncio.create_task(_dispatch(dispatcher))
+        await _enter(held)
+        movies = [a_movie() for _ in range(600)]
+        bulk = asyncio.create_task(dispatcher.dispatch_bulk(movies, SERVICE, request_id=uuid4()))
+        await asyncio.sleep(0)
+        interactive = asyncio.create_task(_dispatch(dispatcher))
+        await asyncio.sleep(0)
+        held.released.set()
+        await asyncio.gather(first, interactive, bulk)
+        await dispatcher.stop()
+
+    asyncio.run(run())
+    assert held.batches[0] == 1
+    assert sorted(held.batches[1:]) == [1, 100, 250, 250]
+    assert held.batches.index(1, 1) < 3, "the interactive command waited for the whole bulk"
+
+
+def test_stopping_commits_what_waits_and_takes_no_more(held: HeldCommitter) -> None:
+    async def run() -> None:
+        dispatcher = Dispatcher(held)
+        dispatcher.start()
+        tasks = [asyncio.create_task(_dispatch(dispatcher)) for _ in range(3)]
+        await _enter(held)
+        stopping = asyncio.create_task(dispatcher.stop())
+        await asyncio.sleep(0)
+        with pytest.raises(Unavailable):
+            await _dispatch(dispatcher)
+        held.released.set()
+        await asyncio.gather(*tasks)
+        await stopping
+
+    asyncio.run(run())
