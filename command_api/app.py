@@ -7,7 +7,8 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 import structlog
-from fastapi import FastAPI
+from eventsourcing.persistence import InterfaceError, OperationalError
+from fastapi import FastAPI, Request, Response
 
 from command_api.accounts import Accounts
 from command_api.authentication import Authentication
@@ -18,9 +19,10 @@ from command_api.routes import movies, operations, ratings, sessions, users
 from command_api.settings import CommandSettings
 from command_api.wiring import Wiring, utc_now
 from shared.codec import Codec
+from shared.errors import Unavailable
 from shared.event_store import EventStore
 from shared.http import RequestScope, serve_docs
-from shared.problems import install_problem_handlers
+from shared.problems import install_problem_handlers, problem_of
 from shared.sealing import KeyWrap
 from shared.tokens import TokenIssuer, TokenVerifier
 
@@ -57,11 +59,18 @@ def create_app(settings: CommandSettings) -> FastAPI:
         telemetry={"tracing": False, "metrics": False},
     )
     install_problem_handlers(app)
+    for lost in (OperationalError, InterfaceError):
+        app.add_exception_handler(lost, _on_store_away)
     serve_docs(app)
     app.add_middleware(RequestScope, access_log=settings.access_log)
     for room in (users, sessions, movies, ratings, operations):
         app.include_router(room.router)
     return app
+
+
+async def _on_store_away(_request: Request, error: Exception) -> Response:
+    log.warning("store_unavailable", error=str(error))
+    return problem_of(Unavailable("the event store does not answer"))
 
 
 def _wire(settings: CommandSettings) -> Wiring:

@@ -1,0 +1,96 @@
+"""Servers that stop and come back: reads without PostgreSQL, writes without Redis."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from tests.api import POSITION, Api
+from tests.conftest import wait_ready
+from tests.system import System, eventually
+
+
+@pytest.fixture
+def own(system: System) -> Iterator[Api]:
+    """A running system whose servers this test may stop."""
+    command, query = system.start_command_api(), system.start_query_api()
+    system.start_projector()
+    with Api(command.url, query.url, system.service_key()) as client:
+        wait_ready(client)
+        yield client
+
+
+def test_without_postgresql_every_read_answers(system: System, own: Api) -> None:
+    ann = own.sign_up(name="Ann")
+    movie_id = own.movie("Solaris")
+    own.rate(ann, movie_id, 4.5)
+    paths = [
+        *("/v1/movies", "/v1/movies?q=sol", f"/v1/movies/{movie_id}"),
+        *(f"/v1/movies/{movie_id}/ratings", f"/v1/users/{ann.user_id}", "/v1/users/me"),
+        f"/v1/users/{ann.user_id}/ratings",
+        f"/v1/users/{ann.user_id}/ratings/{movie_id}",
+    ]
+    before = [own.read(path, ann) for path in paths]
+    system.servers.postgres.stop()
+    try:
+        assert [own.read(path, ann) for path in paths] == before
+        refused = [
+            own.rate(ann, movie_id, 2),
+            own.post("/v1/sessions", {"email": ann.email, "password": "x" * 10}),
+            own.post("/v1/movies", {"title": "Mirror", "year": 1975}, own.service),
+        ]
+        for answer in refused:
+            assert answer.status_code == 503
+            assert answer.json()["type"].endswith(("unavailable", "outcome-unknown"))
+            assert "Retry-After" in answer.headers
+        assert own.command.get("/ready").status_code == 503
+        assert own.command.get("/health").status_code == 200
+    finally:
+        system.servers.postgres.start()
+    eventually(lambda: own.command.get("/ready").status_code == 200)
+    assert own.rate(ann, movie_id, 2).status_code == 200
+    eventually(lambda: own.get(f"/v1/movies/{movie_id}").status_code == 200)
+    assert own.read(f"/v1/movies/{movie_id}")["ratings"]["average"] == 2
+
+
+def test_without_redis_every_write_succeeds_and_shows_later(system: System, own: Api) -> None:
+    ann, movie_id = own.sign_up(), own.movie()
+    assert own.read(f"/v1/movies/{movie_id}")["ratings"]["count"] == 0
+    system.servers.valkey.stop()
+    try:
+        assert own.rate(ann, movie_id, 3.5).status_code == 201
+        ben = own.sign_up(name="Ben")
+        assert own.rate(ben, movie_id, 0.5).status_code == 201
+        for path in (f"/v1/movies/{movie_id}", f"/v1/users/{ann.user_id}"):
+            answer = own.query.get(path)
+            assert (answer.status_code, "Retry-After" in answer.headers) == (503, True), path
+        assert own.query.get("/ready").status_code == 503
+        listed = own.query.get("/v1/movies")
+        assert listed.status_code == 200, "the catalogue's index is in memory"
+        assert int(listed.headers[POSITION]) < own.position
+    finally:
+        system.servers.valkey.start()
+    eventually(lambda: own.get(f"/v1/movies/{movie_id}").status_code == 200)
+    assert own.read(f"/v1/movies/{movie_id}")["ratings"]["average"] == 2
+
+
+def test_an_emptied_redis_is_never_a_false_404(system: System, own: Api) -> None:
+    ann, movie_id = own.sign_up(), own.movie()
+    own.rate(ann, movie_id, 4)
+    assert own.read(f"/v1/movies/{movie_id}")["ratings"]["count"] == 1
+    system.redis.flushall()
+    statuses: set[int] = set()
+
+    def rebuilt() -> bool:
+        answers = [
+            own.get(f"/v1/movies/{movie_id}"),
+            own.get(f"/v1/users/{ann.user_id}"),
+            own.get("/v1/movies"),
+        ]
+        statuses.update(answer.status_code for answer in answers)
+        return all(answer.status_code == 200 for answer in answers)
+
+    eventually(rebuilt)
+    assert statuses <= {200, 503}
+    assert own.read(f"/v1/movies/{movie_id}")["ratings"]["average"] == 4
