@@ -21,7 +21,7 @@ from command_api.wiring import Wiring, utc_now
 from shared.codec import Codec
 from shared.errors import Unavailable
 from shared.event_store import EventStore
-from shared.http import RequestScope, serve_docs
+from shared.http import RequestScope, Service, serve_docs
 from shared.problems import install_problem_handlers, problem_of
 from shared.sealing import KeyWrap
 from shared.tokens import TokenIssuer, TokenVerifier
@@ -48,7 +48,7 @@ def create_app(settings: CommandSettings) -> FastAPI:
         wiring.store.close()
         log.info("command_api_stopped")
 
-    app = FastAPI(
+    app = Service(
         title="Starfold command API",
         description=DESCRIPTION,
         version="1",

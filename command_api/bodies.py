@@ -41,7 +41,10 @@ _KEPT_CONTROLS = "\n\r\t"
 
 def _printable(text: str) -> str:
     """NFC without outer white space; control characters and lone surrogates are refused."""
-    text = unicodedata.normalize("NFC", text).strip()
+    return _without_controls(unicodedata.normalize("NFC", text).strip())
+
+
+def _without_controls(text: str) -> str:
     for character in text:
         if unicodedata.category(character) in ("Cc", "Cs") and character not in _KEPT_CONTROLS:
             raise ValueError(f"holds the control character U+{ord(character):04X}")
@@ -88,7 +91,9 @@ Email = Annotated[
 ]
 # Passwords are taken as they are, of any script; only NUL and its like are refused.
 Password = Annotated[
-    str, StringConstraints(min_length=PASSWORD_CHARS_MIN, max_length=PASSWORD_CHARS_MAX)
+    str,
+    StringConstraints(min_length=PASSWORD_CHARS_MIN, max_length=PASSWORD_CHARS_MAX),
+    AfterValidator(_without_controls),
 ]
 Year = Annotated[int, Field(strict=True, ge=YEAR_MIN), AfterValidator(_year_not_far_ahead)]
 Runtime = Annotated[int, Field(strict=True, ge=1, le=RUNTIME_MIN_MAX)]

@@ -15,7 +15,6 @@ from ops.errors import OperatorError
 from ops.home import Home
 from ops.movielens import import_from
 from ops.replay import Replays
-from ops.stack import Stack
 from shared.errors import Misconfigured
 from shared.logs import configure_logging
 from shared.settings import Settings
@@ -43,6 +42,8 @@ def up(
     ] = catalogues.DEFAULT,
 ) -> None:
     """Start Starfold on this machine: servers, both APIs, projector and worker."""
+    from ops.stack import Stack  # Imported late: only the extra `local` brings what it needs.
+
     catalogues.require_readable(catalogue)
     Stack(
         Home(home), host=host, command_port=command_port, query_port=query_port, catalogue=catalogue

@@ -19,7 +19,7 @@ from query_api.reader import Reader
 from query_api.routes import movies, operations, users
 from query_api.settings import QuerySettings
 from query_api.wiring import Wiring
-from shared.http import RequestScope, serve_docs
+from shared.http import RequestScope, Service, serve_docs
 from shared.problems import install_problem_handlers
 from shared.tokens import TokenVerifier
 
@@ -56,7 +56,7 @@ def create_app(settings: QuerySettings) -> FastAPI:
         await wiring.client.aclose()
         log.info("query_api_stopped")
 
-    app = FastAPI(
+    app = Service(
         title="Starfold query API",
         description=DESCRIPTION,
         version="1",

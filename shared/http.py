@@ -5,6 +5,7 @@ headers.
 from __future__ import annotations
 
 import time
+from http import HTTPStatus
 from pathlib import Path
 from uuid import UUID
 
@@ -19,6 +20,7 @@ from starlette.responses import HTMLResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from shared.ids import new_uuid7
+from shared.problems import PROBLEM_JSON, problem
 
 ASSETS_PATH = "/docs/assets"
 REQUEST_ID_HEADER = "x-request-id"
@@ -54,6 +56,32 @@ def serve_docs(app: FastAPI) -> None:
             swagger_css_url=f"{ASSETS_PATH}/swagger-ui.css",
             swagger_favicon_url=f"{ASSETS_PATH}/favicon.png",
         )
+
+
+class Service(FastAPI):
+    """An application whose refusal of a too large body is a problem too.
+
+    FastAPI's limit answers with plain text from outside of every middleware, so it is put right
+    outside of that.
+    """
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        refused = False
+
+        async def send_problem(message: Message) -> None:
+            nonlocal refused
+            if message["type"] == "http.response.start":
+                content_type = MutableHeaders(scope=message).get("content-type", "")
+                too_large = message["status"] == HTTPStatus.REQUEST_ENTITY_TOO_LARGE
+                refused = too_large and not content_type.startswith(PROBLEM_JSON)
+                if refused:
+                    detail = "the body is larger than this route takes"
+                    response = problem(message["status"], "too-large", detail)
+                    await response(scope, receive, send)
+            if not refused:
+                await send(message)
+
+        await super().__call__(scope, receive, send_problem)
 
 
 class RequestScope:

@@ -1,0 +1,360 @@
+"""What went wrong in an earlier service of this kind, one test a line."""
+
+from __future__ import annotations
+
+import asyncio
+import statistics
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import httpx
+import pytest
+
+from tests.api import PASSWORD, Api, User
+from tests.system import System
+
+CLIENTS = 256
+SOMEBODY = "01900000-0000-7000-8000-000000000000"
+
+
+def problem(answer: httpx.Response) -> dict[str, Any]:
+    """The problem details of a refusal; fails for anything else."""
+    assert 400 <= answer.status_code < 500, answer.text
+    assert answer.headers["content-type"] == "application/problem+json"
+    found: dict[str, Any] = answer.json()
+    assert found["type"].startswith("urn:starfold:problem:")
+    assert found["status"] == answer.status_code
+    return found
+
+
+class TestWhoMayDoWhat:
+    def test_nobody_edits_or_deletes_anybody_elses_rating(self, api: Api) -> None:
+        ann, ben, movie_id = api.sign_up(), api.sign_up(), api.movie()
+        api.rate(ann, movie_id, 5)
+        body = {"movie_id": movie_id, "score": 1, "user_id": ann.user_id}
+        assert problem(api.post("/v1/ratings", body, ben.headers))["status"] == 403
+        assert api.withdraw(ben, movie_id).status_code == 204
+        batch = api.post("/v1/ratings/batch", {"ratings": [body]}, ben.headers).json()
+        assert batch["results"][0]["status"] == "rejected"
+        assert api.read(f"/v1/users/{ann.user_id}/ratings/{movie_id}")["score"] == 5
+
+    @pytest.mark.parametrize("field", ["role", "is_admin", "user_id"])
+    def test_sign_up_takes_no_role(self, api: Api, field: str) -> None:
+        body = {"email": f"{field}@example.org", "password": PASSWORD, "display_name": "Eve"}
+        assert problem(api.post("/v1/users", body | {field: "operator"}))["status"] == 422
+
+    def test_a_member_may_not_add_movies_or_give_roles(self, api: Api) -> None:
+        ann = api.sign_up()
+        movie = {"title": "Mirror", "year": 1975}
+        assert problem(api.post("/v1/movies", movie, ann.headers))["status"] == 403
+        role = api.command.put(
+            f"/v1/users/{ann.user_id}/role", json={"role": "operator"}, headers=ann.headers
+        )
+        assert problem(role)["status"] == 403
+
+    def test_nobody_lists_users_or_sees_an_address(self, api: Api) -> None:
+        ann = api.sign_up("secret-address@example.org")
+        assert problem(api.query.get("/v1/users"))["status"] in (404, 405)
+        assert "secret-address" not in api.get(f"/v1/users/{ann.user_id}").text
+
+
+class TestAccounts:
+    def test_log_in_works_and_an_unknown_address_is_a_401(self, api: Api) -> None:
+        ann = api.sign_up()
+        right = {"email": ann.email.upper(), "password": PASSWORD}
+        assert api.post("/v1/sessions", right).status_code == 201
+        for wrong in (
+            {"email": ann.email, "password": "not the password"},
+            {"email": "nobody@example.org", "password": PASSWORD},
+        ):
+            assert problem(api.post("/v1/sessions", wrong))["status"] == 401
+
+    @pytest.mark.parametrize("password", ["", "short", "x" * 1_025, "nul\0" * 4])
+    def test_a_bad_password_is_refused(self, api: Api, password: str) -> None:
+        body = {"email": "pass@example.org", "password": password, "display_name": "Eve"}
+        assert problem(api.post("/v1/users", body))["status"] == 422
+
+    def test_a_password_over_72_bytes_works_to_its_last_byte(self, api: Api) -> None:
+        long = "ü" * 100
+        body = {"email": "long@example.org", "password": long, "display_name": "Lou"}
+        assert api.post("/v1/users", body).status_code == 201
+        for password, status in ((long, 201), (long[:-1] + "u", 401)):
+            session = {"email": "long@example.org", "password": password}
+            assert api.post("/v1/sessions", session).status_code == status
+
+    def test_an_address_taken_in_another_case_is_a_409(self, api: Api) -> None:
+        body = {"email": "Ann@x.org", "password": PASSWORD, "display_name": "Ann"}
+        assert api.post("/v1/users", body).status_code == 201
+        again = api.post("/v1/users", body | {"email": "ann@X.ORG"})
+        assert problem(again)["status"] == 409
+
+
+class TestBadInput:
+    @pytest.mark.parametrize("sort", ["title; DROP TABLE events", "-title", "", "popularity"])
+    def test_an_unknown_order_is_refused(self, api: Api, sort: str) -> None:
+        assert problem(api.get("/v1/movies", sort=sort))["status"] == 422
+
+    @pytest.mark.parametrize("limit", ["0", "-1", "101", "many", "1e3"])
+    def test_a_limit_out_of_range_is_refused(self, api: Api, limit: str) -> None:
+        assert problem(api.get("/v1/movies", limit=limit))["status"] == 422
+
+    @pytest.mark.parametrize("cursor", ["x", "gA", "////", "a" * 5_000, "\0", "kqV0aXRsZZA"])
+    def test_a_forged_cursor_is_refused(self, api: Api, cursor: str) -> None:
+        assert problem(api.get("/v1/movies", cursor=cursor, sort="title"))["status"] == 422
+
+    def test_what_does_not_exist_is_a_404(self, api: Api) -> None:
+        ann, movie_id = api.sign_up(), api.movie()
+        for path in (
+            *(f"/v1/movies/{SOMEBODY}", f"/v1/users/{SOMEBODY}", f"/v1/movies/{SOMEBODY}/ratings"),
+            *(f"/v1/users/{ann.user_id}/ratings/{movie_id}", "/v1/nothing"),
+        ):
+            assert problem(api.get(path))["status"] == 404
+        assert problem(api.rate(ann, SOMEBODY, 3))["status"] == 404
+        assert problem(api.get("/v1/movies/17"))["status"] == 422
+
+    @pytest.mark.parametrize("score", [3.3, 0, 5.5, -1, "5", None, True, 1e300, [5], {}])
+    def test_a_score_is_half_a_star_to_five(self, api: Api, score: Any) -> None:
+        ann, movie_id = api.sign_up(), api.movie()
+        answer = problem(api.rate(ann, movie_id, score))
+        assert answer["status"] == 422
+        assert answer["errors"][0]["pointer"] == "/score"
+
+    @pytest.mark.parametrize(
+        ("field", "value"),
+        [
+            *(("title", value) for value in ("", " ", "x" * 301, "a\0b", 7, None)),
+            *(("year", value) for value in (1887, 2100, "1979", 1979.5, None, 10**30)),
+            *(("runtime_min", value) for value in (0, -5, 10**9, "90")),
+            *(("genres", value) for value in ("Drama", [""], ["x" * 101], ["x"] * 101)),
+            *(("description", value) for value in ("x" * 5_001, "a\0b")),
+            *(("poster_url", value) for value in ("javascript:alert(1)", "x")),
+            *(("imdb_id", value) for value in ("111", "tt", "tt1 OR 1=1")),
+            ("colour", "red"),
+        ],
+    )
+    def test_a_movie_out_of_its_limits_is_refused(self, api: Api, field: str, value: Any) -> None:
+        body = {"title": "Mirror", "year": 1975} | {field: value}
+        answer = problem(api.post("/v1/movies", body, api.service))
+        assert answer["status"] == 422
+        assert answer["errors"][0]["pointer"].startswith(f"/{field}")
+
+    @pytest.mark.parametrize("review", ["x" * 10_001, "nul\0byte", 5])
+    def test_a_review_has_limits(self, api: Api, review: Any) -> None:
+        ann, movie_id = api.sign_up(), api.movie()
+        assert problem(api.rate(ann, movie_id, 3, review=review))["status"] == 422
+
+    @pytest.mark.parametrize(
+        "body", [b"", b"{", b"null", b"[]", b'"x"', b"\xff\xfe", b'{"score": 5', b"[" * 100_000]
+    )
+    def test_malformed_json_is_refused(self, api: Api, body: bytes) -> None:
+        ann, movie_id = api.sign_up(), api.movie()
+        headers = {"content-type": "application/json"} | ann.headers
+        answer = api.command.put(f"/v1/movies/{movie_id}/rating", content=body, headers=headers)
+        assert problem(answer)["status"] in (400, 422)
+
+    def test_a_huge_body_is_a_413(self, api: Api) -> None:
+        ann, movie_id = api.sign_up(), api.movie()
+        answer = api.rate(ann, movie_id, 3, review="x" * 10_000_000)
+        assert problem(answer)["status"] == 413
+
+    @pytest.mark.parametrize(
+        "credential", ["Bearer", "Bearer x", "Bearer a.b.c", "Basic eDp5", "sfk_1", "Bearer sfk_zz"]
+    )
+    def test_a_forged_credential_is_a_401(self, api: Api, credential: str) -> None:
+        movie_id = api.movie()
+        headers = {"Authorization": credential}
+        for answer in (
+            api.command.put(f"/v1/movies/{movie_id}/rating", json={"score": 5}, headers=headers),
+            api.query.get("/v1/users/me", headers=headers),
+        ):
+            assert problem(answer)["status"] == 401
+            assert answer.headers["WWW-Authenticate"] == "Bearer"
+
+    def test_a_token_whose_signature_was_changed_is_a_401(self, api: Api) -> None:
+        ann, movie_id = api.sign_up(), api.movie()
+        head, payload, signature = ann.token.split(".")
+        forged = User(ann.user_id, ann.email, f"{head}.{payload}.{signature[::-1]}")
+        assert problem(api.rate(forged, movie_id, 5))["status"] == 401
+
+    def test_nothing_refused_was_written(self, api: Api) -> None:
+        before = api.command.get("/ready").json()["position"]
+        api.post("/v1/users", {"email": "x"})
+        api.post("/v1/movies", {"title": ""}, api.service)
+        api.post("/v1/ratings/batch", {"ratings": [{}, 7, None, {"score": 9}]}, api.service)
+        assert api.command.get("/ready").json()["position"] == before
+
+
+class TestLists:
+    def test_pages_hold_every_movie_once_and_the_last_says_so(self, api: Api) -> None:
+        made = {api.movie(f"Paged {n}", 1990, genres=["Paged"]) for n in range(25)}
+        seen: list[str] = []
+        cursor: dict[str, Any] = {}
+        while True:
+            page = api.read("/v1/movies", genre="Paged", limit=10, sort="title", **cursor)
+            seen += [movie["movie_id"] for movie in page["items"]]
+            if page["next_cursor"] is None:
+                break
+            cursor = {"cursor": page["next_cursor"]}
+        assert len(seen) == 25
+        assert set(seen) == made
+
+    def test_all_filters_hold_together(self, api: Api) -> None:
+        fields = {"genres": ["Heist"], "directors": ["Jane Doe"]}
+        wanted = api.movie("The Filtered Job", 1999, **fields)
+        api.movie("The Filtered Job", 1989, **fields)
+        api.movie("The Filtered Job", 1999, genres=["Heist"])
+        api.movie("The Filtered Job", 1999, directors=["Jane Doe"])
+        api.movie("Another One", 1999, **fields)
+        found = api.read(
+            "/v1/movies", q="filt job", genre="heist", director="JANE DOE", year_min=1995,
+            year_max=2000,
+        )  # fmt: skip
+        assert [movie["movie_id"] for movie in found["items"]] == [wanted]
+
+    def test_a_percent_sign_is_no_wildcard(self, api: Api) -> None:
+        api.movie("One Hundred Per Cent", 2001)
+        assert api.read("/v1/movies", q="%")["items"] == []
+        assert api.read("/v1/movies", q="hun%red")["items"] == []
+
+    def test_every_order_is_obeyed(self, api: Api) -> None:
+        ann = api.sign_up()
+        low, high = api.movie("Sorted A", 1970), api.movie("Sorted B", 1980)
+        api.rate(ann, low, 1)
+        api.rate(ann, high, 5)
+        for sort, first in (
+            *(("weighted", high), ("average", high), ("newest", high), ("title", low)),
+            ("count", low),
+        ):
+            items = api.read("/v1/movies", q="sorted", sort=sort)["items"]
+            assert items[0]["movie_id"] == first, sort
+
+
+class TestStatistics:
+    def test_a_profile_covers_every_rating(self, api: Api) -> None:
+        ann = api.sign_up()
+        scores = [n % 10 / 2 + 0.5 for n in range(45)]
+        rows = [
+            {"movie_id": api.movie(f"Many {n}", 1960), "score": score}
+            for n, score in enumerate(scores)
+        ]
+        api.expect(200, api.post("/v1/ratings/batch", {"ratings": rows}, ann.headers))
+        ratings = api.read(f"/v1/users/{ann.user_id}")["ratings"]
+        assert ratings["count"] == 45
+        assert ratings["average"] == round(statistics.mean(scores), 4)
+
+    def test_the_weighted_average_is_shown(self, api: Api) -> None:
+        movie_id = api.movie()
+        api.rate(api.sign_up(), movie_id, 5)
+        ratings = api.read(f"/v1/movies/{movie_id}")["ratings"]
+        assert ratings["weighted_average"] == round((5 + 25 * 3.5) / 26, 4)
+
+    def test_an_average_is_not_rounded_in_storage(self, api: Api) -> None:
+        movie_id = api.movie()
+        for score in (3, 4, 3.5, 3.5):
+            api.rate(api.sign_up(), movie_id, score)
+        assert api.read(f"/v1/movies/{movie_id}")["ratings"]["average"] == 3.5
+
+    def test_a_read_after_a_write_shows_it_in_every_list_and_profile(self, api: Api) -> None:
+        """No cache can be stale: a read waits for the position that its client has written."""
+        ann, movie_id = api.sign_up(), api.movie("Fresh", 2011)
+        for score in (0.5, 5, 2.5):
+            api.rate(ann, movie_id, score)
+            assert api.read(f"/v1/movies/{movie_id}")["ratings"]["average"] == score
+            assert api.read("/v1/movies", q="fresh")["items"][0]["ratings"]["average"] == score
+            assert api.read(f"/v1/users/{ann.user_id}")["ratings"]["average"] == score
+
+
+class TestConcurrency:
+    def test_concurrent_ratings_lose_no_update_and_count_a_user_once(self, api: Api) -> None:
+        users, movie_id = [api.sign_up() for _ in range(8)], api.movie()
+
+        def rate_often(user: User) -> None:
+            for n in range(10):
+                assert api.rate(user, movie_id, n / 2 + 0.5).status_code in (200, 201)
+
+        with ThreadPoolExecutor(8) as pool:
+            list(pool.map(rate_often, users * 2))
+        ratings = api.read(f"/v1/movies/{movie_id}")["ratings"]
+        assert ratings["count"] == len(users)
+        assert sum(ratings["histogram"]) == len(users)
+
+    def test_a_retry_rates_once(self, api: Api) -> None:
+        ann, movie_id = api.sign_up(), api.movie()
+        first, second = api.rate(ann, movie_id, 4), api.rate(ann, movie_id, 4)
+        assert (first.status_code, second.status_code) == (201, 200)
+        assert second.json()["status"] == "unchanged"
+        assert second.headers["Starfold-Position"] == first.headers["Starfold-Position"]
+        assert api.read(f"/v1/movies/{movie_id}")["ratings"]["count"] == 1
+
+    def test_one_bad_row_spoils_no_other(self, api: Api) -> None:
+        ann, movie_id = api.sign_up(), api.movie()
+        rows = [
+            {"movie_id": movie_id, "score": 4},
+            {"movie_id": movie_id, "score": 3.3},
+            {"movie_id": SOMEBODY, "score": 3},
+            {"score": 3},
+            "nonsense",
+            {"movie_id": movie_id, "score": 4.5},
+        ]
+        answer = api.post("/v1/ratings/batch", {"ratings": rows}, ann.headers)
+        results = api.expect(200, answer)["results"]
+        assert [result["index"] for result in results] == list(range(6))
+        assert [result["status"] for result in results] == [
+            *("created", "rejected", "rejected", "rejected", "rejected", "changed")
+        ]
+        assert api.read(f"/v1/movies/{movie_id}")["ratings"]["average"] == 4.5
+
+    def test_256_clients_at_once_see_no_server_error(self, api: Api) -> None:
+        movie_id = api.movie()
+        ann = api.sign_up()
+
+        async def ask() -> list[int]:
+            limits = httpx.Limits(max_connections=CLIENTS)
+            async with httpx.AsyncClient(limits=limits, timeout=30) as client:
+                read = f"{api.query.base_url}/v1/movies/{movie_id}".replace("//v1", "/v1")
+                write = f"{api.command.base_url}/v1/movies/{movie_id}/rating".replace("//v1", "/v1")
+                asked = [client.get(read) for _ in range(CLIENTS)] + [
+                    client.put(write, json={"score": n % 10 / 2 + 0.5}, headers=ann.headers)
+                    for n in range(CLIENTS)
+                ]
+                return [answer.status_code for answer in await asyncio.gather(*asked)]
+
+        assert api.read(f"/v1/movies/{movie_id}")["ratings"]["count"] == 0
+        assert set(asyncio.run(ask())) <= {200, 201}
+
+    def test_connections_to_the_database_are_kept(self, system: System) -> None:
+        command = system.start_command_api()
+        with Api(command.url, command.url, system.service_key()) as api, system.owner() as owner:
+            ann, movie_id = api.sign_up(), api.movie()
+            api.rate(ann, movie_id, 1)
+
+            def backends() -> set[int]:
+                rows = owner.execute(
+                    "SELECT pid FROM pg_stat_activity WHERE usename = 'starfold_command'"
+                )
+                return {row[0] for row in rows}
+
+            before = backends()
+            for n in range(50):
+                api.rate(ann, movie_id, n % 10 / 2 + 0.5)
+            assert backends() == before
+
+
+class TestOperations:
+    def test_ready_and_health_tell_the_truth(self, api: Api) -> None:
+        for client in (api.command, api.query):
+            assert client.get("/health").status_code == 200
+            assert client.get("/ready").status_code == 200
+
+    def test_docs_load_nothing_from_elsewhere(self, api: Api) -> None:
+        for client in (api.command, api.query):
+            page = client.get("/docs")
+            assert page.status_code == 200
+            assert "//cdn" not in page.text
+            for asset in ("swagger-ui.css", "swagger-ui-bundle.js"):
+                assert asset in page.text
+            assert client.get("/openapi.json").json()["openapi"].startswith("3.1")
+
+    def test_metrics_are_counted(self, api: Api) -> None:
+        for client in (api.command, api.query):
+            assert "starfold_" in client.get("/metrics").text

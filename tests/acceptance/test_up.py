@@ -1,0 +1,248 @@
+"""`starfold up` as an operator meets it: starts, stops, kills, imports, replays."""
+
+from __future__ import annotations
+
+import shutil
+import signal
+import socket
+import subprocess
+import tempfile
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+import msgspec
+import psutil
+import pytest
+
+from ops.movielens_files import read
+from tests.acceptance.local import Local, free_port, mode_of, starfold, wait_gone
+from tests.synthetic import write_movielens
+from tests.truth import differences
+
+GONE_WITHIN_S = 2.0
+DAY_S = 86_400
+
+
+@pytest.fixture
+def folder() -> Iterator[Path]:
+    """A short path, for the servers' sockets."""
+    made = Path(tempfile.mkdtemp(prefix="sf-up-"))
+    yield made
+    shutil.rmtree(made)
+
+
+@pytest.fixture
+def local(folder: Path) -> Iterator[Local]:
+    one = Local(folder / "home")
+    yield one
+    one.close()
+
+
+def test_the_first_start_makes_an_operator_and_loads_the_catalogue(folder: Path) -> None:
+    local = Local(folder / "home", catalogue="default")
+    try:
+        local.up()
+        assert mode_of(local.home.operator_file) == 0o600
+        assert mode_of(local.home.path) == 0o700
+        operator = msgspec.json.decode(local.home.operator_file.read_bytes())
+        assert set(operator) == {"email", "password", "api_key"}
+
+        token = local.run("token").stdout.strip()
+        me = httpx.get(
+            f"http://127.0.0.1:{local.query_port}/v1/users/me",
+            headers={"Authorization": f"Bearer {token}"},
+        )
+        assert me.json()["display_name"] == "Operator"
+
+        imported = local.run("import", "movielens", str(write_movielens(folder / "ml", seed=1)))
+        assert imported.returncode == 0, imported.stderr
+        assert "in the catalogue" in imported.stdout
+        with local.client() as client:
+            godfather = client.query("/v1/movies", q="the godfather", year_max=1972)["items"]
+            assert [movie["ratings"]["count"] > 0 for movie in godfather] == [True]
+            assert differences(client, read(folder / "ml")) == []
+        assert local.printed.count('"movie_rejected"') == 2, "two films are there twice"
+
+        secrets = [operator["password"], operator["api_key"], token]
+        secrets += msgspec.json.decode((local.home.path / "secrets.json").read_bytes()).values()
+        logs = local.printed + (local.home.path / "postgres.log").read_text()
+        assert not any(secret in logs for secret in secrets)
+    finally:
+        local.close()
+
+
+def test_nothing_acknowledged_is_lost_when_everything_is_killed(local: Local, folder: Path) -> None:
+    """During an import, with Redis's data deleted too; then every projection is replayed."""
+    first = write_movielens(folder / "first", seed=1)
+    second = write_movielens(folder / "second", seed=2, later_s=DAY_S)
+    local.up()
+    assert local.run("import", "movielens", str(first)).returncode == 0
+    with local.client() as client:
+        assert differences(client, read(first)) == []
+
+    running = subprocess.Popen(
+        starfold("import", "movielens", str(second), "--home", str(local.home.path)),
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    with local.client() as client:
+        before = client.head()
+        while client.head() == before:
+            assert running.poll() is None
+    local.kill_everything()
+    shutil.rmtree(local.home.valkey_data / "appendonlydir")
+    local.up()
+    assert running.wait(60) == 0, "the import has patience with a restart"
+
+    again = local.run("import", "movielens", str(second))
+    assert again.returncode == 0
+    assert "ratings unchanged 2,400" in " ".join(again.stdout.replace("│", " ").split())
+    with local.client() as client:
+        assert differences(client, read(second)) == []
+    for projection in ("movies", "profiles", "changes"):
+        replayed = _replay_under_reads(local, projection)
+        assert replayed.returncode == 0, replayed.stderr
+    with local.client() as client:
+        assert differences(client, read(second)) == []
+
+
+def _replay_under_reads(local: Local, projection: str) -> subprocess.CompletedProcess[str]:
+    """No read fails, and none steps back, while a projection is replayed and switched."""
+    movies = f"http://127.0.0.1:{local.query_port}/v1/movies"
+    some = httpx.get(movies, params={"sort": "count", "limit": 5}).json()["items"]
+    seen: list[Any] = []
+    done = threading.Event()
+
+    def read_on() -> None:
+        with httpx.Client() as client:
+            while not done.is_set():
+                for movie in some:
+                    answer = client.get(f"{movies}/{movie['movie_id']}")
+                    stated = answer.json().get("ratings", {}).get("count")
+                    position = int(answer.headers.get("Starfold-Position", -1))
+                    seen.append((answer.status_code, stated == movie["ratings"]["count"], position))
+
+    reader = threading.Thread(target=read_on)
+    reader.start()
+    try:
+        return local.run("replay", projection)
+    finally:
+        done.set()
+        reader.join()
+        assert len(seen) > 100
+        assert {(status, same) for status, same, _ in seen} == {(200, True)}
+        positions = [position for _, _, position in seen]
+        assert positions == sorted(positions)
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_a_signal_stops_everything_with_status_0(local: Local, number: signal.Signals) -> None:
+    local.up()
+    children = local.descendants()
+    assert local.stop(number) == 0
+    assert wait_gone(children, 0) == []
+
+
+def test_children_end_soon_after_their_supervisor_and_the_next_start_works(local: Local) -> None:
+    local.up()
+    children = local.descendants()
+    local.process.kill()
+    local.process.wait()
+    assert wait_gone(children, GONE_WITHIN_S) == []
+    local.up()
+
+
+def test_a_killed_child_is_started_again(local: Local) -> None:
+    local.up()
+    for name in ("command_api", "query_api", "projector", "postgres", "valkey"):
+        found = [child for child in local.descendants() if _runs_program(child, name)]
+        assert found, name
+        found[0].kill()
+    urls = [f"http://127.0.0.1:{port}/ready" for port in (local.command_port, local.query_port)]
+    give_up_at = time.monotonic() + 30
+    while not all(_answers(url) for url in urls):
+        assert time.monotonic() < give_up_at, local.printed
+    movie = {"title": "Mirror", "year": 1975, "external_id": "test:1"}
+    with local.client() as client:
+        movie_id = client.command("POST", "/v1/movies", movie).json()["movie_id"]
+        assert client.query(f"/v1/movies/{movie_id}", at_least=client.head())["title"] == "Mirror"
+
+
+def test_a_port_in_use_is_one_clear_line(folder: Path) -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        refused = _up_fails(folder / "home", command_port=port)
+    assert refused == [f"starfold: port {port} on 127.0.0.1 cannot be used: Address already in use"]
+
+
+def test_a_home_in_use_is_one_clear_line(local: Local) -> None:
+    local.up()
+    refused = _up_fails(local.home.path, command_port=free_port())
+    assert refused == [f"starfold: the home {local.home.path} is in use by another `starfold up`"]
+
+
+def test_a_deep_path_with_spaces_works(folder: Path) -> None:
+    local = Local(folder / "a b" / Path(*["deep folder"] * 12) / "home")
+    local.home.path.parent.mkdir(parents=True)
+    try:
+        local.up()
+        assert local.stop() == 0
+        local.up()
+    finally:
+        local.close()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "line"),
+    [
+        (("replay", "movies"), "there is no Starfold in"),
+        (("token",), "there is no operator in"),
+        (("import", "movielens", "/nonexistent"), "ml-100k.user cannot be read"),
+    ],
+)
+def test_a_command_without_a_starfold_is_one_clear_line(
+    folder: Path, arguments: tuple[str, ...], line: str
+) -> None:
+    refused = Local(folder / "home").run(*arguments)
+    assert refused.returncode == 1
+    (printed,) = refused.stderr.strip().splitlines()
+    assert line in printed
+
+
+def _up_fails(home: Path, *, command_port: int) -> list[str]:
+    """What `starfold up` says when it refuses to start."""
+    refused = subprocess.run(
+        starfold(
+            *("up", "--home", str(home), "--command-port", str(command_port)),
+            *("--query-port", str(free_port())),
+        ),
+        check=False,
+        capture_output=True,
+        text=True,
+        timeout=30,
+    )
+    assert refused.returncode == 1
+    return refused.stderr.strip().splitlines()
+
+
+def _runs_program(process: psutil.Process, name: str) -> bool:
+    """Whether it is that program itself and not its guardian."""
+    try:
+        words = process.cmdline()[:3]
+    except psutil.NoSuchProcess:
+        return False
+    return any(word.rpartition("/")[2].startswith(name) for word in words)
+
+
+def _answers(url: str) -> bool:
+    try:
+        return httpx.get(url, timeout=2).status_code == 200
+    except httpx.HTTPError:
+        time.sleep(0.1)
+        return False
