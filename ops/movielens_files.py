@@ -94,8 +94,9 @@ def _parsed(
         lines = file.read_bytes().splitlines()
     except OSError as error:
         raise OperatorError(f"{file} cannot be read: {error.strerror}") from error
-    header = [name.partition(":")[0] for name in lines[0].decode(errors="replace").split("\t")]
-    if lines == [] or tuple(header[: len(fields)]) != fields:
+    first = lines[0].decode(errors="replace") if lines else ""
+    header = [name.partition(":")[0] for name in first.split("\t")]
+    if tuple(header[: len(fields)]) != fields:
         raise OperatorError(f"{file} does not begin with the fields {', '.join(fields)}")
     for number, line in enumerate(lines[1:], start=2):
         try:
