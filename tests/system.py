@@ -81,7 +81,10 @@ class RunningProjector:
 
 
 class System:
-    """What a test needs; services are started when they are asked for."""
+    """What a test needs; services are started when they are asked for.
+
+    One at a time: a new one empties Redis.
+    """
 
     def __init__(self, servers: Servers) -> None:
         self.servers = servers

@@ -11,7 +11,6 @@ import httpx
 import pytest
 
 from tests.api import PASSWORD, Api, User
-from tests.system import System
 
 CLIENTS = 256
 SOMEBODY = "01900000-0000-7000-8000-000000000000"
@@ -321,23 +320,6 @@ class TestConcurrency:
 
         assert api.read(f"/v1/movies/{movie_id}")["ratings"]["count"] == 0
         assert set(asyncio.run(ask())) <= {200, 201}
-
-    def test_connections_to_the_database_are_kept(self, system: System) -> None:
-        command = system.start_command_api()
-        with Api(command.url, command.url, system.service_key()) as api, system.owner() as owner:
-            ann, movie_id = api.sign_up(), api.movie()
-            api.rate(ann, movie_id, 1)
-
-            def backends() -> set[int]:
-                rows = owner.execute(
-                    "SELECT pid FROM pg_stat_activity WHERE usename = 'starfold_command'"
-                )
-                return {row[0] for row in rows}
-
-            before = backends()
-            for n in range(50):
-                api.rate(ann, movie_id, n % 10 / 2 + 0.5)
-            assert backends() == before
 
 
 class TestOperations:
