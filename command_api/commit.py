@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import Any
 from uuid import UUID
 
 import psycopg
@@ -26,13 +26,15 @@ from eventsourcing.persistence import (
     StoredEvent,
 )
 
-from command_api import handling
-from command_api.pending import Answer, Outcome, Pending
+from command_api.batch import Decided, decide_batch, needs_of
+from command_api.deciders.user import ChangePassword
+from command_api.pending import Answer, Pending
+from command_api.principal import session_of
 from command_api.streams import Streams
 from shared.codec import Codec, event_id_of
-from shared.errors import AppendOutcomeUnknown, AppendRefused, Rejected, Unavailable
+from shared.errors import AppendOutcomeUnknown, AppendRefused, Unavailable
 from shared.event_store import Append, EventStore
-from shared.events import UserCreated, UserErased
+from shared.events import UserCreated, UserErased, UserPasswordChanged
 from shared.ids import Position, StreamId, UserId, Version
 from shared.sealing import KeyWrap
 
@@ -44,18 +46,6 @@ RETRY_MAX_S = 1.0
 _CONNECTION_LOST = (OperationalError, InterfaceError)
 
 log = structlog.get_logger()
-
-
-class _Decided(NamedTuple):
-    """A batch after deciding: for each command its decision or its error, and who recorded each
-    event.
-    """
-
-    streams: Streams
-    decisions: list[handling.Decision | Exception]
-    # For each new event: the command's place in the batch, and the event's place within the
-    # command.
-    recorders: list[tuple[int, int]]
 
 
 class Committer:
@@ -87,23 +77,23 @@ class Committer:
     def _commit(self, batch: Sequence[Pending]) -> list[Answer]:
         for _ in range(REFUSALS_MAX):
             decided = self._load_and_decide(batch)
-            if not decided.streams.events:
-                return _answers(decided, None)
+            if not decided.writes:
+                return decided.answers(None)
             append = self._encode(batch, decided)
             try:
-                return _answers(decided, self._append(append))
+                return decided.answers(self._append(append))
             except AppendRefused as refusal:
                 log.info("batch_refused", commands=len(batch), reason=str(refusal))
         return self._commit_under_lock(batch)
 
     def _commit_under_lock(self, batch: Sequence[Pending]) -> list[Answer]:
         append: Append | None = None
-        decided: _Decided | None = None
+        decided: Decided | None = None
         first: Position | None = None
         try:
             with self._store.holding_append_lock() as connection:
                 decided = self._load_and_decide(batch, connection)
-                if decided.streams.events:
+                if decided.writes:
                     append = self._encode(batch, decided)
                     first = self._store.append(append, connection)
         except _CONNECTION_LOST:
@@ -111,16 +101,18 @@ class Committer:
                 raise
             first = self._resolve(append)
         assert decided is not None
-        return _answers(decided, first)
+        return decided.answers(first)
 
     def _load_and_decide(
         self, batch: Sequence[Pending], connection: psycopg.Connection[Any] | None = None
-    ) -> _Decided:
-        wanted = [handling.needs(pending.command, pending.principal) for pending in batch]
+    ) -> Decided:
+        needs = needs_of(batch)
         loaded = self._store.load(
-            latest=list({stream for need in wanted for stream in need.latest}),
-            whole=list({stream for need in wanted for stream in need.whole}),
-            subjects=list({user for need in wanted for user in need.subjects}),
+            latest=needs.streams.latest,
+            whole=needs.streams.whole,
+            subjects=needs.streams.subjects,
+            sessions=needs.sessions,
+            answers=needs.answers,
             connection=connection,
         )
         keys = {
@@ -128,23 +120,34 @@ class Committer:
             for user_id, wrapped in loaded.wrapped_keys.items()
         }
         streams = Streams(loaded, self._codec, keys)
-        return _decide(batch, streams)
+        return decide_batch(batch, streams, loaded)
 
-    def _encode(self, batch: Sequence[Pending], decided: _Decided) -> Append:
-        """The batch's events as stored, with new subjects' keys and the keys to delete."""
+    def _encode(self, batch: Sequence[Pending], decided: Decided) -> Append:
+        """The batch's events as stored, with what else goes with them: keys, sessions, answers."""
         keys = decided.streams.keys
         new_keys: dict[UserId, bytes] = {}
         erased: list[UserId] = []
         stored: list[StoredEvent] = []
+        new_passwords: dict[UserId, UUID | None] = {}
         for new, (command, nth) in zip(decided.streams.events, decided.recorders, strict=True):
             if isinstance(new.event, UserCreated):
                 user_id = new.event.user_id
                 keys[user_id], new_keys[user_id] = self._key_wrap.new_key(user_id)
             elif isinstance(new.event, UserErased):
                 erased.append(new.event.user_id)
+            elif isinstance(new.event, UserPasswordChanged) and _ends_sessions(batch[command]):
+                new_passwords[new.event.user_id] = session_of(batch[command].principal)
             state = self._codec.encode(new.event, batch[command].metadata(nth), keys)
             stored.append(StoredEvent(new.stream_id, new.version, type(new.event).__name__, state))
-        return Append(stored, dict(decided.streams.guards), new_keys, erased)
+        return Append(
+            stored,
+            dict(decided.streams.guards),
+            new_keys,
+            erased,
+            new_password_users=list(new_passwords),
+            kept_sessions=[session for session in new_passwords.values() if session],
+            answers=decided.new_answers,
+        )
 
     def _append(self, append: Append) -> Position:
         try:
@@ -182,7 +185,8 @@ class Committer:
             for event in append.events
         ]
         standing = self._store.stored_at(places)
-        ours = all(
+        # Without events the answers to keep were refused, and those that stand are the right ones.
+        ours = bool(places) and all(
             place in standing and event_id_of(standing[place].state) == event_id_of(event.state)
             for place, event in zip(places, append.events, strict=True)
         )
@@ -192,27 +196,5 @@ class Committer:
         return standing[places[0]].position
 
 
-def _decide(batch: Sequence[Pending], streams: Streams) -> _Decided:
-    decisions: list[handling.Decision | Exception] = []
-    recorders: list[tuple[int, int]] = []
-    for place, pending in enumerate(batch):
-        before = len(streams.events)
-        try:
-            decisions.append(handling.decide(pending.command, pending.principal, streams))
-        except Rejected as rejection:
-            decisions.append(rejection)
-        recorders += [(place, nth) for nth in range(len(streams.events) - before)]
-    return _Decided(streams, decisions, recorders)
-
-
-def _answers(decided: _Decided, first: Position | None) -> list[Answer]:
-    return [
-        decision
-        if isinstance(decision, Exception)
-        else Outcome(
-            decision.status,
-            decision.subject,
-            decided.streams.position_of(decision.stream_id, first),
-        )
-        for decision in decided.decisions
-    ]
+def _ends_sessions(pending: Pending) -> bool:
+    return isinstance(pending.command, ChangePassword) and pending.command.ends_sessions

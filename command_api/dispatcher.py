@@ -14,10 +14,12 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from uuid import UUID
 
+import structlog
 from prometheus_client import Histogram
 
 from command_api.commit import Committer
 from command_api.handling import Command
+from command_api.idempotency import RequestKey
 from command_api.pending import Answer, Outcome, Pending
 from command_api.principal import Principal
 from shared.errors import Overloaded, Unavailable
@@ -33,6 +35,8 @@ BATCH_COMMANDS = Histogram(
     "Commands in one commit.",
     buckets=(1, 2, 5, 10, 20, 50, 100, 250, 1_000),
 )
+
+log = structlog.get_logger()
 
 
 class Dispatcher:
@@ -59,15 +63,20 @@ class Dispatcher:
         self._thread.shutdown()
 
     async def dispatch(
-        self, command: Command, principal: Principal, *, request_id: UUID
+        self,
+        command: Command,
+        principal: Principal,
+        *,
+        request_id: UUID,
+        key: RequestKey | None = None,
     ) -> Outcome:
-        """Commit one command and say what it came to.
+        """Commit one command and say what it came to, or what it came to when `key` came first.
 
         Raises what the command's rules raise, and `Overloaded` at once when too many wait. A caller
         that is cancelled meanwhile changes nothing: the command goes its way.
         """
         self._require_room(self._interactive, 1, QUEUE_COMMANDS_MAX)
-        pending = self._pending(command, principal, request_id)
+        pending = self._pending(command, principal, request_id, key)
         self._interactive.append(pending)
         self._work.set()
         return await pending.future
@@ -87,7 +96,13 @@ class Dispatcher:
         )
         return [_as_answer(answer) for answer in answers]
 
-    def _pending(self, command: Command, principal: Principal, request_id: UUID) -> Pending:
+    def _pending(
+        self,
+        command: Command,
+        principal: Principal,
+        request_id: UUID,
+        key: RequestKey | None = None,
+    ) -> Pending:
         loop = asyncio.get_running_loop()
         return Pending(
             command,
@@ -95,6 +110,7 @@ class Dispatcher:
             request_id=request_id,
             deadline_s=loop.time() + WAIT_MAX_S,
             future=loop.create_future(),
+            key=key,
         )
 
     def _require_room(self, queue: deque[Pending], more: int, most: int) -> None:
@@ -118,8 +134,18 @@ class Dispatcher:
             bulk_turn = not bulk_turn
             if batch:
                 BATCH_COMMANDS.observe(len(batch))
-                answers = await loop.run_in_executor(self._thread, self._committer.commit, batch)
-                _deliver(batch, answers)
+                for pending, answer in await self._commit(batch):
+                    _resolve(pending, answer)
+
+    async def _commit(self, batch: Sequence[Pending]) -> list[tuple[Pending, Answer]]:
+        """Whatever goes wrong is this batch's answer: the next one finds the dispatcher at work."""
+        loop = asyncio.get_running_loop()
+        try:
+            answers = await loop.run_in_executor(self._thread, self._committer.commit, batch)
+            return list(zip(batch, answers, strict=True))
+        except Exception as error:  # It must not end the only one that commits.
+            log.exception("batch_failed", commands=len(batch))
+            return [(pending, error) for pending in batch]
 
     def _take(self, *, bulk: bool, now_s: float) -> list[Pending]:
         """The next batch, without the commands that nobody waits for any longer."""
@@ -133,11 +159,6 @@ class Dispatcher:
             else:
                 batch.append(pending)
         return batch
-
-
-def _deliver(batch: Sequence[Pending], answers: Sequence[Answer]) -> None:
-    for pending, answer in zip(batch, answers, strict=True):
-        _resolve(pending, answer)
 
 
 def _resolve(pending: Pending, answer: Answer) -> None:

@@ -7,6 +7,7 @@ from typing import NamedTuple
 from uuid import UUID
 
 from command_api.handling import Command, Status
+from command_api.idempotency import RequestKey
 from command_api.principal import Principal
 from shared.events import Metadata
 from shared.ids import EventId, Position, new_uuid7
@@ -36,6 +37,7 @@ class Pending:
         "command_id",
         "deadline_s",
         "future",
+        "key",
         "principal",
         "request_id",
     )
@@ -48,6 +50,7 @@ class Pending:
         request_id: UUID,
         deadline_s: float,
         future: asyncio.Future[Outcome],
+        key: RequestKey | None = None,
     ) -> None:
         self.command = command
         self.principal = principal
@@ -56,6 +59,8 @@ class Pending:
         # On the event loop's clock; a command that waited longer is dropped before it is decided.
         self.deadline_s = deadline_s
         self.future = future
+        # Of its Idempotency-Key, if it came with one.
+        self.key = key
         self._event_ids: list[EventId] = []
 
     def metadata(self, nth: int) -> Metadata:

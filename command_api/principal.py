@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import Literal
 from uuid import UUID
 
@@ -21,6 +22,8 @@ class Member(msgspec.Struct, frozen=True):
     """
 
     user_id: UserId
+    # The log-in that the token comes from; None for a token that is of no session.
+    session_id: UUID | None = None
 
     @property
     def actor(self) -> UUID:
@@ -32,6 +35,8 @@ class Service(msgspec.Struct, frozen=True):
 
     key_id: UUID
     scopes: frozenset[str]
+    # As above, for an access token that was issued for the API key.
+    session_id: UUID | None = None
 
     @property
     def actor(self) -> UUID:
@@ -47,6 +52,17 @@ class Anyone(msgspec.Struct, frozen=True):
 
 
 Principal = Member | Service | Anyone
+
+
+def session_of(principal: Principal) -> UUID | None:
+    return None if isinstance(principal, Anyone) else principal.session_id
+
+
+def require_session(principal: Principal, standing: Collection[UUID]) -> None:
+    """Raises `NotAuthenticated` for a token whose session is not among those that stand."""
+    session_id = session_of(principal)
+    if session_id is not None and session_id not in standing:
+        raise NotAuthenticated("the session of this access token has ended")
 
 
 def require_scope(principal: Principal, scope: Scope) -> None:

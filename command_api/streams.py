@@ -100,12 +100,10 @@ class Streams:
     def guards(self) -> Mapping[StreamId, Version]:
         return self._guards
 
-    def position_of(self, stream_id: StreamId, first_position: Position | None) -> Position:
-        """Of the stream's last event, given where the batch's first went; 0 for none."""
+    def last_of(self, stream_id: StreamId) -> tuple[int | None, Position]:
+        """The stream's last event: its place in the batch, or None and its position, 0 for none."""
         standing = self._standing[stream_id]
-        if standing.recorded_at_index is None or first_position is None:
-            return standing.position
-        return Position(first_position + standing.recorded_at_index)
+        return standing.recorded_at_index, standing.position
 
     def _state(
         self, stream_id: StreamId, initial: State, evolve: Callable[[State, Any], State]

@@ -13,6 +13,10 @@
 --
 -- Guards are the versions that the caller decided on, of streams it wrote and of streams it only read. They
 -- are probed under the lock; if one has moved on, nothing is written and `refused_by` names its stream.
+--
+-- Answers are what retries of the same requests will get. They go in with the events or not at all, and one
+-- that is there already refuses the append like a guard: `refused_by` is then its key. An answer's position
+-- is that of the event at its place in this append, 0 first, or where its place is null the given one.
 CREATE OR REPLACE FUNCTION append_events(
     stream_ids uuid[],
     versions bigint[],
@@ -23,6 +27,15 @@ CREATE OR REPLACE FUNCTION append_events(
     new_key_owners uuid[] DEFAULT '{}',
     new_keys bytea[] DEFAULT '{}',
     erased_users uuid[] DEFAULT '{}',
+    new_password_users uuid[] DEFAULT '{}',
+    kept_sessions uuid[] DEFAULT '{}',
+    answer_principals uuid[] DEFAULT '{}',
+    answer_key_ids uuid[] DEFAULT '{}',
+    answer_hmacs bytea[] DEFAULT '{}',
+    answer_statuses text[] DEFAULT '{}',
+    answer_subjects uuid[] DEFAULT '{}',
+    answer_places bigint[] DEFAULT '{}',
+    answer_positions bigint[] DEFAULT '{}',
     OUT first_position bigint,
     OUT last_position bigint,
     OUT refused_by uuid
@@ -61,6 +74,16 @@ BEGIN
         RETURN;
     END IF;
 
+    IF cardinality(answer_key_ids) > 0 THEN
+        SELECT kept.key_id INTO refused_by
+        FROM unnest(answer_principals, answer_key_ids) AS answer (principal, key_id)
+        JOIN idempotency_keys kept ON kept.principal = answer.principal AND kept.key_id = answer.key_id
+        LIMIT 1;
+        IF refused_by IS NOT NULL THEN
+            RETURN;
+        END IF;
+    END IF;
+
     WITH inserted AS (
         INSERT INTO events (originator_id, originator_version, topic, state)
         SELECT n.stream_id, n.version, n.topic, n.state
@@ -81,8 +104,27 @@ BEGIN
     END IF;
     IF cardinality(erased_users) > 0 THEN
         DELETE FROM subject_keys WHERE user_id = ANY (erased_users);
+        DELETE FROM sessions WHERE subject_id = ANY (erased_users);
+        DELETE FROM idempotency_keys WHERE principal = ANY (erased_users);
+    END IF;
+    IF cardinality(new_password_users) > 0 THEN
+        DELETE FROM sessions
+        WHERE subject_id = ANY (new_password_users) AND session_id <> ALL (kept_sessions);
+    END IF;
+    IF cardinality(answer_key_ids) > 0 THEN
+        INSERT INTO idempotency_keys (principal, key_id, request_hmac, status, subject, position)
+        SELECT a.principal, a.key_id, a.request_hmac, a.status, a.subject,
+            coalesce(first_position + a.place, a.position)
+        FROM unnest(
+            answer_principals, answer_key_ids, answer_hmacs, answer_statuses, answer_subjects,
+            answer_places, answer_positions
+        ) AS a (principal, key_id, request_hmac, status, subject, place, position)
+        -- One who is erased by this very append leaves no answers.
+        WHERE a.principal <> ALL (erased_users);
     END IF;
 
-    PERFORM pg_notify('events', last_position::text);
+    IF appended > 0 THEN
+        PERFORM pg_notify('events', last_position::text);
+    END IF;
 END
 $$;

@@ -3,12 +3,14 @@
     StarfoldError
     ├── Rejected                a command that a business rule refuses; nothing was recorded
     │   ├── InvalidInput            a value that the contract does not allow
+    │   ├── IdempotencyKeyReused    an Idempotency-Key that came with another request before
     │   ├── NotFound                what the command or query names does not exist
     │   ├── Forbidden               the caller may not do this
     │   ├── NotAuthenticated        no caller, or one that cannot be believed
     │   ├── Conflict                another fact stands against it (a taken e-mail, a taken imdb_id)
     │   ├── RatingSuperseded        a rating dated before the standing one
-    │   └── StaleVersion            the caller decided on an older version than the standing one
+    │   ├── StaleVersion            the caller decided on an older version than the standing one
+    │   └── TooManyRequests         the caller's rate limit, or that of failed log-ins
     ├── Overloaded              a bounded queue is full; nothing was accepted
     ├── AppendRefused           the log moved on since the batch was loaded; load and decide again
     ├── AppendOutcomeUnknown    the connection was lost, and could not be had again in time
@@ -50,6 +52,10 @@ class InvalidInput(Rejected):
     code = "invalid-input"
 
 
+class IdempotencyKeyReused(Rejected):
+    code = "idempotency-key-reused"
+
+
 class NotFound(Rejected):
     code = "not-found"
 
@@ -72,6 +78,16 @@ class RatingSuperseded(Rejected):
 
 class StaleVersion(Rejected):
     code = "stale-version"
+
+
+class TooManyRequests(Rejected):
+    """`retry_after_s` says when the caller may come again."""
+
+    code = "too-many-requests"
+
+    def __init__(self, detail: str, *, retry_after_s: int) -> None:
+        super().__init__(detail)
+        self.retry_after_s = retry_after_s
 
 
 class Overloaded(StarfoldError):

@@ -12,7 +12,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import cache
 from importlib.resources import files
+from types import MappingProxyType
 from typing import Any, NamedTuple
+from uuid import UUID
 
 import psycopg
 from eventsourcing.persistence import IntegrityError, StoredEvent
@@ -20,20 +22,24 @@ from eventsourcing.postgres import PostgresApplicationRecorder, PostgresDatastor
 from psycopg.conninfo import conninfo_to_dict
 from psycopg.rows import TupleRow, tuple_row
 
+from shared.answers import AnswerKey, KeptAnswer, NewAnswer, answer_columns, read_answer
 from shared.errors import AppendRefused
-from shared.ids import Position, StreamId, UserId, Version
+from shared.ids import START, Position, StreamId, UserId, Version
 from shared.schema import require_durability
 
 EVENTS_TABLE = "events"
 CHANNEL = "events"
 CONNECT_TIMEOUT_S = 5
+# What a row of `load.sql` without a topic is, by its version; else a subject's key.
+_IS_SESSION, _IS_ANSWER = -1, -2
 # The pool's own back-off grows to minutes; given up soon, the next caller connects afresh.
 RECONNECT_WITHIN_S = 0.5
 
 _APPEND = (
     "SELECT first_position, last_position, refused_by FROM append_events("
     "%s::uuid[], %s::bigint[], %s::text[], %s::bytea[], %s::uuid[], %s::bigint[],"
-    " %s::uuid[], %s::bytea[], %s::uuid[])"
+    " %s::uuid[], %s::bytea[], %s::uuid[], %s::uuid[], %s::uuid[],"
+    " %s::uuid[], %s::uuid[], %s::bytea[], %s::text[], %s::uuid[], %s::bigint[], %s::bigint[])"
 )
 _FETCH = (
     "SELECT notification_id, originator_id, originator_version, topic, state FROM events"
@@ -60,20 +66,28 @@ class StoredRow(NamedTuple):
 class Append(NamedTuple):
     """All that one append writes or refuses as a whole.
 
-    `guards` are the versions decided on, of streams written to and of streams only read.
+    `guards` are the versions decided on, of streams written to and of streams only read. All
+    sessions of `new_password_users` but the `kept_sessions` end.
     """
 
     events: Sequence[StoredEvent]
     guards: Mapping[StreamId, Version]
     new_keys: Mapping[UserId, bytes]
     erased_users: Sequence[UserId]
+    new_password_users: Sequence[UserId] = ()
+    kept_sessions: Sequence[UUID] = ()
+    answers: Sequence[NewAnswer] = ()
 
 
 class Loaded(NamedTuple):
-    """What `load` found: stored rows by stream in version order, and wrapped keys by user."""
+    """What `load` found: stored rows by stream in version order, wrapped keys by user, the sessions
+    that have not ended, and the answers kept.
+    """
 
     streams: dict[StreamId, list[StoredRow]]
     wrapped_keys: dict[UserId, bytes]
+    sessions: frozenset[UUID] = frozenset()
+    answers: Mapping[AnswerKey, KeptAnswer] = MappingProxyType({})
 
 
 class Datastore(PostgresDatastore):
@@ -132,8 +146,8 @@ class EventStore(PostgresApplicationRecorder):
         return list(range(first, first + len(stored_events)))
 
     def append(self, append: Append, connection: psycopg.Connection[Any] | None = None) -> Position:
-        """Write all events in order and return the first one's position; the others follow without
-        a gap.
+        """Write all events in order and return the first one's position, 0 for none; the others
+        follow without a gap.
 
         Raises `AppendRefused` when a guard has moved on, the library's `IntegrityError` for a
         duplicate, and its `OperationalError` or `InterfaceError` when the outcome is unknown.
@@ -148,16 +162,21 @@ class EventStore(PostgresApplicationRecorder):
             list(append.new_keys.keys()),
             list(append.new_keys.values()),
             list(append.erased_users),
+            list(append.new_password_users),
+            list(append.kept_sessions),
+            *answer_columns(append.answers),
         ]
         with self._rows(connection) as cursor:
             row = cursor.execute(_APPEND, parameters, prepare=True).fetchone()
         assert row is not None
         first, _last, refused_by = row
-        if refused_by is not None:
+        if refused_by in append.guards:
             raise AppendRefused(
                 f"stream {refused_by} is no longer at version {append.guards[refused_by]}"
             )
-        return Position(first)
+        if refused_by is not None:
+            raise AppendRefused(f"idempotency key {refused_by} has been answered meanwhile")
+        return Position(first or START)
 
     def load(
         self,
@@ -165,27 +184,24 @@ class EventStore(PostgresApplicationRecorder):
         latest: Sequence[StreamId],
         whole: Sequence[StreamId],
         subjects: Sequence[UserId],
+        sessions: Sequence[UUID] = (),
+        answers: Sequence[AnswerKey] = (),
         connection: psycopg.Connection[Any] | None = None,
     ) -> Loaded:
-        """The last event of the streams `latest`, all of the streams `whole`, and subjects' wrapped
-        keys.
+        """The last event of the streams `latest`, all of the streams `whole`, subjects' wrapped
+        keys, which of the sessions have not ended, and the answers kept under the given keys.
         """
-        parameters = {"latest": list(latest), "whole": list(whole), "subjects": list(subjects)}
+        parameters = {
+            "latest": list(latest),
+            "whole": list(whole),
+            "subjects": list(subjects),
+            "sessions": list(sessions),
+            "principals": [key.principal for key in answers],
+            "key_ids": [key.key_id for key in answers],
+        }
         with self._rows(connection) as cursor:
             rows = cursor.execute(_load_statement(), parameters, prepare=True).fetchall()
-        streams: dict[StreamId, list[StoredRow]] = {}
-        wrapped_keys: dict[UserId, bytes] = {}
-        for stream_id, version, position, topic, state in rows:
-            if topic:
-                row = StoredRow(
-                    Position(position), StreamId(stream_id), Version(version), topic, state
-                )
-                streams.setdefault(row.stream_id, []).append(row)
-            else:
-                wrapped_keys[UserId(stream_id)] = state
-        for stored in streams.values():
-            stored.sort(key=lambda row: row.version)
-        return Loaded(streams, wrapped_keys)
+        return _loaded(rows)
 
     def fetch(self, start: Position, limit: int) -> list[StoredRow]:
         """At most `limit` events from position `start` on, inclusive, in log order."""
@@ -248,3 +264,25 @@ class EventStore(PostgresApplicationRecorder):
 @cache
 def _load_statement() -> bytes:
     return files("shared").joinpath("load.sql").read_bytes()
+
+
+def _loaded(rows: Sequence[TupleRow]) -> Loaded:
+    """Rows of `load.sql`, sorted by what they are."""
+    streams: dict[StreamId, list[StoredRow]] = {}
+    wrapped_keys: dict[UserId, bytes] = {}
+    sessions: set[UUID] = set()
+    answers: dict[AnswerKey, KeptAnswer] = {}
+    for row_id, version, position, topic, state in rows:
+        if topic:
+            row = StoredRow(Position(position), StreamId(row_id), Version(version), topic, state)
+            streams.setdefault(row.stream_id, []).append(row)
+        elif version == _IS_SESSION:
+            sessions.add(row_id)
+        elif version == _IS_ANSWER:
+            principal, answer = read_answer(state, Position(position))
+            answers[AnswerKey(principal, row_id)] = answer
+        else:
+            wrapped_keys[UserId(row_id)] = state
+    for stored in streams.values():
+        stored.sort(key=lambda row: row.version)
+    return Loaded(streams, wrapped_keys, frozenset(sessions), answers)

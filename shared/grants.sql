@@ -4,7 +4,9 @@ GRANT USAGE ON SCHEMA {schema} TO {command}, {projector};
 GRANT SELECT, INSERT ON events TO {command};
 GRANT USAGE ON SEQUENCE events_position_seq TO {command};
 GRANT SELECT, INSERT, DELETE ON subject_keys TO {command};
-GRANT SELECT ON service_keys TO {command};
+GRANT SELECT, UPDATE (last_used_at) ON service_keys TO {command};
+GRANT SELECT, INSERT, DELETE ON idempotency_keys TO {command};
+GRANT SELECT, INSERT, UPDATE, DELETE ON sessions TO {command};
 
 GRANT SELECT ON events, subject_keys TO {projector};
 GRANT SELECT, INSERT, UPDATE ON generations, builds TO {projector};

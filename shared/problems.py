@@ -25,12 +25,14 @@ VALIDATION_ERRORS_MAX = 20
 
 STATUS_OF: dict[type[errors.StarfoldError], HTTPStatus] = {
     errors.InvalidInput: HTTPStatus.UNPROCESSABLE_ENTITY,
+    errors.IdempotencyKeyReused: HTTPStatus.UNPROCESSABLE_ENTITY,
     errors.NotFound: HTTPStatus.NOT_FOUND,
     errors.Forbidden: HTTPStatus.FORBIDDEN,
     errors.NotAuthenticated: HTTPStatus.UNAUTHORIZED,
     errors.Conflict: HTTPStatus.CONFLICT,
     errors.RatingSuperseded: HTTPStatus.CONFLICT,
     errors.StaleVersion: HTTPStatus.PRECONDITION_FAILED,
+    errors.TooManyRequests: HTTPStatus.TOO_MANY_REQUESTS,
     errors.Overloaded: HTTPStatus.SERVICE_UNAVAILABLE,
     errors.AppendOutcomeUnknown: HTTPStatus.SERVICE_UNAVAILABLE,
     errors.Unavailable: HTTPStatus.SERVICE_UNAVAILABLE,
@@ -72,7 +74,10 @@ def problem_of(error: errors.StarfoldError) -> Response:
         return problem(status, "internal", "the request failed; the log says why")
     pointer = error.pointer if isinstance(error, errors.Rejected) else None
     fields = [{"pointer": pointer, "detail": str(error)}] if pointer else []
-    return problem(status, error.code, str(error), field_errors=fields)
+    headers = {}
+    if isinstance(error, errors.TooManyRequests):
+        headers["Retry-After"] = str(error.retry_after_s)
+    return problem(status, error.code, str(error), field_errors=fields, headers=headers)
 
 
 def install_problem_handlers(app: FastAPI) -> None:

@@ -11,6 +11,7 @@ from command_api.deciders.movie import CreateMovie
 from command_api.deciders.rating import SubmitRating
 from command_api.deciders.user import CreateExternalUser
 from command_api.handling import Command
+from command_api.idempotency import RequestKey
 from command_api.pending import Answer, Pending
 from command_api.principal import Principal, Service
 from shared.events import MovieFields
@@ -24,13 +25,16 @@ _loop = asyncio.new_event_loop()
 _loop.close()
 
 
-def pending(command: Command, principal: Principal = SERVICE) -> Pending:
+def pending(
+    command: Command, principal: Principal = SERVICE, key: RequestKey | None = None
+) -> Pending:
     return Pending(
         command,
         principal,
         request_id=uuid4(),
         deadline_s=float("inf"),
         future=asyncio.Future(loop=_loop),
+        key=key,
     )
 
 

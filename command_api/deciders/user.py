@@ -70,12 +70,13 @@ class ChangeProfile(msgspec.Struct, frozen=True, kw_only=True):
 
 class ChangePassword(msgspec.Struct, frozen=True, kw_only=True):
     """Replace the password's hash; `replaces` is the hash that the old password was checked
-    against.
+    against. The same password hashed anew ends no sessions.
     """
 
     user_id: UserId
     password_hash: str
     replaces: str
+    ends_sessions: bool = True
     now: datetime
 
 

@@ -9,6 +9,7 @@ import msgspec
 from fastapi import Request, Response
 
 from command_api.handling import Command
+from command_api.idempotency import HEADER, request_key
 from command_api.pending import Outcome
 from command_api.principal import Principal
 from command_api.wiring import Wiring
@@ -52,6 +53,7 @@ PROBLEMS: dict[int | str, dict[str, Any]] = {
         HTTPStatus.CONFLICT: "Another fact stands against it",
         HTTPStatus.REQUEST_ENTITY_TOO_LARGE: "The body is too large",
         HTTPStatus.UNPROCESSABLE_ENTITY: "Some values are not allowed",
+        HTTPStatus.TOO_MANY_REQUESTS: "Over the caller's rate limit; retry",
         HTTPStatus.SERVICE_UNAVAILABLE: "Too busy, or the event store does not answer; retry",
     }.items()
 }
@@ -60,6 +62,18 @@ PROBLEMS: dict[int | str, dict[str, Any]] = {
 async def send(command: Command, request: Request, wiring: Wiring, principal: Principal) -> Outcome:
     """Commit an interactive command."""
     return await wiring.dispatcher.dispatch(command, principal, request_id=request.state.request_id)
+
+
+async def send_once(
+    command: Command, request: Request, wiring: Wiring, principal: Principal
+) -> Outcome:
+    """Commit an interactive command, once for each Idempotency-Key of its caller."""
+    if principal.actor is None or HEADER not in request.headers:
+        return await send(command, request, wiring, principal)
+    key = await request_key(request, principal.actor, wiring.reservation_secret)
+    return await wiring.dispatcher.dispatch(
+        command, principal, request_id=request.state.request_id, key=key
+    )
 
 
 def answer(status: HTTPStatus, body: object, outcome: Outcome) -> Response:

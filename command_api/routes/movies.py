@@ -11,8 +11,9 @@ from fastapi import APIRouter, Header, Request, Response
 
 from command_api.bodies import MovieAnswer, MovieBody, MovieChangesBody, MoviesBody, RowsAnswer
 from command_api.deciders.movie import ChangeMovieDetails, CreateMovie
+from command_api.idempotency import DOCUMENTED
 from command_api.principal import Anyone, Member
-from command_api.routes.answers import PROBLEMS, answer, send
+from command_api.routes.answers import PROBLEMS, answer, send_once
 from command_api.routes.rows import commit_rows, rows_response
 from command_api.settings import MIB
 from command_api.wiring import Caller, Wired, Wiring
@@ -26,7 +27,9 @@ _VERSION_TAG = re.compile(r'^"([0-9]{1,18})"$')
 router = APIRouter(prefix="/v1/movies", tags=["movies"], responses=PROBLEMS)
 
 
-@router.post("", status_code=HTTPStatus.CREATED, response_model=MovieAnswer)
+@router.post(
+    "", status_code=HTTPStatus.CREATED, response_model=MovieAnswer, openapi_extra=DOCUMENTED
+)
 async def create_movie(
     body: MovieBody, request: Request, wiring: Wired, caller: Caller
 ) -> Response:
@@ -35,7 +38,7 @@ async def create_movie(
     A movie with an external id that exists already is answered with 200 and the first one's id.
     """
     _require_somebody(caller)
-    outcome = await send(_create(wiring, body), request, wiring, caller)
+    outcome = await send_once(_create(wiring, body), request, wiring, caller)
     status = HTTPStatus.OK if outcome.status == "unchanged" else HTTPStatus.CREATED
     return answer(status, {"movie_id": outcome.subject}, outcome)
 
@@ -56,7 +59,7 @@ async def create_movies(
     return rows_response(results)
 
 
-@router.patch("/{movie_id}", status_code=HTTPStatus.NO_CONTENT)
+@router.patch("/{movie_id}", status_code=HTTPStatus.NO_CONTENT, openapi_extra=DOCUMENTED)
 async def change_movie(
     movie_id: UUID,
     body: MovieChangesBody,
@@ -87,7 +90,7 @@ async def change_movie(
         expected_version=Version(int(tag[1])),
         now=wiring.now(),
     )
-    outcome = await send(command, request, wiring, caller)
+    outcome = await send_once(command, request, wiring, caller)
     return answer(HTTPStatus.NO_CONTENT, None, outcome)
 
 

@@ -16,9 +16,10 @@ from command_api.bodies import (
     RowsAnswer,
 )
 from command_api.deciders.rating import SubmitRating, WithdrawRating
+from command_api.idempotency import DOCUMENTED
 from command_api.pending import Outcome
 from command_api.principal import Anyone, acting_user
-from command_api.routes.answers import PROBLEMS, answer, send
+from command_api.routes.answers import PROBLEMS, answer, send_once
 from command_api.routes.rows import commit_rows, rows_response
 from command_api.settings import MIB
 from command_api.wiring import Caller, CallingMember, Wired, Wiring
@@ -30,33 +31,35 @@ BATCH_BODY_BYTES_MAX = 16 * MIB
 router = APIRouter(prefix="/v1", tags=["ratings"], responses=PROBLEMS)
 
 
-@router.put("/movies/{movie_id}/rating", response_model=RatingAnswer)
+@router.put("/movies/{movie_id}/rating", response_model=RatingAnswer, openapi_extra=DOCUMENTED)
 async def rate_movie(
     movie_id: UUID, body: RatingBody, request: Request, wiring: Wired, caller: CallingMember
 ) -> Response:
     """Rate a movie: 201 for the first rating, 200 for a changed opinion or the same one again."""
     command = _submit(wiring, caller.user_id, movie_id, body)
-    return _rated(await send(command, request, wiring, caller))
+    return _rated(await send_once(command, request, wiring, caller))
 
 
-@router.delete("/movies/{movie_id}/rating", status_code=HTTPStatus.NO_CONTENT)
+@router.delete(
+    "/movies/{movie_id}/rating", status_code=HTTPStatus.NO_CONTENT, openapi_extra=DOCUMENTED
+)
 async def withdraw_rating(
     movie_id: UUID, request: Request, wiring: Wired, caller: CallingMember
 ) -> Response:
     """Take one's rating back; 204 also where there is none."""
     command = WithdrawRating(user_id=caller.user_id, movie_id=MovieId(movie_id), now=wiring.now())
-    outcome = await send(command, request, wiring, caller)
+    outcome = await send_once(command, request, wiring, caller)
     return answer(HTTPStatus.NO_CONTENT, None, outcome)
 
 
-@router.post("/ratings", response_model=RatingAnswer)
+@router.post("/ratings", response_model=RatingAnswer, openapi_extra=DOCUMENTED)
 async def submit_rating(
     body: MovieRatingBody, request: Request, wiring: Wired, caller: Caller
 ) -> Response:
     """Rate a movie named in the body; a service key names the user too."""
     user_id = acting_user(caller, UserId(body.user_id) if body.user_id else None)
     command = _submit(wiring, user_id, body.movie_id, body)
-    return _rated(await send(command, request, wiring, caller))
+    return _rated(await send_once(command, request, wiring, caller))
 
 
 @router.post("/ratings/batch", response_model=RowsAnswer, max_body_size=BATCH_BODY_BYTES_MAX)

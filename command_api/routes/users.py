@@ -26,8 +26,9 @@ from command_api.deciders.user import (
     EraseUser,
     SignUp,
 )
+from command_api.idempotency import DOCUMENTED
 from command_api.principal import require_scope
-from command_api.routes.answers import PROBLEMS, answer, send
+from command_api.routes.answers import PROBLEMS, answer, send, send_once
 from command_api.routes.rows import commit_rows, rows_response
 from command_api.wiring import Caller, CallingMember, Wired, Wiring
 from shared.errors import Forbidden, NotAuthenticated
@@ -78,7 +79,7 @@ async def create_external_users(
     return rows_response(results)
 
 
-@router.patch("/me", status_code=HTTPStatus.NO_CONTENT)
+@router.patch("/me", status_code=HTTPStatus.NO_CONTENT, openapi_extra=DOCUMENTED)
 async def change_profile(
     body: ProfileBody, request: Request, wiring: Wired, caller: CallingMember
 ) -> Response:
@@ -89,7 +90,7 @@ async def change_profile(
         visibility=body.visibility,
         now=wiring.now(),
     )
-    outcome = await send(command, request, wiring, caller)
+    outcome = await send_once(command, request, wiring, caller)
     return answer(HTTPStatus.NO_CONTENT, None, outcome)
 
 

@@ -160,3 +160,28 @@ def test_stopping_commits_what_waits_and_takes_no_more(held: HeldCommitter) -> N
         await stopping
 
     asyncio.run(run())
+
+
+@pytest.mark.parametrize("fault", ["raises", "forgets an answer"])
+def test_a_fault_of_a_commit_is_that_batchs_answer_and_the_next_one_works(
+    held: HeldCommitter, monkeypatch: pytest.MonkeyPatch, fault: str
+) -> None:
+    def faulty(_batch: Sequence[Pending]) -> list[Answer]:
+        if fault == "raises":
+            raise LookupError("nobody expects this")
+        return []
+
+    async def run() -> Outcome:
+        dispatcher = Dispatcher(held)
+        dispatcher.start()
+        with monkeypatch.context() as patched:
+            patched.setattr(held, "commit", faulty)
+            for _ in range(2):
+                with pytest.raises((LookupError, ValueError)):
+                    await _dispatch(dispatcher)
+        held.released.set()
+        outcome = await _dispatch(dispatcher)
+        await dispatcher.stop()
+        return outcome
+
+    assert asyncio.run(run()).status == "created"
