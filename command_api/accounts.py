@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
+
+import psycopg
 
 from command_api.deciders.user import User
 from command_api.streams import Streams
@@ -39,8 +41,12 @@ class Accounts:
         owner = Streams(loaded, self._codec, {}).reservation(stream_id).owner
         return self.by_id(UserId(owner)) if owner is not None else None
 
-    def by_id(self, user_id: UserId) -> Account | None:
-        loaded = self._store.load(latest=(), whole=[StreamId(user_id)], subjects=[user_id])
+    def by_id(
+        self, user_id: UserId, connection: psycopg.Connection[Any] | None = None
+    ) -> Account | None:
+        loaded = self._store.load(
+            latest=(), whole=[StreamId(user_id)], subjects=[user_id], connection=connection
+        )
         keys = {
             owner: self._key_wrap.unwrap(owner, wrapped)
             for owner, wrapped in loaded.wrapped_keys.items()

@@ -9,14 +9,18 @@ from contextlib import asynccontextmanager
 import structlog
 from eventsourcing.persistence import InterfaceError, OperationalError
 from fastapi import FastAPI, Request, Response
+from fastapi.middleware.cors import CORSMiddleware
 
 from command_api.accounts import Accounts
 from command_api.authentication import Authentication
 from command_api.commit import Committer
 from command_api.dispatcher import Dispatcher
+from command_api.limits import LogInLimits, RateLimitHeaders, RateLimits
 from command_api.passwords import Passwords
 from command_api.routes import movies, operations, ratings, sessions, users
+from command_api.sessions import Sessions
 from command_api.settings import CommandSettings
+from command_api.upkeep import Upkeep
 from command_api.wiring import Wiring, utc_now
 from shared.codec import Codec
 from shared.errors import Unavailable
@@ -25,6 +29,11 @@ from shared.http import RequestScope, Service, serve_docs
 from shared.problems import install_problem_handlers, problem_of
 from shared.sealing import KeyWrap
 from shared.tokens import TokenIssuer, TokenVerifier
+
+CROSS_ORIGIN_REQUEST_HEADERS = ["Idempotency-Key", "If-Match", "X-Request-ID"]
+CROSS_ORIGIN_ANSWER_HEADERS = [
+    *("Starfold-Position", "RateLimit", "RateLimit-Policy", "Retry-After", "X-Request-ID")
+]
 
 log = structlog.get_logger()
 
@@ -40,9 +49,12 @@ def create_app(settings: CommandSettings) -> FastAPI:
         wiring = _wire(settings)
         wiring.store.require_durability()
         wiring.dispatcher.start()
+        upkeep = Upkeep(wiring.store, wiring.sessions)
+        upkeep.start()
         app.state.wiring = wiring
         log.info("command_api_started", port=settings.port)
         yield
+        await upkeep.stop()
         await wiring.dispatcher.stop()
         wiring.passwords.close()
         wiring.store.close()
@@ -62,7 +74,16 @@ def create_app(settings: CommandSettings) -> FastAPI:
     for lost in (OperationalError, InterfaceError):
         app.add_exception_handler(lost, _on_store_away)
     serve_docs(app)
+    app.add_middleware(RateLimitHeaders)
     app.add_middleware(RequestScope, access_log=settings.access_log)
+    if settings.cors_origins:
+        app.add_middleware(
+            CORSMiddleware,
+            allow_origins=[origin.strip() for origin in settings.cors_origins.split(",")],
+            allow_methods=["GET", "POST", "PUT", "PATCH", "DELETE"],
+            allow_headers=["Authorization", "Content-Type", *CROSS_ORIGIN_REQUEST_HEADERS],
+            expose_headers=CROSS_ORIGIN_ANSWER_HEADERS,
+        )
     for room in (users, sessions, movies, ratings, operations):
         app.include_router(room.router)
     return app
@@ -80,6 +101,7 @@ def _wire(settings: CommandSettings) -> Wiring:
     codec = Codec()
     key_wrap = KeyWrap(settings.sealing_key.get_secret_value())
     secret = settings.reservation_secret.get_secret_value()
+    accounts = Accounts(store, codec, key_wrap, secret)
     issuer, audience = settings.token_issuer, settings.token_audience
     verifier = TokenVerifier(
         settings.token_public_key.get_secret_value(),
@@ -90,7 +112,7 @@ def _wire(settings: CommandSettings) -> Wiring:
     return Wiring(
         dispatcher=Dispatcher(Committer(store, codec, key_wrap)),
         authentication=Authentication(verifier, store),
-        accounts=Accounts(store, codec, key_wrap, secret),
+        accounts=accounts,
         passwords=Passwords(
             memory_kib=settings.argon2_memory_kib,
             iterations=settings.argon2_iterations,
@@ -99,6 +121,19 @@ def _wire(settings: CommandSettings) -> Wiring:
         token_issuer=TokenIssuer(
             settings.token_private_key.get_secret_value(), issuer=issuer, audience=audience
         ),
+        sessions=Sessions(store, accounts, secret, idle_days_max=settings.session_idle_days_max),
+        rate_limits=RateLimits(
+            {
+                "member": settings.rate_limit_member,
+                "service": settings.rate_limit_service,
+                "anonymous": settings.rate_limit_anonymous,
+            }
+        ),
+        log_in_limits=LogInLimits(
+            per_account=settings.log_in_failures_per_account,
+            per_address=settings.log_in_failures_per_address,
+        ),
+        settings=settings,
         store=store,
         reservation_secret=secret,
         now=utc_now,

@@ -9,6 +9,7 @@ from binascii import Error as BinasciiError
 from typing import NamedTuple
 from uuid import UUID
 
+import msgspec
 from starlette.concurrency import run_in_threadpool
 
 from command_api.principal import Anyone, Member, Principal, Service
@@ -22,6 +23,11 @@ KEYS_CACHED_MAX = 1_000
 
 _SELECT_KEY = (
     "SELECT secret_hash, scopes FROM service_keys WHERE key_id = %s AND revoked_at IS NULL"
+)
+# To the minute: a key in use is not written anew with every look-up.
+_NOTE_USE = (
+    "UPDATE service_keys SET last_used_at = now() WHERE key_id = %s"
+    " AND coalesce(last_used_at < now() - interval '1 minute', true)"
 )
 
 
@@ -51,20 +57,41 @@ class Authentication:
         credential = bearer_token(authorization)
         if credential.startswith(API_KEY_PREFIX):
             return await self.service(credential)
-        return Member(self._verifier.verify(credential).user_id)
+        claims = self._verifier.verify(credential)
+        if not claims.service:
+            return Member(claims.user_id, claims.session_id)
+        service = await self.known_service(claims.user_id)
+        return msgspec.structs.replace(service, session_id=claims.session_id)
 
     async def service(self, api_key: str) -> Service:
         """The service whose key it is."""
         key_id, secret = _parse(api_key)
-        cached = self._keys.get(key_id)
-        if cached is None or cached.fresh_until_s < time.monotonic():
-            cached = await run_in_threadpool(self._look_up, key_id)
-            if len(self._keys) >= KEYS_CACHED_MAX:
-                self._keys.clear()
-            self._keys[key_id] = cached
+        cached, looked_up = await self._known(key_id)
         if not hmac.compare_digest(cached.secret_hash, hashlib.sha256(secret.encode()).digest()):
             raise NotAuthenticated("the API key is not valid")
+        if looked_up:
+            await run_in_threadpool(self._note_use, key_id)
         return cached.service
+
+    async def known_service(self, key_id: UUID) -> Service:
+        """The service that somebody else vouches for; raises for a revoked key all the same."""
+        cached, _ = await self._known(key_id)
+        return cached.service
+
+    async def _known(self, key_id: UUID) -> tuple[_CachedKey, bool]:
+        """The key, and whether it was looked up just now; raises `NotAuthenticated`."""
+        cached = self._keys.get(key_id)
+        if cached is not None and cached.fresh_until_s >= time.monotonic():
+            return cached, False
+        cached = await run_in_threadpool(self._look_up, key_id)
+        if len(self._keys) >= KEYS_CACHED_MAX:
+            self._keys.clear()
+        self._keys[key_id] = cached
+        return cached, True
+
+    def _note_use(self, key_id: UUID) -> None:
+        with self._store.datastore.get_connection() as connection:
+            connection.execute(_NOTE_USE, [key_id])
 
     def _look_up(self, key_id: UUID) -> _CachedKey:
         with self._store.datastore.get_connection() as connection:

@@ -29,6 +29,7 @@ DESCRIPTION_CHARS_MAX = 5_000
 PASSWORD_CHARS_MIN = 10
 PASSWORD_CHARS_MAX = 1_024
 EMAIL_CHARS_MAX = 254
+CREDENTIAL_CHARS_MAX = 200
 YEAR_MIN = 1888  # The oldest film that survives is of that year.
 YEARS_AHEAD_MAX = 5
 RUNTIME_MIN_MAX = 6_000
@@ -153,10 +154,30 @@ class RoleBody(Body):
 
 
 class SessionBody(Body):
-    """A person logs in; what is wrong with the pair is never said."""
+    """A person logs in with `email` and `password`, a service with its `api_key`."""
 
-    email: Annotated[str, StringConstraints(max_length=EMAIL_CHARS_MAX)]
-    password: Annotated[str, StringConstraints(max_length=PASSWORD_CHARS_MAX)] = Field(repr=False)
+    email: Annotated[str, StringConstraints(max_length=EMAIL_CHARS_MAX)] | None = None
+    password: Annotated[str, StringConstraints(max_length=PASSWORD_CHARS_MAX)] | None = Field(
+        None, repr=False
+    )
+    api_key: Annotated[str, StringConstraints(max_length=CREDENTIAL_CHARS_MAX)] | None = Field(
+        None, repr=False
+    )
+
+    @model_validator(mode="after")
+    def _one_kind(self) -> Self:
+        by_email = self.email is not None and self.password is not None
+        if by_email == (self.api_key is not None) or (self.email is None) != (
+            self.password is None
+        ):
+            raise ValueError("send either email and password, or api_key")
+        return self
+
+
+class RefreshBody(Body):
+    refresh_token: Annotated[str, StringConstraints(max_length=CREDENTIAL_CHARS_MAX)] = Field(
+        repr=False
+    )
 
 
 class MovieBody(Body):
@@ -237,7 +258,10 @@ class RatingAnswer(BaseModel):
 
 
 class SessionAnswer(BaseModel):
+    """`refresh_token` is good once: a refresh answers with the next one."""
+
     access_token: str
+    refresh_token: str
     token_type: Literal["Bearer"] = "Bearer"
     expires_in_s: int
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pydantic import Field
+from pydantic import Field, SecretStr
 
 from shared.settings import Base64Secret, DatabaseSettings, HttpSettings, SealingSettings
 
@@ -22,5 +22,18 @@ class CommandSettings(HttpSettings, DatabaseSettings, SealingSettings):
     argon2_memory_kib: int = Field(64 * KIB, ge=8 * KIB)
     argon2_iterations: int = Field(3, ge=1)
     argon2_parallelism: int = Field(4, ge=1)
+    # A session that is not refreshed for so long ends.
+    session_idle_days_max: int = Field(30, ge=1, le=365)
+    # Log-ins that may fail in five minutes: from one address for one account, and for any.
+    log_in_failures_per_account: int = Field(10, ge=1)
+    log_in_failures_per_address: int = Field(100, ge=1)
+    # Requests a minute by a member, a service key, an address without credential; 0 is no limit.
+    rate_limit_member: int = Field(60_000, ge=0)
+    rate_limit_service: int = Field(1_000_000, ge=0)
+    rate_limit_anonymous: int = Field(3_000, ge=0)
+    # If set, `/metrics` wants it as a bearer token.
+    metrics_token: SecretStr | None = None
+    # Origins that browsers may call from, separated by commas; none unless set.
+    cors_origins: str = ""
     body_bytes_max: int = 256 * KIB
     batch_body_bytes_max: int = 16 * MIB

@@ -11,8 +11,11 @@ from fastapi import Depends, Request
 from command_api.accounts import Accounts
 from command_api.authentication import Authentication
 from command_api.dispatcher import Dispatcher
+from command_api.limits import LogInLimits, RateLimits
 from command_api.passwords import Passwords
-from command_api.principal import Member, Principal
+from command_api.principal import Anyone, Member, Principal
+from command_api.sessions import Sessions
+from command_api.settings import CommandSettings
 from shared.errors import NotAuthenticated
 from shared.event_store import EventStore
 from shared.tokens import TokenIssuer
@@ -26,6 +29,10 @@ class Wiring(NamedTuple):
     accounts: Accounts
     passwords: Passwords
     token_issuer: TokenIssuer
+    sessions: Sessions
+    rate_limits: RateLimits
+    log_in_limits: LogInLimits
+    settings: CommandSettings
     store: EventStore
     reservation_secret: bytes
     now: Callable[[], datetime]
@@ -44,8 +51,22 @@ async def wiring_of(request: Request) -> Wiring:
 
 
 async def principal_of(request: Request) -> Principal:
+    """The caller, whose rate limit is charged; for a credential not believed the address's."""
     wiring = await wiring_of(request)
-    return await wiring.authentication.principal(request.headers.get("authorization"))
+    try:
+        principal = await wiring.authentication.principal(request.headers.get("authorization"))
+    except NotAuthenticated:
+        wiring.rate_limits.charge(request, Anyone())
+        raise
+    wiring.rate_limits.charge(request, principal)
+    return principal
+
+
+async def visitor_of(request: Request) -> Anyone:
+    """Somebody who may send a credential that has expired: only the address is of interest."""
+    visitor = Anyone()
+    (await wiring_of(request)).rate_limits.charge(request, visitor)
+    return visitor
 
 
 async def member_of(request: Request) -> Member:
@@ -58,4 +79,5 @@ async def member_of(request: Request) -> Member:
 
 Wired = Annotated[Wiring, Depends(wiring_of)]
 Caller = Annotated[Principal, Depends(principal_of)]
+Visitor = Annotated[Anyone, Depends(visitor_of)]
 CallingMember = Annotated[Member, Depends(member_of)]

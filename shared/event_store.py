@@ -46,6 +46,7 @@ _FETCH = (
     " WHERE notification_id >= %s ORDER BY notification_id LIMIT %s"
 )
 _HEAD = "SELECT coalesce(max(notification_id), 0) FROM events"
+_WRAPPED_KEYS = "SELECT user_id, wrapped FROM subject_keys WHERE user_id = ANY (%s::uuid[])"
 _STORED = (
     "SELECT e.originator_id, e.originator_version, e.notification_id, e.state"
     " FROM unnest(%s::uuid[], %s::bigint[]) AS wanted (stream_id, version)"
@@ -232,7 +233,9 @@ class EventStore(PostgresApplicationRecorder):
 
     def wrapped_keys(self, users: Sequence[UserId]) -> dict[UserId, bytes]:
         """The stored keys of the given users; erased users have none."""
-        return self.load(latest=(), whole=(), subjects=users).wrapped_keys
+        with self._rows() as cursor:
+            rows = cursor.execute(_WRAPPED_KEYS, [list(users)], prepare=True).fetchall()
+        return {UserId(user_id): wrapped for user_id, wrapped in rows}
 
     @contextmanager
     def holding_append_lock(self) -> Iterator[psycopg.Connection[Any]]:

@@ -27,11 +27,17 @@ TOKEN_BYTES_MAX = 2_000
 
 
 class Claims(NamedTuple):
-    """Who bears the token; `expires_at` in seconds since 1970."""
+    """Who bears the token; `expires_at` in seconds since 1970.
+
+    With `service` the id is a service key's, and no user has it. `session_id` is the log-in that
+    the token comes from, if it says so.
+    """
 
     user_id: UserId
     role: Role
     expires_at: float
+    session_id: UUID | None = None
+    service: bool = False
 
 
 class TokenIssuer:
@@ -42,10 +48,22 @@ class TokenIssuer:
         self._issuer = issuer
         self._audience = audience
 
-    def issue(self, user_id: UserId, role: Role, *, now_s: float) -> str:
+    def issue(
+        self,
+        user_id: UserId,
+        role: Role,
+        *,
+        now_s: float,
+        session_id: UUID | None = None,
+        service: bool = False,
+    ) -> str:
         """A token that is valid for `TOKEN_LIFETIME_S` from now on."""
+        optional: dict[str, object] = {"kind": "service"} if service else {}
+        if session_id is not None:
+            optional["sid"] = session_id.hex
         return jwt.encode(
-            {
+            optional
+            | {
                 "iss": self._issuer,
                 "aud": self._audience,
                 "sub": str(user_id),
@@ -104,11 +122,29 @@ class TokenVerifier:
             role: Role = payload["role"]
             if role not in ("member", "curator", "operator"):
                 raise NotAuthenticated("the access token is not valid")
-            return Claims(UserId(UUID(payload["sub"])), role, float(payload["exp"]))
+            return Claims(
+                UserId(UUID(payload["sub"])),
+                role,
+                float(payload["exp"]),
+                session_id=UUID(payload["sid"]) if "sid" in payload else None,
+                service=payload.get("kind") == "service",
+            )
         except jwt.ExpiredSignatureError as error:
             raise NotAuthenticated("the access token has expired") from error
         except (jwt.InvalidTokenError, ValueError) as error:
             raise NotAuthenticated("the access token is not valid") from error
+
+
+def json_web_key(public_key: bytes) -> dict[str, str]:
+    """A raw Ed25519 public key as a JSON Web Key (RFC 8037), by which others may verify tokens."""
+    return {
+        "kty": "OKP",
+        "crv": "Ed25519",
+        "x": base64.urlsafe_b64encode(public_key).rstrip(b"=").decode(),
+        "kid": key_id(Ed25519PublicKey.from_public_bytes(public_key)),
+        "alg": ALGORITHM,
+        "use": "sig",
+    }
 
 
 def key_id(public_key: Ed25519PublicKey) -> str:

@@ -98,11 +98,13 @@ async def change_profile(
 async def change_password(
     body: PasswordBody, request: Request, wiring: Wired, caller: CallingMember
 ) -> Response:
-    """Change one's password; needs the old one."""
+    """Change one's password; needs the old one. One's other sessions end."""
     account = await run_in_threadpool(wiring.accounts.by_id, caller.user_id)
     old_hash = account.user.password_hash if account else None
+    wiring.log_in_limits.begin(request, str(caller.user_id))
     if not await wiring.passwords.matches(old_hash, body.old) or old_hash is None:
         raise Forbidden("the old password is another one", pointer="/old")
+    wiring.log_in_limits.succeeded(request, str(caller.user_id))
     command = ChangePassword(
         user_id=caller.user_id,
         password_hash=await wiring.passwords.hash(body.new),
