@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import psycopg
@@ -44,12 +45,23 @@ class Accounts:
     def by_id(
         self, user_id: UserId, connection: psycopg.Connection[Any] | None = None
     ) -> Account | None:
+        accounts = self.several([user_id], connection)
+        return accounts[0] if accounts else None
+
+    def several(
+        self, user_ids: Sequence[UserId], connection: psycopg.Connection[Any] | None = None
+    ) -> list[Account]:
+        """Those of the users who are present, in the given order."""
         loaded = self._store.load(
-            latest=(), whole=[StreamId(user_id)], subjects=[user_id], connection=connection
+            latest=(),
+            whole=[StreamId(user_id) for user_id in user_ids],
+            subjects=user_ids,
+            connection=connection,
         )
         keys = {
             owner: self._key_wrap.unwrap(owner, wrapped)
             for owner, wrapped in loaded.wrapped_keys.items()
         }
-        user = Streams(loaded, self._codec, keys).user(user_id)
-        return Account(user_id, user) if user.present else None
+        streams = Streams(loaded, self._codec, keys)
+        accounts = [Account(user_id, streams.user(user_id)) for user_id in user_ids]
+        return [account for account in accounts if account.user.present]

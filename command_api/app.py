@@ -15,6 +15,8 @@ from command_api.accounts import Accounts
 from command_api.authentication import Authentication
 from command_api.commit import Committer
 from command_api.dispatcher import Dispatcher
+from command_api.erasures import ErasureLedger
+from command_api.export import Export
 from command_api.limits import LogInLimits, RateLimitHeaders, RateLimits
 from command_api.passwords import Passwords
 from command_api.routes import movies, operations, ratings, sessions, users
@@ -49,7 +51,7 @@ def create_app(settings: CommandSettings) -> FastAPI:
         wiring = _wire(settings)
         wiring.store.require_durability()
         wiring.dispatcher.start()
-        upkeep = Upkeep(wiring.store, wiring.sessions)
+        upkeep = Upkeep(wiring.store, wiring.sessions, wiring.erasure_ledger)
         upkeep.start()
         app.state.wiring = wiring
         log.info("command_api_started", port=settings.port)
@@ -122,6 +124,10 @@ def _wire(settings: CommandSettings) -> Wiring:
             settings.token_private_key.get_secret_value(), issuer=issuer, audience=audience
         ),
         sessions=Sessions(store, accounts, secret, idle_days_max=settings.session_idle_days_max),
+        export=Export(store, codec, key_wrap),
+        erasure_ledger=(
+            ErasureLedger(settings.erasure_ledger, store) if settings.erasure_ledger else None
+        ),
         rate_limits=RateLimits(
             {
                 "member": settings.rate_limit_member,

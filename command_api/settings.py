@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from pydantic import Field, SecretStr
 
 from shared.settings import Base64Secret, DatabaseSettings, HttpSettings, SealingSettings
@@ -31,6 +33,8 @@ class CommandSettings(HttpSettings, DatabaseSettings, SealingSettings):
     rate_limit_member: int = Field(60_000, ge=0)
     rate_limit_service: int = Field(1_000_000, ge=0)
     rate_limit_anonymous: int = Field(3_000, ge=0)
+    # A file outside the database that says who has been erased; see `starfold erase --reapply`.
+    erasure_ledger: Path | None = None
     # If set, `/metrics` wants it as a bearer token.
     metrics_token: SecretStr | None = None
     # Origins that browsers may call from, separated by commas; none unless set.

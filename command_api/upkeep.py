@@ -9,6 +9,7 @@ import structlog
 from eventsourcing.persistence import PersistenceError
 from starlette.concurrency import run_in_threadpool
 
+from command_api.erasures import ErasureLedger
 from command_api.idempotency import purge_answers
 from command_api.sessions import Sessions
 from shared.event_store import EventStore
@@ -19,10 +20,13 @@ log = structlog.get_logger()
 
 
 class Upkeep:
-    """Purges old answers and expired sessions, at start and every `EVERY_S`."""
+    """Purges old answers and expired sessions and completes the erasure ledger, at start and every
+    `EVERY_S`.
+    """
 
-    def __init__(self, store: EventStore, sessions: Sessions) -> None:
+    def __init__(self, store: EventStore, sessions: Sessions, ledger: ErasureLedger | None) -> None:
         self._store = store
+        self._ledger = ledger
         self._sessions = sessions
         self._task: asyncio.Task[None] | None = None
 
@@ -39,11 +43,13 @@ class Upkeep:
         while True:
             try:
                 await run_in_threadpool(self._once)
-            except PersistenceError as error:
+            except (PersistenceError, OSError) as error:
                 log.warning("upkeep_postponed", error=str(error))
             await asyncio.sleep(EVERY_S)
 
     def _once(self) -> None:
+        if self._ledger is not None:
+            self._ledger.note(from_the_start=True)
         answers, sessions = purge_answers(self._store), self._sessions.purge()
         if answers or sessions:
             log.info("upkeep_done", purged_answers=answers, purged_sessions=sessions)

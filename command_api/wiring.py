@@ -11,6 +11,8 @@ from fastapi import Depends, Request
 from command_api.accounts import Accounts
 from command_api.authentication import Authentication
 from command_api.dispatcher import Dispatcher
+from command_api.erasures import ErasureLedger
+from command_api.export import Export
 from command_api.limits import LogInLimits, RateLimits
 from command_api.passwords import Passwords
 from command_api.principal import Anyone, Member, Principal
@@ -30,6 +32,8 @@ class Wiring(NamedTuple):
     passwords: Passwords
     token_issuer: TokenIssuer
     sessions: Sessions
+    export: Export
+    erasure_ledger: ErasureLedger | None
     rate_limits: RateLimits
     log_in_limits: LogInLimits
     settings: CommandSettings

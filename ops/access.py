@@ -10,9 +10,9 @@ from pydantic import SecretStr, ValidationError
 from ops.bootstrap import operator_of
 from ops.errors import OperatorError
 from ops.home import Addresses, Home
-from ops.settings import JobsSettings
+from ops.settings import JobsSettings, OwnerSettings, WriteSideSettings
 from projector.settings import ProjectorSettings
-from shared.schema import PROJECTOR_ROLE
+from shared.schema import COMMAND_ROLE, PROJECTOR_ROLE
 from shared.settings import Settings
 
 
@@ -54,6 +54,27 @@ def jobs_settings(home: Home) -> JobsSettings:
     _take_environment(home, PROJECTOR_ROLE)
     try:
         return JobsSettings()
+    except ValidationError as error:
+        raise OperatorError(_missing(error)) from error
+
+
+def write_side_settings(home: Home) -> WriteSideSettings:
+    """For commands on accounts. Raises `OperatorError` as above."""
+    _take_environment(home, COMMAND_ROLE)
+    try:
+        return WriteSideSettings()
+    except ValidationError as error:
+        raise OperatorError(_missing(error)) from error
+
+
+def owner_settings(home: Home) -> OwnerSettings:
+    """`STARFOLD_OWNER_DATABASE_URL`, else the owner's access to the home's database."""
+    try:
+        if "STARFOLD_OWNER_DATABASE_URL" in os.environ:
+            return OwnerSettings()
+        if "STARFOLD_DATABASE_URL" in os.environ:
+            raise OperatorError("this needs the database's owner: set STARFOLD_OWNER_DATABASE_URL")
+        return OwnerSettings(owner_database_url=SecretStr(_existing(home).owner_dsn()))
     except ValidationError as error:
         raise OperatorError(_missing(error)) from error
 

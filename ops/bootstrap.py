@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import base64
-import hashlib
 import secrets
-from uuid import UUID, uuid4
 
 import httpx
 import msgspec
@@ -13,12 +11,12 @@ import psycopg
 import structlog
 
 from ops.api_client import ApiClient
+from ops.api_keys import keep_api_key, new_api_key
 from ops.errors import OperatorError
 from ops.home import Home, write_private
 
 OPERATOR_EMAIL = "operator@starfold.example"
 OPERATOR_SCOPES = ["users", "movies", "roles"]
-API_KEY_PREFIX = "sfk_"
 
 log = structlog.get_logger()
 
@@ -43,10 +41,10 @@ def bootstrap(home: Home) -> Operator:
     if draft.exists():
         operator = msgspec.json.decode(draft.read_bytes(), type=Operator)
     else:
-        api_key = f"{API_KEY_PREFIX}{uuid4().hex}_{secrets.token_urlsafe(32)}"
-        operator = Operator(OPERATOR_EMAIL, secrets.token_urlsafe(18), api_key)
+        operator = Operator(OPERATOR_EMAIL, secrets.token_urlsafe(18), new_api_key())
         write_private(draft, msgspec.json.encode(operator))
-    _keep_service_key(home, operator.api_key)
+    with psycopg.connect(home.owner_dsn(), options="-c search_path=starfold") as connection:
+        keep_api_key(connection, operator.api_key, "operator", OPERATOR_SCOPES)
     _create_account(home, operator)
     write_private(home.operator_file, msgspec.json.encode(operator))
     draft.unlink()
@@ -78,16 +76,6 @@ def access_token(home: Home) -> str:
         raise OperatorError(f"{url} gave no token: {error}; is Starfold running?") from error
     token: str = response.json()["access_token"]
     return token
-
-
-def _keep_service_key(home: Home, api_key: str) -> None:
-    hex_id, _, secret = api_key.removeprefix(API_KEY_PREFIX).partition("_")
-    with psycopg.connect(home.owner_dsn()) as connection:
-        connection.execute(
-            "INSERT INTO starfold.service_keys (key_id, name, secret_hash, scopes)"
-            " VALUES (%s, 'operator', %s, %s) ON CONFLICT (key_id) DO NOTHING",
-            [UUID(hex_id), hashlib.sha256(secret.encode()).digest(), OPERATOR_SCOPES],
-        )
 
 
 def _create_account(home: Home, operator: Operator) -> None:

@@ -11,24 +11,29 @@ from rich.console import Console
 
 from ops import catalogue as catalogues
 from ops.bootstrap import access_token
+from ops.erase import erase
 from ops.errors import OperatorError
 from ops.home import Home
+from ops.keys import keys
 from ops.movielens import import_from
+from ops.options import DEFAULT_HOME, HomeOption
 from ops.replay import Replays
+from ops.users import users
 from shared.errors import Misconfigured
 from shared.logs import configure_logging
 from shared.settings import Settings
 
-DEFAULT_HOME = Path(".starfold")
 INTERRUPTED = 130
 
 app = typer.Typer(add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False)
 imports = typer.Typer(no_args_is_help=True)
 app.add_typer(imports, name="import", help="Import ratings from elsewhere.")
+app.add_typer(users, name="users", help="List users and give them roles.")
+app.add_typer(keys, name="keys", help="Make, list and revoke service keys.")
+app.command()(erase)
 
 ProjectionArgument = Annotated[str, typer.Argument(help="movies, profiles or changes.")]
 GenerationArgument = Annotated[int, typer.Argument(min=1, help="Its number.")]
-HomeOption = Annotated[Path, typer.Option("--home", help="The folder of a local Starfold.")]
 
 
 @app.command()
@@ -109,7 +114,7 @@ def main() -> None:
     """The console script."""
     try:
         configure_logging(Settings(), process="starfold")
-        app(standalone_mode=False)
+        app()
     except typer.Exit as stop:
         sys.exit(stop.exit_code)
     except (OperatorError, Misconfigured) as error:

@@ -69,6 +69,10 @@ class Home:
         return self.path / "children.json"
 
     @property
+    def erasure_ledger(self) -> Path:
+        return self.path / "erasures.jsonl"
+
+    @property
     def postgres_data(self) -> Path:
         return self.path / "postgres"
 
@@ -150,6 +154,7 @@ class Home:
             "STARFOLD_JOBS_REDIS_URL": self.redis_url(JOBS_DATABASE),
             "STARFOLD_SEALING_KEY": own.sealing_key,
             "STARFOLD_RESERVATION_SECRET": own.reservation_secret,
+            "STARFOLD_ERASURE_LEDGER": str(self.erasure_ledger),
             "STARFOLD_TOKEN_PRIVATE_KEY": own.token_private_key,
             "STARFOLD_TOKEN_PUBLIC_KEY": own.token_public_key,
         }

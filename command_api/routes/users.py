@@ -5,6 +5,9 @@ from __future__ import annotations
 from http import HTTPStatus
 from uuid import UUID
 
+import msgspec
+import structlog
+from eventsourcing.persistence import PersistenceError
 from fastapi import APIRouter, Request, Response
 from starlette.concurrency import run_in_threadpool
 
@@ -35,6 +38,8 @@ from shared.errors import Forbidden, NotAuthenticated
 from shared.ids import UserId, keyed_uuid, new_uuid7
 
 router = APIRouter(prefix="/v1/users", tags=["users"], responses=PROBLEMS)
+
+log = structlog.get_logger()
 
 
 @router.post("", status_code=HTTPStatus.CREATED, response_model=UserAnswer)
@@ -128,7 +133,25 @@ async def erase(request: Request, wiring: Wired, caller: CallingMember) -> Respo
         now=wiring.now(),
     )
     outcome = await send(command, request, wiring, caller)
+    await _note_erasure(wiring)
     return answer(HTTPStatus.NO_CONTENT, None, outcome)
+
+
+@router.get("/me/export", response_class=Response)
+async def export(wiring: Wired, caller: CallingMember) -> Response:
+    """All that is stored of oneself, as JSON: account, sessions, ratings with their history."""
+    await run_in_threadpool(wiring.sessions.require, caller.session_id)
+    if await run_in_threadpool(wiring.accounts.by_id, caller.user_id) is None:
+        raise NotAuthenticated("the user of this access token no longer exists")
+    document = await run_in_threadpool(wiring.export.of, caller.user_id)
+    return Response(
+        msgspec.json.encode(document),
+        headers={
+            "Cache-Control": "no-store",
+            "Content-Disposition": 'attachment; filename="starfold-export.json"',
+        },
+        media_type="application/json",
+    )
 
 
 @router.put("/{user_id}/role", status_code=HTTPStatus.NO_CONTENT)
@@ -139,6 +162,16 @@ async def change_role(
     command = ChangeRole(user_id=UserId(user_id), role=body.role, now=wiring.now())
     outcome = await send(command, request, wiring, caller)
     return answer(HTTPStatus.NO_CONTENT, None, outcome)
+
+
+async def _note_erasure(wiring: Wiring) -> None:
+    """What cannot be noted now is noted by the upkeep; the user is erased all the same."""
+    if wiring.erasure_ledger is None:
+        return
+    try:
+        await run_in_threadpool(wiring.erasure_ledger.note)
+    except (PersistenceError, OSError):
+        log.exception("erasure_not_noted")
 
 
 def external_user(wiring: Wiring, external_id: str, display_name: str) -> CreateExternalUser:

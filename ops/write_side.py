@@ -1,0 +1,106 @@
+"""The write side as operators' commands use it: the log and its keys, without the command API."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from uuid import UUID
+
+import psycopg
+from eventsourcing.persistence import PersistenceError
+from psycopg.rows import TupleRow
+
+from command_api.accounts import Accounts
+from command_api.commit import Committer
+from command_api.dispatcher import Dispatcher
+from command_api.handling import Command
+from command_api.pending import Outcome
+from command_api.principal import Anyone
+from ops.access import owner_settings, write_side_settings
+from ops.errors import OperatorError
+from ops.home import Home
+from shared.codec import Codec
+from shared.event_store import EventStore
+from shared.ids import new_uuid7
+from shared.sealing import KeyWrap
+
+
+class WriteSide:
+    """Reads accounts and commits commands beside the running command API."""
+
+    def __init__(
+        self,
+        store: EventStore,
+        accounts: Accounts,
+        committer: Committer,
+        *,
+        erasure_ledger: Path | None,
+    ) -> None:
+        self.store = store
+        self.accounts = accounts
+        self.erasure_ledger = erasure_ledger
+        self._committer = committer
+
+    def commit(self, commands: Sequence[Command]) -> list[Outcome]:
+        """In order, as nobody in particular; raises what the first refused one raises."""
+
+        async def run() -> list[Outcome]:
+            dispatcher = Dispatcher(self._committer)
+            dispatcher.start()
+            try:
+                return [
+                    await dispatcher.dispatch(command, Anyone(), request_id=new_uuid7())
+                    for command in commands
+                ]
+            finally:
+                await dispatcher.stop()
+
+        return asyncio.run(run())
+
+
+@contextmanager
+def write_side_of(home: Home) -> Iterator[WriteSide]:
+    """Raises `OperatorError` if nothing says where it is, and if its database does not answer."""
+    settings = write_side_settings(home)
+    store = EventStore(
+        settings.database_url.get_secret_value(), schema=settings.database_schema, pool_size=2
+    )
+    codec, key_wrap = Codec(), KeyWrap(settings.sealing_key.get_secret_value())
+    secret = settings.reservation_secret.get_secret_value()
+    try:
+        yield WriteSide(
+            store,
+            Accounts(store, codec, key_wrap, secret),
+            Committer(store, codec, key_wrap),
+            erasure_ledger=settings.erasure_ledger,
+        )
+    except PersistenceError as error:
+        raise OperatorError(f"PostgreSQL does not answer: {error}") from error
+    finally:
+        store.close()
+
+
+@contextmanager
+def owner_connection(home: Home) -> Iterator[psycopg.Connection[TupleRow]]:
+    """Of the role that owns the schema, in one transaction. Raises `OperatorError` as above."""
+    settings = owner_settings(home)
+    try:
+        with psycopg.connect(
+            settings.owner_database_url.get_secret_value(),
+            options=f"-c search_path={settings.database_schema}",
+        ) as connection:
+            yield connection
+    except psycopg.errors.InsufficientPrivilege as error:
+        raise OperatorError(f"this needs the database's owner: {error}") from error
+    except psycopg.OperationalError as error:
+        raise OperatorError(f"PostgreSQL does not answer: {error}") from error
+
+
+def uuid_of(text: str, what: str) -> UUID:
+    """Raises `OperatorError` for what is no UUID."""
+    try:
+        return UUID(text)
+    except ValueError:
+        raise OperatorError(f"{text!r} is not the id of a {what}") from None

@@ -1,0 +1,285 @@
+"""Erasure: no byte of the person is left that anybody can read, and a restore brings none back."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+from uuid import UUID
+
+import httpx
+import msgspec
+import psycopg
+import pytest
+from cryptography.exceptions import InvalidTag
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+from psycopg import sql
+
+from command_api.accounts import Accounts
+from command_api.commit import Committer
+from command_api.erasures import ErasureLedger, read_ledger
+from ops.erase import Reapplied, reapply
+from ops.write_side import WriteSide
+from shared.codec import Codec
+from shared.ids import UserId
+from shared.sealing import NONCE_BYTES
+from tests.api import PASSWORD, Api, User
+from tests.system import System, eventually
+
+NAME, EMAIL, REVIEW = "Cassandra Quill", "cassandra@quill.example", "A dream of wet grass."
+
+
+@pytest.fixture
+def ledger(tmp_path: Path) -> Path:
+    return tmp_path / "erasures.jsonl"
+
+
+@pytest.fixture
+def writer(system: System, ledger: Path) -> Iterator[Api]:
+    command = system.start_command_api(erasure_ledger=ledger)
+    with Api(command.url, command.url, system.service_key()) as client:
+        yield client
+
+
+def a_life(api: Api, email: str, name: str, review: str) -> User:
+    """Somebody who did all that may leave traces."""
+    user, movie_id = api.sign_up(email, name), api.movie()
+    keyed = user.headers | {"Idempotency-Key": f"key-of-{name.split()[0]}"}
+    body = {"score": 4.5, "review": review}
+    path = f"/v1/movies/{movie_id}/rating"
+    api.expect(201, api.command.put(path, json=body, headers=keyed))
+    profile = {"display_name": name.upper()}
+    api.expect(204, api.command.patch("/v1/users/me", json=profile, headers=keyed_anew(keyed)))
+    password = {"old": PASSWORD, "new": PASSWORD + "!"}
+    api.expect(204, api.command.put("/v1/users/me/password", json=password, headers=user.headers))
+    return user
+
+
+def keyed_anew(headers: dict[str, str]) -> dict[str, str]:
+    return headers | {"Idempotency-Key": headers["Idempotency-Key"] + "-2"}
+
+
+def erase(api: Api, user: User) -> httpx.Response:
+    return api.note(api.command.delete("/v1/users/me", headers=user.headers))
+
+
+def dumped(owner: psycopg.Connection[Any], schema: str) -> dict[str, list[tuple[Any, ...]]]:
+    """Every row of every table of the schema."""
+    tables = owner.execute(
+        "SELECT tablename FROM pg_tables WHERE schemaname = %s", [schema]
+    ).fetchall()
+    return {
+        name: owner.execute(sql.SQL("SELECT * FROM {}").format(sql.Identifier(name))).fetchall()
+        for (name,) in tables
+    }
+
+
+def opened_with_any_key(system: System, owner: psycopg.Connection[Any]) -> set[str]:
+    """What the sealed values say to whoever has the settings, the table of keys, and patience."""
+    wrap = system.key_wrap()
+    wrapped = owner.execute("SELECT user_id, wrapped FROM subject_keys").fetchall()
+    keys = [wrap.unwrap(UserId(user_id), key) for user_id, key in wrapped]
+    texts: set[str] = set()
+    for topic, state in owner.execute("SELECT topic, state FROM events").fetchall():
+        event, metadata = Codec().decode_sealed(topic, state)
+        for field in event.personal:
+            sealed = getattr(event, field)
+            for key in keys if sealed is not None else ():
+                raw = base64.b64decode(sealed)
+                place = metadata.event_id.bytes + field.encode()
+                try:
+                    opened = AESGCM(key).decrypt(raw[:NONCE_BYTES], raw[NONCE_BYTES:], place)
+                except InvalidTag:
+                    continue
+                texts.add(opened.decode())
+    return texts
+
+
+def test_no_remaining_key_opens_anything_of_an_erased_user(system: System, writer: Api) -> None:
+    cassandra = a_life(writer, EMAIL, NAME, REVIEW)
+    a_life(writer, "ben@example.org", "Ben Reed", "Slow.")
+    with system.owner() as owner:
+        before = opened_with_any_key(system, owner)
+        assert {NAME, NAME.upper(), EMAIL, REVIEW, "Ben Reed", "Slow."} <= before
+        assert erase(writer, cassandra).status_code == 204
+        after = opened_with_any_key(system, owner)
+        dump = dumped(owner, system.schema)
+    assert {"Ben Reed", "BEN REED", "ben@example.org", "Slow."} <= after
+    gone = before - after
+    assert {NAME, NAME.upper(), EMAIL, REVIEW} <= gone
+    assert sum(text.startswith("$argon2id$") for text in gone) == 2
+
+    everything = repr(dump).casefold()
+    for trace in ("cassandra", "quill", "wet grass", "key-of-"):
+        assert trace not in everything
+    user_id = UUID(cassandra.user_id)
+    for table in ("subject_keys", "sessions", "idempotency_keys"):
+        assert dump[table], f"the test leaves nothing in {table} to be told from"
+        assert not any(user_id in row for row in dump[table]), table
+
+
+def test_an_erased_user_is_nobody_and_their_address_is_free(writer: Api) -> None:
+    ann = writer.sign_up(EMAIL)
+    movie_id = writer.movie()
+    assert erase(writer, ann).status_code == 204
+    assert erase(writer, ann).status_code == 401
+    assert writer.rate(ann, movie_id, 4).status_code == 401
+    assert writer.command.get("/v1/users/me/export", headers=ann.headers).status_code == 401
+    log_in = {"email": EMAIL, "password": PASSWORD}
+    assert writer.post("/v1/sessions", log_in).status_code == 401
+    again = writer.sign_up(EMAIL.upper())
+    assert again.user_id != ann.user_id
+
+
+def test_an_export_holds_all_that_one_did(writer: Api) -> None:
+    ann = writer.sign_up(EMAIL, NAME)
+    rated, other = writer.movie("Stalker"), writer.movie("Solaris")
+    writer.rate(ann, rated, 4.5, review=REVIEW)
+    writer.rate(ann, rated, 3)
+    writer.withdraw(ann, rated)
+    writer.rate(writer.sign_up(), other, 1, review="Not hers.")
+    answer = writer.command.get("/v1/users/me/export", headers=ann.headers)
+    assert answer.status_code == 200
+    assert answer.headers["Cache-Control"] == "no-store"
+    export = answer.json()
+    assert export["user_id"] == ann.user_id
+    assert export["position"] == writer.position
+    (created,) = export["account"]
+    assert (created["email"], created["display_name"]) == (EMAIL, NAME)
+    (rating,) = export["ratings"]
+    assert (rating["movie_id"], rating["title"]) == (rated, "Stalker")
+    assert [entry["event"] for entry in rating["history"]] == [
+        *("RatingSubmitted", "RatingSubmitted", "RatingWithdrawn")
+    ]
+    assert [entry.get("score") for entry in rating["history"]] == [4.5, 3, None]
+    assert rating["history"][0]["review"] == REVIEW
+    assert len(export["sessions"]) == 1
+    assert "argon2" not in answer.text
+    assert "Not hers" not in answer.text
+
+
+def test_a_user_of_no_ratings_and_a_service_have_little_to_export(writer: Api) -> None:
+    ann = writer.sign_up()
+    writer.command.delete("/v1/sessions/current", headers=ann.headers)
+    path = "/v1/users/me/export"
+    assert writer.command.get(path, headers=ann.headers).status_code == 401
+    assert writer.command.get(path, headers=writer.service).status_code == 401
+    ben = writer.sign_up()
+    assert writer.command.get(path, headers=ben.headers).json()["ratings"] == []
+
+
+class TestLedger:
+    def test_an_erasure_is_in_the_ledger_before_it_is_acknowledged(
+        self, writer: Api, ledger: Path
+    ) -> None:
+        ann, ben = writer.sign_up(), writer.sign_up()
+        erase(writer, ann)
+        assert read_ledger(ledger) == [UserId(UUID(ann.user_id))]
+        erase(writer, ben)
+        assert [str(user) for user in read_ledger(ledger)] == [ann.user_id, ben.user_id]
+        assert ledger.stat().st_mode & 0o777 == 0o600
+
+    def test_what_a_crash_kept_from_it_is_noted_at_the_next_start(
+        self, system: System, writer: Api, ledger: Path
+    ) -> None:
+        """Also behind a torn line."""
+        ann, ben = writer.sign_up(), writer.sign_up()
+        erase(writer, ann)
+        erase(writer, ben)
+        whole = ledger.read_bytes()
+        ledger.write_bytes(whole[: whole.index(ann.user_id.encode()) + 50] + b'\n{"user_id": "01')
+        system.start_command_api(erasure_ledger=ledger)
+        expected = {UserId(UUID(user.user_id)) for user in (ann, ben)}
+        eventually(lambda: set(read_ledger(ledger)) == expected)
+
+    def test_without_a_ledger_users_are_erased_all_the_same(self, system: System) -> None:
+        command = system.start_command_api(erasure_ledger=None)
+        with Api(command.url, command.url, system.service_key()) as api:
+            assert erase(api, api.sign_up()).status_code == 204
+
+    def test_a_ledger_that_cannot_be_written_is_no_failed_erasure(
+        self, system: System, tmp_path: Path
+    ) -> None:
+        command = system.start_command_api(erasure_ledger=tmp_path / "missing" / "ledger")
+        with Api(command.url, command.url, system.service_key()) as api:
+            ann = api.sign_up()
+            assert erase(api, ann).status_code == 204
+            assert erase(api, ann).status_code == 401
+
+    def test_whom_a_restore_brought_back_is_erased_again(
+        self, system: System, writer: Api, ledger: Path
+    ) -> None:
+        """The backup is of before the erasure; it goes back with its keys."""
+        cassandra = a_life(writer, EMAIL, NAME, REVIEW)
+        ben = writer.sign_up()
+        with system.owner() as owner:
+            head = writer.command.get("/ready").json()["position"]
+            owner.execute("CREATE TEMP TABLE backup AS SELECT * FROM subject_keys")
+            erase(writer, cassandra)
+            owner.execute("DELETE FROM events WHERE notification_id > %s", [head])
+            owner.execute("INSERT INTO subject_keys SELECT * FROM backup ON CONFLICT DO NOTHING")
+            assert NAME in opened_with_any_key(system, owner)
+
+            unknown = UserId(UUID(int=7))
+            write_side = _write_side(system, ledger)
+            named = [*read_ledger(ledger), unknown]
+            assert reapply(write_side, named) == Reapplied(named=2, erased=1)
+            assert not {NAME, EMAIL, REVIEW} & opened_with_any_key(system, owner)
+            assert reapply(write_side, named) == Reapplied(named=2, erased=0)
+        assert erase(writer, ben).status_code == 204
+        writer.sign_up(EMAIL)
+
+    def test_a_key_that_came_back_alone_is_deleted_again(
+        self, system: System, writer: Api, ledger: Path
+    ) -> None:
+        cassandra = a_life(writer, EMAIL, NAME, REVIEW)
+        with system.owner() as owner:
+            owner.execute("CREATE TEMP TABLE backup AS SELECT * FROM subject_keys")
+            erase(writer, cassandra)
+            owner.execute("INSERT INTO subject_keys SELECT * FROM backup ON CONFLICT DO NOTHING")
+            reapply(_write_side(system, ledger), read_ledger(ledger))
+            assert NAME not in opened_with_any_key(system, owner)
+
+    def test_a_log_rewound_under_it_is_followed_from_the_start(
+        self, system: System, writer: Api, ledger: Path
+    ) -> None:
+        """Positions given again after a restore hold other erasures than those noted."""
+        own = ErasureLedger(ledger.with_name("own"), system.event_store())
+        ann, ben = writer.sign_up(), writer.sign_up()
+        erase(writer, ann)
+        own.note()
+        with system.owner() as owner:
+            erase(writer, ben)
+            # As if the log had been rewound and written again: Ben's erasure is an early event.
+            owner.execute(
+                "UPDATE events SET notification_id = -notification_id WHERE topic = 'UserErased'"
+                " AND originator_id = %s",
+                [UUID(ben.user_id)],
+            )
+            own.note()
+            assert [str(user) for user in read_ledger(own.path)] == [ann.user_id]
+            owner.execute(
+                "UPDATE events SET notification_id = 1000000 WHERE topic = 'UserErased'"
+                " AND originator_id = %s",
+                [UUID(ben.user_id)],
+            )
+        own.note(from_the_start=True)
+        assert [str(user) for user in read_ledger(own.path)] == [ann.user_id, ben.user_id]
+
+
+def test_every_line_of_the_ledger_is_json(writer: Api, ledger: Path) -> None:
+    erase(writer, writer.sign_up())
+    lines = [msgspec.json.decode(line) for line in ledger.read_bytes().split()]
+    assert [sorted(line) for line in lines] == [["noted_at", "user_id"]]
+
+
+def _write_side(system: System, ledger: Path) -> WriteSide:
+    store, codec, key_wrap = system.event_store(), system.codec(), system.key_wrap()
+    secret = system.command_settings().reservation_secret.get_secret_value()
+    return WriteSide(
+        store,
+        Accounts(store, codec, key_wrap, secret),
+        Committer(store, codec, key_wrap),
+        erasure_ledger=ledger,
+    )
