@@ -23,4 +23,3 @@ class CommandSettings(HttpSettings, DatabaseSettings, SealingSettings):
     argon2_iterations: int = Field(3, ge=1)
     argon2_parallelism: int = Field(4, ge=1)
     body_bytes_max: int = 256 * KIB
-    batch_body_bytes_max: int = 16 * MIB

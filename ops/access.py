@@ -5,15 +5,14 @@ from __future__ import annotations
 import os
 from typing import NamedTuple
 
-from pydantic import SecretStr, ValidationError
+from pydantic import SecretStr
 
 from ops.bootstrap import operator_of
-from ops.errors import OperatorError
 from ops.home import Addresses, Home
 from ops.settings import JobsSettings
 from projector.settings import ProjectorSettings
 from shared.schema import PROJECTOR_ROLE
-from shared.settings import Settings
+from shared.settings import Settings, settings_from_environment
 
 
 class ApiSettings(Settings):
@@ -42,20 +41,14 @@ def access_of(home: Home) -> Access:
 
 
 def projector_settings(home: Home) -> ProjectorSettings:
-    """For commands on the read models. Raises `OperatorError` as above."""
+    """For commands on the read models. Raises `OperatorError` and `Misconfigured`."""
     _take_environment(home, PROJECTOR_ROLE)
-    try:
-        return ProjectorSettings()
-    except ValidationError as error:
-        raise OperatorError(_missing(error)) from error
+    return settings_from_environment(ProjectorSettings)
 
 
 def jobs_settings(home: Home) -> JobsSettings:
     _take_environment(home, PROJECTOR_ROLE)
-    try:
-        return JobsSettings()
-    except ValidationError as error:
-        raise OperatorError(_missing(error)) from error
+    return settings_from_environment(JobsSettings)
 
 
 def _take_environment(home: Home, role: str) -> None:
@@ -66,10 +59,3 @@ def _take_environment(home: Home, role: str) -> None:
 def _existing(home: Home) -> Home:
     home.addresses()
     return home
-
-
-def _missing(error: ValidationError) -> str:
-    names = ", ".join(
-        f"STARFOLD_{str(entry['loc'][0]).upper()}: {entry['msg']}" for entry in error.errors()
-    )
-    return f"settings are missing or wrong: {names}"
