@@ -17,7 +17,7 @@ from rich.console import Console
 
 from bench import catalogue
 from bench.bench import Bench
-from bench.findings import Finding, table
+from bench.findings import Finding, notes, table
 from bench.rows import batch, follow, get, memory, put, replay, visible
 from bench.seed import fill_crud, seed
 from bench.stack import Stack
@@ -33,6 +33,8 @@ ROWS: dict[str, ModuleType] = {
     "replay": replay,
 }
 ROUNDS_MIN = 3
+# Where it does not go to a terminal.
+OUTPUT_COLUMNS = 150
 
 
 def bench(
@@ -45,11 +47,12 @@ def bench(
     unknown = set(wanted).difference(ROWS)
     if unknown:
         raise typer.BadParameter(f"there are only {', '.join(ROWS)}")
-    console = Console()
+    console = Console(width=None if sys.stdout.isatty() else OUTPUT_COLUMNS)
     started = time.monotonic()
     load_before = os.getloadavg()[0]
     findings = _measured(wanted, rounds, Console(stderr=True))
     console.print(table(findings))
+    console.print(notes(findings), highlight=False)
     console.print(
         f"{os.cpu_count()} cores, load {load_before:.1f} before; {rounds} rounds,"
         f" {time.monotonic() - started:.0f} s"

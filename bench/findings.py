@@ -77,7 +77,7 @@ def ratios(
 
 
 def table(findings: Sequence[Finding]) -> Table:
-    shown = Table("row", "measured", "reference", "figure", "rounds", "goal", "", "note")
+    shown = Table("row", "measured", "reference", "figure", "rounds", "goal", "")
     for one in findings:
         sign = "" if one.goal is None else {"at_least": "≥", "at_most": "≤"}[one.goal.bound]
         shown.add_row(
@@ -88,9 +88,14 @@ def table(findings: Sequence[Finding]) -> Table:
             " ".join(shown_in(one.unit, figure) for figure in one.figures),
             f"{sign} {shown_in(one.unit, one.goal.value)}" if one.goal else "",
             one.verdict,
-            one.note,
         )
     return shown
+
+
+def notes(findings: Sequence[Finding]) -> str:
+    return "\n".join(
+        f"{one.what}, {one.reference or one.measured}: {one.note}" for one in findings if one.note
+    )
 
 
 def shown_in(unit: Unit, figure: float) -> str:

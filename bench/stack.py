@@ -29,6 +29,7 @@ from projector.partition_store import ABSENT, decode_checkpoint
 from projector.settings import ProjectorSettings
 from projector.wiring import Wiring, wire
 from shared.ids import UserId
+from shared.read_model import PartitionKeys
 from shared.schema import PROJECTOR_ROLE
 from shared.tokens import TokenIssuer
 
@@ -117,19 +118,25 @@ class Stack:
             "BENCH_TOKEN_PUBLIC_KEY": self.home.secrets().token_public_key,
         }
 
+    def lowest_position(self) -> int:
+        """Of all partitions of the active generations; -1 while one has none."""
+        generations = [one for one in self.wiring.generations.all() if one.state == "active"]
+        return self._lowest([keys for one in generations for keys in one.all_keys])
+
     def wait_caught_up(self) -> None:
         """Until every partition of every active generation stands at the head of the log."""
         head = self.wiring.reader.head()
         give_up_at = time.monotonic() + CAUGHT_UP_WITHIN_S
         generations = [one for one in self.wiring.generations.all() if one.state == "active"]
         keys = [partition for one in generations for partition in one.all_keys]
-        while True:
-            stored = self.wiring.store.checkpoints(keys)
-            if ABSENT not in stored and min(map(_position, stored)) >= head:
-                return
+        while self._lowest(keys) < head:
             if time.monotonic() > give_up_at:
                 raise TimeoutError(f"the projector has not reached position {head}")
             time.sleep(CAUGHT_UP_POLL_S)
+
+    def _lowest(self, partitions: Sequence[PartitionKeys]) -> int:
+        stored = self.wiring.store.checkpoints(partitions)
+        return -1 if ABSENT in stored else min(map(_position, stored))
 
     @contextmanager
     def paused_projector(self) -> Iterator[Callable[[], None]]:
@@ -204,7 +211,8 @@ class Stack:
 
     def _service(self, module: str) -> psutil.Process:
         for process in self._processes():
-            if process.cmdline()[-2:] == ["-m", module]:
+            # A guardian's command line ends in the same words.
+            if process.cmdline()[1:] == ["-m", module]:
                 return process
         raise RuntimeError(f"{module} does not run")
 
