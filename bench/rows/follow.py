@@ -29,7 +29,7 @@ def run(bench: Bench) -> list[Finding]:
             *("follow", "following the log, all projections", followed, by_runner),
             against="ProjectionRunner",
             goal=at_least(15),
-            note=f"events a second; a backlog of about {EVENTS:,} ratings, of {RUNNER_EVENTS:,} for the runner",
+            note=f"a backlog of about {EVENTS:,} events, for the runner {RUNNER_EVENTS:,}",
         )
     ]
 
