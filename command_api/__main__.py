@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import sys
+
 import uvicorn
 
 from command_api.app import create_app
 from command_api.settings import CommandSettings
+from shared.errors import Misconfigured
 from shared.logs import configure_logging
+from shared.settings import settings_from_environment
 
 DRAIN_FOR_S = 10
 
 
 def main() -> None:
-    settings = CommandSettings()
+    settings = settings_from_environment(CommandSettings)
     configure_logging(settings, process="command-api")
     uvicorn.run(
         create_app(settings),
@@ -28,4 +32,7 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    try:
+        main()
+    except Misconfigured as error:
+        sys.exit(f"starfold command-api: {error}")

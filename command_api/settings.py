@@ -40,4 +40,3 @@ class CommandSettings(HttpSettings, DatabaseSettings, SealingSettings):
     # Origins that browsers may call from, separated by commas; none unless set.
     cors_origins: str = ""
     body_bytes_max: int = 256 * KIB
-    batch_body_bytes_max: int = 16 * MIB

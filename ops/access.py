@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from typing import NamedTuple
 
-from pydantic import SecretStr, ValidationError
+from pydantic import SecretStr
 
 from ops.bootstrap import operator_of
 from ops.errors import OperatorError
@@ -13,7 +13,7 @@ from ops.home import Addresses, Home
 from ops.settings import JobsSettings, OwnerSettings, WriteSideSettings
 from projector.settings import ProjectorSettings
 from shared.schema import COMMAND_ROLE, PROJECTOR_ROLE
-from shared.settings import Settings
+from shared.settings import Settings, settings_from_environment
 
 
 class ApiSettings(Settings):
@@ -42,41 +42,29 @@ def access_of(home: Home) -> Access:
 
 
 def projector_settings(home: Home) -> ProjectorSettings:
-    """For commands on the read models. Raises `OperatorError` as above."""
+    """For commands on the read models. Raises `OperatorError` and `Misconfigured`."""
     _take_environment(home, PROJECTOR_ROLE)
-    try:
-        return ProjectorSettings()
-    except ValidationError as error:
-        raise OperatorError(_missing(error)) from error
+    return settings_from_environment(ProjectorSettings)
 
 
 def jobs_settings(home: Home) -> JobsSettings:
     _take_environment(home, PROJECTOR_ROLE)
-    try:
-        return JobsSettings()
-    except ValidationError as error:
-        raise OperatorError(_missing(error)) from error
+    return settings_from_environment(JobsSettings)
 
 
 def write_side_settings(home: Home) -> WriteSideSettings:
-    """For commands on accounts. Raises `OperatorError` as above."""
+    """For commands on accounts. Raises `OperatorError` and `Misconfigured`."""
     _take_environment(home, COMMAND_ROLE)
-    try:
-        return WriteSideSettings()
-    except ValidationError as error:
-        raise OperatorError(_missing(error)) from error
+    return settings_from_environment(WriteSideSettings)
 
 
 def owner_settings(home: Home) -> OwnerSettings:
     """`STARFOLD_OWNER_DATABASE_URL`, else the owner's access to the home's database."""
-    try:
-        if "STARFOLD_OWNER_DATABASE_URL" in os.environ:
-            return OwnerSettings()
-        if "STARFOLD_DATABASE_URL" in os.environ:
-            raise OperatorError("this needs the database's owner: set STARFOLD_OWNER_DATABASE_URL")
-        return OwnerSettings(owner_database_url=SecretStr(_existing(home).owner_dsn()))
-    except ValidationError as error:
-        raise OperatorError(_missing(error)) from error
+    if "STARFOLD_OWNER_DATABASE_URL" in os.environ:
+        return settings_from_environment(OwnerSettings)
+    if "STARFOLD_DATABASE_URL" in os.environ:
+        raise OperatorError("this needs the database's owner: set STARFOLD_OWNER_DATABASE_URL")
+    return OwnerSettings(owner_database_url=SecretStr(_existing(home).owner_dsn()))
 
 
 def _take_environment(home: Home, role: str) -> None:
@@ -87,10 +75,3 @@ def _take_environment(home: Home, role: str) -> None:
 def _existing(home: Home) -> Home:
     home.addresses()
     return home
-
-
-def _missing(error: ValidationError) -> str:
-    names = ", ".join(
-        f"STARFOLD_{str(entry['loc'][0]).upper()}: {entry['msg']}" for entry in error.errors()
-    )
-    return f"settings are missing or wrong: {names}"

@@ -9,7 +9,6 @@ import signal
 import sys
 
 import structlog
-from pydantic import ValidationError
 from rq import Worker
 from rq.job import Job
 from rq.serializers import JSONSerializer
@@ -17,7 +16,9 @@ from rq.serializers import JSONSerializer
 from ops.guardian import die_with_parent
 from ops.jobs import AllowedJob, JobQueue
 from ops.settings import JobsSettings
+from shared.errors import Misconfigured
 from shared.logs import configure_logging
+from shared.settings import settings_from_environment
 
 MAINTENANCE_EVERY_S = 15
 HEARTBEAT_EVERY_S = 5
@@ -44,10 +45,7 @@ class JobsWorker(Worker):
 
 def main() -> None:
     """Work until SIGTERM or SIGINT."""
-    try:
-        settings = JobsSettings()
-    except ValidationError as error:
-        sys.exit(f"starfold worker: {error}")
+    settings = settings_from_environment(JobsSettings)
     configure_logging(settings, process="worker")
     jobs = JobQueue(settings)
     worker = JobsWorker(
@@ -65,4 +63,7 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    try:
+        main()
+    except Misconfigured as error:
+        sys.exit(f"starfold worker: {error}")

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import signal
+import sys
 from types import FrameType
 
 from projector.settings import ProjectorSettings
 from projector.worker import Projector
+from shared.errors import Misconfigured
 from shared.logs import configure_logging
+from shared.settings import settings_from_environment
 
 
 def main() -> None:
-    settings = ProjectorSettings()
+    settings = settings_from_environment(ProjectorSettings)
     configure_logging(settings, process="projector")
     projector = Projector(settings)
 
@@ -24,4 +27,7 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    try:
+        main()
+    except Misconfigured as error:
+        sys.exit(f"starfold projector: {error}")

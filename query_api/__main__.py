@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import sys
+
 import uvicorn
 
 from query_api.app import create_app
 from query_api.settings import QuerySettings
+from shared.errors import Misconfigured
 from shared.logs import configure_logging
+from shared.settings import settings_from_environment
 
 DRAIN_FOR_S = 10
 
 
 def main() -> None:
-    settings = QuerySettings()
+    settings = settings_from_environment(QuerySettings)
     configure_logging(settings, process="query-api")
     uvicorn.run(
         create_app(settings),
@@ -28,4 +32,7 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    try:
+        main()
+    except Misconfigured as error:
+        sys.exit(f"starfold query-api: {error}")

@@ -118,7 +118,8 @@ class CoalescedReads:
             batch = self._waiting[:READS_A_ROUND_TRIP_MAX]
             del self._waiting[:READS_A_ROUND_TRIP_MAX]
             try:
-                await asyncio.wait_for(self._round_trip(batch), TIMEOUT_S)
+                async with asyncio.timeout(TIMEOUT_S):
+                    await self._round_trip(batch)
             except (redis.RedisError, TimeoutError, OSError) as error:
                 log.warning("read_models_unavailable", error=type(error).__name__)
                 _fail(batch, Unavailable("the read models do not answer"))

@@ -66,8 +66,10 @@ class Freshness:
 
     async def wait_for_news(self, seconds: float) -> None:
         """Return when the projector has written something, or after the given time."""
+        # Not `asyncio.wait_for`: before Python 3.12 it may swallow the cancellation of its caller.
         try:
-            await asyncio.wait_for(self._applied.wait(), seconds)
+            async with asyncio.timeout(seconds):
+                await self._applied.wait()
         except TimeoutError:
             return
 

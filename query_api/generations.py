@@ -59,7 +59,8 @@ class ActiveGenerations:
 
     async def _read(self) -> None:
         try:
-            stored = await asyncio.wait_for(self._client.get(GENERATIONS_KEY), TIMEOUT_S)
+            async with asyncio.timeout(TIMEOUT_S):
+                stored = await self._client.get(GENERATIONS_KEY)
         except (redis.RedisError, TimeoutError, OSError) as error:
             raise Unavailable("the read models do not answer") from error
         finally:

@@ -7,12 +7,18 @@ from __future__ import annotations
 
 import base64
 import binascii
-from typing import Annotated
+from typing import Annotated, TypeVar
 
-from pydantic import BeforeValidator, Field, SecretBytes, SecretStr
+from pydantic import BeforeValidator, Field, SecretBytes, SecretStr, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from shared.errors import Misconfigured
+
 SECRET_BYTES = 32
+ENVIRONMENT_PREFIX = "STARFOLD_"
+
+
+Read = TypeVar("Read", bound="Settings")
 
 
 def _secret_bytes(value: object) -> object:
@@ -34,10 +40,24 @@ Base64Secret = Annotated[SecretBytes, BeforeValidator(_secret_bytes)]
 class Settings(BaseSettings):
     """What every process reads. Each service extends it by what only it needs."""
 
-    model_config = SettingsConfigDict(env_prefix="STARFOLD_", extra="ignore", frozen=True)
+    model_config = SettingsConfigDict(env_prefix=ENVIRONMENT_PREFIX, extra="ignore", frozen=True)
 
     log_level: str = "INFO"
     log_format: str = Field("auto", pattern="^(auto|console|json)$")
+
+
+def settings_from_environment(kind: type[Read]) -> Read:
+    """Settings of a process; raises `Misconfigured` that names each variable that is missing or
+    wrong, and never shows a value.
+    """
+    try:
+        return kind()
+    except ValidationError as error:
+        wrong = "; ".join(
+            f"{ENVIRONMENT_PREFIX}{entry['loc'][0]!s}".upper() + f": {entry['msg']}"
+            for entry in error.errors(include_input=False, include_url=False)
+        )
+        raise Misconfigured(f"settings are missing or wrong: {wrong}") from None
 
 
 class DatabaseSettings(Settings):

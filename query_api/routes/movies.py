@@ -50,8 +50,10 @@ class _IndexPage(NamedTuple):
 
 
 class _RatersPage(NamedTuple):
+    """`items` is None where there is no such movie, as of `position`."""
+
     position: Position
-    items: list[bytes]
+    items: list[bytes] | None
     next_key: tuple[float, bytes] | None
 
 
@@ -126,6 +128,8 @@ async def list_ratings(
         return await _raters(wiring, movie_id, after, limit)
 
     page = await wiring.freshness.at_least(wanted_position, read)
+    if page.items is None:
+        raise NotFound(f"there is no movie {movie_id}")
     return listing(request, page.items, page.next_key, page.position)
 
 
@@ -136,7 +140,7 @@ async def _raters(
         MOVIES, movie_id, "raters", limit=limit + 1, after=after, kinds=("movie",)
     )
     if page.values[0] is None:
-        raise NotFound(f"there is no movie {movie_id}")
+        return _RatersPage(page.position, None, None)
     members = page.members[:limit]
     users = [UUID(bytes=member) for member, _ in members]
     profiles = await asyncio.gather(

@@ -46,8 +46,10 @@ Member = tuple[bytes, float]
 
 
 class _Items(NamedTuple):
+    """`items` is None where the user is not to be seen, as of `position`."""
+
     position: Position
-    items: list[bytes]
+    items: list[bytes] | None
     next_key: tuple[float, bytes] | None
 
 
@@ -72,8 +74,8 @@ async def get_profile(
 
     found = await wiring.freshness.at_least(wanted_position, read)
     profile, statistics = found.values
-    _require_visible(profile, user_id, caller)
-    assert profile is not None
+    if profile is None or not _is_visible(profile, user_id, caller):
+        raise _unknown(user_id)
     body = b"".join((profile[:-1], b',"ratings":', statistics or b"null", b"}"))
     return document(request, body, found.position)
 
@@ -95,7 +97,8 @@ async def list_ratings(  # One parameter for each part of the request.
         page: RankedPage = await wiring.reader.page(
             PROFILES, user_id, "ratings", limit=limit + 1, after=after, kinds=("profile",)
         )
-        _require_visible(page.values[0], user_id, caller)
+        if not _is_visible(page.values[0], user_id, caller):
+            return _Items(page.position, None, None)
         members = page.members[:limit]
         position, items = await _with_movies(wiring, user_id, members)
         last = members[-1] if len(page.members) > limit else None
@@ -103,6 +106,8 @@ async def list_ratings(  # One parameter for each part of the request.
         return _Items(min(page.position, position or page.position), items, next_key)
 
     page = await wiring.freshness.at_least(wanted_position, read)
+    if page.items is None:
+        raise _unknown(user_id)
     return listing(request, page.items, page.next_key, page.position)
 
 
@@ -122,12 +127,15 @@ async def get_rating(  # One parameter for each part of the request.
             wiring.reader.documents(PROFILES, user_id, ("profile",)),
             wiring.reader.rank(PROFILES, user_id, "ratings", movie_id.bytes),
         )
-        _require_visible(found.values[0], user_id, caller)
+        if not _is_visible(found.values[0], user_id, caller):
+            return _Items(found.position, None, None)
         members = [] if rank is None else [(movie_id.bytes, rank)]
         position, items = await _with_movies(wiring, user_id, members)
         return _Items(min(found.position, position or found.position), items, None)
 
     one = await wiring.freshness.at_least(wanted_position, read)
+    if one.items is None:
+        raise _unknown(user_id)
     if not one.items:
         raise NotFound(f"user {user_id} has not rated movie {movie_id}")
     return document(request, one.items[0], one.position)
@@ -174,11 +182,15 @@ def _item(movie_id: UUID, rank: float, review: bytes | None, documents: Document
     )
 
 
-def _require_visible(stored: bytes | None, user_id: UUID, caller: Claims | None) -> None:
-    """Raises `NotFound` for nobody, and for a private user unless they or an operator ask."""
-    if stored is not None:
-        profile = _decode_profile(stored)
-        trusted = caller is not None and (caller.user_id == user_id or caller.role == "operator")
-        if profile.visibility == "public" or trusted:
-            return
-    raise NotFound(f"there is no user {user_id}")
+def _is_visible(stored: bytes | None, user_id: UUID, caller: Claims | None) -> bool:
+    """Nobody is not, and a private user only to themselves and to operators."""
+    if stored is None:
+        return False
+    profile = _decode_profile(stored)
+    trusted = caller is not None and (caller.user_id == user_id or caller.role == "operator")
+    return profile.visibility == "public" or trusted
+
+
+def _unknown(user_id: UUID) -> NotFound:
+    """Raised once a read is fresh enough, never by the read itself: it may be behind."""
+    return NotFound(f"there is no user {user_id}")

@@ -1,0 +1,94 @@
+"""`python -m bench [ROW...]`: measure the rows of DESIGN.md, section 7, and print a table."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import time
+from pathlib import Path
+from types import FrameType, ModuleType
+from typing import Annotated
+
+import msgspec
+import structlog
+import typer
+from rich.console import Console
+
+from bench import catalogue
+from bench.bench import Bench
+from bench.findings import Finding, notes, table
+from bench.rows import batch, follow, get, memory, put, replay, visible
+from bench.seed import fill_crud, seed
+from bench.stack import Stack
+
+# In the order in which they run: `batch` seeds the data set, `memory` needs it as it is then.
+ROWS: dict[str, ModuleType] = {
+    "batch": batch,
+    "memory": memory,
+    "get": get,
+    "put": put,
+    "visible": visible,
+    "follow": follow,
+    "replay": replay,
+}
+ROUNDS_MIN = 3
+# Where it does not go to a terminal.
+OUTPUT_COLUMNS = 150
+
+
+def bench(
+    rows: Annotated[list[str] | None, typer.Argument(help=f"Of {', '.join(ROWS)}.")] = None,
+    rounds: Annotated[int, typer.Option(min=1, help="Each thing is measured so often.")] = 3,
+    json: Annotated[Path | None, typer.Option(help="A file for the findings.")] = None,
+) -> None:
+    """Ratios to plain references in the same run, medians of the rounds."""
+    wanted = rows or list(ROWS)
+    unknown = set(wanted).difference(ROWS)
+    if unknown:
+        raise typer.BadParameter(f"there are only {', '.join(ROWS)}")
+    console = Console(width=None if sys.stdout.isatty() else OUTPUT_COLUMNS)
+    started = time.monotonic()
+    load_before = os.getloadavg()[0]
+    findings = _measured(wanted, rounds, Console(stderr=True))
+    console.print(table(findings))
+    console.print(notes(findings), highlight=False)
+    console.print(
+        f"{os.cpu_count()} cores, load {load_before:.1f} before; {rounds} rounds,"
+        f" {time.monotonic() - started:.0f} s"
+    )
+    if rounds < ROUNDS_MIN:
+        console.print(f"fewer than {ROUNDS_MIN} rounds: these figures say little")
+    if json is not None:
+        json.write_bytes(msgspec.json.format(msgspec.json.encode(findings)))
+
+
+def _measured(wanted: list[str], rounds: int, progress: Console) -> list[Finding]:
+    findings: list[Finding] = []
+    with Stack() as stack:
+        progress.print("seeding users and movies")
+        seeded = seed(stack)
+        fill_crud(stack, seeded, catalogue.ratings())
+        run = Bench(stack, seeded, rounds)
+        for name, row in ROWS.items():
+            if name in wanted or row is batch:
+                progress.print(f"row {name}")
+                found = row.run(run)
+                findings += found if name in wanted else []
+    return findings
+
+
+def _on_signal(_number: int, _frame: FrameType | None) -> None:
+    """Leave by the way that stops everything."""
+    sys.exit(1)
+
+
+def main() -> None:
+    signal.signal(signal.SIGTERM, _on_signal)
+    signal.signal(signal.SIGHUP, _on_signal)
+    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(30))
+    typer.run(bench)
+
+
+if __name__ == "__main__":
+    main()

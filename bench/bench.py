@@ -1,0 +1,58 @@
+"""What every row needs: the stack, the data set in it, and loads with what they cost."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
+
+from bench.load import Answers, Load, run
+from bench.seed import Seeded
+from bench.stack import Stack
+
+# Programs that used less of a core than this are not mentioned.
+SHARE_SHOWN_MIN = 0.05
+
+
+class Bench(NamedTuple):
+    """`rounds` is how often each thing is measured."""
+
+    stack: Stack
+    seeded: Seeded
+    rounds: int
+
+
+class Loaded(NamedTuple):
+    """Answers and the share of a core that each program used meanwhile."""
+
+    answers: Answers
+    core_shares: Mapping[str, float]
+
+
+def measure(stack: Stack, load: Load) -> Loaded:
+    before = stack.core_seconds()
+    answers = run(load)
+    after = stack.core_seconds()
+    seconds = load.seconds + load.warm_up_s
+    shares = {name: (used - before.get(name, 0.0)) / seconds for name, used in after.items()}
+    return Loaded(answers, {**shares, "load": answers.core_share})
+
+
+def rates(measured: Sequence[Loaded]) -> list[float]:
+    return [one.answers.per_second for one in measured]
+
+
+def cores(measured: Sequence[Loaded]) -> str:
+    """The mean shares of a core, the busiest first."""
+    totals: dict[str, float] = {}
+    for one in measured:
+        for name, share in one.core_shares.items():
+            totals[name] = totals.get(name, 0.0) + share / len(measured)
+    busy = sorted(totals.items(), key=lambda item: -item[1])
+    return ", ".join(f"{name} {share:.0%}" for name, share in busy if share >= SHARE_SHOWN_MIN)
+
+
+def latency(measured: Sequence[Loaded]) -> str:
+    """Of the round with the median rate."""
+    ordered = sorted(measured, key=lambda one: one.answers.per_second)
+    middle = ordered[len(ordered) // 2].answers
+    return f"p50 {middle.p50_ms:.0f} ms, p99 {middle.p99_ms:.0f} ms"

@@ -1,0 +1,33 @@
+"""The ceiling: FastAPI on uvicorn with the same body validation and token check, doing nothing."""
+
+from __future__ import annotations
+
+from http import HTTPStatus
+from uuid import UUID
+
+import msgspec
+from fastapi import Response
+
+from bench.peers.serving import Caller, peer, serve
+from command_api.bodies import RatingBody
+from query_api.routes.examples import MOVIE
+
+CONSTANT = msgspec.json.encode(MOVIE)
+CREATED = b'{"status":"created"}'
+
+app = peer()
+
+
+@app.post("/movies/{movie_id}/rating")
+async def rate(movie_id: UUID, body: RatingBody, caller: Caller) -> Response:  # noqa: ARG001
+    return Response(CREATED, HTTPStatus.CREATED, media_type="application/json")
+
+
+@app.get("/constant")
+async def constant() -> Response:
+    """As large as a movie."""
+    return Response(CONSTANT, media_type="application/json")
+
+
+if __name__ == "__main__":
+    serve(app)

@@ -1,0 +1,120 @@
+"""Fills Starfold and the CRUD peer with the made-up data set, and makes requests from it."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, NamedTuple
+from uuid import UUID
+
+import msgspec
+import psycopg
+
+from bench import catalogue
+from bench.catalogue import Rating
+from bench.connection import Answer, Connection
+from bench.load import request
+from bench.stack import Stack
+
+SCHEMA_FILE = Path(__file__).parent / "peers" / "crud.sql"
+CREATIONS_A_BATCH = 500
+RATINGS_A_BATCH = 1_000
+# Every tenth rating comes with words.
+REVIEW_EVERY = 10
+REVIEW = "Better the second time: the last half hour is worth the wait."
+
+
+class Seeded(NamedTuple):
+    """Ids by place in `catalogue.users()` and `catalogue.films()`, and a token for each user."""
+
+    user_ids: Sequence[UUID]
+    movie_ids: Sequence[UUID]
+    tokens: Sequence[str]
+
+
+def seed(stack: Stack) -> Seeded:
+    """Make users and movies, no ratings yet."""
+    with Connection(stack.command_port, stack.service_key) as connection:
+        user_ids = _made(connection, "users", "user_id", catalogue.users())
+        movie_ids = _made(connection, "movies", "movie_id", catalogue.films())
+    return Seeded(user_ids, movie_ids, stack.access_tokens(user_ids))
+
+
+def batch_body(seeded: Seeded, ratings: Sequence[Rating]) -> bytes:
+    rows = [
+        {
+            "user_id": seeded.user_ids[one.user],
+            "movie_id": seeded.movie_ids[one.film],
+            "score": float(one.stars),
+            "rated_at": one.rated_at,
+        }
+        for one in ratings
+    ]
+    return msgspec.json.encode({"ratings": rows})
+
+
+def send_batch(connection: Connection, body: bytes) -> Answer:
+    """Raises `AssertionError` if a row was refused."""
+    answer = connection.send("POST", "/v1/ratings/batch", body)
+    assert b'"rejected"' not in answer.body, answer.body[:500]
+    return answer
+
+
+def fresh_ratings(drawn: random.Random, count: int) -> list[Rating]:
+    """Any user of any film, rated now."""
+    now = datetime.now(UTC)
+    pairs = drawn.sample(range(catalogue.USERS * catalogue.FILMS), count)
+    return [
+        Rating(pair % catalogue.USERS, pair // catalogue.USERS, drawn.randint(1, 5), now)
+        for pair in pairs
+    ]
+
+
+def rate_requests(
+    seeded: Seeded, method: str, prefix: str, *, count: int, draw: int
+) -> list[bytes]:
+    """Requests to rate, all of different pairs; the same ones for the same `draw`."""
+    drawn = random.Random(draw)
+    requests = []
+    for nth, one in enumerate(fresh_ratings(drawn, count)):
+        body: dict[str, Any] = {"score": one.stars - drawn.choice((0, 0.5))}
+        if nth % REVIEW_EVERY == 0:
+            body["review"] = REVIEW
+        path = f"{prefix}/movies/{seeded.movie_ids[one.film]}/rating"
+        encoded = msgspec.json.encode(body)
+        requests.append(request(method, path, body=encoded, token=seeded.tokens[one.user]))
+    return requests
+
+
+def fill_crud(stack: Stack, seeded: Seeded, ratings: Sequence[Rating]) -> None:
+    """The same data set in the tables of the CRUD peer, analyzed."""
+    with psycopg.connect(stack.peers_dsn, autocommit=True) as connection:
+        connection.execute(SCHEMA_FILE.read_bytes())
+        cursor = connection.cursor()
+        with cursor.copy("COPY users (user_id, display_name) FROM STDIN") as copy:
+            for user_id, row in zip(seeded.user_ids, catalogue.users(), strict=True):
+                copy.write_row([user_id, row["display_name"]])
+        statement = "COPY movies (movie_id, title, year, genres, directors, runtime_min) FROM STDIN"
+        with cursor.copy(statement) as copy:
+            for movie_id, film in zip(seeded.movie_ids, catalogue.films(), strict=True):
+                names = ("title", "year", "genres", "directors", "runtime_min")
+                copy.write_row([movie_id, *(film[name] for name in names)])
+        statement = "COPY ratings (user_id, movie_id, half_stars, rated_at) FROM STDIN"
+        with cursor.copy(statement) as copy:
+            for one in ratings:
+                pair = (seeded.user_ids[one.user], seeded.movie_ids[one.film])
+                copy.write_row([*pair, 2 * one.stars, one.rated_at])
+        connection.execute("VACUUM ANALYZE")
+
+
+def _made(
+    connection: Connection, field: str, subject: str, rows: Sequence[dict[str, Any]]
+) -> list[UUID]:
+    ids: list[UUID] = []
+    for start in range(0, len(rows), CREATIONS_A_BATCH):
+        body = msgspec.json.encode({field: rows[start : start + CREATIONS_A_BATCH]})
+        answer = connection.send("POST", f"/v1/{field}/batch", body)
+        ids += [UUID(result[subject]) for result in msgspec.json.decode(answer.body)["results"]]
+    return ids

@@ -1,0 +1,242 @@
+"""A real `starfold up` in a temporary home, and the peers beside it on the same PostgreSQL."""
+
+from __future__ import annotations
+
+import base64
+import shutil
+import signal
+import socket
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+from uuid import UUID
+
+import httpx
+import psutil
+import psycopg
+from psycopg import sql
+
+from bench.load import HOST
+from ops.bootstrap import operator_of
+from ops.child import POLL_S, Child, ChildSpec, stop_all
+from ops.home import Home
+from projector.partition_store import ABSENT, decode_checkpoint
+from projector.settings import ProjectorSettings
+from projector.wiring import Wiring, wire
+from shared.ids import UserId
+from shared.read_model import PartitionKeys
+from shared.schema import PROJECTOR_ROLE
+from shared.tokens import TokenIssuer
+
+REPOSITORY = Path(__file__).parents[1]
+PREFIX = "STARFOLD_"
+PEERS_DATABASE = "peers"
+READY_WITHIN_S = 120.0
+STOP_WITHIN_S = 40.0
+CAUGHT_UP_WITHIN_S = 120.0
+CAUGHT_UP_POLL_S = 0.01
+# Of what a child printed, when it does not start.
+SHOWN_CHARS = 2_000
+
+
+class Stack:
+    """Everything that is measured. Nothing is left of it, whatever happens."""
+
+    def __init__(self) -> None:
+        self.folder = Path(tempfile.mkdtemp(prefix="sf-bench-"))
+        self.home = Home(self.folder / "home")
+        self.command_port, self.query_port = _free_port(), _free_port()
+        self.peers: dict[str, int] = {}
+        self._children: list[Child] = []
+        self._wiring: Wiring | None = None
+
+    def __enter__(self) -> Self:
+        try:
+            self._start()
+        except BaseException:
+            self._stop()
+            raise
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._stop()
+
+    @property
+    def wiring(self) -> Wiring:
+        """Connections with the projector's rights."""
+        if self._wiring is None:
+            environment = self.home.environment(PROJECTOR_ROLE)
+            settings = {n.removeprefix(PREFIX).lower(): value for n, value in environment.items()}
+            self._wiring = wire(ProjectorSettings.model_validate(settings))
+        return self._wiring
+
+    @property
+    def service_key(self) -> str:
+        return operator_of(self.home).api_key
+
+    @property
+    def peers_dsn(self) -> str:
+        return self.home.owner_dsn(PEERS_DATABASE)
+
+    def access_tokens(self, user_ids: Sequence[UUID]) -> list[str]:
+        """What a log-in would answer with, without a password hash for each."""
+        private_key = base64.b64decode(self.home.secrets().token_private_key)
+        issuer = TokenIssuer(private_key, issuer="starfold", audience="starfold")
+        now_s = time.time()
+        return [issuer.issue(UserId(user_id), "member", now_s=now_s) for user_id in user_ids]
+
+    def start_peer(self, name: str) -> int:
+        """Start `bench.peers.<name>` unless it runs; returns its port."""
+        if name not in self.peers:
+            port = _free_port()
+            self._start_child(
+                ChildSpec(
+                    name,
+                    [sys.executable, "-m", f"bench.peers.{name}", str(port)],
+                    self.peer_environment(),
+                    ready=lambda: _answers(port),
+                    output=self.folder / f"{name}.log",
+                )
+            )
+            self.peers[name] = port
+        return self.peers[name]
+
+    def peer_environment(self) -> dict[str, str]:
+        return {
+            "PYTHONPATH": str(REPOSITORY),
+            "BENCH_DSN": self.peers_dsn,
+            "BENCH_TOKEN_PUBLIC_KEY": self.home.secrets().token_public_key,
+        }
+
+    def lowest_position(self) -> int:
+        """Of all partitions of the active generations; -1 while one has none."""
+        generations = [one for one in self.wiring.generations.all() if one.state == "active"]
+        return self._lowest([keys for one in generations for keys in one.all_keys])
+
+    def wait_caught_up(self) -> None:
+        """Until every partition of every active generation stands at the head of the log."""
+        head = self.wiring.reader.head()
+        give_up_at = time.monotonic() + CAUGHT_UP_WITHIN_S
+        generations = [one for one in self.wiring.generations.all() if one.state == "active"]
+        keys = [partition for one in generations for partition in one.all_keys]
+        while self._lowest(keys) < head:
+            if time.monotonic() > give_up_at:
+                raise TimeoutError(f"the projector has not reached position {head}")
+            time.sleep(CAUGHT_UP_POLL_S)
+
+    def _lowest(self, partitions: Sequence[PartitionKeys]) -> int:
+        stored = self.wiring.store.checkpoints(partitions)
+        return -1 if ABSENT in stored else min(map(_position, stored))
+
+    @contextmanager
+    def paused_projector(self) -> Iterator[Callable[[], None]]:
+        """Stop the projector's process for a while; yields what resumes it earlier."""
+        process = self._service("projector")
+        process.send_signal(signal.SIGSTOP)
+        try:
+            yield lambda: process.send_signal(signal.SIGCONT)
+        finally:
+            process.send_signal(signal.SIGCONT)
+
+    def core_seconds(self) -> dict[str, float]:
+        """Processor time so far of what runs, by program."""
+        used: dict[str, float] = {}
+        for process in self._processes():
+            try:
+                times, name = process.cpu_times(), _program(process)
+            except psutil.NoSuchProcess:
+                continue
+            used[name] = used.get(name, 0.0) + times.user + times.system
+        return used
+
+    def _start(self) -> None:
+        output = self.folder / "up.log"
+        self._start_child(
+            ChildSpec(
+                "starfold",
+                [
+                    *(str(Path(sys.executable).with_name("starfold")), "up"),
+                    *("--home", str(self.home.path), "--catalogue", "none"),
+                    *("--command-port", str(self.command_port)),
+                    *("--query-port", str(self.query_port)),
+                ],
+                {},
+                ready=lambda: any(
+                    line.startswith("ready")
+                    for line in output.read_text(errors="replace").splitlines()
+                ),
+                stop_within_s=STOP_WITHIN_S,
+                output=output,
+            )
+        )
+        with psycopg.connect(self.home.owner_dsn("postgres"), autocommit=True) as connection:
+            connection.execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(PEERS_DATABASE)))
+
+    def _start_child(self, spec: ChildSpec) -> None:
+        child = Child(spec)
+        self._children.append(child)
+        child.start()
+        give_up_at = time.monotonic() + READY_WITHIN_S
+        while not spec.ready():
+            if not child.running or time.monotonic() > give_up_at:
+                assert spec.output is not None
+                said = spec.output.read_text(errors="replace")[-SHOWN_CHARS:]
+                raise RuntimeError(f"{spec.name} did not start:\n{said}")
+            time.sleep(POLL_S)
+
+    def _stop(self) -> None:
+        if self._wiring is not None:
+            self._wiring.close()
+        # The peers first: their database is Starfold's.
+        stop_all(self._children[1:])
+        stop_all(self._children[:1])
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+    def _processes(self) -> list[psutil.Process]:
+        found: list[psutil.Process] = []
+        for child in self._children:
+            if child.running and child.pid is not None:
+                found += psutil.Process(child.pid).children(recursive=True)
+        return found
+
+    def _service(self, module: str) -> psutil.Process:
+        for process in self._processes():
+            # A guardian's command line ends in the same words.
+            if process.cmdline()[1:] == ["-m", module]:
+                return process
+        raise RuntimeError(f"{module} does not run")
+
+
+def _program(process: psutil.Process) -> str:
+    if process.name() in ("postgres", "valkey-server"):
+        return process.name()
+    line = process.cmdline()
+    return line[line.index("-m") + 1] if "-m" in line else process.name()
+
+
+def _position(stored: bytes) -> int:
+    return decode_checkpoint(stored).position
+
+
+def _answers(port: int) -> bool:
+    try:
+        return httpx.get(f"http://{HOST}:{port}/health", timeout=2).is_success
+    except httpx.HTTPError:
+        return False
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind((HOST, 0))
+        port: int = probe.getsockname()[1]
+    return port

@@ -1,0 +1,46 @@
+"""Reading one's own writes: a read that is behind says so, and never says that nothing is there."""
+
+from __future__ import annotations
+
+from tests.api import POSITION, Api
+from tests.conftest import wait_ready
+from tests.system import System, eventually
+
+
+def test_a_read_that_is_behind_is_a_503_and_no_false_404(system: System) -> None:
+    command, query = system.start_command_api(), system.start_query_api()
+    projector = system.start_projector()
+    with Api(command.url, query.url, system.service_key()) as api:
+        wait_ready(api)
+        projector.stop()
+        ann, movie_id = api.sign_up(), api.movie()
+        api.rate(ann, movie_id, 4)
+        paths = [
+            *("/v1/movies", f"/v1/movies/{movie_id}", f"/v1/movies/{movie_id}/ratings"),
+            *("/v1/users/me", f"/v1/users/{ann.user_id}", f"/v1/users/{ann.user_id}/ratings"),
+            f"/v1/users/{ann.user_id}/ratings/{movie_id}",
+        ]
+        for path in paths:
+            behind = api.get(path, ann)
+            assert behind.status_code == 503, path
+            assert behind.json()["type"].endswith("projection-behind"), path
+            assert "Retry-After" in behind.headers
+        system.start_projector()
+        eventually(lambda: all(api.get(path, ann).status_code == 200 for path in paths))
+        for path in paths:
+            assert int(api.get(path, ann).headers[POSITION]) >= api.position
+
+
+def test_a_reader_is_woken_when_its_position_is_applied(api: Api) -> None:
+    ann, movie_id = api.sign_up(), api.movie()
+    for score in (1, 2, 3, 4, 5) * 4:
+        api.rate(ann, movie_id, score)
+        rating = api.read(f"/v1/users/{ann.user_id}/ratings/{movie_id}")
+        assert rating["score"] == score
+        assert rating["movie_average"] == score
+
+
+def test_a_position_that_is_none_is_refused(api: Api) -> None:
+    for header in ("-1", "x", "1.5", "", "9" * 30):
+        answer = api.query.get("/v1/movies", headers={"Starfold-At-Least": header})
+        assert answer.status_code == 422, header
