@@ -16,7 +16,7 @@ import query_api.app
 from command_api.settings import CommandSettings
 from ops.access import ApiSettings
 from ops.cli import app as cli
-from ops.settings import JobsSettings
+from ops.settings import JobsSettings, OwnerSettings, WriteSideSettings
 from projector.settings import ProjectorSettings
 from query_api.settings import QuerySettings
 
@@ -54,7 +54,11 @@ def test_every_route_is_documented(route: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "settings", [CommandSettings, QuerySettings, ProjectorSettings, JobsSettings, ApiSettings]
+    "settings",
+    [
+        *(CommandSettings, QuerySettings, ProjectorSettings),
+        *(JobsSettings, ApiSettings, OwnerSettings, WriteSideSettings),
+    ],
 )
 def test_every_setting_is_documented(settings: type[BaseSettings]) -> None:
     missing = [
