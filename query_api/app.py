@@ -14,6 +14,7 @@ from fastapi import FastAPI
 from query_api.coalescing import TIMEOUT_S, CoalescedReads
 from query_api.freshness import Freshness
 from query_api.generations import ActiveGenerations
+from query_api.hot_reads import HotReads
 from query_api.index_feed import IndexFeed
 from query_api.reader import Reader
 from query_api.routes import movies, operations, users
@@ -40,6 +41,9 @@ def create_app(settings: QuerySettings) -> FastAPI:
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         wiring = _wire(settings)
         app.state.wiring = wiring
+        assert isinstance(app, Service)
+        if not settings.access_log:
+            app.ahead = HotReads(wiring.reader)
         tasks = [
             asyncio.create_task(work, name=name)
             for name, work in (

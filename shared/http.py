@@ -5,6 +5,7 @@ headers.
 from __future__ import annotations
 
 import time
+from collections.abc import Awaitable, Callable
 from http import HTTPStatus
 from pathlib import Path
 from uuid import UUID
@@ -23,14 +24,14 @@ from shared.ids import new_uuid7
 from shared.problems import PROBLEM_JSON, problem
 
 ASSETS_PATH = "/docs/assets"
-REQUEST_ID_HEADER = "x-request-id"
+REQUEST_ID_HEADER = b"x-request-id"
 POSITION_HEADER = "Starfold-Position"
 
-_SECURITY_HEADERS = {
-    "x-content-type-options": "nosniff",
-    "x-frame-options": "DENY",
-    "referrer-policy": "no-referrer",
-}
+_SECURITY_HEADERS = [
+    (b"x-content-type-options", b"nosniff"),
+    (b"x-frame-options", b"DENY"),
+    (b"referrer-policy", b"no-referrer"),
+]
 
 REQUESTS = Histogram(
     "starfold_request_seconds",
@@ -62,10 +63,14 @@ class Service(FastAPI):
     """An application whose refusal of a too large body is a problem too.
 
     FastAPI's limit answers with plain text from outside of every middleware, so it is put right
-    outside of that.
+    outside of that. `ahead` is asked first and says whether it has answered.
     """
 
+    ahead: Callable[[Scope, Send], Awaitable[bool]] | None = None
+
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if self.ahead is not None and await self.ahead(scope, send):
+            return
         refused = False
 
         async def send_problem(message: Message) -> None:
@@ -99,7 +104,7 @@ class RequestScope:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        request_id = _request_id(scope)
+        request_id = request_id_of(scope)
         scope.setdefault("state", {})["request_id"] = request_id
         started = time.perf_counter()
         status = 0
@@ -108,10 +113,7 @@ class RequestScope:
             nonlocal status
             if message["type"] == "http.response.start":
                 status = message["status"]
-                headers = MutableHeaders(scope=message)
-                headers[REQUEST_ID_HEADER] = str(request_id)
-                for name, value in _SECURITY_HEADERS.items():
-                    headers[name] = value
+                message["headers"] = [*message["headers"], *answer_headers(request_id)]
             await send(message)
 
         try:
@@ -131,9 +133,15 @@ class RequestScope:
                 )
 
 
-def _request_id(scope: Scope) -> UUID:
+def answer_headers(request_id: UUID) -> list[tuple[bytes, bytes]]:
+    """What every answer carries."""
+    return [(REQUEST_ID_HEADER, str(request_id).encode()), *_SECURITY_HEADERS]
+
+
+def request_id_of(scope: Scope) -> UUID:
+    """The caller's `X-Request-ID` if that is a UUID, else a new one."""
     for name, value in scope["headers"]:
-        if name == b"x-request-id":
+        if name == REQUEST_ID_HEADER:
             try:
                 return UUID(value.decode("ascii"))
             except ValueError:

@@ -44,12 +44,22 @@ def example(value: object, *, description: str) -> dict[int | str, dict[str, Any
 
 def document(request: Request, body: bytes, position: Position) -> Response:
     """A single document, or 304 if the caller has it already."""
-    etag = f'"{blake2b(body, digest_size=12).hexdigest()}"'
+    etag = etag_of(body)
     headers = {"ETag": etag, POSITION_HEADER: str(position), "Cache-Control": "no-cache"}
     known = request.headers.get("if-none-match")
-    if known is not None and etag in (tag.strip() for tag in known.split(",")):
+    if known is not None and knows(known, etag):
         return Response(status_code=HTTPStatus.NOT_MODIFIED, headers=headers)
     return Response(body, headers=headers, media_type=JSON)
+
+
+def etag_of(body: bytes) -> str:
+    """A strong tag of these very bytes."""
+    return f'"{blake2b(body, digest_size=12).hexdigest()}"'
+
+
+def knows(if_none_match: str, etag: str) -> bool:
+    """Whether an `If-None-Match` names the tag."""
+    return etag in (tag.strip() for tag in if_none_match.split(","))
 
 
 def listing(
