@@ -32,6 +32,7 @@ EMAIL_CHARS_MAX = 254
 CREDENTIAL_CHARS_MAX = 200
 YEAR_MIN = 1888  # The oldest film that survives is of that year.
 YEARS_AHEAD_MAX = 5
+RATED_AT_MIN = datetime(1970, 1, 1, tzinfo=UTC)
 RUNTIME_MIN_MAX = 6_000
 LIST_ITEMS_MAX = 100
 RATINGS_MAX = 10_000
@@ -72,7 +73,12 @@ def _canonical_email(text: str) -> str:
 
 
 def _whole_milliseconds(moment: datetime) -> datetime:
-    moment = moment.astimezone(UTC)
+    try:
+        moment = moment.astimezone(UTC)
+    except OverflowError as error:
+        raise ValueError("is out of range") from error
+    if moment < RATED_AT_MIN:
+        raise ValueError("is before 1970")
     return moment.replace(microsecond=moment.microsecond // 1_000 * 1_000)
 
 

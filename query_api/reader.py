@@ -48,7 +48,10 @@ class Reader:
     async def documents(self, projection: str, entity: UUID, kinds: Sequence[str]) -> Documents:
         """The entity's documents of the given kinds."""
         hex_id = entity.hex
-        names = [f"{kind}:{hex_id}" for kind in kinds]
+        return await self.named(projection, entity, [f"{kind}:{hex_id}" for kind in kinds])
+
+    async def named(self, projection: str, entity: UUID, names: Sequence[str]) -> Documents:
+        """Documents of the entity's partition, by what follows its prefix."""
         for _ in range(ATTEMPTS):
             keys = await self._keys(projection, entity)
             read: PartitionRead = await self._reads.documents(keys, names)

@@ -46,6 +46,14 @@ MOVIES_PAGE = {
     ],
     "next_cursor": None,
 }
+STATS = {"movie_id": _MOVIE_ID, "as_of": "2026-01-31", "ratings": _RATINGS}
+HISTORY_PAGE = {
+    "items": [
+        {"date": "2026-01-30", "count": 1, "average": 4.0},
+        {"date": "2026-01-31", "count": 2, "average": 4.25},
+    ],
+    "next_cursor": None,
+}
 RATERS_PAGE = {
     "items": [
         {

@@ -25,7 +25,12 @@ from query_api.routes.examples import MOVIE, MOVIES_PAGE, RATERS_PAGE
 from query_api.wiring import AtLeast, Wired, Wiring
 from shared.errors import InvalidInput, NotFound
 from shared.ids import Position
-from shared.read_model import MOVIES, PROFILES, ProfileDocument, from_rating_rank
+from shared.read_model import (
+    MOVIES,
+    PROFILES,
+    ProfileDocument,
+    from_rating_rank,
+)
 
 TEXT_CHARS_MAX = 200
 

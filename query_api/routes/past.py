@@ -1,0 +1,107 @@
+"""A movie's statistics in the past: at the end of a day, and day by day."""
+
+from __future__ import annotations
+
+from datetime import UTC, date, datetime
+from itertools import islice
+from typing import Annotated, NamedTuple
+from uuid import UUID
+
+import msgspec
+from fastapi import APIRouter, Query, Request, Response
+
+from query_api.cursors import decode_cursor
+from query_api.history import FIRST_YEAR, days, histogram_at
+from query_api.reader import Documents
+from query_api.routes.answers import (
+    LIMIT_DEFAULT,
+    PROBLEMS,
+    Cursor,
+    Limit,
+    document,
+    example,
+    listing,
+)
+from query_api.routes.examples import HISTORY_PAGE, STATS
+from query_api.wiring import AtLeast, Wired, Wiring
+from shared.errors import InvalidInput, NotFound
+from shared.ids import Position
+from shared.read_model import MOVIES, HistoryYear, statistics_of
+
+router = APIRouter(prefix="/v1/movies", tags=["movies"], responses=PROBLEMS)
+
+AsOf = Annotated[date | None, Query(description="The end of this UTC day; left out, now")]
+
+_decode_year = msgspec.msgpack.Decoder(HistoryYear).decode
+_json = msgspec.json.Encoder().encode
+
+
+class _Past(NamedTuple):
+    position: Position
+    years: dict[int, HistoryYear]
+
+
+@router.get(
+    "/{movie_id}/stats", responses=example(STATS, description="The statistics of that time")
+)
+async def get_stats(
+    movie_id: UUID,
+    request: Request,
+    wiring: Wired,
+    wanted_position: AtLeast,
+    as_of: Annotated[
+        date | None, Query(description="The end of this UTC day; left out, now")
+    ] = None,
+) -> Response:
+    """A movie's rating statistics at the end of any past day, exact, by the time of rating."""
+    today = datetime.now(UTC).date()
+    if as_of is not None and as_of > today:
+        raise InvalidInput(f"as_of is after {today}, which is today", pointer="as_of")
+    past = await _past(wiring, movie_id, wanted_position)
+    at = as_of or today
+    statistics = statistics_of(histogram_at(past.years, at), past.position)
+    body = _json({"movie_id": movie_id, "as_of": at, "ratings": statistics})
+    return document(request, body, past.position)
+
+
+@router.get("/{movie_id}/history", responses=example(HISTORY_PAGE, description="A page of days"))
+async def list_history(
+    movie_id: UUID,
+    request: Request,
+    wiring: Wired,
+    wanted_position: AtLeast,
+    cursor: Cursor = None,
+    limit: Limit = LIMIT_DEFAULT,
+) -> Response:
+    """The days on which a movie's ratings changed, with count and average at the end of each."""
+    after = decode_cursor(cursor, date) if cursor else date.min
+    past = await _past(wiring, movie_id, wanted_position)
+    found = list(islice((day for day in days(past.years) if day.date > after), limit + 1))
+    items = []
+    for day in found[:limit]:
+        statistics = statistics_of(day.histogram, past.position)
+        item = {"date": day.date, "count": statistics.count, "average": statistics.average}
+        items.append(_json(item))
+    next_key = found[limit - 1].date if len(found) > limit else None
+    return listing(request, items, next_key, past.position)
+
+
+async def _past(wiring: Wiring, movie_id: UUID, wanted_position: Position) -> _Past:
+    """Every year's changes, in one read; raises `NotFound`."""
+    movie = movie_id.hex
+    years = range(FIRST_YEAR, datetime.now(UTC).year + 1)
+    names = [f"movie:{movie}", *(f"history:{movie}:{year}" for year in years)]
+
+    async def read() -> Documents:
+        return await wiring.reader.named(MOVIES, movie_id, names)
+
+    found = await wiring.freshness.at_least(wanted_position, read)
+    standing, *stored = found.values
+    if standing is None:
+        raise NotFound(f"there is no movie {movie_id}")
+    decoded = {
+        year: _decode_year(changes)
+        for year, changes in zip(years, stored, strict=True)
+        if changes is not None
+    }
+    return _Past(found.position, decoded)
