@@ -17,6 +17,7 @@ from command_api.commit import Committer
 from command_api.dispatcher import Dispatcher
 from command_api.erasures import ErasureLedger
 from command_api.export import Export
+from command_api.hot_rating import HotRating
 from command_api.limits import LogInLimits, RateLimitHeaders, RateLimits
 from command_api.passwords import Passwords
 from command_api.routes import movies, operations, ratings, sessions, users
@@ -54,6 +55,9 @@ def create_app(settings: CommandSettings) -> FastAPI:
         upkeep = Upkeep(wiring.store, wiring.sessions, wiring.erasure_ledger)
         upkeep.start()
         app.state.wiring = wiring
+        assert isinstance(app, Service)
+        if not settings.access_log and not settings.cors_origins:
+            app.ahead = HotRating(wiring, body_bytes_max=settings.body_bytes_max)
         log.info("command_api_started", port=settings.port)
         yield
         await upkeep.stop()

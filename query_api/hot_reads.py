@@ -15,7 +15,7 @@ from typing import NamedTuple
 from uuid import UUID
 
 import msgspec
-from starlette.types import Scope, Send
+from starlette.types import Receive, Scope, Send
 
 from query_api.freshness import parse_position
 from query_api.reader import Reader
@@ -61,7 +61,7 @@ class HotReads:
             "users": _Hot(PROFILES, ("profile", "stats"), _public, "/v1/users/{user_id}"),
         }
 
-    async def __call__(self, scope: Scope, send: Send) -> bool:
+    async def __call__(self, scope: Scope, _receive: Receive, send: Send) -> bool:
         if scope["type"] != "http" or scope["method"] != "GET":
             return False
         matched = _PATH.match(scope["path"])

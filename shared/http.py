@@ -66,10 +66,11 @@ class Service(FastAPI):
     outside of that. `ahead` is asked first and says whether it has answered.
     """
 
-    ahead: Callable[[Scope, Send], Awaitable[bool]] | None = None
+    ahead: Callable[[Scope, Receive, Send], Awaitable[bool]] | None = None
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if self.ahead is not None and await self.ahead(scope, send):
+        scope["app"] = self
+        if self.ahead is not None and await self.ahead(scope, receive, send):
             return
         refused = False
 

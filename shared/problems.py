@@ -88,6 +88,15 @@ def install_problem_handlers(app: FastAPI) -> None:
     app.add_exception_handler(Exception, _on_unexpected)
 
 
+async def problem_to(request: Request, error: Exception) -> Response:
+    """What the application would answer to an error."""
+    if isinstance(error, errors.StarfoldError):
+        return await _on_starfold_error(request, error)
+    if isinstance(error, RequestValidationError):
+        return await _on_validation_error(request, error)
+    return await _on_unexpected(request, error)
+
+
 async def _on_starfold_error(_request: Request, error: Exception) -> Response:
     assert isinstance(error, errors.StarfoldError)
     if type(error) not in STATUS_OF:

@@ -18,7 +18,7 @@ from command_api.bodies import (
 from command_api.deciders.rating import SubmitRating, WithdrawRating
 from command_api.idempotency import DOCUMENTED
 from command_api.pending import Outcome
-from command_api.principal import Anyone, acting_user
+from command_api.principal import Anyone, Member, acting_user
 from command_api.routes.answers import PROBLEMS, answer, send_once
 from command_api.routes.rows import commit_rows, rows_response
 from command_api.settings import MIB
@@ -36,6 +36,13 @@ async def rate_movie(
     movie_id: UUID, body: RatingBody, request: Request, wiring: Wired, caller: CallingMember
 ) -> Response:
     """Rate a movie: 201 for the first rating, 200 for a changed opinion or the same one again."""
+    return await rate(wiring, request, caller, movie_id, body)
+
+
+async def rate(
+    wiring: Wiring, request: Request, caller: Member, movie_id: UUID, body: RatingBody
+) -> Response:
+    """What the route does."""
     command = _submit(wiring, caller.user_id, movie_id, body)
     return _rated(await send_once(command, request, wiring, caller))
 
