@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 
 import redis.asyncio
@@ -32,6 +32,7 @@ Every answer states the log position that it stands at as `Starfold-Position`; a
 `Starfold-At-Least` waits until the read model has applied that position."""
 
 BODY_BYTES_MAX = 1024
+CANCEL_AGAIN_S = 0.2
 
 
 def create_app(settings: QuerySettings) -> FastAPI:
@@ -54,9 +55,7 @@ def create_app(settings: QuerySettings) -> FastAPI:
         ]
         log.info("query_api_started", port=settings.port)
         yield
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        await _end(tasks)
         await wiring.client.aclose()
         log.info("query_api_stopped")
 
@@ -76,6 +75,15 @@ def create_app(settings: QuerySettings) -> FastAPI:
     for room in (movies, past, users, operations):
         app.include_router(room.router)
     return app
+
+
+async def _end(tasks: Sequence[asyncio.Task[None]]) -> None:
+    """Cancel until all have ended: below, a cancellation may be turned into another error."""
+    pending = set(tasks)
+    while pending:
+        for task in pending:
+            task.cancel()
+        _, pending = await asyncio.wait(pending, timeout=CANCEL_AGAIN_S)
 
 
 def _wire(settings: QuerySettings) -> Wiring:
