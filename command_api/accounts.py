@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from datetime import datetime
 from typing import Any, NamedTuple
 
 import psycopg
 
-from command_api.deciders.user import User
+from command_api.deciders.user import CreateExternalUser, EraseUser, User
 from command_api.streams import Streams
 from shared.codec import Codec
 from shared.event_store import EventStore
-from shared.ids import StreamId, UserId, keyed_uuid
+from shared.ids import StreamId, UserId, keyed_uuid, new_uuid7
 from shared.sealing import KeyWrap
 
 
@@ -34,6 +35,33 @@ class Accounts:
     def email_stream(self, email: str) -> StreamId:
         """The reservation of a canonical e-mail address."""
         return StreamId(keyed_uuid(self._secret, "email", email))
+
+    def external_stream(self, external_id: str) -> StreamId:
+        """The reservation of another system's id."""
+        return StreamId(keyed_uuid(self._secret, "external-id", external_id))
+
+    def external_user(
+        self, external_id: str, display_name: str, now: datetime
+    ) -> CreateExternalUser:
+        """The command for a user known by another system's id; the same id is the same user."""
+        return CreateExternalUser(
+            user_id=UserId(new_uuid7()),
+            external_id=external_id,
+            external_stream=self.external_stream(external_id),
+            derived_id=UserId(keyed_uuid(self._secret, "external-user", external_id)),
+            display_name=display_name,
+            now=now,
+        )
+
+    def erasure(self, account: Account, now: datetime) -> EraseUser:
+        """The command that forgets a user and frees what was reserved for them."""
+        email, external_id = account.user.email, account.user.external_id
+        return EraseUser(
+            user_id=account.user_id,
+            email_stream=self.email_stream(email) if email else None,
+            external_stream=self.external_stream(external_id) if external_id else None,
+            now=now,
+        )
 
     def by_email(self, email: str) -> Account | None:
         """The present user who has the address."""

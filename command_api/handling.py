@@ -20,10 +20,17 @@ from command_api.deciders.user import (
     EraseUser,
     SignUp,
 )
-from command_api.principal import Member, Principal, require_role, require_scope
+from command_api.principal import (
+    Console,
+    Member,
+    Principal,
+    Scope,
+    require_role,
+    require_scope,
+)
 from command_api.streams import Needs, Streams
 from shared.errors import NotFound
-from shared.events import Role
+from shared.events import ExternalIdReserved, Role
 from shared.ids import MovieId, StreamId, UserId, rating_stream_id
 
 Command = (
@@ -68,9 +75,13 @@ def needs(command: Command, principal: Principal) -> Needs:
             whole = (StreamId(command.user_id), command.email_stream)
             return Needs(whole=whole, subjects=(command.user_id,))
         case EraseUser():
-            email = (command.email_stream,) if command.email_stream else ()
-            return Needs(whole=(StreamId(command.user_id), *email), subjects=(command.user_id,))
-        case CreateExternalUser() | ChangeProfile() | ChangePassword() | ChangeRole():
+            reserved = (command.email_stream, command.external_stream)
+            whole = (StreamId(command.user_id), *filter(None, reserved), *caller)
+            return Needs(whole=whole, subjects=(command.user_id,))
+        case CreateExternalUser():
+            users = (StreamId(command.user_id), StreamId(command.derived_id))
+            return Needs(whole=(*users, command.external_stream), subjects=(command.user_id,))
+        case ChangeProfile() | ChangePassword() | ChangeRole():
             return Needs(whole=(StreamId(command.user_id), *caller), subjects=(command.user_id,))
         case CreateMovie() | ChangeMovieDetails():
             imdb = (command.imdb_stream,) if command.imdb_stream else ()
@@ -88,7 +99,7 @@ def decide(command: Command, principal: Principal, streams: Streams) -> Decision
             return _sign_up(command, streams)
         case CreateExternalUser():
             require_scope(principal, "users")
-            return _change_user(command, streams)
+            return _create_external_user(command, streams)
         case ChangeRole():
             _require(principal, OPERATORS, "roles", streams)
             return _change_user(command, streams)
@@ -96,7 +107,10 @@ def decide(command: Command, principal: Principal, streams: Streams) -> Decision
             require_role(streams.user(command.user_id), EVERYBODY)
             return _change_user(command, streams)
         case EraseUser():
-            require_role(streams.user(command.user_id), EVERYBODY)
+            if isinstance(principal, Member) and principal.user_id == command.user_id:
+                require_role(streams.user(command.user_id), EVERYBODY)
+            else:
+                _require(principal, OPERATORS, "erasure", streams)
             return _erase(command, streams)
         case CreateMovie() | ChangeMovieDetails():
             _require(principal, CURATORS, "movies", streams)
@@ -108,14 +122,16 @@ def decide(command: Command, principal: Principal, streams: Streams) -> Decision
 def _require(
     principal: Principal,
     roles: frozenset[Role],
-    scope: Literal["movies", "roles"],
+    scope: Scope,
     streams: Streams,
 ) -> None:
-    """A member needs one of the roles, guarded until the append; a service needs the scope."""
+    """A member needs one of the roles, guarded until the append; a service needs the scope; who is
+    at the console may do it.
+    """
     if isinstance(principal, Member):
         require_role(streams.user(principal.user_id), roles)
         streams.guard(StreamId(principal.user_id))
-    else:
+    elif not isinstance(principal, Console):
         require_scope(principal, scope)
 
 
@@ -153,14 +169,29 @@ def _sign_up(command: SignUp, streams: Streams) -> Decision:
 
 
 def _change_user(
-    command: CreateExternalUser | ChangeRole | ChangeProfile | ChangePassword, streams: Streams
+    command: ChangeRole | ChangeProfile | ChangePassword, streams: Streams
 ) -> Decision:
     stream_id = StreamId(command.user_id)
     events = user.decide(command, streams.user(command.user_id))
     for event in events:
         streams.record(stream_id, event)
-    status: Status = "created" if isinstance(command, CreateExternalUser) else "changed"
-    return Decision(status if events else "unchanged", UserId(command.user_id), stream_id)
+    return Decision("changed" if events else "unchanged", UserId(command.user_id), stream_id)
+
+
+def _create_external_user(command: CreateExternalUser, streams: Streams) -> Decision:
+    """A repeat is answered with whom the id belongs to.
+
+    The reservation comes last: who has applied its position knows the user.
+    """
+    owner = streams.reservation(command.external_stream).owner
+    if owner is not None:
+        return Decision("unchanged", owner, command.external_stream)
+    if streams.user(command.derived_id).present:
+        return Decision("unchanged", command.derived_id, StreamId(command.derived_id))
+    for event in user.decide(command, streams.user(command.user_id)):
+        streams.record(StreamId(command.user_id), event)
+    streams.record(command.external_stream, ExternalIdReserved(user_id=command.user_id))
+    return Decision("created", command.user_id, command.external_stream)
 
 
 def _erase(command: EraseUser, streams: Streams) -> Decision:
@@ -170,6 +201,10 @@ def _erase(command: EraseUser, streams: Streams) -> Decision:
         standing = streams.reservation(command.email_stream)
         for released in reservation.release_email(standing, command.user_id):
             streams.record(command.email_stream, released)
+    if command.external_stream is not None:
+        standing = streams.reservation(command.external_stream)
+        for released in reservation.release_external_id(standing, command.user_id):
+            streams.record(command.external_stream, released)
     for event in events:
         streams.record(stream_id, event)
     return Decision("changed", command.user_id, stream_id)

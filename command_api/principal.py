@@ -13,7 +13,7 @@ from shared.errors import Forbidden, NotAuthenticated
 from shared.events import Role
 from shared.ids import UserId
 
-Scope = Literal["users", "movies", "roles"]
+Scope = Literal["users", "movies", "roles", "erasure"]
 
 
 class Member(msgspec.Struct, frozen=True):
@@ -51,11 +51,19 @@ class Anyone(msgspec.Struct, frozen=True):
         return None
 
 
-Principal = Member | Service | Anyone
+class Console(msgspec.Struct, frozen=True):
+    """An operator with the secrets of the settings at hand; no request ever comes from one."""
+
+    @property
+    def actor(self) -> None:
+        return None
+
+
+Principal = Member | Service | Anyone | Console
 
 
 def session_of(principal: Principal) -> UUID | None:
-    return None if isinstance(principal, Anyone) else principal.session_id
+    return principal.session_id if isinstance(principal, Member | Service) else None
 
 
 def require_session(principal: Principal, standing: Collection[UUID]) -> None:

@@ -16,7 +16,7 @@ from ops.errors import OperatorError
 from ops.home import Home, write_private
 
 OPERATOR_EMAIL = "operator@starfold.example"
-OPERATOR_SCOPES = ["users", "movies", "roles"]
+OPERATOR_SCOPES = ["users", "movies", "roles", "erasure"]
 
 log = structlog.get_logger()
 

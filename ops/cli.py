@@ -28,7 +28,7 @@ INTERRUPTED = 130
 app = typer.Typer(add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False)
 imports = typer.Typer(no_args_is_help=True)
 app.add_typer(imports, name="import", help="Import ratings from elsewhere.")
-app.add_typer(users, name="users", help="List users and give them roles.")
+app.add_typer(users, name="users", help="List users, give them roles, erase them.")
 app.add_typer(keys, name="keys", help="Make, list and revoke service keys.")
 app.command()(erase)
 

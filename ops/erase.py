@@ -9,7 +9,6 @@ from typing import Annotated, NamedTuple
 
 import typer
 
-from command_api.deciders.user import EraseUser
 from command_api.erasures import read_ledger
 from ops.errors import OperatorError
 from ops.home import Home
@@ -55,14 +54,8 @@ def reapply(write_side: WriteSide, named: Sequence[UserId]) -> Reapplied:
     for start in range(0, len(named), USERS_AT_ONCE):
         users = named[start : start + USERS_AT_ONCE]
         accounts = write_side.accounts
-        commands = [
-            EraseUser(
-                user_id=user_id,
-                email_stream=accounts.email_stream(user.email) if user.email else None,
-                now=datetime.now(UTC),
-            )
-            for user_id, user in accounts.several(users)
-        ]
+        now = datetime.now(UTC)
+        commands = [accounts.erasure(account, now) for account in accounts.several(users)]
         erased += len(write_side.commit(commands))
         # Of users whose erasure is in the restored log, but whose key was restored from elsewhere.
         with write_side.store.datastore.get_connection() as connection:

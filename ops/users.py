@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from typing import Annotated, get_args
 
 import typer
 
+from command_api.erasures import ErasureLedger
 from command_api.subjects import subject_pages
 from ops.access import access_of
 from ops.api_client import ApiClient
@@ -59,6 +61,24 @@ def change_role(
     with ApiClient(access.addresses, access.api_key) as client:
         client.command("PUT", f"/v1/users/{user_id}/role", {"role": role})
     typer.echo(f"user {user_id} is {role}")
+
+
+@users.command("erase")
+def erase_user(
+    user: Annotated[str, typer.Argument(help="The user's id or e-mail address.")],
+    home: HomeOption = DEFAULT_HOME,
+) -> None:
+    """Forget a user for good: personal data becomes unreadable, scores stay in the averages."""
+    local = Home(home)
+    user_id = _user_id(local, user)
+    with write_side_of(local) as write_side:
+        account = write_side.accounts.by_id(user_id)
+        if account is None:
+            raise OperatorError(f"there is no user {user_id}")
+        write_side.commit([write_side.accounts.erasure(account, datetime.now(UTC))])
+        if write_side.erasure_ledger is not None:
+            ErasureLedger(write_side.erasure_ledger, write_side.store).note(from_the_start=True)
+    typer.echo(f"user {user_id} is erased")
 
 
 def _user_id(home: Home, user: str) -> UserId:

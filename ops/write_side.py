@@ -17,7 +17,7 @@ from command_api.commit import Committer
 from command_api.dispatcher import Dispatcher
 from command_api.handling import Command
 from command_api.pending import Outcome
-from command_api.principal import Anyone
+from command_api.principal import Console
 from ops.access import owner_settings, write_side_settings
 from ops.errors import OperatorError
 from ops.home import Home
@@ -44,14 +44,14 @@ class WriteSide:
         self._committer = committer
 
     def commit(self, commands: Sequence[Command]) -> list[Outcome]:
-        """In order, as nobody in particular; raises what the first refused one raises."""
+        """In order, as who is at the console; raises what the first refused one raises."""
 
         async def run() -> list[Outcome]:
             dispatcher = Dispatcher(self._committer)
             dispatcher.start()
             try:
                 return [
-                    await dispatcher.dispatch(command, Anyone(), request_id=new_uuid7())
+                    await dispatcher.dispatch(command, Console(), request_id=new_uuid7())
                     for command in commands
                 ]
             finally:

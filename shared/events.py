@@ -31,7 +31,8 @@ class Event(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 class UserCreated(Event, frozen=True, kw_only=True):
     """A user came to exist: by sign-up (e-mail and password), or by a service (external id)."""
 
-    personal: ClassVar[tuple[str, ...]] = ("email", "display_name", "password_hash")
+    schema_version: ClassVar[int] = 2
+    personal: ClassVar[tuple[str, ...]] = ("email", "display_name", "password_hash", "external_id")
 
     user_id: UserId
     display_name: str | None
@@ -150,6 +151,18 @@ class EmailReleased(Event, frozen=True, kw_only=True):
     user_id: UserId
 
 
+class ExternalIdReserved(Event, frozen=True, kw_only=True):
+    """Another system's id belongs to a user; the stream's id is the keyed hash of that id."""
+
+    user_id: UserId
+
+
+class ExternalIdReleased(Event, frozen=True, kw_only=True):
+    """Another system's id is free again: it would now make another user."""
+
+    user_id: UserId
+
+
 class ImdbIdReserved(Event, frozen=True, kw_only=True):
     """An IMDb id belongs to a movie; the stream's id is the keyed hash of the IMDb id."""
 
@@ -168,6 +181,8 @@ EVENT_TYPES: tuple[type[Event], ...] = (
     RatingWithdrawn,
     EmailReserved,
     EmailReleased,
+    ExternalIdReserved,
+    ExternalIdReleased,
     ImdbIdReserved,
 )
 

@@ -9,9 +9,20 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
+from shared.sealing import in_the_clear
+
 Fields = dict[str, object]
 Upcast = Callable[[Fields], Fields]
 # By topic and the schema version that the upcast reads.
 Upcasts = Mapping[tuple[str, int], Upcast]
 
-UPCASTS: Upcasts = {}
+
+def _seal_external_id(fields: Fields) -> Fields:
+    """Version 1 of `UserCreated` held it in the clear."""
+    external_id = fields.get("external_id")
+    if not isinstance(external_id, str):
+        return fields
+    return {**fields, "external_id": in_the_clear(external_id)}
+
+
+UPCASTS: Upcasts = {("UserCreated", 1): _seal_external_id}

@@ -15,9 +15,9 @@ from command_api.idempotency import RequestKey
 from command_api.pending import Answer, Pending
 from command_api.principal import Principal, Service
 from shared.events import MovieFields
-from shared.ids import MovieId, UserId, new_uuid7
+from shared.ids import MovieId, StreamId, UserId, new_uuid7
 
-SERVICE = Service(new_uuid7(), frozenset({"users", "movies", "roles"}))
+SERVICE = Service(new_uuid7(), frozenset({"users", "movies", "roles", "erasure"}))
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 
 # Only makes futures; it never runs.
@@ -47,7 +47,12 @@ def commit(
 
 def a_user() -> CreateExternalUser:
     return CreateExternalUser(
-        user_id=UserId(new_uuid7()), external_id=f"test:{uuid4()}", display_name="Ann", now=NOW
+        user_id=UserId(new_uuid7()),
+        external_id=f"test:{uuid4()}",
+        external_stream=StreamId(uuid4()),
+        derived_id=UserId(uuid4()),
+        display_name="Ann",
+        now=NOW,
     )
 
 

@@ -36,7 +36,7 @@ from tests.servers import Servers
 
 WITHIN_S = 20.0
 POLL_S = 0.01
-ALL_SCOPES = ["users", "movies", "roles"]
+ALL_SCOPES = ["users", "movies", "roles", "erasure"]
 
 Running = TypeVar("Running", "RunningApp", "RunningProjector")
 

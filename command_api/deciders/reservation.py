@@ -1,4 +1,4 @@
-"""A reservation: one value (an e-mail address, an IMDb id) that at most one owner has at a time."""
+"""A reservation: one value (e-mail address, external id, IMDb id) that one owner has at a time."""
 
 from __future__ import annotations
 
@@ -8,10 +8,18 @@ from uuid import UUID
 import msgspec
 
 from shared.errors import Conflict
-from shared.events import EmailReleased, EmailReserved, ImdbIdReserved
+from shared.events import (
+    EmailReleased,
+    EmailReserved,
+    ExternalIdReleased,
+    ExternalIdReserved,
+    ImdbIdReserved,
+)
 from shared.ids import MovieId, UserId
 
-ReservationEvent = EmailReserved | EmailReleased | ImdbIdReserved
+ReservationEvent = (
+    EmailReserved | EmailReleased | ExternalIdReserved | ExternalIdReleased | ImdbIdReserved
+)
 
 
 class Reservation(msgspec.Struct, frozen=True):
@@ -37,13 +45,20 @@ def release_email(reservation: Reservation, user_id: UserId) -> list[Reservation
     return [EmailReleased(user_id=user_id)]
 
 
+def release_external_id(reservation: Reservation, user_id: UserId) -> list[ReservationEvent]:
+    """Nothing where the user does not have the id."""
+    if reservation.owner != user_id:
+        return []
+    return [ExternalIdReleased(user_id=user_id)]
+
+
 def evolve(_reservation: Reservation, event: ReservationEvent) -> Reservation:
     match event:
-        case EmailReserved():
+        case EmailReserved() | ExternalIdReserved():
             return Reservation(event.user_id)
         case ImdbIdReserved():
             return Reservation(event.movie_id)
-        case EmailReleased():
+        case EmailReleased() | ExternalIdReleased():
             return Reservation()
         case _:
             assert_never(event)

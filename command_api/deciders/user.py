@@ -51,10 +51,15 @@ class SignUp(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class CreateExternalUser(msgspec.Struct, frozen=True, kw_only=True):
-    """Make a user known by another system's id, from which `user_id` is derived."""
+    """Make a user known by another system's id; `external_stream` is that id's reservation.
+
+    `derived_id` is the user whom releases without that reservation made for the same id.
+    """
 
     user_id: UserId
     external_id: str
+    external_stream: StreamId
+    derived_id: UserId
     display_name: str
     now: datetime
 
@@ -89,10 +94,13 @@ class ChangeRole(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class EraseUser(msgspec.Struct, frozen=True, kw_only=True):
-    """Forget a user; `email_stream` is their address's reservation, None for one without."""
+    """Forget a user. The streams are the reservations of their address and of their external id,
+    None for one without.
+    """
 
     user_id: UserId
     email_stream: StreamId | None
+    external_stream: StreamId | None = None
     now: datetime
 
 
@@ -140,7 +148,7 @@ def evolve(user: User, event: UserEvent) -> User:
         case UserRoleChanged():
             return msgspec.structs.replace(user, role=event.role)
         case UserErased():
-            return User(exists=True, erased=True, external_id=user.external_id)
+            return User(exists=True, erased=True)
         case _:
             assert_never(event)
 
@@ -154,7 +162,7 @@ def require_present(user: User, user_id: UserId) -> User:
 
 def _create(command: SignUp | CreateExternalUser, user: User) -> list[UserEvent]:
     if user.erased:
-        raise Conflict(f"user {command.user_id} has been erased", pointer="/external_id")
+        raise Conflict(f"user {command.user_id} has been erased")
     if user.exists:
         return []
     match command:

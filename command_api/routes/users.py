@@ -11,6 +11,7 @@ from eventsourcing.persistence import PersistenceError
 from fastapi import APIRouter, Request, Response
 from starlette.concurrency import run_in_threadpool
 
+from command_api.accounts import Account
 from command_api.bodies import (
     ExternalUserBody,
     ExternalUsersBody,
@@ -26,16 +27,16 @@ from command_api.deciders.user import (
     ChangeProfile,
     ChangeRole,
     CreateExternalUser,
-    EraseUser,
     SignUp,
+    User,
 )
 from command_api.idempotency import DOCUMENTED
-from command_api.principal import require_scope
+from command_api.principal import Anyone, Principal, require_scope
 from command_api.routes.answers import PROBLEMS, answer, send, send_once
 from command_api.routes.rows import commit_rows, rows_response
 from command_api.wiring import Caller, CallingMember, Wired, Wiring
 from shared.errors import Forbidden, NotAuthenticated
-from shared.ids import UserId, keyed_uuid, new_uuid7
+from shared.ids import UserId, new_uuid7
 
 router = APIRouter(prefix="/v1/users", tags=["users"], responses=PROBLEMS)
 
@@ -51,7 +52,7 @@ async def sign_up(body: SignUpBody, request: Request, wiring: Wired, caller: Cal
     command: SignUp | CreateExternalUser
     if body.external_id is not None:
         require_scope(caller, "users")
-        command = external_user(wiring, body.external_id, body.display_name)
+        command = wiring.accounts.external_user(body.external_id, body.display_name, wiring.now())
     else:
         assert body.email is not None
         assert body.password is not None
@@ -76,7 +77,7 @@ async def create_external_users(
     require_scope(caller, "users")
 
     def command_of(row: ExternalUserBody) -> CreateExternalUser:
-        return external_user(wiring, row.external_id, row.display_name)
+        return wiring.accounts.external_user(row.external_id, row.display_name, wiring.now())
 
     results = await commit_rows(
         body.users, ExternalUserBody, command_of, request, wiring, caller, subject="user_id"
@@ -126,15 +127,21 @@ async def erase(request: Request, wiring: Wired, caller: CallingMember) -> Respo
     account = await run_in_threadpool(wiring.accounts.by_id, caller.user_id)
     if account is None:
         raise NotAuthenticated("the user of this access token no longer exists")
-    email = account.user.email
-    command = EraseUser(
-        user_id=caller.user_id,
-        email_stream=wiring.accounts.email_stream(email) if email else None,
-        now=wiring.now(),
-    )
-    outcome = await send(command, request, wiring, caller)
-    await _note_erasure(wiring)
-    return answer(HTTPStatus.NO_CONTENT, None, outcome)
+    return await _erase(account, request, wiring, caller)
+
+
+@router.delete("/{user_id}", status_code=HTTPStatus.NO_CONTENT)
+async def erase_user(user_id: UUID, request: Request, wiring: Wired, caller: Caller) -> Response:
+    """Forget a user who asked for it, with a password or without (operators, and service keys with
+    the scope `erasure`).
+    """
+    if isinstance(caller, Anyone):
+        raise NotAuthenticated("send an access token or a service key")
+    account = await run_in_threadpool(wiring.accounts.by_id, UserId(user_id))
+    if account is None:
+        # Refused as any other by who may not erase: it does not say whether there is a user.
+        account = Account(UserId(user_id), User())
+    return await _erase(account, request, wiring, caller)
 
 
 @router.get("/me/export", response_class=Response)
@@ -164,6 +171,13 @@ async def change_role(
     return answer(HTTPStatus.NO_CONTENT, None, outcome)
 
 
+async def _erase(account: Account, request: Request, wiring: Wiring, caller: Principal) -> Response:
+    command = wiring.accounts.erasure(account, wiring.now())
+    outcome = await send(command, request, wiring, caller)
+    await _note_erasure(wiring)
+    return answer(HTTPStatus.NO_CONTENT, None, outcome)
+
+
 async def _note_erasure(wiring: Wiring) -> None:
     """What cannot be noted now is noted by the upkeep; the user is erased all the same."""
     if wiring.erasure_ledger is None:
@@ -172,13 +186,3 @@ async def _note_erasure(wiring: Wiring) -> None:
         await run_in_threadpool(wiring.erasure_ledger.note)
     except (PersistenceError, OSError):
         log.exception("erasure_not_noted")
-
-
-def external_user(wiring: Wiring, external_id: str, display_name: str) -> CreateExternalUser:
-    """The command for a user known by another system's id; the same id is the same user."""
-    return CreateExternalUser(
-        user_id=UserId(keyed_uuid(wiring.reservation_secret, "external-user", external_id)),
-        external_id=external_id,
-        display_name=display_name,
-        now=wiring.now(),
-    )

@@ -131,7 +131,14 @@ def sign_up(**changes: Any) -> SignUp:
 
 
 def create_external_user(**changes: Any) -> CreateExternalUser:
-    defaults = {"user_id": ANN, "external_id": "imdb:1", "display_name": "Ann", "now": NOON}
+    defaults = {
+        "user_id": ANN,
+        "external_id": "imdb:1",
+        "external_stream": STREAM,
+        "derived_id": BEN,
+        "display_name": "Ann",
+        "now": NOON,
+    }
     return _with(CreateExternalUser, defaults, changes)
 
 

@@ -10,7 +10,7 @@ import pytest
 
 from shared.codec import Codec, event_id_of
 from shared.errors import Misconfigured
-from shared.events import EVENT_TYPES, Event, Metadata, RatingSubmitted
+from shared.events import EVENT_TYPES, Event, Metadata, RatingSubmitted, UserCreated
 from shared.ids import EventId, MovieId, UserId, new_uuid7
 from tests.domain.builders import ANN, BEN, NOON, rating_submitted, user_created
 
@@ -28,10 +28,13 @@ def test_an_event_comes_back_as_it_was() -> None:
 
 def test_personal_fields_are_sealed_with_their_subjects_key() -> None:
     event = user_created(
-        display_name="Ann of Example", email="ann@example.org", password_hash="$argon2"
+        display_name="Ann of Example",
+        email="ann@example.org",
+        password_hash="$argon2",
+        external_id="crm:4711",
     )
     state = Codec().encode(event, METADATA, KEYS)
-    for personal in (b"Ann of Example", b"ann@example.org", b"$argon2"):
+    for personal in (b"Ann of Example", b"ann@example.org", b"$argon2", b"crm:4711"):
         assert personal not in state
 
 
@@ -89,6 +92,33 @@ def test_an_old_event_is_brought_up_to_date_as_it_is_read() -> None:
     event = after.decode("RatingSubmitted", state, KEYS).event
     assert isinstance(event, _RatingSubmittedAsItIs)
     assert (event.half_stars, event.rated_at, event.review) == (8, NOON, "Slow.")
+
+
+class _UserCreatedAsItWas(Event, frozen=True, kw_only=True):
+    """Version 1: the external id stood in the clear."""
+
+    personal: ClassVar[tuple[str, ...]] = ("display_name",)
+
+    user_id: UserId
+    display_name: str | None
+    external_id: str | None = None
+    created_at: Any
+
+
+def test_an_external_id_that_stood_in_the_clear_is_read_as_if_it_were_sealed() -> None:
+    """Who has no key does not see it, as one who was erased since."""
+    _UserCreatedAsItWas.__name__ = "UserCreated"
+    old = _UserCreatedAsItWas(
+        user_id=ANN, display_name="Ann", external_id="crm:4711", created_at=NOON
+    )
+    state = Codec([_UserCreatedAsItWas], {}).encode(old, METADATA, KEYS)
+    assert b"crm:4711" in state
+    seen = Codec().decode("UserCreated", state, KEYS).event
+    assert isinstance(seen, UserCreated)
+    assert (seen.external_id, seen.display_name) == ("crm:4711", "Ann")
+    erased = Codec().decode("UserCreated", state, {}).event
+    assert isinstance(erased, UserCreated)
+    assert (erased.external_id, erased.display_name) == (None, None)
 
 
 def test_topics_are_names_and_every_event_is_frozen() -> None:

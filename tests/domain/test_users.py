@@ -10,6 +10,8 @@ from shared.errors import Conflict, NotFound
 from shared.events import (
     EmailReleased,
     EmailReserved,
+    ExternalIdReleased,
+    ExternalIdReserved,
     ImdbIdReserved,
     UserErased,
     UserPasswordChanged,
@@ -51,7 +53,7 @@ def test_who_exists_is_not_made_again() -> None:
 
 
 def test_an_erased_users_id_is_not_given_again() -> None:
-    given(user_created(), ERASED).when(create_external_user()).then_refused(Conflict, "erased")
+    given(user_created(), ERASED).when(sign_up()).then_refused(Conflict, "erased")
 
 
 def test_a_profile_changes_what_is_named_and_keeps_the_rest() -> None:
@@ -87,7 +89,7 @@ def test_a_role_is_recorded_when_it_is_another() -> None:
 def test_erasing_leaves_nothing_known() -> None:
     given(user_created()).when(erase_user()).then(ERASED)
     state = user.evolve(user.evolve(user.User(), user_created()), ERASED)
-    assert (state.present, state.email, state.display_name) == (False, None, None)
+    assert state == user.User(exists=True, erased=True)
 
 
 @pytest.mark.parametrize(
@@ -110,6 +112,15 @@ def test_an_address_belongs_to_one_user_until_it_is_released() -> None:
     (released,) = reservation.release_email(taken, ANN)
     assert released == EmailReleased(user_id=ANN)
     assert reservation.evolve(taken, released) == free
+
+
+def test_an_external_id_belongs_to_one_user_until_it_is_released() -> None:
+    taken = reservation.evolve(Reservation(), ExternalIdReserved(user_id=ANN))
+    assert taken == Reservation(ANN)
+    assert reservation.release_external_id(taken, BEN) == []
+    (released,) = reservation.release_external_id(taken, ANN)
+    assert released == ExternalIdReleased(user_id=ANN)
+    assert reservation.evolve(taken, released) == Reservation()
 
 
 def test_an_imdb_id_belongs_to_one_movie() -> None:

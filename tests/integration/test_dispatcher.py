@@ -14,7 +14,7 @@ from command_api.commit import Committer
 from command_api.dispatcher import Dispatcher
 from command_api.pending import Answer, Outcome, Pending
 from shared.errors import Overloaded, Unavailable
-from tests.commands import SERVICE, a_movie, a_user
+from tests.commands import SERVICE, a_movie
 from tests.system import System
 
 
@@ -40,7 +40,7 @@ def held(system: System) -> HeldCommitter:
 
 
 async def _dispatch(dispatcher: Dispatcher) -> Outcome:
-    return await dispatcher.dispatch(a_user(), SERVICE, request_id=uuid4())
+    return await dispatcher.dispatch(a_movie(), SERVICE, request_id=uuid4())
 
 
 async def _enter(held: HeldCommitter) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 from uuid import UUID
@@ -14,6 +15,7 @@ import psycopg
 import pytest
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+from eventsourcing.persistence import StoredEvent
 from psycopg import sql
 
 from command_api.accounts import Accounts
@@ -22,9 +24,12 @@ from command_api.erasures import ErasureLedger, read_ledger
 from ops.erase import Reapplied, reapply
 from ops.write_side import WriteSide
 from shared.codec import Codec
-from shared.ids import UserId
+from shared.event_store import Append
+from shared.events import Metadata, UserCreated
+from shared.ids import EventId, UserId, keyed_uuid, new_uuid7
 from shared.sealing import NONCE_BYTES
 from tests.api import PASSWORD, Api, User
+from tests.commands import NOW
 from tests.system import System, eventually
 
 NAME, EMAIL, REVIEW = "Cassandra Quill", "cassandra@quill.example", "A dream of wet grass."
@@ -130,6 +135,107 @@ def test_an_erased_user_is_nobody_and_their_address_is_free(writer: Api) -> None
     assert writer.post("/v1/sessions", log_in).status_code == 401
     again = writer.sign_up(EMAIL.upper())
     assert again.user_id != ann.user_id
+
+
+def an_external_user(api: Api, external_id: str, name: str = NAME) -> str:
+    body = {"external_id": external_id, "display_name": name}
+    answer = api.post("/v1/users", body, api.service)
+    assert answer.status_code in (200, 201), answer.text
+    user_id: str = answer.json()["user_id"]
+    return user_id
+
+
+class TestByOthers:
+    """Who has no password cannot erase themselves, and who has one may have lost it."""
+
+    def test_an_operator_or_a_service_with_the_scope_erases_an_external_user(
+        self, system: System, writer: Api, ledger: Path
+    ) -> None:
+        operator = writer.sign_up(role="operator")
+        for number, headers in enumerate((operator.headers, writer.service)):
+            external_id = f"crm:cassandra-{number}"
+            user_id = an_external_user(writer, external_id)
+            rating = {"movie_id": writer.movie(), "user_id": user_id, "score": 4, "review": REVIEW}
+            writer.expect(201, writer.post("/v1/ratings", rating, writer.service))
+            with system.owner() as owner:
+                before = opened_with_any_key(system, owner)
+                assert {external_id, NAME, REVIEW} <= before
+                erased = writer.command.delete(f"/v1/users/{user_id}", headers=headers)
+                assert erased.status_code == 204
+                assert not {external_id, NAME, REVIEW} & opened_with_any_key(system, owner)
+                assert "cassandra" not in repr(dumped(owner, system.schema)).casefold()
+            assert str(read_ledger(ledger)[-1]) == user_id
+            gone = writer.command.delete(f"/v1/users/{user_id}", headers=headers)
+            assert gone.status_code == 404
+            again = an_external_user(writer, external_id, "Somebody else")
+            assert again != user_id, "the id is free again"
+
+    def test_a_person_is_erased_by_others_as_by_themselves(self, writer: Api) -> None:
+        ann = writer.sign_up(EMAIL)
+        path = f"/v1/users/{ann.user_id}"
+        assert writer.command.delete(path, headers=writer.service).status_code == 204
+        assert writer.rate(ann, writer.movie(), 4).status_code == 401
+        writer.sign_up(EMAIL)
+
+    def test_nobody_else_may(self, system: System, writer: Api) -> None:
+        ann, ben = writer.sign_up(), writer.sign_up(role="curator")
+        path = f"/v1/users/{ann.user_id}"
+        narrow = {"Authorization": f"Bearer {system.service_key(['users', 'movies', 'roles'])}"}
+        for headers, status in ((ben.headers, 403), (narrow, 403), ({}, 401)):
+            assert writer.command.delete(path, headers=headers).status_code == status
+            nobody = writer.command.delete(f"/v1/users/{UUID(int=7)}", headers=headers)
+            assert nobody.status_code == status, "it must not say who exists"
+        assert writer.rate(ann, writer.movie(), 4).status_code == 201
+        assert writer.command.delete(path, headers=ann.headers).status_code == 204
+
+    def test_an_operator_demoted_meanwhile_erases_nobody(self, writer: Api) -> None:
+        operator, ann = writer.sign_up(role="operator"), writer.sign_up()
+        role = f"/v1/users/{operator.user_id}/role"
+        writer.command.put(role, json={"role": "member"}, headers=writer.service)
+        path = f"/v1/users/{ann.user_id}"
+        assert writer.command.delete(path, headers=operator.headers).status_code == 403
+
+
+class TestExternalIds:
+    def test_a_repeat_is_answered_with_the_first_also_in_one_batch(self, writer: Api) -> None:
+        first = an_external_user(writer, "crm:1")
+        position = writer.position
+        rows = [{"external_id": f"crm:{n}", "display_name": "?"} for n in (1, 2, 2)]
+        answer = writer.post("/v1/users/batch", {"users": rows}, writer.service)
+        results = writer.expect(200, answer)["results"]
+        assert [row["status"] for row in results] == ["unchanged", "created", "unchanged"]
+        assert results[0]["user_id"] == first
+        assert results[1]["user_id"] == results[2]["user_id"] != first
+        again = writer.command.post("/v1/users", json=rows[0], headers=writer.service)
+        assert (again.status_code, int(again.headers["Starfold-Position"])) == (200, position)
+
+    def test_concurrent_creations_of_one_id_make_one_user(
+        self, system: System, writer: Api
+    ) -> None:
+        other = system.start_command_api()
+        both = Api(other.url, other.url, system.service_key())
+        with both as second, ThreadPoolExecutor(8) as pool:
+            made = pool.map(lambda n: an_external_user((writer, second)[n % 2], "x"), range(32))
+            assert len(set(made)) == 1
+
+    def test_whom_an_earlier_release_made_is_found_and_erasable(
+        self, system: System, writer: Api
+    ) -> None:
+        """Their id was derived from the external id, which nothing reserved."""
+        secret = system.command_settings().reservation_secret.get_secret_value()
+        earlier = UserId(keyed_uuid(secret, "external-user", "crm:old"))
+        event = UserCreated(
+            user_id=earlier, display_name=NAME, external_id="crm:old", created_at=NOW
+        )
+        key, wrapped = system.key_wrap().new_key(earlier)
+        metadata = Metadata(event_id=EventId(new_uuid7()), recorded_at=NOW)
+        state = system.codec().encode(event, metadata, {earlier: key})
+        stored = StoredEvent(earlier, 1, "UserCreated", state)
+        system.event_store().append(Append([stored], {}, {earlier: wrapped}, ()))
+        assert an_external_user(writer, "crm:old") == str(earlier)
+        path = f"/v1/users/{earlier}"
+        assert writer.command.delete(path, headers=writer.service).status_code == 204
+        assert an_external_user(writer, "crm:old") != str(earlier)
 
 
 def test_an_export_holds_all_that_one_did(writer: Api) -> None:

@@ -9,6 +9,7 @@ from uuid import UUID
 import pytest
 from typer.testing import CliRunner, Result
 
+from command_api.erasures import read_ledger
 from ops.cli import app
 from ops.errors import OperatorError
 from shared.schema import COMMAND_ROLE
@@ -128,6 +129,20 @@ def test_a_role_of_nobody_is_one_clear_line(starfold: Starfold) -> None:
     assert "no user has the address" in refusal(starfold("users", "role", "x@x.org", "member"))
     assert "not the id" in refusal(starfold("users", "role", "x", "member"))
     assert "404" in refusal(starfold("users", "role", str(UUID(int=1)), "member"))
+
+
+def test_a_user_is_erased_by_id_or_address_and_is_in_the_ledger(
+    starfold: Starfold, writer: Api, ledger: Path
+) -> None:
+    ann = writer.sign_up("ann@list.org", "Ann")
+    body = {"external_id": "ml:1", "display_name": "Cleo"}
+    cleo = writer.expect(201, writer.post("/v1/users", body, writer.service))["user_id"]
+    assert f"user {ann.user_id} is erased" in starfold("users", "erase", "Ann@list.org").output
+    assert f"user {cleo} is erased" in starfold("users", "erase", cleo).output
+    assert len(rows(starfold("users", "list"))) == 1
+    assert [str(user) for user in read_ledger(ledger)] == [ann.user_id, cleo]
+    assert "no user" in refusal(starfold("users", "erase", cleo))
+    assert writer.expect(201, writer.post("/v1/users", body, writer.service))["user_id"] != cleo
 
 
 def test_erasures_are_applied_again_after_a_restore(
