@@ -10,6 +10,7 @@ import structlog
 from projector.build import Builder
 from projector.follow import IDLE_ADVANCE_S, SERVER_ERRORS, Follower
 from projector.projections import DEFINITIONS
+from projector.scrub import Scrubber
 from projector.settings import ProjectorSettings
 from projector.upkeep import Upkeep
 from projector.wakeup import POLL_S, WakeUp
@@ -31,6 +32,12 @@ class Projector:
         self._stop = threading.Event()
         self._wiring = wire(settings)
         self._upkeep_wiring = wire(settings)
+        self._scrubber = Scrubber(
+            self._upkeep_wiring.events,
+            self._upkeep_wiring.generations,
+            settings.redis_url.get_secret_value(),
+            every_s=settings.scrub_every_s,
+        )
         self._follower = Follower(self._wiring.reader, self._wiring.store)
         self._wake_up = WakeUp(settings.database_url.get_secret_value())
         self._refreshed_at = 0.0
@@ -42,12 +49,15 @@ class Projector:
         self._start()
         upkeep = threading.Thread(target=self._run_upkeep, name="upkeep")
         upkeep.start()
+        scrubbing = threading.Thread(target=self._scrubber.run, args=[self._stop], name="scrubbing")
+        scrubbing.start()
         log.info("projector_started", projections=list(DEFINITIONS))
         try:
             self._follow_until_stopped()
         finally:
             self._stop.set()
             upkeep.join()
+            scrubbing.join()
             self._wake_up.close()
             self._wiring.close()
             self._upkeep_wiring.close()

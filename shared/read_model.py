@@ -18,7 +18,7 @@ writes them at once.
     bytes) each        checkpoint                  msgpack   Checkpoint
 
 `sf:generations` is the readers' copy of the table of generations; the channel `sf:applied`
-announces progress.
+announces progress; `sf:scrubbed` is the erasure that Redis's own files are clean of.
 """
 
 from __future__ import annotations
@@ -34,6 +34,7 @@ from shared.ids import MovieId, Position, StreamId, UserId, Version
 
 PARTITIONS = 16
 GENERATIONS_KEY = "sf:generations"
+SCRUBBED_KEY = "sf:scrubbed"
 APPLIED_CHANNEL = "sf:applied"
 
 MOVIES = "movies"

@@ -100,8 +100,8 @@ class System:
         cheap = {"argon2_memory_kib": 8 * 1024, "argon2_iterations": 1, "argon2_parallelism": 1}
         return CommandSettings(**{**self._environment(COMMAND_ROLE), **cheap, **changes})
 
-    def projector_settings(self) -> ProjectorSettings:
-        return ProjectorSettings(**self._environment(PROJECTOR_ROLE))
+    def projector_settings(self, **changes: Any) -> ProjectorSettings:
+        return ProjectorSettings(**{**self._environment(PROJECTOR_ROLE), **changes})
 
     def query_settings(self) -> QuerySettings:
         return QuerySettings(**self._environment(PROJECTOR_ROLE))
@@ -115,8 +115,8 @@ class System:
         running = RunningApp(query_api.app.create_app(self.query_settings()))
         return self._started(running)
 
-    def start_projector(self) -> RunningProjector:
-        return self._started(RunningProjector(self.projector_settings()))
+    def start_projector(self, **changes: Any) -> RunningProjector:
+        return self._started(RunningProjector(self.projector_settings(**changes)))
 
     def event_store(self, role: str = COMMAND_ROLE, *, pool_size: int = 4) -> EventStore:
         store = EventStore(self.dsn(role), schema=self.schema, pool_size=pool_size)

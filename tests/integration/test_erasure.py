@@ -2,35 +2,28 @@
 
 from __future__ import annotations
 
-import base64
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
 from uuid import UUID
 
 import httpx
 import msgspec
-import psycopg
 import pytest
-from cryptography.exceptions import InvalidTag
-from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from eventsourcing.persistence import StoredEvent
-from psycopg import sql
 
 from command_api.accounts import Accounts
 from command_api.commit import Committer
 from command_api.erasures import ErasureLedger, read_ledger
 from ops.erase import Reapplied, reapply
 from ops.write_side import WriteSide
-from shared.codec import Codec
 from shared.event_store import Append
 from shared.events import Metadata, UserCreated
 from shared.ids import EventId, UserId, keyed_uuid, new_uuid7
-from shared.sealing import NONCE_BYTES
 from tests.api import PASSWORD, Api, User
 from tests.commands import NOW
 from tests.system import System, eventually
+from tests.traces import dumped, opened_with_any_key
 
 NAME, EMAIL, REVIEW = "Cassandra Quill", "cassandra@quill.example", "A dream of wet grass."
 
@@ -69,38 +62,6 @@ def erase(api: Api, user: User) -> httpx.Response:
     return api.note(api.command.delete("/v1/users/me", headers=user.headers))
 
 
-def dumped(owner: psycopg.Connection[Any], schema: str) -> dict[str, list[tuple[Any, ...]]]:
-    """Every row of every table of the schema."""
-    tables = owner.execute(
-        "SELECT tablename FROM pg_tables WHERE schemaname = %s", [schema]
-    ).fetchall()
-    return {
-        name: owner.execute(sql.SQL("SELECT * FROM {}").format(sql.Identifier(name))).fetchall()
-        for (name,) in tables
-    }
-
-
-def opened_with_any_key(system: System, owner: psycopg.Connection[Any]) -> set[str]:
-    """What the sealed values say to whoever has the settings, the table of keys, and patience."""
-    wrap = system.key_wrap()
-    wrapped = owner.execute("SELECT user_id, wrapped FROM subject_keys").fetchall()
-    keys = [wrap.unwrap(UserId(user_id), key) for user_id, key in wrapped]
-    texts: set[str] = set()
-    for topic, state in owner.execute("SELECT topic, state FROM events").fetchall():
-        event, metadata = Codec().decode_sealed(topic, state)
-        for field in event.personal:
-            sealed = getattr(event, field)
-            for key in keys if sealed is not None else ():
-                raw = base64.b64decode(sealed)
-                place = metadata.event_id.bytes + field.encode()
-                try:
-                    opened = AESGCM(key).decrypt(raw[:NONCE_BYTES], raw[NONCE_BYTES:], place)
-                except InvalidTag:
-                    continue
-                texts.add(opened.decode())
-    return texts
-
-
 def test_no_remaining_key_opens_anything_of_an_erased_user(system: System, writer: Api) -> None:
     cassandra = a_life(writer, EMAIL, NAME, REVIEW)
     a_life(writer, "ben@example.org", "Ben Reed", "Slow.")
@@ -122,6 +83,14 @@ def test_no_remaining_key_opens_anything_of_an_erased_user(system: System, write
     for table in ("subject_keys", "sessions", "idempotency_keys"):
         assert dump[table], f"the test leaves nothing in {table} to be told from"
         assert not any(user_id in row for row in dump[table]), table
+
+
+def test_a_deleted_keys_place_is_vacuumed_soon(system: System) -> None:
+    """Autovacuum looks once a minute, and here at every dead row."""
+    with system.owner() as owner:
+        wanted = "SELECT reloptions FROM pg_class WHERE oid = 'subject_keys'::regclass"
+        (options,) = owner.execute(wanted).fetchone() or ([],)
+    assert set(options) == {"autovacuum_vacuum_threshold=0", "autovacuum_vacuum_scale_factor=0"}
 
 
 def test_an_erased_user_is_nobody_and_their_address_is_free(writer: Api) -> None:
