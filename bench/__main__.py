@@ -21,6 +21,7 @@ from bench.findings import Finding, notes, table
 from bench.rows import batch, follow, get, memory, put, replay, visible
 from bench.seed import fill_crud, seed
 from bench.stack import Stack
+from shared.collector import tune_collector
 
 # In the order in which they run: `batch` seeds the data set, `memory` needs it as it is then.
 ROWS: dict[str, ModuleType] = {
@@ -86,6 +87,8 @@ def _on_signal(_number: int, _frame: FrameType | None) -> None:
 def main() -> None:
     signal.signal(signal.SIGTERM, _on_signal)
     signal.signal(signal.SIGHUP, _on_signal)
+    # As in the processes of Starfold and of the peers.
+    tune_collector()
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(30))
     typer.run(bench)
 

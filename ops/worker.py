@@ -16,6 +16,7 @@ from rq.serializers import JSONSerializer
 from ops.guardian import die_with_parent
 from ops.jobs import AllowedJob, JobQueue
 from ops.settings import JobsSettings
+from shared.collector import tune_collector
 from shared.errors import Misconfigured
 from shared.logs import configure_logging
 from shared.settings import settings_from_environment
@@ -57,6 +58,7 @@ def main() -> None:
         job_monitoring_interval=HEARTBEAT_EVERY_S,
         log_job_description=False,
     )
+    tune_collector()
     log.info("worker_started")
     worker.work(logging_level="WARNING")
     log.info("worker_stopped")

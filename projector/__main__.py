@@ -8,6 +8,7 @@ from types import FrameType
 
 from projector.settings import ProjectorSettings
 from projector.worker import Projector
+from shared.collector import tune_collector
 from shared.errors import Misconfigured
 from shared.logs import configure_logging
 from shared.settings import settings_from_environment
@@ -23,6 +24,7 @@ def main() -> None:
 
     signal.signal(signal.SIGTERM, stop)
     signal.signal(signal.SIGINT, stop)
+    tune_collector()
     projector.run()
 
 

@@ -8,6 +8,7 @@ import uvicorn
 
 from query_api.app import create_app
 from query_api.settings import QuerySettings
+from shared.collector import tune_collector
 from shared.errors import Misconfigured
 from shared.logs import configure_logging
 from shared.settings import settings_from_environment
@@ -18,8 +19,10 @@ DRAIN_FOR_S = 10
 def main() -> None:
     settings = settings_from_environment(QuerySettings)
     configure_logging(settings, process="query-api")
+    app = create_app(settings)
+    tune_collector()
     uvicorn.run(
-        create_app(settings),
+        app,
         host=settings.host,
         port=settings.port,
         log_config=None,

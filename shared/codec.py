@@ -128,6 +128,7 @@ def _topic(event_type: type[Event]) -> _TopicDecoder:
         [("schema_version", int), ("metadata", Metadata), ("event", event_type)],
         array_like=True,
         frozen=True,
+        gc=False,
     )
     return _TopicDecoder(event_type, msgspec.msgpack.Decoder(state_type).decode)
 

@@ -21,7 +21,7 @@ Role = Literal["member", "curator", "operator"]
 Visibility = Literal["public", "private"]
 
 
-class Event(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+class Event(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
     """A fact. Subclasses add what happened; who, when and why travel in `Metadata`."""
 
     schema_version: ClassVar[int] = 1
@@ -77,7 +77,7 @@ class UserErased(Event, frozen=True, kw_only=True):
     erased_at: datetime
 
 
-class MovieFields(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+class MovieFields(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
     """What a catalogue says of a movie. Limits are the edge's, `command_api/bodies.py`."""
 
     title: str
@@ -187,7 +187,7 @@ EVENT_TYPES: tuple[type[Event], ...] = (
 )
 
 
-class Metadata(msgspec.Struct, frozen=True, array_like=True):
+class Metadata(msgspec.Struct, frozen=True, array_like=True, gc=False):
     """Who, when and why: stored beside every event.
 
     `actor` is a user's or a service key's id; `correlation_id` is the request's, `causation_id`

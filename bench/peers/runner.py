@@ -20,6 +20,7 @@ from psycopg.sql import SQL
 
 from bench.peers.library import Rating, Ratings, environment
 from bench.peers.serving import dsn
+from shared.collector import tune_collector
 
 USERS, MOVIES = 100, 200
 TIMEOUT_S = 60.0
@@ -86,6 +87,7 @@ class Statistics(Projection[StatisticsView]):
 
 def main() -> None:
     events = int(sys.argv[1])
+    tune_collector()
     settings = environment(dsn())
     with FollowedRatings(settings) as app:
         last = app.save(*_ratings(events))[-1].notification.id

@@ -14,6 +14,7 @@ from uuid import UUID
 import uvicorn
 from fastapi import Depends, FastAPI, Request
 
+from shared.collector import tune_collector
 from shared.tokens import TokenVerifier, bearer_token
 
 Lifespan = Callable[[FastAPI], AbstractAsyncContextManager[None]]
@@ -51,7 +52,8 @@ Caller = Annotated[UUID, Depends(caller_of)]
 
 
 def serve(app: FastAPI) -> None:
-    """On the port that the command line names."""
+    """On the port that the command line names, with Starfold's setting of the collector."""
+    tune_collector()
     uvicorn.run(
         app,
         host="127.0.0.1",
