@@ -11,7 +11,8 @@
 --
 -- KEYS[1] the checkpoint; KEYS[2..] the keys written, all of one hash tag.
 -- ARGV[1] the expected checkpoint, empty for none; ARGV[2] the new one; then the operations: a letter, the
--- index of its key in KEYS, and its arguments. Values are never decoded here.
+-- index of its key in KEYS, and its arguments (of Z: how many there are, then ranks and members). Values are
+-- never decoded here.
 local standing = redis.call('GET', KEYS[1]) or ''
 if standing ~= ARGV[1] then
     return standing
@@ -23,8 +24,9 @@ while i <= #ARGV do
         redis.call('SET', key, ARGV[i + 2])
         i = i + 3
     elseif letter == 'Z' then
-        redis.call('ZADD', key, ARGV[i + 2], ARGV[i + 3])
-        i = i + 4
+        local last = i + 2 + tonumber(ARGV[i + 2])
+        redis.call('ZADD', key, unpack(ARGV, i + 3, last))
+        i = last + 1
     elseif letter == 'z' then
         redis.call('ZREM', key, ARGV[i + 2])
         i = i + 3

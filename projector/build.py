@@ -15,8 +15,9 @@ from uuid import UUID
 import structlog
 
 from projector.documents import Operation, WorkingSet
+from projector.fold import PartitionFold
 from projector.generations import Build, Generations
-from projector.log_reader import LogEvent, LogReader
+from projector.log_reader import LogReader
 from projector.partition import checkpoint_at
 from projector.partition_store import (
     CALL_BYTES_MAX,
@@ -25,7 +26,7 @@ from projector.partition_store import (
     PartitionStore,
     building_marker,
 )
-from projector.projections import DEFINITIONS, Folding, Projection
+from projector.projections import DEFINITIONS, LogEvent, Projection
 from shared.ids import Position, new_uuid7
 from shared.read_model import PartitionKeys
 
@@ -112,41 +113,41 @@ class Builder:
     ) -> int:
         """Fold the log up to `target`; returns how many events that were."""
         definition = DEFINITIONS[build.projection]
-        by_number = {partition.keys.partition: partition for partition in shares}
+        folds = {partition.keys.partition: partition.fold for partition in shares}
         folded = 0
         reported_at = time.monotonic()
-        for event in self._events(target):
-            folded += 1
-            for partition in shares[:1]:
-                partition.last = event
-            number = definition.partition(event.event)
-            if number in by_number:
-                partition = by_number[number]
-                partition.fold(event)
+        for batch in self._batches(target, definition):
+            for event in batch:
+                number = definition.partition(event.event)
+                if number in folds:
+                    folds[number](event)
+            folded += len(batch)
+            for partition in shares:
+                partition.last = batch[-1]
                 if partition.working_set.pending_commands > FLUSH_COMMANDS:
                     operations = partition.working_set.take_operations(documents=False)
                     self._write(partition, operations, last=False)
-            if folded % FETCH_EVENTS == 0 and time.monotonic() - reported_at > PROGRESS_EVERY_S:
+            if time.monotonic() - reported_at > PROGRESS_EVERY_S:
                 reported_at = time.monotonic()
                 if not self._generations.report_progress(build, token, folded):
                     raise _TakenOver
-        for partition in shares:
-            partition.last = shares[0].last
         return folded
 
-    def _events(self, target: Position) -> Iterator[LogEvent]:
+    def _batches(self, target: Position, definition: Projection) -> Iterator[list[LogEvent]]:
+        """The log up to `target`, or to an event that cannot be read: following stops there too."""
         position = Position(1)
         while position <= target:
             if not self._keep_on():
                 raise _TakenOver
-            events = self._reader.fetch(position, FETCH_EVENTS)
-            for event in events:
-                if event.position > target:
-                    return
-                yield event
-            if len(events) < FETCH_EVENTS:
+            events = self._reader.fetch(position, FETCH_EVENTS, personal=definition.personal)
+            wanted = events[: definition.readable(events)]
+            while wanted and wanted[-1].position > target:
+                wanted.pop()
+            if wanted:
+                yield wanted
+            if len(wanted) < len(events) or not events:
                 return
-            position = Position(events[-1].position + 1)
+            position = Position(wanted[-1].position + 1)
 
     def _write(
         self, partition: _BuiltPartition, operations: Sequence[Operation], *, last: bool
@@ -172,14 +173,11 @@ class _BuiltPartition:
     def __init__(self, definition: Projection, keys: PartitionKeys, token: UUID) -> None:
         self.keys = keys
         self.marker = building_marker(definition.version, token)
-        self.working_set = WorkingSet(weigh=False, complete=True)
+        self.working_set = WorkingSet(complete=True)
+        self.fold = PartitionFold(definition, keys, self.working_set, {}).fold
         self.last: LogEvent | None = None
         self._definition = definition
         self._token = token
-
-    def fold(self, event: LogEvent) -> None:
-        folding = Folding(event.position, event.version, event.event)
-        self._definition.apply(self.working_set, folding)
 
     def final_checkpoint(self) -> bytes:
         """At the last event folded; of an empty log, the marker itself."""
@@ -190,14 +188,13 @@ class _BuiltPartition:
 
 def _cut(operations: Sequence[Operation]) -> Iterator[list[Operation]]:
     part: list[Operation] = []
-    size_bytes = 0
+    commands, size_bytes = 0, 0
     for operation in operations:
-        if part and (
-            len(part) >= CALL_COMMANDS_MAX - 1 or size_bytes + operation.size_bytes > CALL_BYTES_MAX
-        ):
-            yield part
-            part, size_bytes = [], 0
-        part.append(operation)
+        commands += operation.commands
         size_bytes += operation.size_bytes
+        if part and (commands >= CALL_COMMANDS_MAX or size_bytes > CALL_BYTES_MAX):
+            yield part
+            part, commands, size_bytes = [], operation.commands, operation.size_bytes
+        part.append(operation)
     if part:
         yield part

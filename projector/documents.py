@@ -7,10 +7,11 @@ nothing.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterator
 from typing import Any, NamedTuple, Protocol, TypeVar
 
 from projector.kinds import Kind
+from shared.errors import ProjectionFault
 from shared.ids import Position
 
 Folded = TypeVar("Folded")
@@ -18,6 +19,9 @@ Folded = TypeVar("Folded")
 Key = tuple[str, str]
 
 STREAM_ENTRIES_MAX = 10_000
+# Of one ZADD: few enough for Lua's stack, enough that a command's own cost does not show.
+MEMBERS_A_COMMAND = 100
+_NOT_HELD = object()
 
 
 class Documents(Protocol):
@@ -41,32 +45,40 @@ class Documents(Protocol):
 
 
 class Operation(NamedTuple):
-    """One command of a call: its letter in `apply.lua`, the key, and the command's arguments."""
+    """Commands of a call on one key: their letter in `apply.lua`, the key, and the arguments.
+
+    `commands` says how much work they are: one for each member that they touch.
+    """
 
     letter: bytes
     key: Key
     arguments: tuple[bytes, ...]
+    commands: int = 1
 
     @property
     def size_bytes(self) -> int:
         return sum(map(len, self.arguments)) + len(self.key[1]) + 64
 
 
+class Corrupt(NamedTuple):
+    """Stands for a stored document that cannot be decoded."""
+
+    reason: str
+
+
 class WorkingSet:
-    """Documents in memory. With `weigh`, documents are encoded at once, so that `pending_bytes` is
-    exact.
+    """Documents in memory.
 
     `documents` holds None for a document that is known to be absent. A document that is in neither
     has to be loaded before it is read; `complete` says that what is not held does not exist (a
-    build starts empty).
+    build starts empty). `pending_commands` and `pending_bytes` are upper bounds.
     """
 
-    def __init__(self, *, weigh: bool, complete: bool) -> None:
-        self._weigh = weigh
+    def __init__(self, *, complete: bool) -> None:
         self._complete = complete
         self.documents: dict[Key, Any] = {}
-        self._dirty: dict[Key, Kind[Any]] = {}
-        self._encoded: dict[Key, bytes] = {}
+        # The bound of the encoded size, by what is to be written.
+        self._dirty: dict[Key, tuple[Kind[Any], int]] = {}
         self._members: dict[Key, dict[bytes, int | None]] = {}
         self._fields: dict[Key, dict[bytes, bytes | None]] = {}
         self._deleted: dict[Key, None] = {}
@@ -75,21 +87,31 @@ class WorkingSet:
         self.pending_bytes = 0
 
     def get(self, kind: Kind[Folded], suffix: str) -> Folded | None:
+        """Raises `ProjectionFault` if what is stored cannot be decoded."""
         key = (kind.name, suffix)
-        if key not in self.documents and not self._complete:
+        document: Any = self.documents.get(key, _NOT_HELD)
+        if document is _NOT_HELD:
+            if self._complete:
+                return None
             raise KeyError(f"{kind.name}:{suffix} was not loaded before it was read")
-        document: Folded | None = self.documents.get(key)
-        return document
+        if type(document) is Corrupt:
+            raise ProjectionFault(f"{kind.name}:{suffix} cannot be decoded: {document.reason}")
+        folded: Folded | None = document
+        return folded
 
     def put(self, kind: Kind[Folded], suffix: str, document: Folded) -> None:
         key = (kind.name, suffix)
         self.documents[key] = document
-        self._count(key not in self._dirty)
-        self._dirty[key] = kind
-        if self._weigh:
-            encoded = kind.encode(document)
-            self.pending_bytes += len(encoded) - len(self._encoded.get(key, b""))
-            self._encoded[key] = encoded
+        size_bytes = kind.bytes_max(document)
+        before = self._dirty.get(key)
+        if before is None:
+            self._count(True)
+            self.pending_bytes += size_bytes
+        elif before[1] == size_bytes:
+            return
+        else:
+            self.pending_bytes += size_bytes - before[1]
+        self._dirty[key] = (kind, size_bytes)
 
     def rank(self, kind: str, suffix: str, member: bytes, rank: int) -> None:
         self._set(self._members, (kind, suffix), member, rank)
@@ -105,8 +127,11 @@ class WorkingSet:
         self._set(self._fields, (kind, suffix), field, None)
 
     def delete(self, kind: str, suffix: str) -> None:
-        """Drop a sorted set or a hash; what is set in it afterwards is written after that."""
+        """Drop a key; what is set in it afterwards is written after that."""
         key = (kind, suffix)
+        self.documents[key] = None
+        if self._dirty.pop(key, None) is not None:
+            self.pending_commands -= 1
         for pending in (self._members, self._fields):
             dropped: dict[bytes, Any] = pending.pop(key, {})
             self.pending_commands -= len(dropped)
@@ -138,17 +163,12 @@ class WorkingSet:
         for pending in (self._deleted, self._members, self._fields, self._entries):
             pending.clear()
         if documents:
-            operations += self._document_operations()
+            for key, (kind, _) in self._dirty.items():
+                operations.append(Operation(b"S", key, (kind.encode(self.documents[key]),)))
             self._dirty.clear()
-            self._encoded.clear()
         self.pending_commands = len(self._dirty)
         self.pending_bytes = 0
         return operations
-
-    def _document_operations(self) -> Iterable[Operation]:
-        for key, kind in self._dirty.items():
-            encoded = self._encoded.get(key)
-            yield Operation(b"S", key, (encoded or kind.encode(self.documents[key]),))
 
     def _set(
         self, pending: dict[Key, dict[bytes, Any]], key: Key, member: bytes, value: object
@@ -165,16 +185,27 @@ class WorkingSet:
             self.pending_bytes += 128  # Key, member and protocol, rounded up.
 
 
-def _member_operations(pending: dict[Key, dict[bytes, int | None]]) -> Iterable[Operation]:
+def _member_operations(pending: dict[Key, dict[bytes, int | None]]) -> Iterator[Operation]:
     for key, members in pending.items():
+        ranked: list[bytes] = []
         for member, rank in members.items():
             if rank is None:
                 yield Operation(b"z", key, (member,))
-            else:
-                yield Operation(b"Z", key, (b"%d" % rank, member))
+                continue
+            ranked += (b"%d" % rank, member)
+            if len(ranked) == 2 * MEMBERS_A_COMMAND:
+                yield _ranking(key, ranked)
+                ranked = []
+        if ranked:
+            yield _ranking(key, ranked)
 
 
-def _field_operations(pending: dict[Key, dict[bytes, bytes | None]]) -> Iterable[Operation]:
+def _ranking(key: Key, ranked: list[bytes]) -> Operation:
+    """Ranks and members of one sorted set, after how many arguments they are."""
+    return Operation(b"Z", key, (b"%d" % len(ranked), *ranked), len(ranked) // 2)
+
+
+def _field_operations(pending: dict[Key, dict[bytes, bytes | None]]) -> Iterator[Operation]:
     for key, fields in pending.items():
         for field, value in fields.items():
             if value is None:

@@ -1,10 +1,8 @@
 """Following the log: every followed generation folds each batch in one pass.
 
 A pass fetches from the lowest checkpoint on, inclusive, so that the event at every checkpoint is
-seen again: if another one stands there, or none, the log is not the one that was applied (a
-restored backup, a fail-over that lost its tail), and the generation stops. What a pass writes is
-compared and set by `apply.lua`; a refused partition forgets what it knew and goes on from what
-stands.
+seen again. What it writes is compared and set by `apply.lua`; a refused partition forgets what it
+knew and goes on from what stands.
 """
 
 from __future__ import annotations
@@ -17,12 +15,11 @@ import redis
 import structlog
 from eventsourcing.persistence import PersistenceError
 
+from projector.followed import Followed
 from projector.generations import Generation
-from projector.log_reader import LogEvent, LogReader
+from projector.log_reader import LogReader
 from projector.partition import Partition
 from projector.partition_store import ABSENT, Call, PartitionStore
-from projector.projections import DEFINITIONS, Projection
-from shared.errors import LogDiverged
 from shared.ids import START, Position
 from shared.read_model import Applied
 
@@ -34,35 +31,6 @@ IDLE_ADVANCE_S = 0.05
 SERVER_ERRORS = (redis.RedisError, PersistenceError, psycopg.Error, OSError)
 
 log = structlog.get_logger()
-
-
-class Followed:
-    """One generation and its partitions. `stopped` says why it no longer follows, None while it
-    does.
-    """
-
-    def __init__(self, generation: Generation, stored: Sequence[bytes]) -> None:
-        self.generation = generation
-        self.definition: Projection = DEFINITIONS[generation.projection]
-        self.partitions = [
-            Partition(self.definition, keys, checkpoint)
-            for keys, checkpoint in zip(generation.all_keys, stored, strict=True)
-        ]
-        self.stopped: str | None = None
-
-    @property
-    def lowest(self) -> Position:
-        return min(partition.checkpoint.position for partition in self.partitions)
-
-    def stop(self, reason: Exception) -> None:
-        self.stopped = str(reason)
-        log.error(
-            "generation_stopped",
-            projection=self.generation.projection,
-            generation=self.generation.number,
-            error=type(reason).__name__,
-            reason=str(reason),
-        )
 
 
 class Follower:
@@ -104,75 +72,45 @@ class Follower:
         self.followed.clear()
 
     def run_pass(self) -> int:
-        """Fold the next batch into every followed generation; returns how many events were new to
-        one.
+        """Fold a batch into every followed generation; returns how many events were new to one.
 
-        `lagging` says afterwards whether some partition is still to be brought to the end of the
+        Generations far behind the others get a batch of their own, so that they hold nobody up.
+        `lagging` says afterwards whether some partition is still to be brought to the end of its
         batch.
         """
-        following = [followed for followed in self.followed.values() if not followed.stopped]
-        if not following:
+        due = [followed for followed in self.followed.values() if followed.is_due]
+        if not due:
             return 0
-        start = min(followed.lowest for followed in following)
-        events = self._reader.fetch(Position(max(start, 1)), BATCH_EVENTS_MAX)
-        for followed in following:
-            _check_log(followed, events)
-        if not events:
-            return 0
+        front = max(followed.lowest for followed in due)
+        near = [one for one in due if front - one.lowest <= BATCH_EVENTS_MAX]
+        far = [one for one in due if front - one.lowest > BATCH_EVENTS_MAX]
         advance_idle = time.monotonic() - self._idle_advanced_at >= IDLE_ADVANCE_S
-        calls: list[tuple[Followed, Partition, Call]] = []
-        for followed in following:
-            if not followed.stopped:
-                calls += self._fold(followed, events, advance_idle=advance_idle)
         if advance_idle:
             self._idle_advanced_at = time.monotonic()
-        self._write(calls)
-        last = events[-1].position
-        self.lagging = any(followed.lowest < last for followed in following if not followed.stopped)
-        return sum(event.position > start for event in events)
+        self.lagging = False
+        return sum(self._fold_batch(group, advance_idle) for group in (near, far) if group)
 
-    def _fold(
-        self, followed: Followed, events: Sequence[LogEvent], *, advance_idle: bool
-    ) -> list[tuple[Followed, Partition, Call]]:
-        """The calls for each partition that the batch concerns, for the others when it is time."""
-        shares: dict[int, list[LogEvent]] = {}
-        for event in events:
-            number = followed.definition.partition(event.event)
-            if number is None:
-                continue
-            if event.position > followed.partitions[number].checkpoint.position:
-                shares.setdefault(number, []).append(event)
-        last = events[-1]
-        calls: list[tuple[Followed, Partition, Call]] = []
-        try:
-            self._load_missing(followed, shares)
-            for number, partition in enumerate(followed.partitions):
-                share = shares.get(number, [])
-                behind = partition.checkpoint.position < last.position
-                if share or (behind and advance_idle):
-                    calls += ((followed, partition, call) for call in partition.fold(share, last))
-        # TODO: park the entity alone and go on with all others, as docs/unfinished.md says.
-        except SERVER_ERRORS:
-            raise
-        except Exception as fault:  # noqa: BLE001  # Any fault in folding stops its generation.
-            followed.stop(fault)
-            return []
-        return calls
-
-    def _load_missing(self, followed: Followed, shares: dict[int, list[LogEvent]]) -> None:
-        """Hold every document that the batch reads, in one round trip."""
-        wanted = []
-        for number, share in shares.items():
-            missing = followed.partitions[number].missing(share)
-            if missing:
-                wanted.append((followed.partitions[number], share, missing))
-        if not wanted:
-            return
-        stored = self._store.documents(
-            [(partition.keys, missing) for partition, _, missing in wanted]
+    def _fold_batch(self, group: Sequence[Followed], advance_idle: bool) -> int:
+        """One batch, from the group's lowest checkpoint on, inclusive."""
+        start = min(followed.lowest for followed in group)
+        events = self._reader.fetch(
+            Position(max(start, 1)),
+            BATCH_EVENTS_MAX,
+            personal=any(followed.definition.personal for followed in group),
         )
-        for (partition, share, missing), values in zip(wanted, stored, strict=True):
-            partition.hold(share, missing, values)
+        reached_end = len(events) < BATCH_EVENTS_MAX
+        calls = [
+            (followed, partition, call)
+            for followed in group
+            for partition, call in followed.fold(
+                self._store, events, reached_end=reached_end, advance_idle=advance_idle
+            )
+        ]
+        self._write(calls)
+        following = [followed for followed in group if followed.stopped is None]
+        last = events[-1].position if events else START
+        self.lagging |= any(followed.lowest < last for followed in following)
+        return sum(event.position > start for event in events) if following else 0
 
     def _write(self, calls: Sequence[tuple[Followed, Partition, Call]]) -> None:
         """Make all calls in one round trip; announce what was applied, reset what was refused."""
@@ -203,20 +141,3 @@ class Follower:
         else:
             partition.reset(standing)
 
-
-def _check_log(followed: Followed, events: Sequence[LogEvent]) -> None:
-    """Stop the generation if another event, or none, stands at one of its checkpoints."""
-    reached_end = len(events) < BATCH_EVENTS_MAX
-    last = events[-1].position if events else START
-    standing: dict[Position, LogEvent] = {}
-    checked = {partition.checkpoint.position for partition in followed.partitions}
-    for event in events:
-        if event.position in checked:
-            standing[event.position] = event
-    try:
-        for partition in followed.partitions:
-            position = partition.checkpoint.position
-            if position > START and (position <= last or reached_end):
-                partition.require_same_log(standing.get(position))
-    except LogDiverged as diverged:
-        followed.stop(diverged)

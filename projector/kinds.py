@@ -1,7 +1,7 @@
 """The kinds of string documents: what a projection folds, and how that is stored.
 
 What is folded may be less than what is stored: statistics are folded as their histogram, and the
-averages are computed when they are encoded.
+averages are computed when they are encoded. Folded documents are changed in place.
 """
 
 from __future__ import annotations
@@ -13,52 +13,72 @@ import msgspec
 
 from shared.ids import Position
 from shared.read_model import (
+    PARKED,
     HistoryYear,
     MovieDocument,
+    Parked,
     ProfileDocument,
     RatingStatistics,
     statistics_of,
 )
 
 Folded = TypeVar("Folded")
-Histogram = tuple[int, ...]
 
 
-class Scores(NamedTuple):
+class Scores(msgspec.Struct, gc=False):
     """What statistics are folded as: how many of each score, and the event that made it so."""
 
-    histogram: Histogram
+    histogram: list[int]
     position: Position
 
 
 _json = msgspec.json.Encoder().encode
 _decode_statistics = msgspec.json.Decoder(RatingStatistics).decode
+# Upper bounds, so that a call's size is known without encoding: ten counts, three averages and
+# their names; a day's bin is its number and a count below 2^31.
+STATISTICS_BYTES_MAX = 512
+HISTORY_BIN_BYTES_MAX = 8
 
 
 class Kind(NamedTuple, Generic[Folded]):
-    """A kind of document; `name` is the part of its key."""
+    """A kind of document; `name` is the part of its key. `bytes_max` bounds what it encodes to."""
 
     name: str
     encode: Callable[[Folded], bytes]
     decode: Callable[[bytes], Folded]
+    bytes_max: Callable[[Folded], int]
 
 
 def _encode_scores(scores: Scores) -> bytes:
-    return _json(statistics_of(scores.histogram, scores.position))
+    return _json(statistics_of(tuple(scores.histogram), scores.position))
 
 
 def _decode_scores(stored: bytes) -> Scores:
     statistics = _decode_statistics(stored)
-    return Scores(statistics.histogram, statistics.position)
+    return Scores(list(statistics.histogram), statistics.position)
 
 
-MOVIE: Kind[MovieDocument] = Kind("movie", _json, msgspec.json.Decoder(MovieDocument).decode)
-PROFILE: Kind[ProfileDocument] = Kind(
-    "profile", _json, msgspec.json.Decoder(ProfileDocument).decode
+def _encoded_bytes(document: object) -> int:
+    return len(_json(document))
+
+
+MOVIE: Kind[MovieDocument] = Kind(
+    "movie", _json, msgspec.json.Decoder(MovieDocument).decode, _encoded_bytes
 )
-STATISTICS: Kind[Scores] = Kind("stats", _encode_scores, _decode_scores)
+PROFILE: Kind[ProfileDocument] = Kind(
+    "profile", _json, msgspec.json.Decoder(ProfileDocument).decode, _encoded_bytes
+)
+STATISTICS: Kind[Scores] = Kind(
+    "stats", _encode_scores, _decode_scores, lambda _scores: STATISTICS_BYTES_MAX
+)
 HISTORY: Kind[HistoryYear] = Kind(
-    "history", msgspec.msgpack.Encoder().encode, msgspec.msgpack.Decoder(HistoryYear).decode
+    "history",
+    msgspec.msgpack.Encoder().encode,
+    msgspec.msgpack.Decoder(HistoryYear).decode,
+    lambda year: HISTORY_BIN_BYTES_MAX * (1 + len(year.added)),
+)
+PARKED_MARK: Kind[Parked] = Kind(
+    PARKED, _json, msgspec.json.Decoder(Parked).decode, _encoded_bytes
 )
 
 # Keys of these kinds are no string documents: sorted sets, a hash, a stream.
@@ -67,3 +87,5 @@ CATALOGUE = "catalogue"
 RATINGS = "ratings"
 REVIEWS = "reviews"
 CHANGED_MOVIES = "movies"
+# Of every projection.
+PARKED_ENTITIES = PARKED

@@ -2,22 +2,17 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from collections.abc import Iterable
 
-from shared.codec import Codec, opened, sealed_subject
-from shared.event_store import EventStore
-from shared.events import Event
-from shared.ids import Position, StreamId, UserId, Version
+from projector.projections import LogEvent, Unreadable
+from shared.codec import Codec, Decoded, opened, sealed_subject
+from shared.errors import Misconfigured
+from shared.event_store import EventStore, StoredRow
+from shared.ids import Position, UserId
 from shared.sealing import KeyWrap
 
-
-class LogEvent(NamedTuple):
-    """An event at its place in the log."""
-
-    position: Position
-    stream_id: StreamId
-    version: Version
-    event: Event
+# So many keys are tried at the start before the one that wraps them is refused.
+KEYS_TRIED = 3
 
 
 class LogReader:
@@ -28,25 +23,76 @@ class LogReader:
         self._codec = codec
         self._key_wrap = key_wrap
 
-    def fetch(self, start: Position, limit: int) -> list[LogEvent]:
-        """At most `limit` events from `start` on, inclusive."""
-        rows = self._store.fetch(start, limit)
-        sealed = [self._codec.decode_sealed(row.topic, row.state) for row in rows]
-        subjects = {sealed_subject(decoded.event) for decoded in sealed} - {None}
-        keys = self._unwrapped(subjects)
-        return [
-            LogEvent(row.position, row.stream_id, row.version, opened(decoded, keys).event)
-            for row, decoded in zip(rows, sealed, strict=True)
-        ]
+    def fetch(self, start: Position, limit: int, *, personal: bool = True) -> list[LogEvent]:
+        """At most `limit` events from `start` on, inclusive; personal data only if asked for.
+
+        An event that cannot be decoded comes as `Unreadable`; one whose personal data does not
+        open comes with its `fault`.
+        """
+        events: list[LogEvent] = []
+        sealed: list[tuple[int, Decoded, UserId]] = []
+        decode = self._codec.decode_sealed
+        for row in self._store.fetch(start, limit):
+            try:
+                decoded = decode(row.topic, row.state)
+            except Exception as error:  # noqa: BLE001  # Whatever is wrong with the bytes, the projections must hear of it.
+                events.append(_unreadable(row, error))
+                continue
+            event = decoded.event
+            if personal and event.personal and (subject := sealed_subject(event)) is not None:
+                sealed.append((len(events), decoded, subject))
+            events.append(LogEvent(row.position, row.stream_id, row.version, event))
+        if sealed:
+            self._open(events, sealed)
+        return events
 
     def head(self) -> Position:
         return self._store.head()
 
-    def _unwrapped(self, subjects: set[UserId | None]) -> dict[UserId, bytes]:
-        if not subjects:
-            return {}
-        wrapped_keys = self._store.wrapped_keys([user_id for user_id in subjects if user_id])
-        return {
-            user_id: self._key_wrap.unwrap(user_id, wrapped)
-            for user_id, wrapped in wrapped_keys.items()
-        }
+    def require_sealing_key(self) -> None:
+        """Raise `Misconfigured` if the settings' key opens none of the keys of the last users."""
+        wrapped_keys = self._store.last_wrapped_keys(KEYS_TRIED)
+        _, faults = self._unwrapped(wrapped_keys)
+        if wrapped_keys and len(faults) == len(wrapped_keys):
+            raise Misconfigured(next(iter(faults.values())))
+
+    def _open(
+        self, events: list[LogEvent], sealed: Iterable[tuple[int, Decoded, UserId]]
+    ) -> None:
+        """Put the events with opened personal data in the place of the sealed ones."""
+        subjects = {subject for _, _, subject in sealed}
+        keys, faults = self._unwrapped(self._store.wrapped_keys(list(subjects)))
+        for index, decoded, subject in sealed:
+            fault = faults.get(subject)
+            if fault is None:
+                try:
+                    events[index] = events[index]._replace(event=opened(decoded, keys).event)
+                except Exception as error:  # noqa: BLE001  # What was sealed may be any bytes by now.
+                    fault = f"its personal data cannot be opened: {_named(error)}"
+            if fault is not None:
+                events[index] = events[index]._replace(fault=fault)
+
+    def _unwrapped(
+        self, wrapped_keys: dict[UserId, bytes]
+    ) -> tuple[dict[UserId, bytes], dict[UserId, str]]:
+        """The keys that open, and why the others do not."""
+        keys: dict[UserId, bytes] = {}
+        faults: dict[UserId, str] = {}
+        for user_id, wrapped in wrapped_keys.items():
+            try:
+                keys[user_id] = self._key_wrap.unwrap(user_id, wrapped)
+            except Misconfigured as error:
+                faults[user_id] = str(error)
+        return keys, faults
+
+
+def _unreadable(row: StoredRow, error: Exception) -> LogEvent:
+    reason = f"the event at position {row.position} cannot be read: {_named(error)}"
+    return LogEvent(
+        row.position, row.stream_id, row.version, Unreadable(topic=row.topic, reason=reason)
+    )
+
+
+def _named(error: Exception) -> str:
+    """The error without what it says of other people's data: its message only if it is ours."""
+    return str(error) if isinstance(error, Misconfigured) else type(error).__name__

@@ -4,11 +4,15 @@ calls.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
 from uuid import UUID
 
-from projector.documents import Key, WorkingSet
-from projector.log_reader import LogEvent
+import msgspec
+
+from projector.documents import Corrupt, Key, WorkingSet
+from projector.fold import PartitionFold
+from projector.kinds import Kind
 from projector.partition_store import (
     ABSENT,
     CALL_BYTES_MAX,
@@ -19,9 +23,9 @@ from projector.partition_store import (
     decode_checkpoint,
     encode_checkpoint,
 )
-from projector.projections import Folding, Projection
+from projector.projections import LogEvent, Projection
 from shared.errors import LogDiverged
-from shared.read_model import Checkpoint, PartitionKeys
+from shared.read_model import Checkpoint, Parked, PartitionKeys
 
 DOCUMENTS_CACHED_MAX = 20_000
 
@@ -39,7 +43,17 @@ class Partition:
         """Forget everything but the stored checkpoint."""
         self.stored = stored
         self.checkpoint = decode_checkpoint(stored)
-        self._working_set = WorkingSet(weigh=True, complete=False)
+        self._working_set = WorkingSet(complete=False)
+        self._fold: PartitionFold | None = None
+
+    @property
+    def needs_parked(self) -> bool:
+        """Whether the parked entities have to be loaded before anything is folded."""
+        return self._fold is None
+
+    def hold_parked(self, parked: Iterable[Parked]) -> None:
+        by_entity = {one.entity: one for one in parked}
+        self._fold = PartitionFold(self._definition, self.keys, self._working_set, by_entity)
 
     def require_same_log(self, standing: LogEvent | None) -> None:
         """Raise `LogDiverged` unless the event at the checkpoint's position is the checkpoint's."""
@@ -55,27 +69,22 @@ class Partition:
                 f" {standing.stream_id} now stands"
             )
 
-    def missing(self, events: Sequence[LogEvent]) -> list[Key]:
+    def missing(self, events: Sequence[LogEvent]) -> dict[Key, Kind[Any]]:
         """The documents that folding these events reads and that are not held yet."""
         held = self._working_set.documents
-        wanted: dict[Key, None] = {}
+        reads = self._definition.reads
+        wanted: dict[Key, Kind[Any]] = {}
         for event in events:
-            for kind, suffix in self._definition.reads(event.event):
-                if (kind.name, suffix) not in held:
-                    wanted[kind.name, suffix] = None
-        return list(wanted)
+            for kind, suffix in reads(event.event):
+                key = (kind.name, suffix)
+                if key not in held:
+                    wanted[key] = kind
+        return wanted
 
-    def hold(
-        self, events: Sequence[LogEvent], documents: Sequence[Key], stored: Sequence[bytes | None]
-    ) -> None:
+    def hold(self, missing: Mapping[Key, Kind[Any]], stored: Sequence[bytes | None]) -> None:
         """Take in what was stored of the missing documents."""
-        kinds = {
-            (kind.name, suffix): kind
-            for event in events
-            for kind, suffix in self._definition.reads(event.event)
-        }
-        for key, value in zip(documents, stored, strict=True):
-            self._working_set.documents[key] = None if value is None else kinds[key].decode(value)
+        for (key, kind), value in zip(missing.items(), stored, strict=True):
+            self._working_set.documents[key] = _decoded(kind, value)
 
     def fold(self, events: Sequence[LogEvent], last: LogEvent) -> list[Call]:
         """The calls that bring the partition to `last`, the last event of the batch.
@@ -94,8 +103,8 @@ class Partition:
             ):
                 calls.append(self._call(expected, folded))
                 expected = calls[-1].new
-            folding = Folding(event.position, event.version, event.event)
-            self._definition.apply(working_set, folding)
+            assert self._fold is not None
+            self._fold.fold(event)
             folded = event
         calls.append(self._call(expected, last))
         return calls
@@ -110,6 +119,15 @@ class Partition:
     def _call(self, expected: bytes, at: LogEvent) -> Call:
         new = checkpoint_at(at, self._definition.version, self.checkpoint.build_token)
         return Call(self.keys, expected, new, self._working_set.take_operations())
+
+
+def _decoded(kind: Kind[Any], stored: bytes | None) -> object:
+    if stored is None:
+        return None
+    try:
+        return kind.decode(stored)
+    except msgspec.MsgspecError as error:
+        return Corrupt(str(error))
 
 
 def checkpoint_at(event: LogEvent, definition_version: int, build_token: UUID) -> bytes:

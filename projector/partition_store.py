@@ -11,9 +11,10 @@ import msgspec
 import redis
 
 from projector.documents import Key, Operation
+from projector.kinds import PARKED_ENTITIES, PARKED_MARK
 from shared.errors import Misconfigured
 from shared.ids import NO_VERSION, START, StreamId
-from shared.read_model import APPLIED_CHANNEL, Applied, Checkpoint, PartitionKeys
+from shared.read_model import APPLIED_CHANNEL, Applied, Checkpoint, Parked, PartitionKeys
 
 # More in one call would hold up every other client of the server for too long.
 CALL_COMMANDS_MAX = 1_000
@@ -75,7 +76,7 @@ class PartitionStore:
             return [stored or ABSENT for stored in pipeline.execute()]
 
     def documents(
-        self, wanted: Sequence[tuple[PartitionKeys, Sequence[Key]]]
+        self, wanted: Iterable[tuple[PartitionKeys, Iterable[Key]]]
     ) -> list[list[bytes | None]]:
         """Stored documents, one MGET a partition, all in one round trip."""
         with self._redis.pipeline(transaction=False) as pipeline:
@@ -83,6 +84,13 @@ class PartitionStore:
                 pipeline.mget([keys.document(kind, suffix) for kind, suffix in documents])
             stored: list[list[bytes | None]] = pipeline.execute()
         return stored
+
+    def parked(self, partitions: Iterable[PartitionKeys]) -> list[list[Parked]]:
+        """The parked entities of each partition."""
+        with self._redis.pipeline(transaction=False) as pipeline:
+            for keys in partitions:
+                pipeline.hvals(keys.document(PARKED_ENTITIES))
+            return [[PARKED_MARK.decode(value) for value in values] for values in pipeline.execute()]
 
     def apply(self, calls: Iterable[Call]) -> list[bytes | None]:
         """Make the calls in order, in one round trip.
@@ -139,7 +147,7 @@ def _as_script_arguments(call: Call) -> tuple[list[str], list[bytes]]:
     names: dict[Key, int] = {}
     keys = [call.keys.checkpoint]
     arguments = [call.expected, call.new]
-    for letter, key, values in call.operations:
+    for letter, key, values, _ in call.operations:
         index = names.get(key)
         if index is None:
             keys.append(call.keys.document(*key))

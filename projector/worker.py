@@ -70,6 +70,7 @@ class Projector:
             try:
                 self._wiring.store.require_no_eviction()
                 self._wiring.events.require_durability()
+                self._wiring.reader.require_sealing_key()
             except SERVER_ERRORS as error:
                 log.warning("projector_waits", error=str(error))
             else:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from datetime import date, timedelta
+from itertools import groupby
 from typing import NamedTuple
 
-from shared.read_model import BINS, HistoryYear
+from shared.read_model import BINS, HISTORY_STEP, HistoryYear
 
 # No rating is dated before: see the limits of `rated_at`.
 FIRST_YEAR = 1970
@@ -24,11 +25,13 @@ class Day(NamedTuple):
 
 def days(years: Mapping[int, HistoryYear]) -> Iterator[Day]:
     """Every day with a change, in order, each with the running sum up to its end."""
-    histogram = NO_SCORES
+    bins = [0] * BINS
     for year in sorted(years):
-        for day_of_year, added in sorted(years[year].days.items()):
-            histogram = tuple(n + more for n, more in zip(histogram, added, strict=True))
-            yield Day(date(year, 1, 1) + timedelta(days=day_of_year - 1), histogram)
+        added = sorted(years[year].added.items())
+        for day_of_year, changes in groupby(added, key=lambda change: change[0] // HISTORY_STEP):
+            for key, more in changes:
+                bins[key % HISTORY_STEP - 1] += more
+            yield Day(date(year, 1, 1) + timedelta(days=day_of_year - 1), tuple(bins))
 
 
 def histogram_at(years: Mapping[int, HistoryYear], end_of: date) -> Histogram:

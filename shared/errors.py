@@ -118,5 +118,13 @@ class ProjectionFault(StarfoldError):
     code = "projection-fault"
 
 
+class EventUnreadable(StarfoldError):
+    code = "event-unreadable"
+
+
+class TooManyParked(StarfoldError):
+    code = "too-many-parked"
+
+
 class Misconfigured(StarfoldError):
     code = "misconfigured"

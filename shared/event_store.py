@@ -47,6 +47,7 @@ _FETCH = (
 )
 _HEAD = "SELECT coalesce(max(notification_id), 0) FROM events"
 _WRAPPED_KEYS = "SELECT user_id, wrapped FROM subject_keys WHERE user_id = ANY (%s::uuid[])"
+_LAST_WRAPPED_KEYS = "SELECT user_id, wrapped FROM subject_keys ORDER BY user_id DESC LIMIT %s"
 _STORED = (
     "SELECT e.originator_id, e.originator_version, e.notification_id, e.state"
     " FROM unnest(%s::uuid[], %s::bigint[]) AS wanted (stream_id, version)"
@@ -235,6 +236,12 @@ class EventStore(PostgresApplicationRecorder):
         """The stored keys of the given users; erased users have none."""
         with self._rows() as cursor:
             rows = cursor.execute(_WRAPPED_KEYS, [list(users)], prepare=True).fetchall()
+        return {UserId(user_id): wrapped for user_id, wrapped in rows}
+
+    def last_wrapped_keys(self, count: int) -> dict[UserId, bytes]:
+        """The stored keys of the users who came last."""
+        with self._rows() as cursor:
+            rows = cursor.execute(_LAST_WRAPPED_KEYS, [count]).fetchall()
         return {UserId(user_id): wrapped for user_id, wrapped in rows}
 
     @contextmanager

@@ -17,6 +17,9 @@ writes them at once.
     changes     movies                      stream    entry <position>-0, field movie = movie id (16
     bytes) each        checkpoint                  msgpack   Checkpoint
 
+Where an entity is parked, its partition also has `parked:<id>` (JSON, Parked), and the same as a
+field of the hash `parked`, by the entity's id (16 bytes).
+
 `sf:generations` is the readers' copy of the table of generations; the channel `sf:applied`
 announces progress; `sf:scrubbed` is the erasure that Redis's own files are clean of.
 """
@@ -24,7 +27,7 @@ announces progress; `sf:scrubbed` is the erasure that Redis's own files are clea
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 from uuid import UUID
 
 import msgspec
@@ -41,6 +44,8 @@ MOVIES = "movies"
 PROFILES = "profiles"
 CHANGES = "changes"
 
+PARKED = "parked"
+
 BINS = 10  # Half stars 1 to 10.
 AVERAGE_UNITS = 10_000  # In a star: averages have 4 decimals.
 
@@ -53,6 +58,7 @@ WEIGHT_C_HALF_STARS = 7
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MILLISECOND = timedelta(milliseconds=1)
 _RANK_STEP = 16
+HISTORY_STEP = 16
 
 
 class Checkpoint(msgspec.Struct, frozen=True, array_like=True):
@@ -151,16 +157,28 @@ class ProfileDocument(msgspec.Struct, frozen=True, kw_only=True):
     created_at: datetime
 
 
-class HistoryYear(msgspec.Struct, array_like=True):
-    """By day of the year (1 to 366, UTC): what that day added to each bin; may be negative.
+class HistoryYear(msgspec.Struct, array_like=True, gc=False):
+    """What each day of a year added to each bin; may be negative.
 
-    The running sum up to the end of a day is the histogram at that time.
+    Keys are the day of the year (1 to 366, UTC) times `HISTORY_STEP` plus the half stars. The
+    running sum up to the end of a day is the histogram at that time.
     """
 
-    days: dict[int, list[int]]
+    added: dict[int, int]
 
 
-DocumentKind = Literal["movie", "stats", "history", "profile"]
+class Parked(msgspec.Struct, frozen=True, kw_only=True):
+    """An entity whose event at `position` could not be applied, and why.
+
+    `discarded` says that an operator has decided to leave its documents as they were before it.
+    """
+
+    entity: UUID
+    position: Position
+    topic: str
+    error: str
+    discarded: bool = False
+
 
 
 def partition_of(entity: UUID, partitions: int = PARTITIONS) -> int:

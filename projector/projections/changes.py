@@ -8,7 +8,7 @@ from typing import Any
 
 from projector.documents import Documents
 from projector.kinds import CHANGED_MOVIES, Kind
-from projector.projections.definition import Folding, Projection
+from projector.projections.definition import LogEvent, Projection
 from shared.events import (
     Event,
     MovieCreated,
@@ -23,11 +23,11 @@ def reads(_event: Event) -> tuple[tuple[Kind[Any], str], ...]:
     return ()
 
 
-def apply(documents: Documents, folding: Folding) -> None:
-    event = folding.event
+def apply(documents: Documents, logged: LogEvent) -> None:
+    event = logged.event
     match event:
         case MovieCreated() | MovieDetailsChanged() | RatingSubmitted() | RatingWithdrawn():
-            documents.append(CHANGED_MOVIES, folding.position, b"movie", event.movie_id.bytes)
+            documents.append(CHANGED_MOVIES, logged.position, b"movie", event.movie_id.bytes)
         case _:
             pass
 
@@ -44,4 +44,5 @@ PROJECTION = Projection(
     },
     reads=reads,
     apply=apply,
+    personal=False,
 )

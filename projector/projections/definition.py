@@ -2,23 +2,38 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 from uuid import UUID
 
 from projector.documents import Documents
 from projector.kinds import Kind
-from shared.events import Event
-from shared.ids import Position, Version
+from shared.events import EVENT_TYPES, Event
+from shared.ids import Position, StreamId, Version
 from shared.read_model import partition_of
 
+KNOWN_TOPICS = frozenset(event_type.__name__ for event_type in EVENT_TYPES)
 
-class Folding(NamedTuple):
-    """An event as a projection sees it."""
+
+class LogEvent(NamedTuple):
+    """An event at its place in the log. `fault` says why it cannot be applied as it was stored."""
 
     position: Position
+    stream_id: StreamId
     version: Version
     event: Event
+    fault: str | None = None
+
+
+class Unreadable(Event, frozen=True, kw_only=True):
+    """Stands for an event that this release cannot decode."""
+
+    topic: str
+    reason: str
+
+
+def _holds_nothing_personal(_documents: Documents, _event: Event) -> None:
+    """For projections without a person's data."""
 
 
 class Projection(NamedTuple):
@@ -26,6 +41,9 @@ class Projection(NamedTuple):
 
     `entities` names, by event type, the field that says which entity the event concerns; types that
     are not in it do not concern the projection. `reads` are the documents that `apply` will read.
+    `apply` raises before it changes anything, so that an event is applied whole or not at all.
+    `personal` says that it looks at personal data: for the others nothing is opened. `erase` does
+    without `apply` where that fails on a `UserErased`: it deletes whatever is the person's.
     """
 
     name: str
@@ -33,12 +51,32 @@ class Projection(NamedTuple):
     partitions: int
     entities: Mapping[type[Event], str]
     reads: Callable[[Event], tuple[tuple[Kind[Any], str], ...]]
-    apply: Callable[[Documents, Folding], None]
+    apply: Callable[[Documents, LogEvent], None]
+    personal: bool
+    erase: Callable[[Documents, Event], None] = _holds_nothing_personal
 
-    def partition(self, event: Event) -> int | None:
-        """The partition that an event concerns, None if it concerns none."""
+    def entity(self, event: Event) -> UUID | None:
+        """The entity that an event concerns, None if it does not concern the projection."""
         field = self.entities.get(type(event))
         if field is None:
             return None
         entity: UUID = getattr(event, field)
-        return partition_of(entity, self.partitions)
+        return entity
+
+    def readable(self, events: Sequence[LogEvent]) -> int:
+        """How many events there are before the first that may concern it and cannot be read."""
+        for index, logged in enumerate(events):
+            event = logged.event
+            if type(event) is Unreadable and self._may_need(event.topic):
+                return index
+        return len(events)
+
+    def partition(self, event: Event) -> int | None:
+        """The partition that an event concerns, None if it concerns none."""
+        entity = self.entity(event)
+        return None if entity is None else partition_of(entity, self.partitions)
+
+    def _may_need(self, topic: str) -> bool:
+        if topic not in KNOWN_TOPICS:
+            return True
+        return any(topic == event_type.__name__ for event_type in self.entities)

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from datetime import date, datetime
+from functools import cache
 from typing import Any
 
 from projector.documents import Documents
-from projector.kinds import CATALOGUE, HISTORY, MOVIE, RATERS, STATISTICS, Histogram, Kind, Scores
-from projector.projections.definition import Folding, Projection
+from projector.kinds import CATALOGUE, HISTORY, MOVIE, RATERS, STATISTICS, Kind, Scores
+from projector.projections.definition import LogEvent, Projection
 from shared.errors import ProjectionFault
 from shared.events import (
     Event,
@@ -19,6 +20,7 @@ from shared.events import (
 from shared.ids import Position
 from shared.read_model import (
     BINS,
+    HISTORY_STEP,
     MOVIES,
     PARTITIONS,
     HistoryYear,
@@ -26,9 +28,6 @@ from shared.read_model import (
     movie_document,
     rating_rank,
 )
-
-NO_SCORES: Histogram = (0,) * BINS
-
 
 def reads(event: Event) -> tuple[tuple[Kind[Any], str], ...]:
     match event:
@@ -44,97 +43,107 @@ def reads(event: Event) -> tuple[tuple[Kind[Any], str], ...]:
             return ()
 
 
-def apply(documents: Documents, folding: Folding) -> None:
+def apply(documents: Documents, logged: LogEvent) -> None:
     """Raises `ProjectionFault` where a movie that is rated or changed is not there."""
-    event = folding.event
+    event = logged.event
     match event:
         case RatingSubmitted():
-            movie = event.movie_id.hex
-            change_scores(
+            _move(
                 documents,
-                movie,
-                folding.position,
+                logged,
+                *(event.movie_id.hex, event.rated_at),
                 removed=event.previous_half_stars,
                 added=event.half_stars,
             )
-            _add_to_history(
-                documents, movie, event.rated_at, event.previous_half_stars, event.half_stars
-            )
             rank = rating_rank(event.rated_at, event.half_stars)
-            documents.rank(RATERS, movie, event.user_id.bytes, rank)
+            documents.rank(RATERS, event.movie_id.hex, event.user_id.bytes, rank)
         case RatingWithdrawn():
-            movie = event.movie_id.hex
-            change_scores(
-                documents, movie, folding.position, removed=event.previous_half_stars, added=None
+            _move(
+                documents,
+                logged,
+                *(event.movie_id.hex, event.withdrawn_at),
+                removed=event.previous_half_stars,
+                added=None,
             )
-            _add_to_history(documents, movie, event.withdrawn_at, event.previous_half_stars, None)
-            documents.unrank(RATERS, movie, event.user_id.bytes)
+            documents.unrank(RATERS, event.movie_id.hex, event.user_id.bytes)
         case MovieCreated():
             movie = event.movie_id.hex
-            created = movie_document(
-                event.movie_id, event.details, event.created_at, folding.version
-            )
+            created = movie_document(event.movie_id, event.details, event.created_at, logged.version)
             documents.put(MOVIE, movie, created)
-            documents.put(STATISTICS, movie, Scores(NO_SCORES, folding.position))
+            documents.put(STATISTICS, movie, Scores([0] * BINS, logged.position))
             documents.rank(CATALOGUE, "", event.movie_id.bytes, milliseconds(event.created_at))
         case MovieDetailsChanged():
             standing = documents.get(MOVIE, event.movie_id.hex)
             if standing is None:
                 raise ProjectionFault(f"movie {event.movie_id} changed and was never created")
             changed = movie_document(
-                event.movie_id, event.details, standing.created_at, folding.version
+                event.movie_id, event.details, standing.created_at, logged.version
             )
             documents.put(MOVIE, event.movie_id.hex, changed)
         case _:
             pass
 
 
-def change_scores(
+def standing_scores(documents: Documents, entity: str, *, removed: int | None) -> Scores:
+    """An entity's scores, which stand since it was created, to be changed in place.
+
+    Raises `ProjectionFault` if there are none, or the one to be removed is not among them.
+    """
+    scores = documents.get(STATISTICS, entity)
+    if scores is None:
+        raise ProjectionFault(f"there are no statistics of {entity}, which was never created")
+    if removed is not None and scores.histogram[removed - 1] == 0:
+        raise ProjectionFault(f"{entity} has no score of {removed} half stars to take away")
+    return scores
+
+
+def move_score(bins: list[int], *, removed: int | None, added: int | None) -> None:
+    if removed is not None:
+        bins[removed - 1] -= 1
+    if added is not None:
+        bins[added - 1] += 1
+
+
+def _move(
     documents: Documents,
-    entity: str,
-    position: Position,
+    logged: LogEvent,
+    movie: str,
+    at: datetime,
     *,
     removed: int | None,
     added: int | None,
 ) -> None:
-    """Move one score of an entity; its statistics stand since it was created."""
-    scores = documents.get(STATISTICS, entity)
-    if scores is None:
-        raise ProjectionFault(f"there are no statistics of {entity}, which was never created")
-    bins = list(scores.histogram)
-    if removed is not None:
-        bins[removed - 1] -= 1
-        if bins[removed - 1] < 0:
-            raise ProjectionFault(f"{entity} has no score of {removed} half stars to take away")
-    if added is not None:
-        bins[added - 1] += 1
-    documents.put(STATISTICS, entity, Scores(tuple(bins), position))
+    """Move a score in the statistics and in the history.
 
-
-def _add_to_history(
-    documents: Documents, movie: str, at: datetime, removed: int | None, added: int | None
-) -> None:
-    """Both differences belong to the day of the change: the days before it stay as they were."""
+    Both differences belong to the day of the change: the days before it stay as they were.
+    """
+    scores = standing_scores(documents, movie, removed=removed)
     key = _year(movie, at)
-    year = documents.get(HISTORY, key)
-    days = dict(year.days) if year is not None else {}
-    day = at.astimezone(UTC).timetuple().tm_yday
-    bins = list(days.get(day, NO_SCORES))
+    year = documents.get(HISTORY, key) or HistoryYear({})
+    move_score(scores.histogram, removed=removed, added=added)
+    scores.position = logged.position
+    documents.put(STATISTICS, movie, scores)
+    day = (at.toordinal() - _last_day_before(at.year)) * HISTORY_STEP
     if removed is not None:
-        bins[removed - 1] -= 1
+        year.added[day + removed] = year.added.get(day + removed, 0) - 1
     if added is not None:
-        bins[added - 1] += 1
-    days[day] = bins
-    documents.put(HISTORY, key, HistoryYear(days))
+        year.added[day + added] = year.added.get(day + added, 0) + 1
+    documents.put(HISTORY, key, year)
 
 
 def _year(movie: str, at: datetime) -> str:
-    return f"{movie}:{at.astimezone(UTC).year}"
+    """Times in events are in UTC."""
+    return f"{movie}:{at.year}"
+
+
+@cache
+def _last_day_before(year: int) -> int:
+    return date(year, 1, 1).toordinal() - 1
 
 
 PROJECTION = Projection(
     name=MOVIES,
-    version=1,
+    version=2,
     partitions=PARTITIONS,
     entities={
         MovieCreated: "movie_id",
@@ -144,4 +153,5 @@ PROJECTION = Projection(
     },
     reads=reads,
     apply=apply,
+    personal=False,
 )

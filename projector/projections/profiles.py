@@ -10,8 +10,8 @@ import msgspec
 
 from projector.documents import Documents
 from projector.kinds import PROFILE, RATINGS, REVIEWS, STATISTICS, Kind, Scores
-from projector.projections.definition import Folding, Projection
-from projector.projections.movies import NO_SCORES, change_scores
+from projector.projections.definition import LogEvent, Projection
+from projector.projections.movies import move_score, standing_scores
 from shared.errors import ProjectionFault
 from shared.events import (
     Event,
@@ -21,8 +21,8 @@ from shared.events import (
     UserErased,
     UserProfileChanged,
 )
-from shared.ids import Position, UserId
-from shared.read_model import PARTITIONS, PROFILES, ProfileDocument, rating_rank
+from shared.ids import UserId
+from shared.read_model import BINS, PARTITIONS, PROFILES, ProfileDocument, rating_rank
 
 
 def reads(event: Event) -> tuple[tuple[Kind[Any], str], ...]:
@@ -35,17 +35,15 @@ def reads(event: Event) -> tuple[tuple[Kind[Any], str], ...]:
             return ()
 
 
-def apply(documents: Documents, folding: Folding) -> None:
+def apply(documents: Documents, logged: LogEvent) -> None:
     """Raises `ProjectionFault` where a user who rates or changes is not there."""
-    event = folding.event
+    event = logged.event
     match event:
         case RatingSubmitted():
-            _rate(documents, event, folding.position)
+            _rate(documents, event, logged)
         case RatingWithdrawn():
             user, movie = event.user_id.hex, event.movie_id.bytes
-            change_scores(
-                documents, user, folding.position, removed=event.previous_half_stars, added=None
-            )
+            _move(documents, logged, user, removed=event.previous_half_stars, added=None)
             documents.unrank(RATINGS, user, movie)
             documents.delete_field(REVIEWS, user, movie)
         case UserCreated():
@@ -57,7 +55,7 @@ def apply(documents: Documents, folding: Folding) -> None:
                 created_at=event.created_at,
             )
             documents.put(PROFILE, event.user_id.hex, created)
-            documents.put(STATISTICS, event.user_id.hex, Scores(NO_SCORES, folding.position))
+            documents.put(STATISTICS, event.user_id.hex, Scores([0] * BINS, logged.position))
         case UserProfileChanged():
             changed = msgspec.structs.replace(
                 _profile(documents, event.user_id),
@@ -75,16 +73,31 @@ def apply(documents: Documents, folding: Folding) -> None:
             pass
 
 
-def _rate(documents: Documents, event: RatingSubmitted, position: Position) -> None:
+def erase(documents: Documents, event: Event) -> None:
+    assert isinstance(event, UserErased)
+    documents.delete(PROFILE.name, event.user_id.hex)
+    documents.delete(REVIEWS, event.user_id.hex)
+
+
+def _rate(documents: Documents, event: RatingSubmitted, logged: LogEvent) -> None:
     user, movie = event.user_id.hex, event.movie_id.bytes
-    change_scores(
-        documents, user, position, removed=event.previous_half_stars, added=event.half_stars
+    _move(
+        documents, logged, user, removed=event.previous_half_stars, added=event.half_stars
     )
     documents.rank(RATINGS, user, movie, rating_rank(event.rated_at, event.half_stars))
     if event.review is not None:
         documents.set_field(REVIEWS, user, movie, event.review.encode())
     elif event.previous_half_stars is not None:
         documents.delete_field(REVIEWS, user, movie)
+
+
+def _move(
+    documents: Documents, logged: LogEvent, user: str, *, removed: int | None, added: int | None
+) -> None:
+    scores = standing_scores(documents, user, removed=removed)
+    move_score(scores.histogram, removed=removed, added=added)
+    scores.position = logged.position
+    documents.put(STATISTICS, user, scores)
 
 
 def _profile(documents: Documents, user_id: UserId) -> ProfileDocument:
@@ -107,4 +120,6 @@ PROJECTION = Projection(
     },
     reads=reads,
     apply=apply,
+    personal=True,
+    erase=erase,
 )

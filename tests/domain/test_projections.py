@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
+from copy import deepcopy
 from datetime import timedelta
-from itertools import accumulate
 from uuid import UUID
 
 import pytest
@@ -14,13 +14,13 @@ from hypothesis import strategies as st
 
 from command_api.deciders import rating
 from command_api.deciders.rating import Rating
-from projector.documents import WorkingSet
+from projector.documents import Corrupt, WorkingSet
 from projector.kinds import HISTORY, MOVIE, PROFILE, STATISTICS
-from projector.projections import DEFINITIONS, Folding
+from projector.projections import DEFINITIONS, LogEvent
 from shared.errors import ProjectionFault
 from shared.events import Event, UserErased
-from shared.ids import MovieId, Position, UserId, Version
-from shared.read_model import BINS
+from shared.ids import MovieId, Position, StreamId, UserId, Version
+from shared.read_model import BINS, HISTORY_STEP
 from tests.domain.builders import (
     ANN,
     BEN,
@@ -46,17 +46,20 @@ MOVIES = [MovieId(UUID(int=n)) for n in range(11, 14)]
 def fold(projection: str, *events: Event, into: WorkingSet | None = None) -> WorkingSet:
     """Fold events, numbered from 1, into an empty read model or on into another."""
     definition = DEFINITIONS[projection]
-    working_set = into or WorkingSet(weigh=False, complete=True)
+    working_set = into or WorkingSet(complete=True)
     for position, event in enumerate(events, start=1):
-        folding = Folding(Position(position), Version(1), event)
         if definition.partition(event) is not None:
-            definition.apply(working_set, folding)
+            definition.apply(working_set, logged(position, event))
     return working_set
 
 
-def histogram(**bins: int) -> tuple[int, ...]:
+def logged(position: int, event: Event) -> LogEvent:
+    return LogEvent(Position(position), StreamId(ANN), Version(1), event)
+
+
+def histogram(**bins: int) -> list[int]:
     """`histogram(_6=2)`: two scores of six half stars."""
-    return tuple(bins.get(f"_{half_stars}", 0) for half_stars in range(1, BINS + 1))
+    return [bins.get(f"_{half_stars}", 0) for half_stars in range(1, BINS + 1)]
 
 
 def test_a_second_opinion_moves_the_histogram_by_the_difference() -> None:
@@ -100,12 +103,13 @@ def test_a_day_in_history_holds_what_it_added() -> None:
         rating_withdrawn(withdrawn_at=later(48), previous_half_stars=2),
     ).get(HISTORY, f"{STALKER.hex}:2026")
     assert year is not None
-    running = list(accumulate(year.days.values(), _added))
-    assert [tuple(bins) for bins in running] == [histogram(_6=1), histogram(_2=1), histogram()]
-
-
-def _added(one: list[int], other: list[int]) -> list[int]:
-    return [a + b for a, b in zip(one, other, strict=True)]
+    noon = NOON.timetuple().tm_yday * HISTORY_STEP
+    assert year.added == {
+        noon + 6: 1,
+        noon + HISTORY_STEP + 6: -1,
+        noon + HISTORY_STEP + 2: 1,
+        noon + 2 * HISTORY_STEP + 2: -1,
+    }
 
 
 def test_a_profile_shows_its_changes_and_an_erased_one_no_name() -> None:
@@ -180,10 +184,36 @@ def test_reads_names_what_apply_reads() -> None:
             if definition.partition(event) is None:
                 continue
             known = fold(projection, *history)
-            live = WorkingSet(weigh=True, complete=False)
+            live = WorkingSet(complete=False)
             for kind, suffix in definition.reads(event):
                 live.documents[kind.name, suffix] = known.get(kind, suffix)
-            definition.apply(live, Folding(Position(9), Version(2), event))
+            definition.apply(live, logged(9, event))
+
+
+FAULTY: list[Event] = [
+    rating_submitted(previous_half_stars=9, previous_rated_at=NOON),
+    rating_withdrawn(previous_half_stars=9),
+    movie_details_changed(),
+    user_profile_changed(),
+    UserErased(user_id=ANN, erased_at=NOON),
+]
+
+
+@pytest.mark.parametrize("event", FAULTY, ids=lambda event: type(event).__name__)
+@pytest.mark.parametrize("projection", DEFINITIONS)
+def test_what_cannot_be_applied_changes_nothing(projection: str, event: Event) -> None:
+    """One document after the other that the event reads is missing or cannot be decoded."""
+    definition = DEFINITIONS[projection]
+    reads = definition.reads(event) if definition.partition(event) is not None else ()
+    history = (user_created(), movie_created(), rating_submitted(half_stars=9))
+    for kind, suffix in reads:
+        read_model = fold(projection, *history)
+        read_model.documents[kind.name, suffix] = Corrupt("by a test")
+        before = deepcopy(vars(read_model))
+        with pytest.raises(ProjectionFault):
+            definition.apply(read_model, logged(9, event))
+        assert vars(read_model) == before
+        fold(projection, *history, event)
 
 
 @st.composite
@@ -226,7 +256,7 @@ def test_any_history_folds_to_what_counting_says(history: list[Event]) -> None:
             truth = Counter(score for pair, score in counted.items() if pair[place] == entity)
             scores = read_model.get(STATISTICS, entity.hex)
             assert scores is not None
-            assert scores.histogram == tuple(truth[n] for n in range(1, BINS + 1))
+            assert scores.histogram == [truth[n] for n in range(1, BINS + 1)]
 
 
 @PROFILE_SETTINGS
@@ -243,4 +273,4 @@ def test_folding_in_pieces_equals_folding_in_one_go(history: list[Event], cut: i
 def _fold_on(projection: str, read_model: WorkingSet, events: Sequence[Event], start: int) -> None:
     definition = DEFINITIONS[projection]
     for position, event in enumerate(events, start=start + 1):
-        definition.apply(read_model, Folding(Position(position), Version(1), event))
+        definition.apply(read_model, logged(position, event))

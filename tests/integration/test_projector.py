@@ -2,21 +2,15 @@
 
 from __future__ import annotations
 
-import random
 from collections.abc import Iterable
-from uuid import UUID
 
 import pytest
 import redis
 
-from command_api.commit import Committer
-from command_api.deciders.rating import SubmitRating, WithdrawRating
-from command_api.deciders.user import ChangeProfile
-from command_api.handling import Command
+from command_api.deciders.rating import SubmitRating
 from command_api.pending import Outcome
 from projector.build import Builder
 from projector.follow import Follower
-from projector.generations import Generation
 from projector.partition_store import (
     CALL_BYTES_MAX,
     CALL_COMMANDS_MAX,
@@ -24,51 +18,12 @@ from projector.partition_store import (
     PartitionStore,
 )
 from projector.projections import DEFINITIONS
-from projector.upkeep import Upkeep, purge
-from projector.wiring import Wiring
-from shared.ids import MovieId, UserId
-from tests.commands import NOW, a_movie, a_rating, a_user, commit
+from projector.upkeep import purge
+from shared.ids import MovieId
+from tests.commands import NOW, a_movie, commit
+from tests.projecting import History, bootstrapped, built, follow_to_the_end
 from tests.read_models import active, read_model, wait_until_applied
 from tests.system import System, eventually
-
-USERS = 12
-MOVIES = 8
-
-
-class History:
-    """A log of mixed commands, the same at every run; `go_on` makes it longer."""
-
-    def __init__(self, system: System) -> None:
-        store = system.event_store()
-        self.committer = Committer(store, system.codec(), system.key_wrap())
-        self._random = random.Random(7)
-        self.users = [UserId(self._made(a_user())) for _ in range(USERS)]
-        self.movies = [MovieId(self._made(a_movie())) for _ in range(MOVIES)]
-
-    def go_on(self, commands: int = 200) -> None:
-        commit(self.committer, *(self._command() for _ in range(commands)))
-
-    def _command(self) -> Command:
-        user, movie = self._random.choice(self.users), self._random.choice(self.movies)
-        match self._random.randrange(10):
-            case 0:
-                return WithdrawRating(user_id=user, movie_id=movie, now=NOW)
-            case 1:
-                name = f"Ann {self._random.randrange(100)}"
-                private = self._random.random() < 0.5
-                return ChangeProfile(
-                    user_id=user,
-                    display_name=name,
-                    visibility="private" if private else "public",
-                    now=NOW,
-                )
-            case _:
-                return a_rating(user, movie, self._random.randint(1, 10))
-
-    def _made(self, command: Command) -> UUID:
-        (outcome,) = commit(self.committer, command)
-        assert isinstance(outcome, Outcome)
-        return outcome.subject
 
 
 class FailingStore(PartitionStore):
@@ -97,35 +52,6 @@ class WatchedStore(PartitionStore):
         made = list(calls)
         self.made += made
         return super().apply(made)
-
-
-def built(wiring: Wiring, projection: str, *, shares: int = 1) -> Generation:
-    """A new generation, built and not switched to."""
-    generation = wiring.generations.create(
-        DEFINITIONS[projection], "replay", shares=shares, switch_when_ready=False
-    )
-    builder = Builder(wiring.reader, wiring.store, wiring.generations)
-    for share in range(shares):
-        assert builder.build(projection, generation.number, share)
-    found = wiring.generations.get(projection, generation.number)
-    assert found is not None
-    assert found.state == "following"
-    return found
-
-
-def bootstrapped(wiring: Wiring) -> None:
-    """One active generation of each projection, with no projector running."""
-    builder = Builder(wiring.reader, wiring.store, wiring.generations)
-    upkeep = Upkeep(wiring.generations, wiring.store, builder)
-    upkeep.run_once()
-    upkeep.run_once()
-
-
-def follow_to_the_end(follower: Follower, wiring: Wiring) -> None:
-    live = [one for one in wiring.generations.all() if one.state != "building"]
-    follower.follow(live)
-    while follower.run_pass() or follower.lagging:
-        follower.follow(live)
 
 
 @pytest.mark.parametrize("projection", list(DEFINITIONS))
