@@ -9,7 +9,7 @@ up.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from uuid import UUID
 
 import structlog
@@ -20,17 +20,15 @@ from projector.generations import Build, Generations
 from projector.log_reader import LogReader
 from projector.partition import checkpoint_at
 from projector.partition_store import (
-    CALL_BYTES_MAX,
-    CALL_COMMANDS_MAX,
     Call,
     PartitionStore,
     building_marker,
+    cut,
 )
 from projector.projections import DEFINITIONS, LogEvent, Projection
-from shared.ids import Position, new_uuid7
+from shared.ids import START, Position, new_uuid7
 from shared.read_model import PartitionKeys
 
-FETCH_EVENTS = 5_000
 # Members and fields are written as they come; documents once, at the end, since they are read
 # again and again.
 FLUSH_COMMANDS = 20_000
@@ -116,7 +114,9 @@ class Builder:
         folds = {partition.keys.partition: partition.fold for partition in shares}
         folded = 0
         reported_at = time.monotonic()
-        for batch in self._batches(target, definition):
+        for batch in self._reader.batches(definition, after=START, until=target):
+            if not self._keep_on():
+                raise _TakenOver
             for event in batch:
                 number = definition.partition(event.event)
                 if number in folds:
@@ -133,22 +133,6 @@ class Builder:
                     raise _TakenOver
         return folded
 
-    def _batches(self, target: Position, definition: Projection) -> Iterator[list[LogEvent]]:
-        """The log up to `target`, or to an event that cannot be read: following stops there too."""
-        position = Position(1)
-        while position <= target:
-            if not self._keep_on():
-                raise _TakenOver
-            events = self._reader.fetch(position, FETCH_EVENTS, personal=definition.personal)
-            wanted = events[: definition.readable(events)]
-            while wanted and wanted[-1].position > target:
-                wanted.pop()
-            if wanted:
-                yield wanted
-            if len(wanted) < len(events) or not events:
-                return
-            position = Position(wanted[-1].position + 1)
-
     def _write(
         self, partition: _BuiltPartition, operations: Sequence[Operation], *, last: bool
     ) -> None:
@@ -157,7 +141,7 @@ class Builder:
         """
         calls = [
             Call(partition.keys, partition.marker, partition.marker, part)
-            for part in _cut(operations)
+            for part in cut(operations)
         ]
         if last:
             calls.append(Call(partition.keys, partition.marker, partition.final_checkpoint(), ()))
@@ -184,17 +168,3 @@ class _BuiltPartition:
         if self.last is None:
             return self.marker
         return checkpoint_at(self.last, self._definition.version, self._token)
-
-
-def _cut(operations: Sequence[Operation]) -> Iterator[list[Operation]]:
-    part: list[Operation] = []
-    commands, size_bytes = 0, 0
-    for operation in operations:
-        commands += operation.commands
-        size_bytes += operation.size_bytes
-        if part and (commands >= CALL_COMMANDS_MAX or size_bytes > CALL_BYTES_MAX):
-            yield part
-            part, commands, size_bytes = [], operation.commands, operation.size_bytes
-        part.append(operation)
-    if part:
-        yield part

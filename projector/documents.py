@@ -78,11 +78,11 @@ class WorkingSet:
         self._complete = complete
         self.documents: dict[Key, Any] = {}
         # The bound of the encoded size, by what is to be written.
-        self._dirty: dict[Key, tuple[Kind[Any], int]] = {}
-        self._members: dict[Key, dict[bytes, int | None]] = {}
-        self._fields: dict[Key, dict[bytes, bytes | None]] = {}
+        self.dirty: dict[Key, tuple[Kind[Any], int]] = {}
+        self.members: dict[Key, dict[bytes, int | None]] = {}
+        self.fields: dict[Key, dict[bytes, bytes | None]] = {}
         self._deleted: dict[Key, None] = {}
-        self._entries: dict[Key, list[Operation]] = {}
+        self.entries: dict[Key, list[Operation]] = {}
         self.pending_commands = 0
         self.pending_bytes = 0
 
@@ -103,7 +103,7 @@ class WorkingSet:
         key = (kind.name, suffix)
         self.documents[key] = document
         size_bytes = kind.bytes_max(document)
-        before = self._dirty.get(key)
+        before = self.dirty.get(key)
         if before is None:
             self._count(True)
             self.pending_bytes += size_bytes
@@ -111,28 +111,28 @@ class WorkingSet:
             return
         else:
             self.pending_bytes += size_bytes - before[1]
-        self._dirty[key] = (kind, size_bytes)
+        self.dirty[key] = (kind, size_bytes)
 
     def rank(self, kind: str, suffix: str, member: bytes, rank: int) -> None:
-        self._set(self._members, (kind, suffix), member, rank)
+        self._set(self.members, (kind, suffix), member, rank)
 
     def unrank(self, kind: str, suffix: str, member: bytes) -> None:
-        self._set(self._members, (kind, suffix), member, None)
+        self._set(self.members, (kind, suffix), member, None)
 
     def set_field(self, kind: str, suffix: str, field: bytes, value: bytes) -> None:
-        self._set(self._fields, (kind, suffix), field, value)
+        self._set(self.fields, (kind, suffix), field, value)
         self.pending_bytes += len(value)
 
     def delete_field(self, kind: str, suffix: str, field: bytes) -> None:
-        self._set(self._fields, (kind, suffix), field, None)
+        self._set(self.fields, (kind, suffix), field, None)
 
     def delete(self, kind: str, suffix: str) -> None:
         """Drop a key; what is set in it afterwards is written after that."""
         key = (kind, suffix)
         self.documents[key] = None
-        if self._dirty.pop(key, None) is not None:
+        if self.dirty.pop(key, None) is not None:
             self.pending_commands -= 1
-        for pending in (self._members, self._fields):
+        for pending in (self.members, self.fields):
             dropped: dict[bytes, Any] = pending.pop(key, {})
             self.pending_commands -= len(dropped)
         self._count(key not in self._deleted)
@@ -142,7 +142,7 @@ class WorkingSet:
         """Add an entry to a stream that keeps its last `STREAM_ENTRIES_MAX`."""
         key = (kind, "")
         arguments = (b"%d" % STREAM_ENTRIES_MAX, b"%d-0" % position, field, value)
-        entries = self._entries.setdefault(key, [])
+        entries = self.entries.setdefault(key, [])
         entries.append(Operation(b"X", key, arguments))
         self._count(True)
         if len(entries) > 2 * STREAM_ENTRIES_MAX:
@@ -156,17 +156,17 @@ class WorkingSet:
         Without `documents` those stay pending: a build writes them once, at its end.
         """
         operations = [Operation(b"D", key, ()) for key in self._deleted]
-        operations += _member_operations(self._members)
-        operations += _field_operations(self._fields)
-        for entries in self._entries.values():
+        operations += _member_operations(self.members)
+        operations += _field_operations(self.fields)
+        for entries in self.entries.values():
             operations += entries[-STREAM_ENTRIES_MAX:]
-        for pending in (self._deleted, self._members, self._fields, self._entries):
+        for pending in (self._deleted, self.members, self.fields, self.entries):
             pending.clear()
         if documents:
-            for key, (kind, _) in self._dirty.items():
+            for key, (kind, _) in self.dirty.items():
                 operations.append(Operation(b"S", key, (kind.encode(self.documents[key]),)))
-            self._dirty.clear()
-        self.pending_commands = len(self._dirty)
+            self.dirty.clear()
+        self.pending_commands = len(self.dirty)
         self.pending_bytes = 0
         return operations
 

@@ -54,7 +54,7 @@ class PartitionFold:
             return
         try:
             if event.fault is not None:
-                raise ProjectionFault(event.fault)
+                raise ProjectionFault(event.fault)  # noqa: TRY301  # Parked like any other.
             self._apply(self.working_set, event)
         except Exception as fault:  # noqa: BLE001  # Whatever is wrong, it is parked and shown.
             if erasure:
@@ -76,13 +76,16 @@ class PartitionFold:
             )
         self.parked[entity] = parked
         mark(self.working_set, parked)
+        self._report(parked)
+
+    def _report(self, parked: Parked) -> None:
         log.error(
             "entity_parked",
             projection=self._keys.projection,
             generation=self._keys.generation,
-            entity=str(entity),
-            position=event.position,
-            topic=topic,
+            entity=str(parked.entity),
+            position=parked.position,
+            topic=parked.topic,
             error=parked.error,
         )
 

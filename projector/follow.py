@@ -140,4 +140,3 @@ class Follower:
             self.followed.pop((generation.projection, generation.number), None)
         else:
             partition.reset(standing)
-

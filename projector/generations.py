@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal, LiteralString, NamedTuple
 from uuid import UUID
 
 import msgspec
@@ -25,19 +25,20 @@ from shared.read_model import GENERATIONS_KEY, GenerationCopy, PartitionKeys
 
 State = Literal["building", "following", "active", "retired", "purged"]
 Reason = Literal["first start", "lost", "replay"]
+AuditState = Literal["none", "wanted", "passed", "failed"]
 
 _LOCK_ID = 0x5346_4745_4E53  # "SFGENS" in ASCII.
 CONNECT_TIMEOUT_S = 5
 
 _COLUMNS = (
     "projection, number, definition_version, partitions, state, reason, switch_when_ready,"
-    " extract(epoch FROM now() - retired_at)::float8 AS retired_for_s"
+    " audit, stopped, extract(epoch FROM now() - retired_at)::float8 AS retired_for_s"
 )
 
 _INSERT_GENERATION = """
 INSERT INTO generations
-    (projection, number, definition_version, partitions, state, reason, switch_when_ready)
-SELECT %s, coalesce(max(number), 0) + 1, %s, %s, 'building', %s, %s
+    (projection, number, definition_version, partitions, state, reason, switch_when_ready, audit)
+SELECT %s, coalesce(max(number), 0) + 1, %s, %s, 'building', %s, %s, %s
 FROM generations WHERE projection = %s
 RETURNING number
 """
@@ -67,7 +68,11 @@ WHERE g.projection = %s AND g.number = %s AND g.state = 'building'
 
 
 class Generation(NamedTuple):
-    """One row of the table; `retired_for_s` counts from the switch away from it."""
+    """One row of the table; `retired_for_s` counts from the switch away from it.
+
+    `audit` says whether one is wanted before it becomes active, and how it ended; `stopped` why the
+    projector does not follow it, None while it does.
+    """
 
     projection: str
     number: int
@@ -76,10 +81,17 @@ class Generation(NamedTuple):
     state: State
     reason: Reason
     switch_when_ready: bool
+    audit: AuditState
+    stopped: str | None
     retired_for_s: float | None
 
     def keys(self, partition: int) -> PartitionKeys:
         return PartitionKeys(self.projection, self.number, partition)
+
+    @property
+    def may_switch(self) -> bool:
+        """Whether no audit stands in the way of making it active."""
+        return self.audit in ("none", "passed") or self.retired_for_s is not None
 
     @property
     def all_keys(self) -> list[PartitionKeys]:
@@ -117,20 +129,20 @@ class Generations:
         return found[0] if found else None
 
     def create(
-        self, definition: Projection, reason: Reason, *, shares: int, switch_when_ready: bool
+        self,
+        definition: Projection,
+        reason: Reason,
+        *,
+        shares: int,
+        switch_when_ready: bool,
+        audit: AuditState = "none",
     ) -> Generation:
         """A new generation in state `building`, its partitions spread over `shares`."""
         with self._changing() as connection:
+            name, version = definition.name, definition.version
             row = connection.execute(
                 _INSERT_GENERATION,
-                [
-                    definition.name,
-                    definition.version,
-                    definition.partitions,
-                    reason,
-                    switch_when_ready,
-                    definition.name,
-                ],
+                [name, version, definition.partitions, reason, switch_when_ready, audit, name],
             ).fetchone()
             assert row is not None
             for share in range(shares):
@@ -138,11 +150,9 @@ class Generations:
                 connection.execute(
                     "INSERT INTO builds (projection, number, share, partitions)"
                     " VALUES (%s, %s, %s, %s)",
-                    [definition.name, row.number, share, partitions],
+                    [name, row.number, share, partitions],
                 )
-            return _select(
-                connection, "projection = %s AND number = %s", definition.name, row.number
-            )[0]
+            return _select(connection, "projection = %s AND number = %s", name, row.number)[0]
 
     def builds(self, projection: str, number: int) -> list[Build]:
         with self._connect() as connection:
@@ -162,8 +172,7 @@ class Generations:
         """
         with self._changing() as connection:
             row = connection.execute(
-                _TAKE_BUILD,
-                [token, target, projection, number, share],
+                _TAKE_BUILD, [token, target, projection, number, share]
             ).fetchone()
         return Build(*row) if row else None
 
@@ -184,10 +193,7 @@ class Generations:
                 " AND share = %s AND build_token = %s",
                 [build.projection, build.number, build.share, token],
             )
-            connection.execute(
-                _FOLLOW_WHEN_BUILT,
-                [build.projection, build.number],
-            )
+            connection.execute(_FOLLOW_WHEN_BUILT, [build.projection, build.number])
 
     def switch(self, projection: str, number: int) -> bool:
         """Make a followed or retired generation the active one; False if it is neither."""
@@ -223,13 +229,19 @@ class Generations:
             )
             return cursor.rowcount == 1
 
+    def set_audit(self, projection: str, number: int, audit: AuditState) -> None:
+        self._set("audit = %s", audit, projection, number)
+
+    def set_stopped(self, projection: str, number: int, reason: str | None) -> None:
+        self._set("stopped = %s", reason, projection, number)
+
     def mark_purged(self, projection: str, number: int) -> None:
+        self._set("purged_at = now(), state = %s", "purged", projection, number)
+
+    def _set(self, change: LiteralString, *parameters: object) -> None:
+        statement: LiteralString = "UPDATE generations SET {} WHERE projection = %s AND number = %s"
         with self._changing() as connection:
-            connection.execute(
-                "UPDATE generations SET state = 'purged', purged_at = now()"
-                " WHERE projection = %s AND number = %s",
-                [projection, number],
-            )
+            connection.execute(statement.format(change), parameters)
 
     def publish(self, store: PartitionStore) -> bool:
         """Bring the readers' copy up to date; True if it was not. Serialized, so that none is

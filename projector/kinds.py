@@ -77,9 +77,7 @@ HISTORY: Kind[HistoryYear] = Kind(
     msgspec.msgpack.Decoder(HistoryYear).decode,
     lambda year: HISTORY_BIN_BYTES_MAX * (1 + len(year.added)),
 )
-PARKED_MARK: Kind[Parked] = Kind(
-    PARKED, _json, msgspec.json.Decoder(Parked).decode, _encoded_bytes
-)
+PARKED_MARK: Kind[Parked] = Kind(PARKED, _json, msgspec.json.Decoder(Parked).decode, _encoded_bytes)
 
 # Keys of these kinds are no string documents: sorted sets, a hash, a stream.
 RATERS = "raters"

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 
-from projector.projections import LogEvent, Unreadable
+from projector.projections import LogEvent, Projection, Unreadable
 from shared.codec import Codec, Decoded, opened, sealed_subject
 from shared.errors import Misconfigured
 from shared.event_store import EventStore, StoredRow
@@ -13,6 +13,8 @@ from shared.sealing import KeyWrap
 
 # So many keys are tried at the start before the one that wraps them is refused.
 KEYS_TRIED = 3
+# Of one fetch, where the log is read from end to end.
+BATCH_EVENTS = 5_000
 
 
 class LogReader:
@@ -46,6 +48,22 @@ class LogReader:
             self._open(events, sealed)
         return events
 
+    def batches(
+        self, projection: Projection, *, after: Position, until: Position
+    ) -> Iterator[list[LogEvent]]:
+        """The log after a position up to another, or to an event that cannot be folded."""
+        start = Position(after + 1)
+        while start <= until:
+            events = self.fetch(start, BATCH_EVENTS, personal=projection.personal)
+            wanted = events[: projection.readable(events)]
+            while wanted and wanted[-1].position > until:
+                wanted.pop()
+            if wanted:
+                yield wanted
+            if len(wanted) < len(events) or not events:
+                return
+            start = Position(wanted[-1].position + 1)
+
     def head(self) -> Position:
         return self._store.head()
 
@@ -56,9 +74,7 @@ class LogReader:
         if wrapped_keys and len(faults) == len(wrapped_keys):
             raise Misconfigured(next(iter(faults.values())))
 
-    def _open(
-        self, events: list[LogEvent], sealed: Iterable[tuple[int, Decoded, UserId]]
-    ) -> None:
+    def _open(self, events: list[LogEvent], sealed: Iterable[tuple[int, Decoded, UserId]]) -> None:
         """Put the events with opened personal data in the place of the sealed ones."""
         subjects = {subject for _, _, subject in sealed}
         keys, faults = self._unwrapped(self._store.wrapped_keys(list(subjects)))

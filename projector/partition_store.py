@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from importlib.resources import files
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 from uuid import UUID
 
 import msgspec
@@ -30,6 +30,22 @@ NOTHING = StreamId(UUID(int=0))
 
 encode_checkpoint = msgspec.msgpack.Encoder(uuid_format="bytes").encode
 decode_checkpoint = msgspec.msgpack.Decoder(Checkpoint).decode
+
+
+Type = Literal["string", "zset", "hash", "stream", "absent"]
+# By member, field or entry; a string document by the empty name.
+Parts = Mapping[bytes, bytes | int]
+
+
+class Slice(NamedTuple):
+    """A key that is read as one type, or of a large sorted set the ranks from `low` (inclusive) to
+    `high` (exclusive).
+    """
+
+    key: Key
+    type: Type
+    low: int | None = None
+    high: int | None = None
 
 
 class Call(NamedTuple):
@@ -90,7 +106,37 @@ class PartitionStore:
         with self._redis.pipeline(transaction=False) as pipeline:
             for keys in partitions:
                 pipeline.hvals(keys.document(PARKED_ENTITIES))
-            return [[PARKED_MARK.decode(value) for value in values] for values in pipeline.execute()]
+            return [
+                [PARKED_MARK.decode(value) for value in values] for values in pipeline.execute()
+            ]
+
+    def snapshot(
+        self, keys: PartitionKeys, slices: Sequence[Slice]
+    ) -> tuple[bytes, list[Parts | None]]:
+        """A partition's checkpoint and what stands in each slice, all at one moment.
+
+        None for a key of another type than it is read as.
+        """
+        with self._redis.pipeline(transaction=True) as pipeline:
+            pipeline.get(keys.checkpoint)
+            for one in slices:
+                _read(pipeline, keys.document(*one.key), one)
+            checkpoint, *answers = pipeline.execute(raise_on_error=False)
+        if isinstance(checkpoint, redis.RedisError):
+            raise checkpoint
+        found = [_parts(one, answer) for one, answer in zip(slices, answers, strict=True)]
+        return checkpoint or ABSENT, found
+
+    def stored_keys(self, projection: str, generation: int) -> Iterator[tuple[int, str]]:
+        """Every key of a generation but for checkpoints: its partition and what follows the prefix.
+
+        Keys that come or go meanwhile may be missed.
+        """
+        start = f"sf:{{{projection}:{generation}:"
+        for key in self._redis.scan_iter(match=start + "*", count=SCAN_KEYS):
+            partition, _, name = key.decode(errors="replace").removeprefix(start).partition("}:")
+            if name != "checkpoint":
+                yield int(partition), name
 
     def apply(self, calls: Iterable[Call]) -> list[bytes | None]:
         """Make the calls in order, in one round trip.
@@ -141,6 +187,53 @@ class PartitionStore:
 
     def close(self) -> None:
         self._redis.close()
+
+
+def _read(pipeline: Any, key: str, part: Slice) -> None:
+    match part.type:
+        case "string":
+            pipeline.get(key)
+        case "zset":
+            low = "-inf" if part.low is None else part.low
+            high = "+inf" if part.high is None else f"({part.high}"
+            pipeline.zrangebyscore(key, low, high, withscores=True)
+        case "hash":
+            pipeline.hgetall(key)
+        case "stream":
+            pipeline.xrange(key)
+        case "absent":
+            pipeline.exists(key)
+
+
+def _parts(part: Slice, answer: Any) -> Parts | None:
+    if isinstance(answer, redis.ResponseError):
+        return None
+    match part.type:
+        case "string":
+            return {} if answer is None else {b"": answer}
+        case "zset":
+            return {member: int(rank) for member, rank in answer}
+        case "hash":
+            return dict(answer)
+        case "stream":
+            return {entry: b" ".join(fields.values()) for entry, fields in answer}
+        case "absent":
+            return {b"": b""} if answer else {}
+
+
+def cut(operations: Sequence[Operation]) -> Iterator[list[Operation]]:
+    """The operations in parts that one call may take."""
+    part: list[Operation] = []
+    commands, size_bytes = 0, 0
+    for operation in operations:
+        commands += operation.commands
+        size_bytes += operation.size_bytes
+        if part and (commands >= CALL_COMMANDS_MAX or size_bytes > CALL_BYTES_MAX):
+            yield part
+            part, commands, size_bytes = [], operation.commands, operation.size_bytes
+        part.append(operation)
+    if part:
+        yield part
 
 
 def _as_script_arguments(call: Call) -> tuple[list[str], list[bytes]]:

@@ -16,7 +16,7 @@ from projector.follow import SERVER_ERRORS
 from projector.generations import Generation, Generations, Reason
 from projector.partition_store import ABSENT, PartitionStore, decode_checkpoint
 from projector.projections import DEFINITIONS, Projection
-from shared.ids import Position
+from shared.ids import START, Position
 
 EVERY_S = 1.0
 # A reader may still hold the number of a generation that was switched away from.
@@ -60,7 +60,8 @@ class Upkeep:
             self._make_good(definition)
         for generation in self._generations.all():
             if generation.state in ("following", "retired") and generation.switch_when_ready:
-                self._switch_if_ready(generation)
+                if generation.may_switch:
+                    self._switch_if_ready(generation)
             elif (generation.retired_for_s or 0) > PURGE_AFTER_S and generation.state == "retired":
                 self.purge(generation)
         if self._generations.publish(self._store):
@@ -120,7 +121,10 @@ class Upkeep:
         return ABSENT in self._store.checkpoints(generation.all_keys)
 
     def _switch_if_ready(self, generation: Generation) -> None:
-        """Make a generation that is followed active once it is nowhere behind the one that is."""
+        """Make a generation that is followed active once it is nowhere behind the one that is.
+
+        One that has stopped is not waited for: its log may be gone.
+        """
         position = self._position(generation, min)
         active = next(
             (
@@ -130,7 +134,8 @@ class Upkeep:
             ),
             None,
         )
-        reached = self._position(active, max) if active is not None else Position(0)
+        goes_on = active is not None and active.stopped is None
+        reached = self._position(active, max) if active is not None and goes_on else START
         if position is None or (reached is not None and position < reached):
             return
         if self._generations.switch(generation.projection, generation.number):

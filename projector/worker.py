@@ -108,6 +108,12 @@ class Projector:
             and generation.definition_version == DEFINITIONS[generation.projection].version
         ]
         self._follower.follow(followed)
+        for generation in followed:
+            held = self._follower.followed.get((generation.projection, generation.number))
+            if held is not None and held.stopped != generation.stopped:
+                self._wiring.generations.set_stopped(
+                    generation.projection, generation.number, held.stopped
+                )
         self._refreshed_at = time.monotonic()
 
     def _run_upkeep(self) -> None:

@@ -126,5 +126,9 @@ class TooManyParked(StarfoldError):
     code = "too-many-parked"
 
 
+class AuditImpossible(StarfoldError):
+    code = "audit-impossible"
+
+
 class Misconfigured(StarfoldError):
     code = "misconfigured"

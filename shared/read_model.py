@@ -4,18 +4,17 @@ Keys are `sf:{<projection>:<generation>:<partition>}:<kind>:<id>`; the part in b
 cluster's hash tag, so that a partition's documents and its checkpoint live together and one script
 writes them at once.
 
-    movies      movie:<movie_id>            JSON      MovieDocument, details as the API shows them
-                stats:<movie_id>            JSON      RatingStatistics
-                history:<movie_id>:<year>   msgpack   HistoryYear, daily differences of the
-                histogram raters:<movie_id>           sorted    user id (16 bytes) by rating_rank
-                catalogue                   sorted    movie id (16 bytes) by creation, in
-                milliseconds
-    profiles    profile:<user_id>           JSON      ProfileDocument
-                stats:<user_id>             JSON      RatingStatistics
-                ratings:<user_id>           sorted    movie id (16 bytes) by rating_rank
-                reviews:<user_id>           hash      review text by movie id (16 bytes)
-    changes     movies                      stream    entry <position>-0, field movie = movie id (16
-    bytes) each        checkpoint                  msgpack   Checkpoint
+    movies      movie:<movie_id>           JSON     MovieDocument, details as the API shows them
+                stats:<movie_id>           JSON     RatingStatistics
+                history:<movie_id>:<year>  msgpack  HistoryYear, daily differences of the histogram
+                raters:<movie_id>          sorted   user id (16 bytes) by rating_rank
+                catalogue                  sorted   movie id (16 bytes) by creation, milliseconds
+    profiles    profile:<user_id>          JSON     ProfileDocument
+                stats:<user_id>            JSON     RatingStatistics
+                ratings:<user_id>          sorted   movie id (16 bytes) by rating_rank
+                reviews:<user_id>          hash     review text by movie id (16 bytes)
+    changes     movies                     stream   entry <position>-0, field movie = movie id
+    each        checkpoint                 msgpack  Checkpoint
 
 Where an entity is parked, its partition also has `parked:<id>` (JSON, Parked), and the same as a
 field of the hash `parked`, by the entity's id (16 bytes).
@@ -178,7 +177,6 @@ class Parked(msgspec.Struct, frozen=True, kw_only=True):
     topic: str
     error: str
     discarded: bool = False
-
 
 
 def partition_of(entity: UUID, partitions: int = PARTITIONS) -> int:

@@ -16,7 +16,7 @@ from projector.generations import Generation
 from projector.projections import DEFINITIONS
 from projector.upkeep import Upkeep
 from projector.wiring import Wiring
-from shared.events import Event, Metadata
+from shared.events import Event, Metadata, RatingSubmitted
 from shared.ids import EventId, MovieId, Position, UserId, new_uuid7
 from tests.commands import NOW, a_movie, a_rating, a_user, commit
 from tests.system import System
@@ -76,6 +76,19 @@ def append_raw(system: System, event: Event, *, topic: str | None = None) -> Pos
     )
     assert row is not None
     return Position(row[0])
+
+
+def impossible_rating(user: UserId, movie: MovieId) -> Event:
+    """It takes a score away that was never given."""
+    return RatingSubmitted(
+        user_id=user,
+        movie_id=movie,
+        half_stars=3,
+        rated_at=NOW,
+        review=None,
+        previous_half_stars=10,
+        previous_rated_at=NOW,
+    )
 
 
 def built(wiring: Wiring, projection: str, *, shares: int = 1) -> Generation:

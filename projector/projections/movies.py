@@ -17,7 +17,6 @@ from shared.events import (
     RatingSubmitted,
     RatingWithdrawn,
 )
-from shared.ids import Position
 from shared.read_model import (
     BINS,
     HISTORY_STEP,
@@ -28,6 +27,7 @@ from shared.read_model import (
     movie_document,
     rating_rank,
 )
+
 
 def reads(event: Event) -> tuple[tuple[Kind[Any], str], ...]:
     match event:
@@ -68,7 +68,9 @@ def apply(documents: Documents, logged: LogEvent) -> None:
             documents.unrank(RATERS, event.movie_id.hex, event.user_id.bytes)
         case MovieCreated():
             movie = event.movie_id.hex
-            created = movie_document(event.movie_id, event.details, event.created_at, logged.version)
+            created = movie_document(
+                event.movie_id, event.details, event.created_at, logged.version
+            )
             documents.put(MOVIE, movie, created)
             documents.put(STATISTICS, movie, Scores([0] * BINS, logged.position))
             documents.rank(CATALOGUE, "", event.movie_id.bytes, milliseconds(event.created_at))

@@ -81,9 +81,7 @@ def erase(documents: Documents, event: Event) -> None:
 
 def _rate(documents: Documents, event: RatingSubmitted, logged: LogEvent) -> None:
     user, movie = event.user_id.hex, event.movie_id.bytes
-    _move(
-        documents, logged, user, removed=event.previous_half_stars, added=event.half_stars
-    )
+    _move(documents, logged, user, removed=event.previous_half_stars, added=event.half_stars)
     documents.rank(RATINGS, user, movie, rating_rank(event.rated_at, event.half_stars))
     if event.review is not None:
         documents.set_field(REVIEWS, user, movie, event.review.encode())

@@ -12,26 +12,20 @@ from projector.generations import Generation
 from projector.kinds import PARKED_MARK
 from projector.partition_store import decode_checkpoint
 from projector.wiring import Wiring
-from shared.events import Event, RatingSubmitted, UserErased
+from shared.events import RatingSubmitted, UserErased
 from shared.ids import MovieId, Position, UserId, new_uuid7
 from shared.read_model import Parked, partition_of
 from tests.commands import NOW, a_movie, a_rating, a_user, commit
-from tests.projecting import History, append_raw, bootstrapped, built, follow_to_the_end
+from tests.projecting import (
+    History,
+    append_raw,
+    bootstrapped,
+    built,
+    follow_to_the_end,
+    impossible_rating,
+)
 from tests.read_models import active, read_model
 from tests.system import System
-
-
-def impossible_rating(user: UserId, movie: MovieId) -> Event:
-    """It takes a score away that was never given."""
-    return RatingSubmitted(
-        user_id=user,
-        movie_id=movie,
-        half_stars=3,
-        rated_at=NOW,
-        review=None,
-        previous_half_stars=10,
-        previous_rated_at=NOW,
-    )
 
 
 def parked(wiring: Wiring, generation: Generation) -> list[Parked]:
@@ -111,7 +105,11 @@ def test_a_document_that_cannot_be_decoded_parks_its_entity(system: System) -> N
     movies, movie = active(wiring, "movies"), history.movies[2]
     key = movies.keys(partition_of(movie)).document("stats", movie.hex)
     system.redis.set(key, b"{")
-    commit(history.committer, a_rating(history.users[0], movie, 1), a_rating(history.users[0], movie, 9))
+    commit(
+        history.committer,
+        a_rating(history.users[0], movie, 1),
+        a_rating(history.users[0], movie, 9),
+    )
     history.go_on()
     follow_to_the_end(Follower(wiring.reader, wiring.store), wiring)
     (mark,) = parked(wiring, movies)
