@@ -17,8 +17,11 @@ from ops.home import Home
 from ops.keys import keys
 from ops.movielens import import_from
 from ops.options import DEFAULT_HOME, HomeOption
+from ops.parked import parked
 from ops.replay import Replays
 from ops.users import users
+from ops.verify import verify
+from projector.follow import SERVER_ERRORS
 from shared.errors import Misconfigured
 from shared.logs import configure_logging
 from shared.settings import Settings
@@ -30,7 +33,9 @@ imports = typer.Typer(no_args_is_help=True)
 app.add_typer(imports, name="import", help="Import ratings from elsewhere.")
 app.add_typer(users, name="users", help="List users, give them roles, erase them.")
 app.add_typer(keys, name="keys", help="Make, list and revoke service keys.")
+app.add_typer(parked, name="parked", help="What could not be applied, and what to do with it.")
 app.command()(erase)
+app.command()(verify)
 
 ProjectionArgument = Annotated[str, typer.Argument(help="movies, profiles or changes.")]
 GenerationArgument = Annotated[int, typer.Argument(min=1, help="Its number.")]
@@ -67,11 +72,17 @@ def replay(
     home: HomeOption = DEFAULT_HOME,
     workers: Annotated[int, typer.Option(min=1, max=16, help="Jobs to split it into.")] = 1,
     switch: Annotated[bool, typer.Option(help="Make it live once it has caught up.")] = True,
+    audit: Annotated[bool, typer.Option(help="Only if it is what the log makes of it.")] = True,
+    throttle: Annotated[
+        float | None, typer.Option(min=1, help="Read at most so many events a second.")
+    ] = None,
     detach: Annotated[bool, typer.Option("--detach", help="Do not wait for it.")] = False,
 ) -> None:
     """Build a projection's read model anew beside the live one, then switch, without downtime."""
     replays = Replays(Home(home))
-    generation = replays.start(projection, shares=workers, switch=switch)
+    generation = replays.start(
+        projection, shares=workers, switch=switch, audit=audit, events_per_s=throttle
+    )
     if not detach:
         generation = replays.watch(generation)
     typer.echo(f"generation {generation.number} of {projection} is {generation.state}")
@@ -85,10 +96,13 @@ def list_replays(home: HomeOption = DEFAULT_HOME) -> None:
 
 @app.command()
 def switch(
-    projection: ProjectionArgument, generation: GenerationArgument, home: HomeOption = DEFAULT_HOME
+    projection: ProjectionArgument,
+    generation: GenerationArgument,
+    home: HomeOption = DEFAULT_HOME,
+    audit: Annotated[bool, typer.Option(help="A new one has to pass an audit first.")] = True,
 ) -> None:
     """Make a generation the live one, forward or back."""
-    Replays(Home(home)).switch(projection, generation)
+    Replays(Home(home)).switch(projection, generation, audit=audit)
     typer.echo(f"generation {generation} of {projection} is active")
 
 
@@ -119,6 +133,8 @@ def main() -> None:
         sys.exit(stop.exit_code)
     except (OperatorError, Misconfigured) as error:
         sys.exit(f"starfold: {error}")
+    except SERVER_ERRORS as error:
+        sys.exit(f"starfold: PostgreSQL or Redis does not answer: {error}")
     except KeyboardInterrupt:
         sys.exit(INTERRUPTED)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import structlog
 from redis import Redis
 from rq import Queue, Retry
 from rq.job import Job
@@ -9,32 +10,80 @@ from rq.serializers import JSONSerializer
 
 from ops.errors import OperatorError
 from ops.settings import JobsSettings
+from projector.audit import Audit
 from projector.build import Builder
+from projector.generations import AuditState, Generation, State
 from projector.settings import ProjectorSettings
-from projector.wiring import wire
+from projector.wiring import Wiring, wire
+from shared.errors import StarfoldError
 
 QUEUE = "starfold"
 # A job goes on where it was interrupted, so being interrupted often is no reason to give it up.
 RETRIES_MAX = 100
 RESULT_KEPT_S = 3_600
 FAILURE_KEPT_S = 86_400
+AUDITED: tuple[State, ...] = ("following", "active", "retired")
+
+log = structlog.get_logger()
 
 
 class JobNotAllowed(Exception):
     """A job names a function that is not in `ALLOWED`."""
 
 
-def build_share(projection: str, number: int, share: int) -> bool:
-    """Build one share of a generation; settings come from the environment."""
+def build_share(
+    projection: str, number: int, share: int, events_per_s: float | None = None
+) -> bool:
+    """Build one share of a generation, and audit it if it was the last and that is wanted.
+
+    Settings come from the environment.
+    """
     wiring = wire(ProjectorSettings())
     try:
-        builder = Builder(wiring.reader, wiring.store, wiring.generations)
-        return builder.build(projection, number, share)
+        builder = Builder(
+            wiring.reader, wiring.store, wiring.generations, events_per_s=events_per_s
+        )
+        built = builder.build(projection, number, share)
+        generation = wiring.generations.get(projection, number)
+        if generation and generation.audit == "wanted" and generation.state in AUDITED:
+            _audit(wiring, generation)
+        return built
     finally:
         wiring.close()
 
 
-ALLOWED = frozenset({f"{__name__}.{build_share.__name__}"})
+def audit(projection: str, number: int) -> bool:
+    """Compare a generation with the log; the outcome stands in the table of generations."""
+    wiring = wire(ProjectorSettings())
+    try:
+        generation = wiring.generations.get(projection, number)
+        return generation is not None and _audit(wiring, generation)
+    finally:
+        wiring.close()
+
+
+def _audit(wiring: Wiring, generation: Generation) -> bool:
+    audit_log = log.bind(projection=generation.projection, generation=generation.number)
+    try:
+        report = Audit(wiring.reader, wiring.store).verify(generation)
+    except StarfoldError as error:
+        audit_log.error("audit_failed", error=error.code, reason=str(error))
+        passed = False
+    else:
+        passed = report.passed
+        audit_log.info(
+            "audit_finished",
+            keys=report.keys,
+            position=report.position,
+            differences=len(report.differences),
+            parked=len(report.parked),
+        )
+    outcome: AuditState = "passed" if passed else "failed"
+    wiring.generations.set_audit(generation.projection, generation.number, outcome)
+    return passed
+
+
+ALLOWED = frozenset(f"{__name__}.{job.__name__}" for job in (build_share, audit))
 
 
 class AllowedJob(Job):
@@ -59,11 +108,23 @@ class JobQueue:
             default_timeout=-1,
         )
 
-    def build_share(self, projection: str, number: int, share: int) -> Job:
+    def build_share(
+        self, projection: str, number: int, share: int, events_per_s: float | None = None
+    ) -> Job:
         return self.queue.enqueue(
             build_share,
-            args=(projection, number, share),
+            args=(projection, number, share, events_per_s),
             job_id=f"build-{projection}-{number}-{share}",
+            retry=Retry(max=RETRIES_MAX),
+            result_ttl=RESULT_KEPT_S,
+            failure_ttl=FAILURE_KEPT_S,
+        )
+
+    def audit(self, projection: str, number: int) -> Job:
+        return self.queue.enqueue(
+            audit,
+            args=(projection, number),
+            job_id=f"audit-{projection}-{number}",
             retry=Retry(max=RETRIES_MAX),
             result_ttl=RESULT_KEPT_S,
             failure_ttl=FAILURE_KEPT_S,

@@ -20,9 +20,9 @@ from ops.errors import OperatorError
 from ops.home import Home
 from ops.jobs import JobQueue
 from ops.progress import Progress
+from ops.read_models import definition_of
 from projector.generations import Generation, Generations, State
 from projector.partition_store import PartitionStore
-from projector.projections import DEFINITIONS, Projection
 from projector.upkeep import purge
 from shared.event_store import EventStore
 
@@ -44,9 +44,20 @@ class Replays:
         self._redis_url = settings.redis_url.get_secret_value()
         self._generations = Generations(self._dsn, schema=self._schema)
 
-    def start(self, projection: str, *, shares: int, switch: bool) -> Generation:
-        """Order a replay. Raises `OperatorError` if there is one already, or nobody to do it."""
-        definition = _definition(projection)
+    def start(
+        self,
+        projection: str,
+        *,
+        shares: int,
+        switch: bool,
+        audit: bool = True,
+        events_per_s: float | None = None,
+    ) -> Generation:
+        """Order a replay; `events_per_s` bounds how fast its jobs read, taken together.
+
+        Raises `OperatorError` if there is one already, or nobody to do it.
+        """
+        definition = definition_of(projection)
         self._jobs.require_worker()
         for one in self._generations.all():
             if one.projection == projection and one.state in ("building", "following"):
@@ -60,9 +71,12 @@ class Replays:
             "replay",
             shares=min(shares, definition.partitions),
             switch_when_ready=switch,
+            audit="wanted" if audit else "none",
         )
-        for build in self._generations.builds(projection, generation.number):
-            self._jobs.build_share(projection, generation.number, build.share)
+        builds = self._generations.builds(projection, generation.number)
+        each = events_per_s / len(builds) if events_per_s else None
+        for build in builds:
+            self._jobs.build_share(projection, generation.number, build.share, each)
         log.info("replay_ordered", projection=projection, generation=generation.number)
         return generation
 
@@ -78,20 +92,29 @@ class Replays:
                 progress.reach(
                     sum(head if build.built else build.folded_events for build in builds)
                 )
-                if standing.state in goal:
+                being_audited = standing.state == "following" and standing.audit == "wanted"
+                if standing.state in goal and not being_audited:
                     return standing
-                if standing.state == "purged":
-                    raise OperatorError(f"generation {standing.number} was purged meanwhile")
+                _require_future(standing)
                 self._raise_failure(
                     [f"build-{b.projection}-{b.number}-{b.share}" for b in builds if not b.built]
                 )
                 time.sleep(POLL_S)
 
-    def switch(self, projection: str, number: int) -> None:
-        """Make a generation the live one, forward or back; returns when it is."""
+    def switch(self, projection: str, number: int, *, audit: bool = True) -> None:
+        """Make a generation the live one, forward or back; returns when it is.
+
+        One that was never live has to pass an audit first, unless told otherwise.
+        """
         generation = self._get(projection, number)
         if generation.state == "active":
             return
+        if not audit:
+            self._generations.set_audit(projection, number, "none")
+        elif not generation.may_switch and generation.state == "following":
+            self._jobs.require_worker()
+            self._generations.set_audit(projection, number, "wanted")
+            self._jobs.audit(projection, number)
         if not self._generations.switch_when_ready(projection, number):
             raise OperatorError(f"generation {number} of {projection} is {generation.state}")
         self.watch(self._get(projection, number), until=("active",))
@@ -108,18 +131,28 @@ class Replays:
             store.close()
 
     def print(self, console: Console) -> None:
-        table = Table("projection", "generation", "state", "why", "definition", "built")
+        columns = (
+            "projection",
+            "generation",
+            "state",
+            "why",
+            "definition",
+            "built",
+            "audit",
+            "stopped",
+        )
+        table = Table(*columns)
         for one in self._generations.all():
             builds = self._generations.builds(one.projection, one.number)
             built = f"{sum(build.built for build in builds)} of {len(builds)} shares"
             table.add_row(
                 *(one.projection, str(one.number), one.state, one.reason),
-                *(f"v{one.definition_version}", built),
+                *(f"v{one.definition_version}", built, one.audit, one.stopped or ""),
             )
         console.print(table)
 
     def _get(self, projection: str, number: int) -> Generation:
-        _definition(projection)
+        definition_of(projection)
         generation = self._generations.get(projection, number)
         if generation is None:
             raise OperatorError(f"there is no generation {number} of {projection}")
@@ -149,9 +182,14 @@ class Replays:
                 raise OperatorError(f"job {job_id} failed: {' '.join(last)}")
 
 
-def _definition(projection: str) -> Projection:
-    if projection not in DEFINITIONS:
+def _require_future(generation: Generation) -> None:
+    """Raise `OperatorError` if it will never get where it is wanted."""
+    number, projection = generation.number, generation.projection
+    if generation.state == "purged":
+        raise OperatorError(f"generation {number} was purged meanwhile")
+    if generation.state == "following" and generation.audit == "failed":
         raise OperatorError(
-            f"there is no projection {projection!r}; there are {', '.join(DEFINITIONS)}"
+            f"generation {number} has not passed its audit:"
+            f" `starfold verify {projection} --generation {number}` says why,"
+            f" `starfold switch {projection} {number} --no-audit` makes it live all the same"
         )
-    return DEFINITIONS[projection]

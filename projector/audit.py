@@ -108,8 +108,8 @@ class Audit:
         parked = [one for part in self._store.parked(partitions) for one in part]
         return Report(generation, self._events, self._keys, lowest or START, found, parked)
 
-    def discard(self, generation: Generation, entity: UUID) -> None:
-        """Leave a parked entity's documents as they were before the event that parked it.
+    def discard(self, generation: Generation, entity: UUID, *, discarded: bool = True) -> None:
+        """Leave a parked entity's documents as they were before the event that parked it, or not.
 
         Raises `AuditImpossible` if it is not parked.
         """
@@ -122,7 +122,7 @@ class Audit:
             if found is None:
                 raise AuditImpossible(f"{entity} is not parked in {generation.projection}")
             working_set = WorkingSet(complete=False)
-            mark(working_set, msgspec.structs.replace(found, discarded=True))
+            mark(working_set, msgspec.structs.replace(found, discarded=discarded))
             if self._write(keys, stored, working_set.take_operations()):
                 return
         raise AuditImpossible(f"{keys.prefix} is written too often: try again")

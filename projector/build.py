@@ -33,6 +33,7 @@ from shared.read_model import PartitionKeys
 # again and again.
 FLUSH_COMMANDS = 20_000
 PROGRESS_EVERY_S = 0.5
+HELD_BACK_POLL_S = 0.5
 CALLS_A_ROUND_TRIP = 8
 
 log = structlog.get_logger()
@@ -43,7 +44,10 @@ class _TakenOver(Exception):
 
 
 class Builder:
-    """Builds shares, one at a time, on the caller's thread. `keep_on` is asked between fetches."""
+    """Builds shares, one at a time, on the caller's thread.
+
+    `keep_on` is asked between fetches; `events_per_s` bounds how fast the log is read.
+    """
 
     def __init__(
         self,
@@ -52,11 +56,13 @@ class Builder:
         generations: Generations,
         *,
         keep_on: Callable[[], bool] = lambda: True,
+        events_per_s: float | None = None,
     ) -> None:
         self._reader = reader
         self._store = store
         self._generations = generations
         self._keep_on = keep_on
+        self._events_per_s = events_per_s
 
     def build(self, projection: str, number: int, share: int) -> bool:
         """Build a share from the log as it stands now.
@@ -113,7 +119,7 @@ class Builder:
         definition = DEFINITIONS[build.projection]
         folds = {partition.keys.partition: partition.fold for partition in shares}
         folded = 0
-        reported_at = time.monotonic()
+        started_at = reported_at = time.monotonic()
         for batch in self._reader.batches(definition, after=START, until=target):
             if not self._keep_on():
                 raise _TakenOver
@@ -122,6 +128,7 @@ class Builder:
                 if number in folds:
                     folds[number](event)
             folded += len(batch)
+            self._hold_back(folded, started_at)
             for partition in shares:
                 partition.last = batch[-1]
                 if partition.working_set.pending_commands > FLUSH_COMMANDS:
@@ -132,6 +139,14 @@ class Builder:
                 if not self._generations.report_progress(build, token, folded):
                     raise _TakenOver
         return folded
+
+    def _hold_back(self, folded: int, started_at: float) -> None:
+        """Wait while more events were folded than are allowed for the time that has passed."""
+        if self._events_per_s is None:
+            return
+        due_at = started_at + folded / self._events_per_s
+        while self._keep_on() and (wait_s := due_at - time.monotonic()) > 0:
+            time.sleep(min(wait_s, HELD_BACK_POLL_S))
 
     def _write(
         self, partition: _BuiltPartition, operations: Sequence[Operation], *, last: bool
