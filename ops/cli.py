@@ -19,6 +19,7 @@ from ops.movielens import import_from
 from ops.options import DEFAULT_HOME, HomeOption
 from ops.parked import parked
 from ops.replay import Replays
+from ops.status import status
 from ops.users import users
 from ops.verify import verify
 from projector.follow import SERVER_ERRORS
@@ -36,6 +37,7 @@ app.add_typer(keys, name="keys", help="Make, list and revoke service keys.")
 app.add_typer(parked, name="parked", help="What could not be applied, and what to do with it.")
 app.command()(erase)
 app.command()(verify)
+app.command()(status)
 
 ProjectionArgument = Annotated[str, typer.Argument(help="movies, profiles or changes.")]
 GenerationArgument = Annotated[int, typer.Argument(min=1, help="Its number.")]

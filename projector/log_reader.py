@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from datetime import datetime
 
 from projector.projections import LogEvent, Projection, Unreadable
 from shared.codec import Codec, Decoded, opened, sealed_subject
@@ -63,6 +64,17 @@ class LogReader:
             if len(wanted) < len(events) or not events:
                 return
             start = Position(wanted[-1].position + 1)
+
+    def recorded_at(self, position: Position) -> datetime | None:
+        """When the first event from a position on was recorded; None if there is none, or nobody
+        can read it.
+        """
+        for row in self._store.fetch(position, 1):
+            try:
+                return self._codec.decode_sealed(row.topic, row.state).metadata.recorded_at
+            except Exception:  # noqa: BLE001  # Whoever follows says what is wrong with it.
+                return None
+        return None
 
     def head(self) -> Position:
         return self._store.head()

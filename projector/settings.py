@@ -12,3 +12,6 @@ class ProjectorSettings(DatabaseSettings, RedisSettings, SealingSettings):
 
     # After erasures, Redis's files are rewritten at most so often.
     scrub_every_s: float = Field(60, ge=0)
+    # Where Prometheus finds the projector; nothing is served without a port.
+    metrics_host: str = "127.0.0.1"
+    metrics_port: int | None = Field(None, ge=1, le=65535)

@@ -12,6 +12,7 @@ from projector.follow import IDLE_ADVANCE_S, SERVER_ERRORS, Follower
 from projector.projections import DEFINITIONS
 from projector.scrub import Scrubber
 from projector.settings import ProjectorSettings
+from projector.status import MetricsServer, StatusKeeper
 from projector.upkeep import Upkeep
 from projector.wakeup import POLL_S, WakeUp
 from projector.wiring import Wiring, wire
@@ -32,6 +33,9 @@ class Projector:
         self._stop = threading.Event()
         self._wiring = wire(settings)
         self._upkeep_wiring = wire(settings)
+        self._status_wiring = wire(settings)
+        self._status = StatusKeeper(self._status_wiring)
+        self._settings = settings
         self._scrubber = Scrubber(
             self._upkeep_wiring.events,
             self._upkeep_wiring.generations,
@@ -47,20 +51,29 @@ class Projector:
 
     def run(self) -> None:
         self._start()
-        upkeep = threading.Thread(target=self._run_upkeep, name="upkeep")
-        upkeep.start()
-        scrubbing = threading.Thread(target=self._scrubber.run, args=[self._stop], name="scrubbing")
-        scrubbing.start()
+        host, port = self._settings.metrics_host, self._settings.metrics_port
+        metrics = None
+        if port is not None:
+            metrics = MetricsServer(self._status, host=host, port=port)
+        beside = [
+            threading.Thread(target=self._run_upkeep, name="upkeep"),
+            threading.Thread(target=self._scrubber.run, args=[self._stop], name="scrubbing"),
+            threading.Thread(target=self._status.run, args=[self._stop], name="status"),
+        ]
+        for thread in beside:
+            thread.start()
         log.info("projector_started", projections=list(DEFINITIONS))
         try:
             self._follow_until_stopped()
         finally:
             self._stop.set()
-            upkeep.join()
-            scrubbing.join()
+            for thread in beside:
+                thread.join()
+            if metrics is not None:
+                metrics.close()
             self._wake_up.close()
-            self._wiring.close()
-            self._upkeep_wiring.close()
+            for wiring in (self._wiring, self._upkeep_wiring, self._status_wiring):
+                wiring.close()
         log.info("projector_stopped")
 
     def _start(self) -> None:

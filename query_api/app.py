@@ -17,7 +17,7 @@ from query_api.generations import ActiveGenerations
 from query_api.hot_reads import HotReads
 from query_api.index_feed import IndexFeed
 from query_api.reader import Reader
-from query_api.routes import movies, operations, past, users
+from query_api.routes import movies, operations, past, projections, users
 from query_api.settings import QuerySettings
 from query_api.wiring import Wiring
 from shared.http import RequestScope, Service, serve_docs
@@ -72,7 +72,7 @@ def create_app(settings: QuerySettings) -> FastAPI:
     install_problem_handlers(app)
     serve_docs(app)
     app.add_middleware(RequestScope, access_log=settings.access_log)
-    for room in (movies, past, users, operations):
+    for room in (movies, past, users, projections, operations):
         app.include_router(room.router)
     return app
 

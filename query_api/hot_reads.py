@@ -19,11 +19,11 @@ from starlette.types import Receive, Scope, Send
 
 from query_api.freshness import parse_position
 from query_api.reader import Reader
-from query_api.routes.answers import etag_of, knows
+from query_api.routes.answers import etag_of, knows, with_ratings
 from shared.errors import StarfoldError
 from shared.http import REQUESTS, answer_headers, request_id_of
 from shared.ids import START
-from shared.read_model import MOVIES, PROFILES, ProfileDocument
+from shared.read_model import MOVIES, PARKED, PROFILES, ProfileDocument
 
 _PATH = re.compile(
     "^/v1/(movies|users)/([0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12})$"
@@ -57,8 +57,8 @@ class HotReads:
     def __init__(self, reader: Reader) -> None:
         self._reader = reader
         self._hot = {
-            "movies": _Hot(MOVIES, ("movie", "stats"), _anybody, "/v1/movies/{movie_id}"),
-            "users": _Hot(PROFILES, ("profile", "stats"), _public, "/v1/users/{user_id}"),
+            "movies": _Hot(MOVIES, ("movie", "stats", PARKED), _anybody, "/v1/movies/{movie_id}"),
+            "users": _Hot(PROFILES, ("profile", "stats", PARKED), _public, "/v1/users/{user_id}"),
         }
 
     async def __call__(self, scope: Scope, _receive: Receive, send: Send) -> bool:
@@ -85,12 +85,12 @@ class HotReads:
             found = await self._reader.documents(hot.projection, entity, hot.kinds)
         except StarfoldError:
             return None
-        document, statistics = found.values
+        document, statistics, parked = found.values
         if document is None or statistics is None or found.position < wanted:
             return None
         if not hot.is_public(document):
             return None
-        body = b"".join((document[:-1], b',"ratings":', statistics, b"}"))
+        body = with_ratings(document, statistics, parked)
         etag = etag_of(body)
         known = asked.if_none_match is not None and knows(asked.if_none_match, etag)
         headers = [

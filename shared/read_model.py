@@ -20,7 +20,8 @@ Where an entity is parked, its partition also has `parked:<id>` (JSON, Parked), 
 field of the hash `parked`, by the entity's id (16 bytes).
 
 `sf:generations` is the readers' copy of the table of generations; the channel `sf:applied`
-announces progress; `sf:scrubbed` is the erasure that Redis's own files are clean of.
+announces progress; `sf:scrubbed` is the erasure that Redis's own files are clean of; `sf:status`
+says how far each projection is.
 """
 
 from __future__ import annotations

@@ -185,6 +185,14 @@ class System:
         }
 
 
+def free_port() -> int:
+    """A port of loopback that was free a moment ago."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+    return port
+
+
 def eventually(condition: Callable[[], object], within_s: float = WITHIN_S) -> None:
     """Wait until it holds; fails the test when it never does."""
     give_up_at = time.monotonic() + within_s

@@ -42,6 +42,12 @@ def example(value: object, *, description: str) -> dict[int | str, dict[str, Any
     }
 
 
+def with_ratings(details: bytes, statistics: bytes | None, parked: bytes | None) -> bytes:
+    """A movie or a profile with its statistics, and `stale` if it is parked."""
+    stale = b',"stale":true}' if parked is not None else b"}"
+    return b"".join((details[:-1], b',"ratings":', statistics or b"null", stale))
+
+
 def document(request: Request, body: bytes, position: Position) -> Response:
     """A single document, or 304 if the caller has it already."""
     etag = etag_of(body)

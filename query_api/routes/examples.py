@@ -83,3 +83,22 @@ RATING = {
     "movie_average": 4.25,
 }
 RATINGS_PAGE = {"items": [RATING], "next_cursor": None}
+PROJECTIONS = {
+    "at": "2026-01-31T12:00:00Z",
+    "head": 1042,
+    "generations": [
+        {
+            "projection": "movies",
+            "generation": 2,
+            "state": "active",
+            "definition": 2,
+            "audit": "passed",
+            "checkpoint": 1040,
+            "lag_events": 2,
+            "lag_s": 0.004,
+            "events_per_s": 310.5,
+            "parked": 0,
+            "stopped": None,
+        }
+    ],
+}

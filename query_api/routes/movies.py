@@ -20,13 +20,15 @@ from query_api.routes.answers import (
     document,
     example,
     listing,
+    with_ratings,
 )
 from query_api.routes.examples import MOVIE, MOVIES_PAGE, RATERS_PAGE
 from query_api.wiring import AtLeast, Wired, Wiring
-from shared.errors import InvalidInput, NotFound
+from shared.errors import InvalidInput, NotFound, Unavailable
 from shared.ids import Position
 from shared.read_model import (
     MOVIES,
+    PARKED,
     PROFILES,
     ProfileDocument,
     from_rating_rank,
@@ -104,17 +106,21 @@ async def list_movies(  # One parameter for each filter.
 async def get_movie(
     movie_id: UUID, request: Request, wiring: Wired, wanted_position: AtLeast
 ) -> Response:
-    """A movie's details and its rating statistics; `position` is of the last rating in them."""
+    """A movie's details and its rating statistics; `position` is of the last rating in them.
+
+    `stale: true` says that one of its events could not be applied.
+    """
 
     async def read() -> Documents:
-        return await wiring.reader.documents(MOVIES, movie_id, ("movie", "stats"))
+        return await wiring.reader.documents(MOVIES, movie_id, ("movie", "stats", PARKED))
 
     found = await wiring.freshness.at_least(wanted_position, read)
-    movie, statistics = found.values
+    movie, statistics, parked = found.values
     if movie is None or statistics is None:
+        if parked is not None:
+            raise Unavailable(f"movie {movie_id} cannot be shown: see `starfold parked`")
         raise NotFound(f"there is no movie {movie_id}")
-    body = b"".join((movie[:-1], b',"ratings":', statistics, b"}"))
-    return document(request, body, found.position)
+    return document(request, with_ratings(movie, statistics, parked), found.position)
 
 
 @router.get("/{movie_id}/ratings", responses=example(RATERS_PAGE, description="Who rated it"))

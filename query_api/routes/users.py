@@ -20,6 +20,7 @@ from query_api.routes.answers import (
     document,
     example,
     listing,
+    with_ratings,
 )
 from query_api.routes.examples import PROFILE, RATING, RATINGS_PAGE
 from query_api.wiring import AtLeast, Caller, Wired, Wiring
@@ -27,6 +28,7 @@ from shared.errors import NotAuthenticated, NotFound
 from shared.ids import Position
 from shared.read_model import (
     MOVIES,
+    PARKED,
     PROFILES,
     MovieDocument,
     ProfileDocument,
@@ -67,17 +69,19 @@ async def get_me(
 async def get_profile(
     user_id: UUID, request: Request, wiring: Wired, caller: Caller, wanted_position: AtLeast
 ) -> Response:
-    """A user's profile and the statistics of all their ratings; a private one is 404 to others."""
+    """A user's profile and the statistics of all their ratings; a private one is 404 to others.
+
+    `stale: true` says that one of the user's events could not be applied.
+    """
 
     async def read() -> Documents:
-        return await wiring.reader.documents(PROFILES, user_id, ("profile", "stats"))
+        return await wiring.reader.documents(PROFILES, user_id, ("profile", "stats", PARKED))
 
     found = await wiring.freshness.at_least(wanted_position, read)
-    profile, statistics = found.values
+    profile, statistics, parked = found.values
     if profile is None or not _is_visible(profile, user_id, caller):
         raise _unknown(user_id)
-    body = b"".join((profile[:-1], b',"ratings":', statistics or b"null", b"}"))
-    return document(request, body, found.position)
+    return document(request, with_ratings(profile, statistics, parked), found.position)
 
 
 @router.get("/{user_id}/ratings", responses=example(RATINGS_PAGE, description="A page of ratings"))

@@ -1,0 +1,62 @@
+"""`starfold status`: how far each projection is."""
+
+from __future__ import annotations
+
+import time
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.live import Live
+from rich.table import Table
+
+from ops.home import Home
+from ops.options import DEFAULT_HOME, HomeOption
+from ops.read_models import wired
+from ops.tables import print_table
+from projector.status import EVERY_S, Sampler
+from shared.status import GenerationStatus, Status
+
+COLUMNS = (
+    *("projection", "generation", "state", "definition", "audit", "checkpoint", "lag events"),
+    *("lag s", "events/s", "parked", "stopped"),
+)
+
+
+def status(
+    home: HomeOption = DEFAULT_HOME,
+    watch: Annotated[bool, typer.Option("--watch", help="Go on until Ctrl-C.")] = False,
+) -> None:
+    """Show checkpoints, lag, rates, and what is parked or has stopped; over a second."""
+    with wired(Home(home)) as wiring:
+        sampler = Sampler(wiring)
+        sampler.sample()
+        if watch:
+            _watch(sampler)
+            return
+        time.sleep(EVERY_S)
+        now = sampler.sample()
+    typer.echo(_heading(now))
+    print_table(COLUMNS, map(_row, now.generations))
+
+
+def _watch(sampler: Sampler) -> None:
+    with Live(console=Console()) as live:
+        while True:
+            time.sleep(EVERY_S)
+            now = sampler.sample()
+            table = Table(*COLUMNS, title=_heading(now))
+            for one in now.generations:
+                table.add_row(*("" if cell is None else str(cell) for cell in _row(one)))
+            live.update(table)
+
+
+def _heading(now: Status) -> str:
+    return f"log at position {now.head}, {now.at:%Y-%m-%d %H:%M:%S} UTC"
+
+
+def _row(one: GenerationStatus) -> tuple[object, ...]:
+    return (
+        *(one.projection, one.generation, one.state, f"v{one.definition}", one.audit),
+        *(one.checkpoint, one.lag_events, one.lag_s, one.events_per_s, one.parked, one.stopped),
+    )

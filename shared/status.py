@@ -1,0 +1,44 @@
+"""How far each projection is: what operators see, in a terminal, over HTTP and in Prometheus.
+
+The projector writes it to Redis about once a second, as the key `sf:status`.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+import msgspec
+
+from shared.ids import Position
+
+STATUS_KEY = "sf:status"
+
+
+class GenerationStatus(msgspec.Struct, frozen=True, kw_only=True):
+    """One generation that is built or kept up to date.
+
+    `checkpoint` is that of the partition that is furthest behind. `lag_events` counts the positions
+    from there to the head of the log, `lag_s` the age of the first event that is not applied yet;
+    `events_per_s` is how fast the checkpoint moved since the last look, None at the first.
+    `parked` counts entities, `stopped` says why it is not followed.
+    """
+
+    projection: str
+    generation: int
+    state: str
+    definition: int
+    audit: str
+    checkpoint: Position | None
+    lag_events: int | None
+    lag_s: float | None
+    events_per_s: float | None
+    parked: int
+    stopped: str | None
+
+
+class Status(msgspec.Struct, frozen=True, kw_only=True):
+    """`head` is the last position of the log at the time `at`."""
+
+    at: datetime
+    head: Position
+    generations: list[GenerationStatus]
