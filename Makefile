@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 HOME_DIR ?= .starfold
 STAMP := $(VENV)/installed
 
-.PHONY: help install run sample test check bench lock clean
+.PHONY: help install run sample test check faults bench lock clean
 .DEFAULT_GOAL := help
 
 help:  ## Show what can be made
@@ -40,6 +40,9 @@ check: $(STAMP)  ## Lint, types, import contracts, tests with the coverage gates
 	$(BIN)/python -m coverage combine --quiet
 	$(BIN)/python -m coverage report --fail-under=85 --skip-covered
 	$(BIN)/python -m coverage report --fail-under=95 --include='command_api/deciders/*,projector/projections/*'
+
+faults: $(STAMP)  ## Kill and pause everything under load, for minutes, and compare
+	@$(BIN)/python -m pytest -s tests/faults
 
 bench: $(STAMP)  ## Run the benchmarks
 	@$(BIN)/python -m bench

@@ -18,7 +18,7 @@ from rich.console import Console
 from bench import catalogue
 from bench.bench import Bench
 from bench.findings import Finding, notes, table
-from bench.rows import batch, follow, get, memory, put, replay, visible
+from bench.rows import batch, follow, get, large, memory, put, replay, visible
 from bench.seed import fill_crud, seed
 from bench.stack import Stack
 from shared.collector import tune_collector
@@ -32,7 +32,10 @@ ROWS: dict[str, ModuleType] = {
     "visible": visible,
     "follow": follow,
     "replay": replay,
+    "large": large,
 }
+# Run only when they are named: they take minutes.
+LONG = frozenset({"large"})
 ROUNDS_MIN = 3
 # Where it does not go to a terminal.
 OUTPUT_COLUMNS = 150
@@ -44,7 +47,7 @@ def bench(
     json: Annotated[Path | None, typer.Option(help="A file for the findings.")] = None,
 ) -> None:
     """Ratios to plain references in the same run, medians of the rounds."""
-    wanted = rows or list(ROWS)
+    wanted = rows or [name for name in ROWS if name not in LONG]
     unknown = set(wanted).difference(ROWS)
     if unknown:
         raise typer.BadParameter(f"there are only {', '.join(ROWS)}")

@@ -105,6 +105,6 @@ def shown_in(unit: Unit, figure: float) -> str:
         case "ms":
             return f"{figure:.1f} ms"
         case "bytes":
-            return f"{figure:.0f} B"
+            return f"{figure / 2**20:,.0f} MiB" if figure >= 2**20 else f"{figure:.0f} B"
         case "events/s":
             return f"{figure:,.0f}/s"

@@ -75,10 +75,14 @@ class Stack:
     def wiring(self) -> Wiring:
         """Connections with the projector's rights."""
         if self._wiring is None:
-            environment = self.home.environment(PROJECTOR_ROLE)
-            settings = {n.removeprefix(PREFIX).lower(): value for n, value in environment.items()}
-            self._wiring = wire(ProjectorSettings.model_validate(settings))
+            self._wiring = wire(self.projector_settings)
         return self._wiring
+
+    @property
+    def projector_settings(self) -> ProjectorSettings:
+        environment = self.home.environment(PROJECTOR_ROLE)
+        settings = {n.removeprefix(PREFIX).lower(): value for n, value in environment.items()}
+        return ProjectorSettings.model_validate(settings)
 
     @property
     def service_key(self) -> str:

@@ -57,7 +57,9 @@ class Follower:
             if ABSENT in stored:
                 self.followed.pop(key, None)
                 lost.append(generation)
-            elif key not in self.followed:
+            elif key in self.followed:
+                self.followed[key].generation = generation
+            else:
                 self.followed[key] = Followed(generation, stored)
                 log.info(
                     "generation_followed",
@@ -99,9 +101,11 @@ class Follower:
             personal=any(followed.definition.personal for followed in group),
         )
         reached_end = len(events) < BATCH_EVENTS_MAX
+        # The active one is written last, so that no reader steps back at a switch to another.
+        in_order = sorted(group, key=lambda followed: followed.generation.state == "active")
         calls = [
             (followed, partition, call)
-            for followed in group
+            for followed in in_order
             for partition, call in followed.fold(
                 self._store, events, reached_end=reached_end, advance_idle=advance_idle
             )

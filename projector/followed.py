@@ -9,13 +9,13 @@ where too many entities are parked. A stopped generation is tried again now and 
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import structlog
 
 from projector.generations import Generation
 from projector.partition import Partition
-from projector.partition_store import Call, PartitionStore
+from projector.partition_store import ABSENT, Call, PartitionStore
 from projector.projections import DEFINITIONS, LogEvent, Projection, Unreadable
 from shared.errors import EventUnreadable, LogDiverged, StarfoldError, TooManyParked
 from shared.ids import START, Position
@@ -89,33 +89,50 @@ class Followed:
             number = self.definition.partition(event.event)
             if number is not None and event.position > checkpoints[number]:
                 shares.setdefault(number, []).append(event)
-        self._load_missing(store, shares)
+        moved = self._load_missing(store, shares)
         calls: list[tuple[Partition, Call]] = []
         for number, partition in enumerate(self.partitions):
+            if number in moved:
+                continue
             share = shares.get(number, [])
             behind = partition.checkpoint.position < events[-1].position
             if share or (behind and advance_idle):
                 calls += ((partition, call) for call in partition.fold(share, events[-1]))
         return calls
 
-    def _load_missing(self, store: PartitionStore, shares: dict[int, list[LogEvent]]) -> None:
-        """Hold every document that the batch reads, in one round trip."""
-        fresh = [self.partitions[n] for n in shares if self.partitions[n].needs_parked]
+    def _load_missing(
+        self, store: PartitionStore, shares: Mapping[int, Sequence[LogEvent]]
+    ) -> set[int]:
+        """Hold every document that the batch reads, in one round trip.
+
+        Returns the partitions that somebody else has moved on meanwhile: what is stored is not what
+        these events are to be folded into. They go on from where they stand, in the next pass.
+        """
+        fresh = [number for number in shares if self.partitions[number].needs_parked]
         if fresh:
-            for partition, parked in zip(
-                fresh, store.parked(partition.keys for partition in fresh), strict=True
-            ):
-                partition.hold_parked(parked)
-        wanted = []
-        for number, share in shares.items():
-            missing = self.partitions[number].missing(share)
-            if missing:
-                wanted.append((self.partitions[number], missing))
+            parked = store.parked(self.partitions[number].keys for number in fresh)
+            for number, entities in zip(fresh, parked, strict=True):
+                self.partitions[number].hold_parked(entities)
+        wanted = {
+            number: missing
+            for number, share in shares.items()
+            if (missing := self.partitions[number].missing(share)) or number in fresh
+        }
         if not wanted:
-            return
-        stored = store.documents((partition.keys, missing) for partition, missing in wanted)
-        for (partition, missing), values in zip(wanted, stored, strict=True):
-            partition.hold(missing, values)
+            return set()
+        stored = store.documents(
+            (self.partitions[number].keys, missing) for number, missing in wanted.items()
+        )
+        moved = set()
+        for (number, missing), (standing, values) in zip(wanted.items(), stored, strict=True):
+            partition = self.partitions[number]
+            if standing == partition.stored:
+                partition.hold(missing, values)
+            else:
+                moved.add(number)
+                if standing != ABSENT:
+                    partition.reset(standing)
+        return moved
 
     def _require_same_log(self, events: Sequence[LogEvent], *, reached_end: bool) -> None:
         """Raise `LogDiverged` if another event, or none, stands at one of the checkpoints."""

@@ -93,13 +93,13 @@ class PartitionStore:
 
     def documents(
         self, wanted: Iterable[tuple[PartitionKeys, Iterable[Key]]]
-    ) -> list[list[bytes | None]]:
-        """Stored documents, one MGET a partition, all in one round trip."""
+    ) -> list[tuple[bytes, list[bytes | None]]]:
+        """For each partition its checkpoint and documents of the same moment, in one round trip."""
         with self._redis.pipeline(transaction=False) as pipeline:
             for keys, documents in wanted:
-                pipeline.mget([keys.document(kind, suffix) for kind, suffix in documents])
-            stored: list[list[bytes | None]] = pipeline.execute()
-        return stored
+                names = [keys.document(kind, suffix) for kind, suffix in documents]
+                pipeline.mget([keys.checkpoint, *names])
+            return [(found[0] or ABSENT, found[1:]) for found in pipeline.execute()]
 
     def parked(self, partitions: Iterable[PartitionKeys]) -> list[list[Parked]]:
         """The parked entities of each partition."""

@@ -7,7 +7,9 @@ up.
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterable, Sequence
+import time
+from collections.abc import Sequence
+from operator import ge
 
 import structlog
 
@@ -21,8 +23,8 @@ from shared.ids import START, Position
 EVERY_S = 1.0
 # A reader may still hold the number of a generation that was switched away from.
 PURGE_AFTER_S = 600.0
-
-Choose = Callable[[Iterable[Position]], Position]
+SWITCH_WITHIN_S = 0.5
+SWITCH_POLL_S = 0.01
 
 log = structlog.get_logger()
 
@@ -123,9 +125,10 @@ class Upkeep:
     def _switch_if_ready(self, generation: Generation) -> None:
         """Make a generation that is followed active once it is nowhere behind the one that is.
 
-        One that has stopped is not waited for: its log may be gone.
+        The log may grow faster than it can be looked at: it is enough to have reached where the
+        active one stood at the first look, and better to be ahead of it at the last. One that has
+        stopped is not waited for: its log may be gone.
         """
-        position = self._position(generation, min)
         active = next(
             (
                 one
@@ -135,8 +138,15 @@ class Upkeep:
             None,
         )
         goes_on = active is not None and active.stopped is None
-        reached = self._position(active, max) if active is not None and goes_on else START
-        if position is None or (reached is not None and position < reached):
+        first = self._positions(active) if active is not None and goes_on else []
+        give_up_at = time.monotonic() + SWITCH_WITHIN_S
+        standing = first
+        positions = self._positions(generation)
+        while not _covers(positions, standing) and time.monotonic() < give_up_at:
+            time.sleep(SWITCH_POLL_S)
+            standing = self._positions(active) if active is not None and goes_on else []
+            positions = self._positions(generation)
+        if not _covers(positions, first):
             return
         if self._generations.switch(generation.projection, generation.number):
             self._generations.publish(self._store)
@@ -144,11 +154,19 @@ class Upkeep:
                 "generation_switched",
                 projection=generation.projection,
                 generation=generation.number,
-                position=position,
+                position=min(positions),
             )
 
-    def _position(self, generation: Generation, choose: Choose) -> Position | None:
+    def _positions(self, generation: Generation) -> list[Position]:
+        """Of each partition; of a generation without one there are none."""
         stored: Sequence[bytes] = self._store.checkpoints(generation.all_keys)
         if ABSENT in stored:
-            return None
-        return choose(decode_checkpoint(checkpoint).position for checkpoint in stored)
+            return []
+        return [decode_checkpoint(checkpoint).position for checkpoint in stored]
+
+
+def _covers(positions: Sequence[Position], standing: Sequence[Position]) -> bool:
+    """Whether no partition is behind the one that its readers read so far."""
+    if not positions or len(positions) == len(standing):
+        return bool(positions) and all(map(ge, positions, standing))
+    return min(positions) >= max(standing, default=START)

@@ -8,9 +8,9 @@ from typing import Any, NamedTuple
 from uuid import uuid4
 
 import msgspec
+import redis
 
 from projector.generations import Generation
-from tests.system import System
 
 
 class Fault(NamedTuple):
@@ -24,8 +24,8 @@ class Fault(NamedTuple):
 class Tamperer:
     """Changes one thing in a key at random; each key at most once."""
 
-    def __init__(self, system: System, seed: int) -> None:
-        self._redis: Any = system.redis
+    def __init__(self, connection: redis.Redis, seed: int) -> None:
+        self._redis: Any = connection
         self._random = random.Random(seed)
 
     def tamper(self, generation: Generation, count: int) -> set[Fault]:

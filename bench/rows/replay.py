@@ -6,8 +6,8 @@ import time
 
 from bench.bench import Bench
 from bench.findings import Finding, at_least, ratios
-from projector.build import FETCH_EVENTS, Builder
-from projector.log_reader import LogReader
+from projector.build import Builder
+from projector.log_reader import BATCH_EVENTS, LogReader
 from projector.projections import DEFINITIONS
 from projector.upkeep import purge
 from projector.wiring import Wiring
@@ -44,7 +44,7 @@ def _read(reader: LogReader) -> float:
     """Events a second."""
     started = time.perf_counter()
     position, count = Position(1), 0
-    while events := reader.fetch(position, FETCH_EVENTS):
+    while events := reader.fetch(position, BATCH_EVENTS):
         count += len(events)
         position = Position(events[-1].position + 1)
     return count / (time.perf_counter() - started)

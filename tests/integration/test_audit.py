@@ -80,7 +80,7 @@ def test_every_fault_is_found_and_repaired(system: System) -> None:
     for seed, (projection, count) in enumerate(FAULTS.items()):
         generation = active(live.wiring, projection)
         right = read_model(system, generation)
-        made = Tamperer(system, seed).tamper(generation, count)
+        made = Tamperer(system.redis, seed).tamper(generation, count)
         assert len(made) == count
         assert read_model(system, generation) != right
         assert faults(live.audit.verify(generation).differences) == made
@@ -131,7 +131,7 @@ def test_a_user_who_is_erased_meanwhile_is_no_difference(
 def test_one_movie_or_user_is_compared_alone(system: System) -> None:
     live = Followed(system)
     generation = active(live.wiring, "movies")
-    Tamperer(system, 7).tamper(generation, 30)
+    Tamperer(system.redis, 7).tamper(generation, 30)
     wrong = live.audit.verify(generation).differences
     entities = {one.entity for one in wrong if one.entity in live.history.movies}
     assert len(entities) > 2

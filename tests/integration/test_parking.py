@@ -139,6 +139,36 @@ def test_a_parked_user_who_is_erased_leaves_nothing_personal(system: System) -> 
     assert not any(name.startswith("reviews:") and torn.hex in name for name in model)
 
 
+def test_a_projector_that_another_overtakes_parks_nobody(
+    system: System, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It would fold events into documents that hold them already."""
+    monkeypatch.setattr("projector.follow.IDLE_ADVANCE_S", 0.0)
+    wiring, others = system.projector_wiring(), system.projector_wiring()
+    history = History(system)
+    history.go_on()
+    bootstrapped(wiring)
+    live = wiring.generations.all()
+    slow, quick = (Follower(one.reader, one.store) for one in (wiring, others))
+    slow.follow(live)
+    history.go_on()
+    stored_documents = wiring.store.documents
+
+    def overtaken(wanted: Any) -> Any:
+        follow_to_the_end(quick, others)
+        return stored_documents(wanted)
+
+    monkeypatch.setattr(wiring.store, "documents", overtaken)
+    slow.run_pass()
+    history.go_on()
+    slow.run_pass()
+    follow_to_the_end(slow, wiring)
+    for projection in ("movies", "profiles", "changes"):
+        generation = active(wiring, projection)
+        assert parked(wiring, generation) == []
+        assert read_model(system, generation) == read_model(system, built(wiring, projection))
+
+
 def test_too_many_parked_entities_stop_the_generation(
     system: System, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -84,7 +84,7 @@ def test_verify_finds_and_mends(system: System, wiring: Wiring, starfold: Starfo
     clean = starfold("verify")
     assert clean.exit_code == 0, clean.output
     assert clean.output.count("differences: 0") == 3
-    Tamperer(system, 3).tamper(active(wiring, "movies"), 5)
+    Tamperer(system.redis, 3).tamper(active(wiring, "movies"), 5)
     found = starfold("verify", "movies")
     assert found.exit_code == 1
     assert found.output.splitlines()[0].split("\t")[1:] == ["key", "part", "stored", "from the log"]
@@ -156,7 +156,7 @@ def test_a_replay_is_audited_before_it_becomes_the_live_one(
     work()
     (generation,) = (one for one in wiring.generations.all() if one.state == "following")
     assert generation.audit == "passed"
-    Tamperer(system, 5).tamper(generation, 1)
+    Tamperer(system.redis, 5).tamper(generation, 1)
     replays = Replays(Home(DEFAULT_HOME))
     assert starfold("verify", "movies", "--generation", "2", "--detach").exit_code == 0
     work()

@@ -1,0 +1,146 @@
+"""A log of three million events: how a replay and an audit take it, in time and in memory.
+
+The ratings are synthetic (`bench.synthetic`). Everything runs in processes of its own, as the jobs
+of `starfold replay` do, so that each one's memory can be told; the projector stands still.
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+import resource
+import sys
+import time
+from collections.abc import Callable, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from typing import NamedTuple
+
+import psycopg
+import structlog
+
+from bench.bench import Bench
+from bench.findings import Finding, at_most, ratios
+from bench.stack import Stack
+from bench.synthetic import append_ratings
+from projector.audit import Audit
+from projector.build import Builder
+from projector.generations import Generation
+from projector.projections import DEFINITIONS
+from projector.settings import ProjectorSettings
+from projector.upkeep import purge
+from projector.wiring import Wiring, wire
+from shared.codec import Codec
+from shared.collector import tune_collector
+from shared.read_model import MOVIES
+from shared.sealing import KeyWrap
+
+RATINGS = 3_000_000
+MEMORY_MAX_BYTES = 1024**3
+VERIFIED_MAX_MS = 60_000
+# ru_maxrss is in KiB on Linux and in bytes on macOS.
+RSS_UNIT = 1 if sys.platform == "darwin" else 1024
+
+
+class _Run(NamedTuple):
+    seconds: float
+    peak_bytes: int
+
+
+def run(bench: Bench) -> list[Finding]:
+    stack = bench.stack
+    with stack.paused_projector():
+        _append(stack)
+        head = stack.wiring.reader.head()
+        one: list[_Run] = []
+        two: list[_Run] = []
+        verified: list[_Run] = []
+        for _ in range(bench.rounds):
+            generation = _replayed(stack, one, shares=1)
+            verified.append(_apart(_verify, [(stack.projector_settings, generation.number)]))
+            purge(stack.wiring.generations, stack.wiring.store, generation)
+            generation = _replayed(stack, two, shares=2)
+            purge(stack.wiring.generations, stack.wiring.store, generation)
+    note = f"{head:,} events, synthetic"
+    return [
+        Finding(
+            row="large",
+            what="replay of movies, memory of the process",
+            unit="bytes",
+            figures=[one_run.peak_bytes for one_run in one],
+            goal=at_most(MEMORY_MAX_BYTES),
+            note=note,
+        ),
+        ratios(
+            *("large", "replay of movies by two workers"),
+            [head / one_run.seconds for one_run in two],
+            [head / one_run.seconds for one_run in one],
+            against="one worker",
+            goal=None,
+            note=f"{note}; each worker reads and decodes the whole log",
+        ),
+        Finding(
+            row="large",
+            what="audit of movies, a million events",
+            unit="ms",
+            figures=[one_run.seconds * 1_000 / (head / 1_000_000) for one_run in verified],
+            goal=at_most(VERIFIED_MAX_MS),
+            note=f"{note}; peak {max(one_run.peak_bytes for one_run in verified) / 2**20:.0f} MiB",
+        ),
+    ]
+
+
+def _append(stack: Stack) -> None:
+    key_wrap = KeyWrap(stack.projector_settings.sealing_key.get_secret_value())
+    options = f"-c search_path={stack.projector_settings.database_schema}"
+    with psycopg.connect(stack.home.owner_dsn(), autocommit=True, options=options) as connection:
+        append_ratings(connection, Codec(), key_wrap, ratings=RATINGS)
+
+
+def _replayed(stack: Stack, runs: list[_Run], *, shares: int) -> Generation:
+    """A new generation of `movies`, built by as many processes as there are shares."""
+    generations = stack.wiring.generations
+    generation = generations.create(
+        DEFINITIONS[MOVIES], "replay", shares=shares, switch_when_ready=False
+    )
+    jobs = [(stack.projector_settings, generation.number, share) for share in range(shares)]
+    runs.append(_apart(_build, jobs))
+    found = generations.get(MOVIES, generation.number)
+    assert found is not None
+    assert found.state == "following"
+    return found
+
+
+def _apart(work: Callable[..., int], jobs: Sequence[tuple[object, ...]]) -> _Run:
+    """Run each job in a process of its own, all at once."""
+    context = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(len(jobs), mp_context=context) as pool:
+        # Imports are no part of it.
+        list(pool.map(time.sleep, [0.1] * len(jobs)))
+        started = time.perf_counter()
+        peaks = [future.result() for future in [pool.submit(work, *job) for job in jobs]]
+        return _Run(time.perf_counter() - started, max(peaks))
+
+
+def _build(settings: ProjectorSettings, number: int, share: int) -> int:
+    with_wiring = _wired(settings)
+    builder = Builder(with_wiring.reader, with_wiring.store, with_wiring.generations)
+    assert builder.build(MOVIES, number, share)
+    return _peak_bytes()
+
+
+def _verify(settings: ProjectorSettings, number: int) -> int:
+    wiring = _wired(settings)
+    generation = wiring.generations.get(MOVIES, number)
+    assert generation is not None
+    report = Audit(wiring.reader, wiring.store).verify(generation)
+    assert report.passed
+    return _peak_bytes()
+
+
+def _wired(settings: ProjectorSettings) -> Wiring:
+    tune_collector()
+    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(30))
+    return wire(settings)
+
+
+def _peak_bytes() -> int:
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * RSS_UNIT
