@@ -17,6 +17,7 @@ from pathlib import Path
 
 import psutil
 import pytest
+import redis
 
 from ops.read_models import wired
 from projector.audit import Audit
@@ -26,12 +27,15 @@ from shared.schema import PROJECTOR_ROLE
 from tests.acceptance.local import Local
 from tests.faults.load import Load
 from tests.read_models import active, wait_until_applied
+from tests.tampering import Fault, Tamperer
 
 ROUNDS = int(os.environ.get("STARFOLD_FAULT_ROUNDS", "200"))
 PAUSED_S = 0.25
 BETWEEN_S = 0.15
 # The supervisor takes its time with a child that keeps on ending: one kill in so many rounds.
 KILL_SUPERVISED_EVERY = 12
+ROWS_MIN = 2_000
+FAULTS = {"movies": 49, "profiles": 50, "changes": 1}
 ROWS_MIN = 2_000
 FAULTS = {"movies": 49, "profiles": 50, "changes": 1}
 
@@ -119,9 +123,27 @@ def test_read_models_stay_exact(local: Local, second: SecondProjector) -> None:
             scores = [s for (_, rated), s in load.acknowledged.items() if rated == movie]
             ratings = client.query(f"/v1/movies/{movie}", at_least=client.head())["ratings"]
             assert ratings["count"] == len(scores)
-            assert sum(n * half for half, n in enumerate(ratings["histogram"], 1)) == 2 * sum(
-                scores
-            )
+            half_stars = sum(half * n for half, n in enumerate(ratings["histogram"], start=1))
+            assert half_stars == 2 * sum(scores)
+
+
+def test_a_hundred_single_faults_are_found_and_repaired(local: Local) -> None:
+    with Load(local, seed=4) as load:
+        while load.rows < ROWS_MIN:
+            assert load.failed is None, load.failed
+            time.sleep(BETWEEN_S)
+    connection = redis.Redis.from_url(local.home.redis_url())
+    with wired(local.home) as wiring:
+        wait_until_applied(wiring)
+        for seed, (projection, count) in enumerate(FAULTS.items()):
+            generation = active(wiring, projection)
+            audit = Audit(wiring.reader, wiring.store)
+            made = Tamperer(connection, seed).tamper(generation, count)
+            found = audit.verify(generation, repair=True).differences
+            assert len(made) == count
+            assert {Fault(one.partition, *one.key) for one in found} == made
+            assert audit.verify(generation).passed
+    connection.close()
 
 
 def _audited(wiring: Wiring) -> dict[str, int]:

@@ -144,6 +144,8 @@ def test_a_projector_that_another_overtakes_parks_nobody(
 ) -> None:
     """It would fold events into documents that hold them already."""
     monkeypatch.setattr("projector.follow.IDLE_ADVANCE_S", 0.0)
+    # The first one that it meant to park would stop it.
+    monkeypatch.setattr(fold, "PARKED_MAX", 0)
     wiring, others = system.projector_wiring(), system.projector_wiring()
     history = History(system)
     history.go_on()
@@ -160,6 +162,7 @@ def test_a_projector_that_another_overtakes_parks_nobody(
 
     monkeypatch.setattr(wiring.store, "documents", overtaken)
     slow.run_pass()
+    assert {one.stopped for one in slow.followed.values()} == {None}
     history.go_on()
     slow.run_pass()
     follow_to_the_end(slow, wiring)
