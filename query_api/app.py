@@ -16,6 +16,7 @@ from query_api.freshness import Freshness
 from query_api.generations import ActiveGenerations
 from query_api.hot_reads import HotReads
 from query_api.index_feed import IndexFeed
+from query_api.pages import Pages
 from query_api.reader import Reader
 from query_api.routes import movies, operations, past, projections, users
 from query_api.settings import QuerySettings
@@ -44,7 +45,7 @@ def create_app(settings: QuerySettings) -> FastAPI:
         app.state.wiring = wiring
         assert isinstance(app, Service)
         if not settings.access_log:
-            app.ahead = HotReads(wiring.reader)
+            app.ahead = HotReads(wiring.reader, wiring.pages)
         tasks = [
             asyncio.create_task(work, name=name)
             for name, work in (
@@ -92,12 +93,15 @@ def _wire(settings: QuerySettings) -> Wiring:
     )
     generations = ActiveGenerations(client)
     freshness = Freshness(client)
+    reader = Reader(CoalescedReads(client), generations)
+    feed = IndexFeed(client, generations, freshness)
     return Wiring(
         client=client,
         generations=generations,
         freshness=freshness,
-        reader=Reader(CoalescedReads(client), generations),
-        feed=IndexFeed(client, generations, freshness),
+        reader=reader,
+        feed=feed,
+        pages=Pages(reader, feed),
         verifier=TokenVerifier(
             settings.token_public_key.get_secret_value(),
             issuer=settings.token_issuer,

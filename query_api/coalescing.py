@@ -39,18 +39,22 @@ class PartitionRead(NamedTuple):
 
 
 class Page(NamedTuple):
-    """Members of a sorted set and their ranks, highest first, and documents, of one moment."""
+    """Members of a sorted set and their ranks, highest first, and documents, of one moment.
+
+    `fields` are the members' in a hash, if one was asked for; empty if there is none.
+    """
 
     checkpoint: bytes | None
     members: list[tuple[bytes, float]]
     values: Values
+    fields: Values
 
 
 class _Waiting(NamedTuple):
     keys: PartitionKeys
     documents: Sequence[str]
-    # A page: the sorted set, arguments; `fields`: a command, its key and its members.
-    page: tuple[str, Arguments] | None
+    # A page: the sorted set, the hash, arguments; `fields`: a command, its key and its members.
+    page: tuple[str, str, Arguments] | None
     fields: tuple[str, str, Sequence[bytes]] | None
     future: asyncio.Future[Any]
 
@@ -77,10 +81,12 @@ class CoalescedReads:
         limit: int,
         after: tuple[float, bytes] | None = None,
         documents: Sequence[str] = (),
+        fields_of: str | None = None,
     ) -> Page:
-        """At most `limit` members after the given rank and member."""
+        """At most `limit` members after the given rank and member; `fields_of` names a hash."""
         bound, member = (f"{after[0]:.0f}", after[1]) if after is not None else ("", b"")
-        page: Page = await self._enqueue(keys, documents, (sorted_set, (limit, bound, member)))
+        wanted = (sorted_set, fields_of or sorted_set, (limit, bound, member))
+        page: Page = await self._enqueue(keys, documents, wanted)
         return page
 
     async def fields(self, keys: PartitionKeys, name: str, fields: Sequence[bytes]) -> Values:
@@ -101,7 +107,7 @@ class CoalescedReads:
         self,
         keys: PartitionKeys,
         documents: Sequence[str],
-        page: tuple[str, Arguments] | None,
+        page: tuple[str, str, Arguments] | None,
         fields: tuple[str, str, Sequence[bytes]] | None = None,
     ) -> Any:
         if len(self._waiting) >= WAITING_MAX:
@@ -143,8 +149,8 @@ class CoalescedReads:
         for waiting in pages:
             assert waiting.page is not None
             prefix = waiting.keys.prefix
-            sorted_set, arguments = waiting.page
-            names = ("checkpoint", sorted_set, *waiting.documents)
+            sorted_set, fields_of, arguments = waiting.page
+            names = ("checkpoint", sorted_set, fields_of, *waiting.documents)
             await self._page([prefix + name for name in names], arguments, client=pipeline)
         for waiting in hashes:
             assert waiting.fields is not None
@@ -163,9 +169,9 @@ class CoalescedReads:
 
 
 def _as_page(result: list[Any]) -> Page:
-    checkpoint, flat, documents = result
+    checkpoint, flat, documents, fields = result
     members = [(flat[i], float(flat[i + 1])) for i in range(0, len(flat), 2)]
-    return Page(checkpoint, members, documents)
+    return Page(checkpoint, members, documents, fields)
 
 
 def _resolve(waiting: _Waiting, result: object) -> None:

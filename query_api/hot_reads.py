@@ -1,65 +1,77 @@
-"""The two reads that are most of the traffic, answered ahead of the framework.
+"""The reads that are most of the traffic, answered ahead of the framework.
 
-`GET /v1/movies/{movie_id}` and `GET /v1/users/{user_id}` are one coalesced read and a few bytes
-around it; the framework's layers cost several times that. What is answered here is what the routes
-would answer: a found and public document, or 304. All else (errors, private profiles, a credential,
-a read that has to wait) is left to the application, which reads again.
+A movie, a profile, a page of a user's ratings and a page of the catalogue are one coalesced read or
+none, and a few bytes around it; the framework's layers cost several times that. What is answered
+here is what the routes would answer: something found and public, or 304. All else (errors, private
+profiles, a credential, a read that has to wait) is left to the application, which reads again.
 """
 
 from __future__ import annotations
 
 import re
 import time
-from collections.abc import Callable, Sequence
-from typing import NamedTuple
+from collections.abc import Awaitable, Callable
+from typing import NamedTuple, cast
+from urllib.parse import parse_qsl
 from uuid import UUID
 
-import msgspec
 from starlette.types import Receive, Scope, Send
 
 from query_api.freshness import parse_position
+from query_api.index import SORTS, Filter, Sort, fold
+from query_api.pages import RATINGS_SORTS, Page, Pages, RatingsSort, is_visible
 from query_api.reader import Reader
-from query_api.routes.answers import etag_of, knows, with_ratings
+from query_api.routes.answers import (
+    LIMIT_DEFAULT,
+    LIMIT_MAX,
+    TEXT_CHARS_MAX,
+    Answer,
+    Known,
+    answer,
+    page,
+    with_ratings,
+)
+from query_api.routes.movies import catalogue_key, sort_of
+from query_api.routes.users import ratings_key
 from shared.errors import StarfoldError
 from shared.http import REQUESTS, answer_headers, request_id_of
-from shared.ids import START
-from shared.read_model import MOVIES, PARKED, PROFILES, ProfileDocument
+from shared.ids import START, Position
+from shared.read_model import MOVIES, PARKED, PROFILES
 
-_PATH = re.compile(
-    "^/v1/(movies|users)/([0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12})$"
-)
-_JSON = (b"content-type", b"application/json")
-_CACHE = (b"cache-control", b"no-cache")
+_UUID = "[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}"
+_PATH = re.compile(f"^/v1/(?:(movies)(?:/({_UUID}))?|users/({_UUID})(/ratings)?)$")
+_YEAR = re.compile("^[0-9]{1,4}$")
+_LIMIT = re.compile("^[0-9]{1,3}$")
+_DOCUMENTS = ("movie", "stats", PARKED), ("profile", "stats", PARKED)
 
-_decode_profile = msgspec.json.Decoder(ProfileDocument).decode
+Query = dict[str, str]
 
 
-class _Hot(NamedTuple):
-    """Where a document and its statistics are, and whether everybody may see it."""
+class _Found(NamedTuple):
+    """A body and the position that it is of."""
 
-    projection: str
-    kinds: Sequence[str]
-    is_public: Callable[[bytes], bool]
-    route: str
+    position: Position
+    body: bytes
+    link: str | None = None
 
 
 class _Asked(NamedTuple):
     """The headers that matter. With a credential a request is left to the application."""
 
     at_least: str | None
-    if_none_match: str | None
+    known: Known
     authorized: bool
+
+
+Read = Callable[[], Awaitable[_Found | None]]
 
 
 class HotReads:
     """Says whether it has answered a request."""
 
-    def __init__(self, reader: Reader) -> None:
+    def __init__(self, reader: Reader, pages: Pages) -> None:
         self._reader = reader
-        self._hot = {
-            "movies": _Hot(MOVIES, ("movie", "stats", PARKED), _anybody, "/v1/movies/{movie_id}"),
-            "users": _Hot(PROFILES, ("profile", "stats", PARKED), _public, "/v1/users/{user_id}"),
-        }
+        self._pages = pages
 
     async def __call__(self, scope: Scope, _receive: Receive, send: Send) -> bool:
         if scope["type"] != "http" or scope["method"] != "GET":
@@ -67,64 +79,159 @@ class HotReads:
         matched = _PATH.match(scope["path"])
         if matched is None:
             return False
-        hot = self._hot[matched[1]]
-        started = time.perf_counter()
-        status = await self._answer(hot, UUID(matched[2]), scope, send)
-        if status is None:
-            return False
-        REQUESTS.labels("GET", hot.route, status).observe(time.perf_counter() - started)
-        return True
-
-    async def _answer(self, hot: _Hot, entity: UUID, scope: Scope, send: Send) -> int | None:
-        """The status that was answered with; None if it is for the application to answer."""
         asked = _asked(scope)
         if asked.authorized:
-            return None
-        try:
-            wanted = parse_position(asked.at_least) if asked.at_least is not None else START
-            found = await self._reader.documents(hot.projection, entity, hot.kinds)
-        except StarfoldError:
-            return None
-        document, statistics, parked = found.values
-        if document is None or statistics is None or found.position < wanted:
-            return None
-        if not hot.is_public(document):
-            return None
-        body = with_ratings(document, statistics, parked)
-        etag = etag_of(body)
-        known = asked.if_none_match is not None and knows(asked.if_none_match, etag)
-        headers = [
-            *answer_headers(request_id_of(scope)),
-            _CACHE,
-            (b"etag", etag.encode()),
-            (b"starfold-position", b"%d" % found.position),
-        ]
-        if known:
-            status, body = 304, b""
-        else:
-            status = 200
-            headers += (_JSON, (b"content-length", b"%d" % len(body)))
+            return False
+        started = time.perf_counter()
+        route, read = self._route(matched, scope)
+        made = await _answered(read, asked)
+        if made is None:
+            return False
+        headers = [*answer_headers(request_id_of(scope)), *made.headers]
+        status = int(made.status)
         await send({"type": "http.response.start", "status": status, "headers": headers})
-        await send({"type": "http.response.body", "body": body})
-        return status
+        await send({"type": "http.response.body", "body": made.body})
+        REQUESTS.labels("GET", route, status).observe(time.perf_counter() - started)
+        return True
+
+    def _route(self, matched: re.Match[str], scope: Scope) -> tuple[str, Read]:
+        movies, movie_id, user_id, ratings = matched.groups()
+        if movie_id:
+            return "/v1/movies/{movie_id}", lambda: self._movie(UUID(movie_id))
+        if movies:
+            return "/v1/movies", lambda: self._catalogue(scope)
+        if ratings:
+            route = "/v1/users/{user_id}/ratings"
+            return route, lambda: self._ratings(UUID(user_id), scope)
+        return "/v1/users/{user_id}", lambda: self._profile(UUID(user_id))
+
+    async def _movie(self, movie_id: UUID) -> _Found | None:
+        found = await self._reader.documents(MOVIES, movie_id, _DOCUMENTS[0])
+        movie, statistics, parked = found.values
+        if movie is None or statistics is None:
+            return None
+        return _Found(found.position, with_ratings(movie, statistics, parked))
+
+    async def _profile(self, user_id: UUID) -> _Found | None:
+        found = await self._reader.documents(PROFILES, user_id, _DOCUMENTS[1])
+        profile, statistics, parked = found.values
+        if profile is None or not is_visible(profile, user_id, None):
+            return None
+        return _Found(found.position, with_ratings(profile, statistics, parked))
+
+    async def _catalogue(self, scope: Scope) -> _Found | None:
+        query = _query(scope, _CATALOGUE)
+        if query is None:
+            return None
+        sort = sort_of(cast("Sort | None", query.get("sort")), query.get("q"))
+        genre, director = query.get("genre"), query.get("director")
+        wanted = Filter(
+            genre=fold(genre) if genre else None,
+            director=fold(director) if director else None,
+            year_min=_number(query.get("year_min")),
+            year_max=_number(query.get("year_max")),
+            q=query.get("q"),
+        )
+        cursor = query.get("cursor")
+        after = catalogue_key(cursor, sort) if cursor else None
+        found = self._pages.catalogue(sort, wanted, after=after, limit=_limit(query))
+        return _paged(scope, query, found, sort)
+
+    async def _ratings(self, user_id: UUID, scope: Scope) -> _Found | None:
+        query = _query(scope, _RATINGS)
+        if query is None:
+            return None
+        sort = cast("RatingsSort", query.get("sort", "newest"))
+        cursor = query.get("cursor")
+        after = ratings_key(cursor, sort) if cursor else None
+        found = await self._pages.ratings(user_id, None, sort, after=after, limit=_limit(query))
+        return _paged(scope, query, found, sort)
+
+
+def _is_text(value: str) -> bool:
+    return 1 <= len(value) <= TEXT_CHARS_MAX
+
+
+def _is_limit(value: str) -> bool:
+    return bool(_LIMIT.match(value)) and 1 <= int(value) <= LIMIT_MAX
+
+
+def _is_year(value: str) -> bool:
+    return bool(_YEAR.match(value))
+
+
+# What a parameter must be; all else is for the application to refuse.
+_CATALOGUE: dict[str, Callable[[str], object]] = {
+    "sort": SORTS.__contains__,
+    "genre": _is_text,
+    "director": _is_text,
+    "q": _is_text,
+    "year_min": _is_year,
+    "year_max": _is_year,
+    "cursor": bool,
+    "limit": _is_limit,
+}
+_RATINGS: dict[str, Callable[[str], object]] = {
+    "sort": RATINGS_SORTS.__contains__,
+    "cursor": bool,
+    "limit": _is_limit,
+}
+
+
+def _query(scope: Scope, allowed: dict[str, Callable[[str], object]]) -> Query | None:
+    """The parameters; None unless each is known, given once, and well-formed."""
+    query_string = scope["query_string"]
+    if not query_string:
+        return {}
+    given = parse_qsl(query_string.decode("latin-1"), keep_blank_values=True)
+    query = dict(given)
+    if len(query) != len(given):
+        return None
+    for name, value in query.items():
+        is_valid = allowed.get(name)
+        if is_valid is None or not is_valid(value):
+            return None
+    return query
+
+
+def _limit(query: Query) -> int:
+    return int(query.get("limit", LIMIT_DEFAULT))
+
+
+def _number(value: str | None) -> int | None:
+    return None if value is None else int(value)
+
+
+def _paged(scope: Scope, query: Query, found: Page, sort: str) -> _Found | None:
+    if found.items is None:
+        return None
+    next_key = None if found.next_key is None else (sort, found.next_key)
+    body, link = page(scope["path"], query, found.items, next_key)
+    return _Found(found.position, body, link)
+
+
+async def _answered(read: Read, asked: _Asked) -> Answer | None:
+    """None if it is for the application to answer."""
+    try:
+        wanted = parse_position(asked.at_least) if asked.at_least is not None else START
+        found = await read()
+    except StarfoldError:
+        return None
+    if found is None or found.position < wanted:
+        return None
+    return answer(found.body, found.position, asked.known, link=found.link)
 
 
 def _asked(scope: Scope) -> _Asked:
-    at_least = if_none_match = None
+    at_least = if_none_match = accept_encoding = None
     authorized = False
     for name, value in scope["headers"]:
         if name == b"starfold-at-least":
             at_least = value.decode("latin-1")
         elif name == b"if-none-match":
             if_none_match = value.decode("latin-1")
+        elif name == b"accept-encoding":
+            accept_encoding = value.decode("latin-1")
         elif name == b"authorization":
             authorized = True
-    return _Asked(at_least, if_none_match, authorized)
-
-
-def _anybody(_movie: bytes) -> bool:
-    return True
-
-
-def _public(profile: bytes) -> bool:
-    return _decode_profile(profile).visibility == "public"
+    return _Asked(at_least, Known(if_none_match, accept_encoding), authorized)

@@ -16,14 +16,20 @@ import msgspec
 
 from shared.read_model import MovieDocument, RatingStatistics, milliseconds
 
-Sort = Literal["weighted", "average", "count", "newest", "title"]
+# `match`, for a search alone: titles that are what was searched for, then those that begin with
+# it, then the others, each by weighted average.
+Sort = Literal["match", "weighted", "average", "count", "newest", "title"]
+Order = Literal["weighted", "average", "count", "newest", "title"]
 SORTS: tuple[Sort, ...] = get_args(Sort)
+ORDERS: tuple[Order, ...] = get_args(Order)
 # Below this many candidates of a search they are sorted; above, the order is walked and tested.
 SORT_CANDIDATES_MAX = 500
+WORST_MATCH = 2
 
 # Sort values and last the movie id as bytes, which makes it unique.
 Key = tuple[Any, ...]
 KEY_TYPES: dict[Sort, type[Key]] = {
+    "match": tuple[int, float, int, str, bytes],
     "weighted": tuple[float, int, str, bytes],
     "average": tuple[float, int, str, bytes],
     "count": tuple[int, str, bytes],
@@ -35,16 +41,22 @@ _json = msgspec.json.Encoder().encode
 
 
 class Entry(NamedTuple):
-    """A movie as the index holds it; `item` is its JSON in a list."""
+    """A movie as the index holds it.
+
+    `item` is its JSON in a list; `rated` the beginning of a rating's, the movie's part of it.
+    """
 
     movie_id: bytes
     title: str
+    folded_title: str
     year: int
     genres: frozenset[str]
     directors: frozenset[str]
     words: frozenset[str]
-    keys: dict[Sort, Key]
+    keys: dict[Order, Key]
     item: bytes
+    rated: bytes
+    average: float | None
     genre_names: tuple[str, ...]
 
 
@@ -63,7 +75,7 @@ class Index:
 
     def __init__(self) -> None:
         self.entries: dict[bytes, Entry] = {}
-        self._orders: dict[Sort, list[Key]] = {sort: [] for sort in SORTS}
+        self._orders: dict[Order, list[Key]] = {order: [] for order in ORDERS}
         self._by_word: dict[str, set[bytes]] = {}
         self._words: list[str] = []
 
@@ -95,13 +107,29 @@ class Index:
         return page
 
     def _candidates(self, sort: Sort, wanted: Filter, after: Key | None) -> Iterator[Key]:
+        found = None if wanted.q is None else self._search(wanted.q)
+        if sort == "match":
+            return self._matches(found or set(), fold(wanted.q or "").strip(), after)
         order = self._orders[sort]
-        if wanted.q is None:
+        if found is None:
             return _from(order, after)
-        found = self._search(wanted.q)
         if len(found) <= SORT_CANDIDATES_MAX:
             return _from(sorted(self.entries[movie].keys[sort] for movie in found), after)
         return (key for key in _from(order, after) if key[-1] in found)
+
+    def _matches(self, found: set[bytes], q: str, after: Key | None) -> Iterator[Key]:
+        """The movies found, the best match first."""
+        if len(found) <= SORT_CANDIDATES_MAX:
+            entries = (self.entries[movie] for movie in found)
+            keys = sorted((_match(entry, q), *entry.keys["weighted"]) for entry in entries)
+            yield from _from(keys, after)
+            return
+        first = 0 if after is None else after[0]
+        for match in range(first, WORST_MATCH + 1):
+            start = after[1:] if after is not None and match == first else None
+            for key in _from(self._orders["weighted"], start):
+                if key[-1] in found and _match(self.entries[key[-1]], q) == match:
+                    yield match, *key
 
     def _search(self, q: str) -> set[bytes]:
         """Movies of whose title every word of `q` begins some word."""
@@ -138,6 +166,13 @@ def words_of(text: str) -> list[str]:
     return "".join(c if c.isalnum() else " " for c in fold(text)).split()
 
 
+def _match(entry: Entry, q: str) -> int:
+    """How well a title that was found matches, 0 best."""
+    if entry.folded_title == q:
+        return 0
+    return 1 if entry.folded_title.startswith(q) else WORST_MATCH
+
+
 def _from(order: list[Key], after: Key | None) -> Iterator[Key]:
     start = bisect_right(order, after) if after is not None else 0
     for place in range(start, len(order)):
@@ -157,7 +192,7 @@ def _entry(movie: MovieDocument, statistics: RatingStatistics) -> Entry:
     movie_id = movie.movie_id.bytes
     title = fold(movie.title)
     created = milliseconds(movie.created_at)
-    keys: dict[Sort, Key] = {
+    keys: dict[Order, Key] = {
         "weighted": (-(statistics.weighted_average or 0), -statistics.count, title, movie_id),
         "average": (-(statistics.average or 0), -statistics.count, title, movie_id),
         "count": (-statistics.count, title, movie_id),
@@ -178,15 +213,24 @@ def _entry(movie: MovieDocument, statistics: RatingStatistics) -> Entry:
             },
         }
     )
+    rated = {
+        "movie_id": movie.movie_id,
+        "title": movie.title,
+        "year": movie.year,
+        "movie_average": statistics.average,
+    }
     return Entry(
         movie_id=movie_id,
         title=movie.title,
+        folded_title=title,
         year=movie.year,
         genres=folded(movie.genres),
         directors=folded(movie.directors),
         words=frozenset(words_of(movie.title)),
         keys=keys,
         item=item,
+        rated=_json(rated)[:-1],
+        average=statistics.average,
         genre_names=movie.genres,
     )
 

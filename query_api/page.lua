@@ -1,6 +1,7 @@
 -- A page of a sorted set, highest rank first, with its partition's checkpoint and documents as of the same moment.
 --
--- KEYS[1] the checkpoint; KEYS[2] the sorted set; KEYS[3..] documents.
+-- KEYS[1] the checkpoint; KEYS[2] the sorted set; KEYS[3] a hash of which the members' fields are wanted, or the
+-- sorted set again for none; KEYS[4..] documents.
 -- ARGV[1] how many members; ARGV[2] and ARGV[3] the rank and member to go on after, empty for the first page.
 -- Members of one rank come in descending order; ranks are compared as numbers, members as bytes.
 local wanted = tonumber(ARGV[1])
@@ -25,8 +26,13 @@ while #page < 2 * wanted do
     end
     offset = offset + wanted
 end
-local documents = {}
-for i = 3, #KEYS do
+local documents, fields = {}, {}
+for i = 4, #KEYS do
     documents[#documents + 1] = redis.call('GET', KEYS[i])
 end
-return { redis.call('GET', KEYS[1]), page, documents }
+if KEYS[3] ~= KEYS[2] and redis.call('EXISTS', KEYS[3]) == 1 then
+    for i = 1, #page, 2 do
+        fields[#fields + 1] = redis.call('HGET', KEYS[3], page[i])
+    end
+end
+return { redis.call('GET', KEYS[1]), page, documents, fields }

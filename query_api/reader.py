@@ -29,11 +29,15 @@ class Documents(NamedTuple):
 
 
 class RankedPage(NamedTuple):
-    """Members of an entity's sorted set, highest rank first, with documents of the same moment."""
+    """Members of an entity's sorted set, highest rank first, with documents of the same moment.
+
+    `fields` are the members' in a hash, if one was asked for; empty if there is none.
+    """
 
     position: Position
     members: list[tuple[bytes, float]]
     values: Values
+    fields: Values
 
 
 class Reader:
@@ -69,8 +73,9 @@ class Reader:
         limit: int,
         after: tuple[float, bytes] | None,
         kinds: Sequence[str] = (),
+        fields_of: str | None = None,
     ) -> RankedPage:
-        """A page of the entity's sorted set."""
+        """A page of the entity's sorted set, with what a hash of theirs has of each member."""
         hex_id = entity.hex
         for _ in range(ATTEMPTS):
             keys = await self._keys(projection, entity)
@@ -80,10 +85,11 @@ class Reader:
                 limit=limit,
                 after=after,
                 documents=[f"{kind}:{hex_id}" for kind in kinds],
+                fields_of=None if fields_of is None else f"{fields_of}:{hex_id}",
             )
             if page.checkpoint is not None:
                 position = _decode_checkpoint(page.checkpoint).position
-                return RankedPage(position, page.members, page.values)
+                return RankedPage(position, page.members, page.values, page.fields)
             await self._generations.refresh()
         raise Unavailable(f"the read model {projection} is being built")
 

@@ -10,6 +10,7 @@ from fastapi import Depends, Header, Request
 from query_api.freshness import Freshness, parse_position
 from query_api.generations import ActiveGenerations
 from query_api.index_feed import IndexFeed
+from query_api.pages import Pages
 from query_api.reader import Reader
 from shared.ids import Position
 from shared.tokens import Claims, TokenVerifier, bearer_token
@@ -23,6 +24,7 @@ class Wiring(NamedTuple):
     freshness: Freshness
     reader: Reader
     feed: IndexFeed
+    pages: Pages
     verifier: TokenVerifier
 
 

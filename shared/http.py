@@ -63,12 +63,16 @@ class Service(FastAPI):
     """An application whose refusal of a too large body is a problem too.
 
     FastAPI's limit answers with plain text from outside of every middleware, so it is put right
-    outside of that. `ahead` is asked first and says whether it has answered.
+    outside of that. `ahead` is asked first and says whether it has answered. HEAD is GET without
+    the body.
     """
 
     ahead: Callable[[Scope, Receive, Send], Awaitable[bool]] | None = None
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "http" and scope["method"] == "HEAD":
+            # The server keeps the scope that it made, and knows that no body is to come.
+            scope, send = {**scope, "method": "GET"}, _without_body(send)
         scope["app"] = self
         if self.ahead is not None and await self.ahead(scope, receive, send):
             return
@@ -88,6 +92,15 @@ class Service(FastAPI):
                 await send(message)
 
         await super().__call__(scope, receive, send_problem)
+
+
+def _without_body(send: Send) -> Send:
+    async def send_head(message: Message) -> None:
+        if message["type"] == "http.response.body":
+            message = {**message, "body": b""}
+        await send(message)
+
+    return send_head
 
 
 class RequestScope:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import gzip
+from collections.abc import Mapping, Sequence
 from hashlib import blake2b
 from http import HTTPStatus
-from typing import Annotated, Any
+from typing import Annotated, Any, NamedTuple
 from urllib.parse import urlencode
 
 import msgspec
@@ -18,7 +19,11 @@ from shared.problems import PROBLEM_JSON
 
 LIMIT_MAX = 100
 LIMIT_DEFAULT = 20
+TEXT_CHARS_MAX = 200
 JSON = "application/json"
+# Below, compressing costs more than it saves.
+COMPRESSED_MIN_BYTES = 4_096
+COMPRESSION_LEVEL = 1
 
 Limit = Annotated[int, Query(ge=1, le=LIMIT_MAX)]
 Cursor = Annotated[str | None, Query(description="`next_cursor` of the page before")]
@@ -48,14 +53,66 @@ def with_ratings(details: bytes, statistics: bytes | None, parked: bytes | None)
     return b"".join((details[:-1], b',"ratings":', statistics or b"null", stale))
 
 
-def document(request: Request, body: bytes, position: Position) -> Response:
-    """A single document, or 304 if the caller has it already."""
+class Answer(NamedTuple):
+    """What is sent for a read that found something."""
+
+    status: int
+    headers: list[tuple[bytes, bytes]]
+    body: bytes
+
+
+class Known(NamedTuple):
+    """What the request says about its answer: the tags that it has, the encodings that it takes."""
+
+    if_none_match: str | None = None
+    accept_encoding: str | None = None
+
+
+def answer(body: bytes, position: Position, known: Known, *, link: str | None = None) -> Answer:
+    """The body with its tag and position, or 304 if the caller has it; large ones compressed."""
     etag = etag_of(body)
-    headers = {"ETag": etag, POSITION_HEADER: str(position), "Cache-Control": "no-cache"}
-    known = request.headers.get("if-none-match")
-    if known is not None and knows(known, etag):
-        return Response(status_code=HTTPStatus.NOT_MODIFIED, headers=headers)
-    return Response(body, headers=headers, media_type=JSON)
+    headers = [
+        (b"cache-control", b"no-cache"),
+        (b"starfold-position", b"%d" % position),
+    ]
+    if link is not None:
+        headers.append((b"link", link.encode()))
+    if len(body) >= COMPRESSED_MIN_BYTES:
+        headers.append((b"vary", b"accept-encoding"))
+        if known.accept_encoding is not None and _takes_gzip(known.accept_encoding):
+            etag = etag[:-1] + '-gzip"'
+            headers.append((b"content-encoding", b"gzip"))
+            body = gzip.compress(body, COMPRESSION_LEVEL, mtime=0)
+    headers.append((b"etag", etag.encode()))
+    if known.if_none_match is not None and knows(known.if_none_match, etag):
+        return Answer(HTTPStatus.NOT_MODIFIED, headers, b"")
+    headers += ((b"content-type", JSON.encode()), (b"content-length", b"%d" % len(body)))
+    return Answer(HTTPStatus.OK, headers, body)
+
+
+def page(
+    path: str, query: Mapping[str, str], items: Sequence[bytes], next_key: object | None
+) -> tuple[bytes, str | None]:
+    """A page's body and its `Link`; the items are JSON already, `next_key` is where it goes on."""
+    cursor = None if next_key is None else encode_cursor(next_key)
+    link = None
+    if cursor is not None:
+        link = f'<{path}?{urlencode({**query, "cursor": cursor})}>; rel="next"'
+    body = b"".join(
+        (b'{"items":[', b",".join(items), b'],"next_cursor":', msgspec.json.encode(cursor), b"}")
+    )
+    return body, link
+
+
+def document(
+    request: Request, body: bytes, position: Position, *, link: str | None = None
+) -> Response:
+    """A single document, or 304 if the caller has it already."""
+    known = Known(request.headers.get("if-none-match"), request.headers.get("accept-encoding"))
+    made = answer(body, position, known, link=link)
+    response = Response(made.body, status_code=made.status)
+    response.raw_headers = made.headers
+    return response
 
 
 def etag_of(body: bytes) -> str:
@@ -72,12 +129,13 @@ def listing(
     request: Request, items: Sequence[bytes], next_key: object | None, position: Position
 ) -> Response:
     """A page of items that are JSON already; `next_key` is where the next one goes on."""
-    headers = {POSITION_HEADER: str(position), "Cache-Control": "no-cache"}
-    cursor = None if next_key is None else encode_cursor(next_key)
-    if cursor is not None:
-        query = urlencode({**request.query_params, "cursor": cursor})
-        headers["Link"] = f'<{request.url.path}?{query}>; rel="next"'
-    body = b"".join(
-        (b'{"items":[', b",".join(items), b'],"next_cursor":', msgspec.json.encode(cursor), b"}")
-    )
-    return Response(body, headers=headers, media_type=JSON)
+    body, link = page(request.url.path, request.query_params, items, next_key)
+    return document(request, body, position, link=link)
+
+
+def _takes_gzip(accept_encoding: str) -> bool:
+    for part in accept_encoding.lower().split(","):
+        name, _, quality = part.partition(";")
+        if name.strip() == "gzip":
+            return quality.replace(" ", "") not in ("q=0", "q=0.0", "q=0.00", "q=0.000")
+    return False

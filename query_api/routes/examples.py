@@ -60,6 +60,7 @@ RATERS_PAGE = {
             "user_id": _USER_ID,
             "display_name": "Ann",
             "score": 4.5,
+            "review": "The diner scene.",
             "rated_at": "2026-01-31T12:00:00Z",
         }
     ],
@@ -77,10 +78,11 @@ RATING = {
     "movie_id": _MOVIE_ID,
     "title": "Heat",
     "year": 1995,
+    "movie_average": 4.25,
     "score": 4.5,
+    "difference": 0.25,
     "review": "The diner scene.",
     "rated_at": "2026-01-31T12:00:00Z",
-    "movie_average": 4.25,
 }
 RATINGS_PAGE = {"items": [RATING], "next_cursor": None}
 PROJECTIONS = {

@@ -11,10 +11,12 @@ from fastapi import APIRouter, Query, Request, Response
 
 from query_api.cursors import decode_cursor, decode_key
 from query_api.index import KEY_TYPES, Filter, Key, Sort, fold
+from query_api.pages import Page
 from query_api.reader import Documents
 from query_api.routes.answers import (
     LIMIT_DEFAULT,
     PROBLEMS,
+    TEXT_CHARS_MAX,
     Cursor,
     Limit,
     document,
@@ -34,8 +36,6 @@ from shared.read_model import (
     from_rating_rank,
 )
 
-TEXT_CHARS_MAX = 200
-
 router = APIRouter(prefix="/v1/movies", tags=["movies"], responses=PROBLEMS)
 
 Text = Annotated[str | None, Query(min_length=1, max_length=TEXT_CHARS_MAX)]
@@ -48,12 +48,6 @@ _json = msgspec.json.Encoder().encode
 class _SortCursor(msgspec.Struct, array_like=True):
     sort: Sort
     key: msgspec.Raw
-
-
-class _IndexPage(NamedTuple):
-    position: Position
-    items: list[bytes]
-    next_key: Key | None
 
 
 class _RatersPage(NamedTuple):
@@ -69,7 +63,7 @@ async def list_movies(  # One parameter for each filter.
     request: Request,
     wiring: Wired,
     wanted_position: AtLeast,
-    sort: Sort = "weighted",
+    sort: Sort | None = None,
     genre: Text = None,
     director: Text = None,
     year_min: Year = None,
@@ -80,7 +74,8 @@ async def list_movies(  # One parameter for each filter.
 ) -> Response:
     """Movies in an order, narrowed by every filter given.
 
-    `q` finds titles in which every word of it begins a word, without case or accents.
+    `q` finds titles in which every word of it begins a word, without case or accents, and orders
+    them by how well they match unless `sort` says otherwise; without `q` the order is `weighted`.
     """
     wanted = Filter(
         genre=fold(genre) if genre else None,
@@ -89,17 +84,31 @@ async def list_movies(  # One parameter for each filter.
         year_max=year_max,
         q=q,
     )
-    after = _decode_key(cursor, sort) if cursor else None
+    order = sort_of(sort, q)
+    after = catalogue_key(cursor, order) if cursor else None
 
-    async def read() -> _IndexPage:
-        position = wiring.feed.position
-        page = wiring.feed.require().page(sort, wanted, after=after, limit=limit + 1)
-        next_key = page[limit - 1][0] if len(page) > limit else None
-        return _IndexPage(position, [entry.item for _, entry in page[:limit]], next_key)
+    async def read() -> Page:
+        return wiring.pages.catalogue(order, wanted, after=after, limit=limit)
 
     page = await wiring.freshness.at_least(wanted_position, read)
-    next_key = None if page.next_key is None else (sort, page.next_key)
+    assert page.items is not None
+    next_key = None if page.next_key is None else (order, page.next_key)
     return listing(request, page.items, next_key, page.position)
+
+
+def sort_of(sort: Sort | None, q: str | None) -> Sort:
+    """The order asked for, or the usual one; raises `InvalidInput` for a match with nothing."""
+    if sort == "match" and q is None:
+        raise InvalidInput("match is the order of a search: give q", pointer="sort")
+    return sort or ("weighted" if q is None else "match")
+
+
+def catalogue_key(cursor: str, sort: Sort) -> Key:
+    """Where a page of this order goes on; raises `InvalidInput` for another's cursor."""
+    after = decode_cursor(cursor, _SortCursor)
+    if after.sort != sort:
+        raise InvalidInput(f"the cursor is of the order {after.sort!r}", pointer="cursor")
+    return decode_key(after.key, KEY_TYPES[sort])
 
 
 @router.get("/{movie_id}", responses=example(MOVIE, description="The movie"))
@@ -154,11 +163,19 @@ async def _raters(
         return _RatersPage(page.position, None, None)
     members = page.members[:limit]
     users = [UUID(bytes=member) for member, _ in members]
-    profiles = await asyncio.gather(
-        *(wiring.reader.documents(PROFILES, user_id, ("profile",)) for user_id in users)
+    profiles, reviews = await asyncio.gather(
+        asyncio.gather(
+            *(wiring.reader.documents(PROFILES, user_id, ("profile",)) for user_id in users)
+        ),
+        asyncio.gather(
+            *(
+                wiring.reader.fields(PROFILES, user_id, "reviews", [movie_id.bytes])
+                for user_id in users
+            )
+        ),
     )
     items = []
-    for user_id, (_, rank), found in zip(users, members, profiles, strict=True):
+    for user_id, (_, rank), found, (review,) in zip(users, members, profiles, reviews, strict=True):
         profile = _decode_profile(found.values[0]) if found.values[0] else None
         if profile is None or profile.visibility == "private":
             continue
@@ -167,6 +184,7 @@ async def _raters(
             "user_id": user_id,
             "display_name": profile.display_name,
             "score": half_stars / 2,
+            "review": None if review is None else review.decode(),
             "rated_at": rated_at,
         }
         items.append(_json(item))
@@ -174,10 +192,3 @@ async def _raters(
     next_key = (last[1], last[0]) if last else None
     position = min([page.position, *(found.position for found in profiles)])
     return _RatersPage(position, items, next_key)
-
-
-def _decode_key(cursor: str, sort: Sort) -> Key:
-    after = decode_cursor(cursor, _SortCursor)
-    if after.sort != sort:
-        raise InvalidInput(f"the cursor is of the order {after.sort!r}", pointer="cursor")
-    return decode_key(after.key, KEY_TYPES[sort])

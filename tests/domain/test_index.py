@@ -45,20 +45,41 @@ def test_orders(sort: Sort, expected: list[str]) -> None:
     assert titles(index, sort=sort) == expected
 
 
+@pytest.mark.parametrize("sorted_max", [0, 500])
+@pytest.mark.parametrize("q", [None, "film"])
 @pytest.mark.parametrize("sort", SORTS)
-def test_rows_that_stay_come_once_while_others_move(sort: Sort) -> None:
+def test_rows_that_stay_come_once_while_others_move(
+    sort: Sort, q: str | None, sorted_max: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("query_api.index.SORT_CANDIDATES_MAX", sorted_max)
+    wanted = Filter(q="film") if sort == "match" else Filter(q=q)
     index = Index()
     for number in range(1, 60):
         put(index, number, number % 10 + 1)
     moving = UUID(int=30).bytes
     seen: list[bytes] = []
     after = None
-    while page := index.page(sort, EVERYTHING, after=after, limit=7):
+    while page := index.page(sort, wanted, after=after, limit=7):
         seen += [entry.movie_id for _, entry in page]
         after = page[-1][0]
         put(index, 30, *[len(seen) % 10 + 1] * len(seen), title=f"Film {len(seen):03}")
     stayed = [movie_id for movie_id in seen if movie_id != moving]
     assert len(stayed) == len(set(stayed)) == 58
+
+
+@pytest.mark.parametrize("sorted_max", [0, 500])
+def test_the_best_match_comes_first(sorted_max: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("query_api.index.SORT_CANDIDATES_MAX", sorted_max)
+    index = Index()
+    put(index, 1, *[10] * 90, title="The Great Alien Hunt")
+    put(index, 2, *[9] * 80, title="Aliens")
+    put(index, 3, 1, title="Alien")
+    put(index, 4, *[8] * 70, title="Àlien Nation")
+    expected = ["Alien", "Aliens", "Àlien Nation", "The Great Alien Hunt"]
+    assert titles(index, Filter(q="ALIEN"), "match") == expected
+    page = index.page("match", Filter(q="ALIEN"), after=None, limit=2)
+    rest = index.page("match", Filter(q="ALIEN"), after=page[-1][0], limit=9)
+    assert [entry.title for _, entry in rest] == expected[2:]
 
 
 def test_search_finds_the_beginning_of_every_word_without_case_or_accents() -> None:

@@ -48,3 +48,43 @@ def test_the_callers_request_id_comes_back(api: Api) -> None:
     own = "018f3c5e-0000-7000-8000-000000000001"
     answer = api.query.get(f"/v1/movies/{api.movie()}", headers={"X-Request-ID": own})
     assert answer.headers["X-Request-ID"] == own
+
+
+@pytest.mark.parametrize(
+    "query",
+    [
+        "",
+        "?limit=1",
+        "?sort=title&limit=2",
+        "?sort=nonsense",
+        "?limit=0",
+        "?limit=1&limit=2",
+        "?cursor=x",
+        "?cursor=",
+        "?unknown=1",
+        "?q=hot%20re",
+        "?q=",
+        "?sort=match",
+        "?sort=score",
+        "?genre=Dr%C3%A0ma&year_min=1979&year_max=1980",
+        "?year_min=19799",
+    ],
+)
+@pytest.mark.parametrize("room", ["/v1/movies", "/v1/users/{}/ratings"])
+def test_pages_are_the_same_both_ways(api: Api, room: str, query: str) -> None:
+    ann, other = api.sign_up(), api.sign_up()
+    for number in range(3):
+        api.rate(ann, api.movie(f"Hot reads {number}", genres=["Drama"]), number + 0.5, review="Ah")
+    path = room.format(ann.user_id) + query
+    position = {AT_LEAST: str(api.position)}
+    hot = api.query.get(path, headers=position)
+    routed = api.query.get(path, headers=position | other.headers)
+    assert (hot.status_code, hot.content) == (routed.status_code, routed.content)
+    headers = [
+        {name: value for name, value in answer.headers.items() if name not in VARYING}
+        for answer in (hot, routed)
+    ]
+    assert headers[0] == headers[1]
+    if hot.status_code == 200:
+        known = {"If-None-Match": hot.headers["ETag"]}
+        assert api.query.get(path, headers=known).status_code == 304

@@ -1,0 +1,155 @@
+"""Pages of lists: what stands in them, where they go on, and the position that they are of.
+
+A user's ratings come in one round trip; the movies' part of them is in the catalogue's index, which
+states its position. So a page is as old as the older of the two.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Literal, NamedTuple, get_args
+from uuid import UUID
+
+import msgspec
+
+from query_api.index import Entry, Filter, Index, Sort
+from query_api.index_feed import IndexFeed
+from query_api.reader import RankedPage, Reader
+from shared.errors import InvalidInput
+from shared.ids import Position
+from shared.read_model import PROFILES, ProfileDocument, from_rating_rank
+from shared.tokens import Claims
+
+# A user's ratings are sorted by score or title for each request; this many are at most.
+SORTED_MAX = 20_000
+
+RatingsSort = Literal["newest", "score", "title"]
+RATINGS_SORTS: tuple[RatingsSort, ...] = get_args(RatingsSort)
+RATINGS_KEY_TYPES: dict[RatingsSort, type[tuple[Any, ...]]] = {
+    "newest": tuple[float, bytes],
+    "score": tuple[int, float, bytes],
+    "title": tuple[str, bytes],
+}
+
+_SCORES = [b""] + [str(half_stars / 2).encode() for half_stars in range(1, 11)]
+_json = msgspec.json.Encoder().encode
+_decode_profile = msgspec.json.Decoder(ProfileDocument).decode
+
+Member = tuple[bytes, float]
+
+
+class Page(NamedTuple):
+    """`items` is None where what they belong to is not there, or not to be seen."""
+
+    position: Position
+    items: list[bytes] | None
+    next_key: tuple[Any, ...] | None
+
+
+class Pages:
+    """Makes pages; Redis is read through `reader`, the catalogue is in memory."""
+
+    def __init__(self, reader: Reader, feed: IndexFeed) -> None:
+        self._reader = reader
+        self._feed = feed
+
+    def catalogue(
+        self, sort: Sort, wanted: Filter, *, after: tuple[Any, ...] | None, limit: int
+    ) -> Page:
+        """Movies in an order; a search is in that of the best match unless told otherwise."""
+        position = self._feed.position
+        found = self._feed.require().page(sort, wanted, after=after, limit=limit + 1)
+        next_key = found[limit - 1][0] if len(found) > limit else None
+        return Page(position, [entry.item for _, entry in found[:limit]], next_key)
+
+    async def ratings(
+        self,
+        user_id: UUID,
+        caller: Claims | None,
+        sort: RatingsSort,
+        *,
+        after: tuple[Any, ...] | None,
+        limit: int,
+    ) -> Page:
+        """The movies that a user rated."""
+        index = self._feed.require()
+        of_index = self._feed.position
+        newest = sort == "newest"
+        read = await self._reader.page(
+            *(PROFILES, user_id, "ratings"),
+            limit=limit + 1 if newest else SORTED_MAX + 1,
+            after=after if newest else None,
+            kinds=("profile",),
+            fields_of="reviews",
+        )
+        position = min(read.position, of_index)
+        if not is_visible(read.values[0], user_id, caller):
+            return Page(read.position, None, None)
+        places = list(range(len(read.members)))
+        if newest:
+            keys: list[tuple[Any, ...]] = [(rank, movie) for movie, rank in read.members]
+        else:
+            keys, places = _sorted(index, read, sort, after)
+        shown = places[:limit]
+        items = [_item(index, read, place) for place in shown]
+        more = len(places) > limit and shown
+        return Page(position, items, keys[len(shown) - 1] if more else None)
+
+
+def is_visible(stored: bytes | None, user_id: UUID, caller: Claims | None) -> bool:
+    """Nobody is not, and a private user only to themselves and to operators."""
+    if stored is None:
+        return False
+    trusted = caller is not None and (caller.user_id == user_id or caller.role == "operator")
+    return trusted or _decode_profile(stored).visibility == "public"
+
+
+def rating_item(entry: Entry | None, member: Member, review: bytes | None) -> bytes:
+    """One rating as the API shows it. A movie that is not in the index yet has no title."""
+    movie, rank = member
+    rated_at, half_stars = from_rating_rank(rank)
+    if entry is None:
+        unknown = {
+            "movie_id": UUID(bytes=movie),
+            "title": None,
+            "year": None,
+            "movie_average": None,
+        }
+        start, average = _json(unknown)[:-1], None
+    else:
+        start, average = entry.rated, entry.average
+    difference = None if average is None else round(half_stars / 2 - average, 4)
+    return b"".join(
+        (
+            *(start, b',"score":', _SCORES[half_stars], b',"difference":', _json(difference)),
+            *(b',"review":', b"null" if review is None else _json(review.decode())),
+            *(b',"rated_at":', _json(rated_at), b"}"),
+        )
+    )
+
+
+def _item(index: Index, read: RankedPage, place: int) -> bytes:
+    member = read.members[place]
+    review = read.fields[place] if read.fields else None
+    return rating_item(index.entries.get(member[0]), member, review)
+
+
+def _sorted(
+    index: Index, read: RankedPage, sort: RatingsSort, after: tuple[Any, ...] | None
+) -> tuple[list[tuple[Any, ...]], list[int]]:
+    """Keys and places of the ratings that come after the cursor's, in order."""
+    if len(read.members) > SORTED_MAX:
+        raise InvalidInput(
+            f"only up to {SORTED_MAX} ratings are sorted by {sort}; newest has no limit",
+            pointer="sort",
+        )
+    keyed: list[tuple[tuple[Any, ...], int]] = []
+    for place, (movie, rank) in enumerate(read.members):
+        if sort == "score":
+            key: tuple[Any, ...] = (-(int(rank) % 16), -rank, movie)
+        else:
+            entry = index.entries.get(movie)
+            key = ("" if entry is None else entry.folded_title, movie)
+        if after is None or key > after:
+            keyed.append((key, place))
+    keyed.sort()
+    return [key for key, _ in keyed], [place for _, place in keyed]
