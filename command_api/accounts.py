@@ -9,11 +9,12 @@ from typing import Any, NamedTuple
 import psycopg
 
 from command_api.deciders.user import CreateExternalUser, EraseUser, User
+from command_api.known import Known
 from command_api.streams import Streams
 from shared.codec import Codec
 from shared.event_store import EventStore
 from shared.ids import StreamId, UserId, keyed_uuid, new_uuid7
-from shared.sealing import KeyWrap
+from shared.sealing import KeyWrap, SubjectKeys
 
 
 class Account(NamedTuple):
@@ -67,7 +68,8 @@ class Accounts:
         """The present user who has the address."""
         stream_id = self.email_stream(email)
         loaded = self._store.load(latest=[stream_id], whole=(), subjects=())
-        owner = Streams(loaded, self._codec, {}).reservation(stream_id).owner
+        keys = SubjectKeys(self._key_wrap, {})
+        owner = Streams(loaded, self._codec, keys, Known()).reservation(stream_id).owner
         return self.by_id(UserId(owner)) if owner is not None else None
 
     def by_id(
@@ -86,10 +88,7 @@ class Accounts:
             subjects=user_ids,
             connection=connection,
         )
-        keys = {
-            owner: self._key_wrap.unwrap(owner, wrapped)
-            for owner, wrapped in loaded.wrapped_keys.items()
-        }
-        streams = Streams(loaded, self._codec, keys)
-        accounts = [Account(user_id, streams.user(user_id)) for user_id in user_ids]
+        keys = SubjectKeys(self._key_wrap, loaded.wrapped_keys)
+        streams = Streams(loaded, self._codec, keys, Known())
+        accounts = [Account(user_id, streams.account(user_id)) for user_id in user_ids]
         return [account for account in accounts if account.user.present]

@@ -79,6 +79,7 @@ def needs_of(batch: Sequence[Pending]) -> BatchNeeds:
         Needs(
             latest=_unique(stream for need in wanted for stream in need.latest),
             whole=_unique(stream for need in wanted for stream in need.whole),
+            movies=_unique(movie for need in wanted for movie in need.movies),
             subjects=_unique(user for need in wanted for user in need.subjects),
         ),
         sessions=_unique(

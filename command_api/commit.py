@@ -28,6 +28,7 @@ from eventsourcing.persistence import (
 
 from command_api.batch import Decided, decide_batch, needs_of
 from command_api.deciders.user import ChangePassword
+from command_api.known import Known
 from command_api.pending import Answer, Pending
 from command_api.principal import session_of
 from command_api.streams import Streams
@@ -36,7 +37,7 @@ from shared.errors import AppendOutcomeUnknown, AppendRefused, Unavailable
 from shared.event_store import Append, EventStore
 from shared.events import UserCreated, UserErased, UserPasswordChanged
 from shared.ids import Position, StreamId, UserId, Version
-from shared.sealing import KeyWrap
+from shared.sealing import KeyWrap, SubjectKeys
 
 REFUSALS_MAX = 2
 RESOLVE_FOR_S = 15.0
@@ -55,6 +56,7 @@ class Committer:
         self._store = store
         self._codec = codec
         self._key_wrap = key_wrap
+        self._known = Known()
 
     def commit(self, batch: Sequence[Pending]) -> list[Answer]:
         """An answer for each command, in order; one command's error is its own answer."""
@@ -62,6 +64,7 @@ class Committer:
             return self._commit(batch)
         except _CONNECTION_LOST as error:
             # Lost while loading: nothing was sent to be written.
+            self._known.forget()
             log.warning("store_unavailable", commands=len(batch), error=str(error))
             return [Unavailable("the event store does not answer")] * len(batch)
         except AppendOutcomeUnknown as error:
@@ -97,6 +100,7 @@ class Committer:
                     append = self._encode(batch, decided)
                     first = self._store.append(append, connection)
         except _CONNECTION_LOST:
+            self._known.forget()
             if append is None or decided is None:
                 raise
             first = self._resolve(append)
@@ -107,20 +111,18 @@ class Committer:
         self, batch: Sequence[Pending], connection: psycopg.Connection[Any] | None = None
     ) -> Decided:
         needs = needs_of(batch)
+        known = self._known
+        unknown = [StreamId(one) for one in needs.streams.movies if not known.has_movie(one)]
         loaded = self._store.load(
-            latest=needs.streams.latest,
+            latest=[*needs.streams.latest, *unknown],
             whole=needs.streams.whole,
             subjects=needs.streams.subjects,
             sessions=needs.sessions,
             answers=needs.answers,
             connection=connection,
         )
-        keys = {
-            user_id: self._key_wrap.unwrap(user_id, wrapped)
-            for user_id, wrapped in loaded.wrapped_keys.items()
-        }
-        streams = Streams(loaded, self._codec, keys)
-        return decide_batch(batch, streams, loaded)
+        keys = SubjectKeys(self._key_wrap, loaded.wrapped_keys)
+        return decide_batch(batch, Streams(loaded, self._codec, keys, known), loaded)
 
     def _encode(self, batch: Sequence[Pending], decided: Decided) -> Append:
         """The batch's events as stored, with what else goes with them: keys, sessions, answers."""
@@ -131,8 +133,7 @@ class Committer:
         new_passwords: dict[UserId, UUID | None] = {}
         for new, (command, nth) in zip(decided.streams.events, decided.recorders, strict=True):
             if isinstance(new.event, UserCreated):
-                user_id = new.event.user_id
-                keys[user_id], new_keys[user_id] = self._key_wrap.new_key(user_id)
+                new_keys[new.event.user_id] = keys.add(new.event.user_id)
             elif isinstance(new.event, UserErased):
                 erased.append(new.event.user_id)
             elif isinstance(new.event, UserPasswordChanged) and _ends_sessions(batch[command]):
@@ -153,6 +154,7 @@ class Committer:
         try:
             return self._store.append(append)
         except _CONNECTION_LOST as error:
+            self._known.forget()
             log.warning("append_outcome_unknown", events=len(append.events), error=str(error))
             return self._resolve(append)
 

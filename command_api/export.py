@@ -18,7 +18,7 @@ from shared.errors import Overloaded
 from shared.event_store import EventStore, StoredRow
 from shared.events import MovieCreated, MovieDetailsChanged, RatingSubmitted
 from shared.ids import MovieId, StreamId, UserId, rating_stream_id
-from shared.sealing import KeyWrap
+from shared.sealing import Keys, KeyWrap, SubjectKeys
 
 EXPORTS_MAX = 2
 
@@ -53,10 +53,7 @@ class Export:
     def _of(self, user_id: UserId) -> Document:
         position = self._store.head()
         loaded = self._store.load(latest=(), whole=[StreamId(user_id)], subjects=[user_id])
-        keys = {
-            owner: self._key_wrap.unwrap(owner, wrapped)
-            for owner, wrapped in loaded.wrapped_keys.items()
-        }
+        keys = SubjectKeys(self._key_wrap, loaded.wrapped_keys)
         account = [self._entry(row, keys) for row in loaded.streams.get(StreamId(user_id), [])]
         ratings = [rating for page in self._ratings(user_id, keys) for rating in page]
         return {
@@ -67,7 +64,7 @@ class Export:
             "ratings": sorted(ratings, key=lambda rating: str(rating["history"][0]["at"])),
         }
 
-    def _ratings(self, user_id: UserId, keys: dict[UserId, bytes]) -> Iterator[list[Document]]:
+    def _ratings(self, user_id: UserId, keys: Keys) -> Iterator[list[Document]]:
         for page in subject_pages(self._store, "MovieCreated"):
             movies = {
                 rating_stream_id(user_id, MovieId(stream_id)): stream_id for _, stream_id in page
@@ -92,7 +89,7 @@ class Export:
                 titles[movie] = event.details.title
         return titles
 
-    def _entry(self, row: StoredRow, keys: dict[UserId, bytes]) -> Document:
+    def _entry(self, row: StoredRow, keys: Keys) -> Document:
         decoded = self._codec.decode(row.topic, row.state, keys)
         return {"event": row.topic, "at": decoded.metadata.recorded_at, **_fields(decoded)}
 

@@ -31,7 +31,7 @@ from command_api.principal import (
 from command_api.streams import Needs, Streams
 from shared.errors import NotFound
 from shared.events import ExternalIdReserved, Role
-from shared.ids import MovieId, StreamId, UserId, rating_stream_id
+from shared.ids import MovieId, StreamId, UserId
 
 Command = (
     SignUp
@@ -65,10 +65,10 @@ def needs(command: Command, principal: Principal) -> Needs:
     caller = (StreamId(principal.user_id),) if isinstance(principal, Member) else ()
     match command:
         case SubmitRating() | WithdrawRating():
-            stream_id = rating_stream_id(command.user_id, command.movie_id)
             return Needs(
-                latest=(stream_id, StreamId(command.movie_id)),
+                latest=(command.rating_stream,),
                 whole=(StreamId(command.user_id),),
+                movies=(command.movie_id,),
                 subjects=(command.user_id,),
             )
         case SignUp():
@@ -138,12 +138,12 @@ def _require(
 def _rate(
     command: SubmitRating | WithdrawRating, principal: Principal, streams: Streams
 ) -> Decision:
-    stream_id = rating_stream_id(command.user_id, command.movie_id)
+    stream_id = command.rating_stream
     rater = streams.user(command.user_id)
     if isinstance(principal, Member):
         require_role(rater, EVERYBODY)
     user.require_present(rater, command.user_id)
-    if not streams.exists(StreamId(command.movie_id)):
+    if not streams.has_movie(command.movie_id):
         raise NotFound(f"there is no movie {command.movie_id}", pointer="/movie_id")
     standing = streams.rating(stream_id)
     events = rating.decide(command, standing)
@@ -172,7 +172,7 @@ def _change_user(
     command: ChangeRole | ChangeProfile | ChangePassword, streams: Streams
 ) -> Decision:
     stream_id = StreamId(command.user_id)
-    events = user.decide(command, streams.user(command.user_id))
+    events = user.decide(command, streams.account(command.user_id))
     for event in events:
         streams.record(stream_id, event)
     return Decision("changed" if events else "unchanged", UserId(command.user_id), stream_id)

@@ -10,20 +10,25 @@ from command_api.deciders.movie import Movie
 from command_api.deciders.rating import Rating
 from command_api.deciders.reservation import Reservation
 from command_api.deciders.user import User
+from command_api.known import Known
 from shared.codec import Codec
-from shared.event_store import Loaded
+from shared.event_store import Loaded, StoredRow
 from shared.events import Event
 from shared.ids import NO_VERSION, START, MovieId, Position, StreamId, UserId, Version
+from shared.sealing import NO_KEYS, Keys, SubjectKeys
 
 State = TypeVar("State")
 Evolve = Callable[[Any, Any], Any]
 
 
 class Needs(NamedTuple):
-    """What a command is decided on: some streams' last event, whole others, subjects' keys."""
+    """What a command is decided on: some streams' last event, whole others, that movies exist,
+    subjects' keys.
+    """
 
     latest: tuple[StreamId, ...] = ()
     whole: tuple[StreamId, ...] = ()
+    movies: tuple[MovieId, ...] = ()
     subjects: tuple[UserId, ...] = ()
 
 
@@ -37,10 +42,13 @@ class NewEvent(NamedTuple):
 
 class _Standing:
     """One stream's state; `recorded_at_index` is the place of its last event in the batch, if it
-    has one.
+    has one. `opened` says that the state has what is personal.
     """
 
-    __slots__ = ("evolve", "loaded_version", "position", "recorded_at_index", "state", "version")
+    __slots__ = (
+        *("evolve", "loaded_version", "opened", "position", "recorded_at_index", "state"),
+        "version",
+    )
 
     def __init__(self, state: object, evolve: Evolve, version: Version, position: Position) -> None:
         self.state = state
@@ -49,22 +57,43 @@ class _Standing:
         self.loaded_version = version
         self.position = position
         self.recorded_at_index: int | None = None
+        self.opened = False
 
 
 class Streams:
     """States by stream. Commands decided later in a batch see what earlier ones recorded."""
 
-    def __init__(self, loaded: Loaded, codec: Codec, keys: dict[UserId, bytes]) -> None:
+    def __init__(self, loaded: Loaded, codec: Codec, keys: SubjectKeys, known: Known) -> None:
         self._loaded = loaded
         self._codec = codec
-        # Unwrapped keys of the subjects at hand; the batch adds those of the users that it creates.
+        self._known = known
+        # Of the subjects at hand; the batch adds those of the users that it creates.
         self.keys = keys
         self._standing: dict[StreamId, _Standing] = {}
         self._guards: dict[StreamId, Version] = {}
         self.events: list[NewEvent] = []
 
     def user(self, user_id: UserId) -> User:
-        return self._state(StreamId(user_id), User(), user.evolve)
+        """Without what is personal, which most commands do not need: nothing is opened."""
+        stream_id = StreamId(user_id)
+        standing = self._standing.get(stream_id)
+        if standing is None:
+            standing = self._standing[stream_id] = self._unopened(stream_id)
+        return cast("User", standing.state)
+
+    def account(self, user_id: UserId) -> User:
+        """With what is personal."""
+        state = self.user(user_id)
+        stream_id = StreamId(user_id)
+        standing = self._standing[stream_id]
+        if standing.opened:
+            return state
+        state = self._folded(self._rows(stream_id), User(), user.evolve, self.keys)
+        for new in self.events:
+            if new.stream_id == stream_id:
+                state = user.evolve(state, cast("Any", new.event))
+        standing.state, standing.opened = state, True
+        return state
 
     def movie(self, movie_id: MovieId) -> Movie:
         return self._state(StreamId(movie_id), Movie(), movie.evolve)
@@ -79,9 +108,15 @@ class Streams:
         standing = self._standing.get(stream_id)
         return standing.version if standing else NO_VERSION
 
-    def exists(self, stream_id: StreamId) -> bool:
-        """Whether the stream has any event, without decoding it."""
-        return stream_id in self._loaded.streams or self.version(stream_id) > NO_VERSION
+    def has_movie(self, movie_id: MovieId) -> bool:
+        """Whether the movie exists, without decoding it."""
+        if self._known.has_movie(movie_id):
+            return True
+        stream_id = StreamId(movie_id)
+        if stream_id in self._loaded.streams:
+            self._known.note_movie(movie_id)
+            return True
+        return self.version(stream_id) > NO_VERSION
 
     def guard(self, stream_id: StreamId) -> None:
         """Let the append be refused if the stream has moved on since it was loaded."""
@@ -110,15 +145,39 @@ class Streams:
     ) -> State:
         standing = self._standing.get(stream_id)
         if standing is None:
-            standing = self._fold(stream_id, initial, evolve)
+            rows = self._rows(stream_id)
+            state = self._folded(rows, initial, evolve, self.keys)
+            standing = self._standing[stream_id] = _standing(state, evolve, rows)
         return cast("State", standing.state)
 
-    def _fold(self, stream_id: StreamId, initial: object, evolve: Evolve) -> _Standing:
-        standing = _Standing(initial, evolve, NO_VERSION, START)
-        for row in self._loaded.streams.get(stream_id, ()):
-            event = self._codec.decode(row.topic, row.state, self.keys).event
-            standing.state = evolve(standing.state, event)
-            standing.version = standing.loaded_version = row.version
-            standing.position = row.position
-        self._standing[stream_id] = standing
-        return standing
+    def _unopened(self, stream_id: StreamId) -> _Standing:
+        """A user's, by what is known of that version if anything is."""
+        rows = self._rows(stream_id)
+        if not rows:
+            return _standing(User(), user.evolve, rows)
+        version = rows[-1].version
+        state = self._known.user(stream_id, version)
+        if state is None:
+            state = self._folded(rows, User(), user.evolve, NO_KEYS)
+            self._known.note_user(stream_id, version, state)
+        return _standing(state, user.evolve, rows)
+
+    def _rows(self, stream_id: StreamId) -> list[StoredRow]:
+        return self._loaded.streams.get(stream_id, [])
+
+    def _folded(
+        self,
+        rows: list[StoredRow],
+        state: State,
+        evolve: Callable[[State, Any], State],
+        keys: Keys,
+    ) -> State:
+        for row in rows:
+            state = evolve(state, self._codec.decode(row.topic, row.state, keys).event)
+        return state
+
+
+def _standing(state: object, evolve: Evolve, rows: list[StoredRow]) -> _Standing:
+    last = rows[-1] if rows else None
+    version, position = (last.version, last.position) if last else (NO_VERSION, START)
+    return _Standing(state, evolve, version, position)

@@ -23,6 +23,7 @@ from psycopg.conninfo import conninfo_to_dict
 from psycopg.rows import TupleRow, tuple_row
 
 from shared.answers import AnswerKey, KeptAnswer, NewAnswer, answer_columns, read_answer
+from shared.arrays import ADAPTERS, BigintArray, ByteaArray, TextArray, UuidArray
 from shared.errors import AppendRefused
 from shared.ids import START, Position, StreamId, UserId, Version
 from shared.schema import require_durability
@@ -115,7 +116,7 @@ class Datastore(PostgresDatastore):
         # Every statement here reads by an index; a plan made on a small table must not outlive it.
         options = f"-c search_path={schema} -c enable_seqscan=off -c jit=off"
         parameters.setdefault("connect_timeout", CONNECT_TIMEOUT_S)
-        self.pool.kwargs.update(parameters, options=options)
+        self.pool.kwargs.update(parameters, options=options, context=ADAPTERS)
 
     def register_type_adapters(self) -> None:
         """Nothing: the append takes arrays, so that construction needs no server."""
@@ -155,17 +156,17 @@ class EventStore(PostgresApplicationRecorder):
         duplicate, and its `OperationalError` or `InterfaceError` when the outcome is unknown.
         """
         parameters = [
-            [event.originator_id for event in append.events],
-            [event.originator_version for event in append.events],
-            [event.topic for event in append.events],
-            [event.state for event in append.events],
-            list(append.guards.keys()),
-            list(append.guards.values()),
-            list(append.new_keys.keys()),
-            list(append.new_keys.values()),
-            list(append.erased_users),
-            list(append.new_password_users),
-            list(append.kept_sessions),
+            UuidArray.of([_uuid(event.originator_id) for event in append.events]),
+            BigintArray.of([event.originator_version for event in append.events]),
+            TextArray.of([event.topic for event in append.events]),
+            ByteaArray.of([event.state for event in append.events]),
+            UuidArray.of(list(append.guards.keys())),
+            BigintArray.of(list(append.guards.values())),
+            UuidArray.of(list(append.new_keys.keys())),
+            ByteaArray.of(list(append.new_keys.values())),
+            UuidArray.of(append.erased_users),
+            UuidArray.of(append.new_password_users),
+            UuidArray.of(append.kept_sessions),
             *answer_columns(append.answers),
         ]
         with self._rows(connection) as cursor:
@@ -194,12 +195,12 @@ class EventStore(PostgresApplicationRecorder):
         keys, which of the sessions have not ended, and the answers kept under the given keys.
         """
         parameters = {
-            "latest": list(latest),
-            "whole": list(whole),
-            "subjects": list(subjects),
-            "sessions": list(sessions),
-            "principals": [key.principal for key in answers],
-            "key_ids": [key.key_id for key in answers],
+            "latest": UuidArray.of(latest),
+            "whole": UuidArray.of(whole),
+            "subjects": UuidArray.of(subjects),
+            "sessions": UuidArray.of(sessions),
+            "principals": UuidArray.of([key.principal for key in answers]),
+            "key_ids": UuidArray.of([key.key_id for key in answers]),
         }
         with self._rows(connection) as cursor:
             rows = cursor.execute(_load_statement(), parameters, prepare=True).fetchall()
@@ -269,6 +270,11 @@ class EventStore(PostgresApplicationRecorder):
             return
         with self.datastore.get_connection() as pooled:
             yield pooled.cursor(row_factory=tuple_row, binary=True)
+
+
+def _uuid(originator_id: UUID | str) -> UUID:
+    """The library lets a stream's id be text."""
+    return originator_id if isinstance(originator_id, UUID) else UUID(originator_id)
 
 
 @cache

@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import base64
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from types import MappingProxyType
 
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
@@ -23,8 +24,9 @@ KEY_BYTES = 32
 # Before a value that was stored before its field was personal; base64 holds no such character.
 _CLEAR = "\0"
 
-# The keys of the subjects at hand, unwrapped; a subject without one has been erased.
+# The keys of the subjects at hand; a subject without one has been erased.
 Keys = Mapping[UserId, bytes]
+NO_KEYS: Keys = MappingProxyType({})
 
 
 class KeyWrap:
@@ -48,6 +50,36 @@ class KeyWrap:
                 f"the key of user {user_id} cannot be unwrapped: "
                 "STARFOLD_SEALING_KEY is not the key that it was wrapped with"
             ) from error
+
+
+class SubjectKeys(Mapping[UserId, bytes]):
+    """Keys as stored, each unwrapped when it is first asked for, and new ones.
+
+    Asking raises `Misconfigured` as `KeyWrap.unwrap` does.
+    """
+
+    def __init__(self, key_wrap: KeyWrap, wrapped: Mapping[UserId, bytes]) -> None:
+        self._key_wrap = key_wrap
+        self._wrapped = wrapped
+        self._unwrapped: dict[UserId, bytes] = {}
+
+    def add(self, user_id: UserId) -> bytes:
+        """Make a user's key, and return it wrapped for storage."""
+        self._unwrapped[user_id], wrapped = self._key_wrap.new_key(user_id)
+        return wrapped
+
+    def __getitem__(self, user_id: UserId) -> bytes:
+        key = self._unwrapped.get(user_id)
+        if key is None:
+            key = self._key_wrap.unwrap(user_id, self._wrapped[user_id])
+            self._unwrapped[user_id] = key
+        return key
+
+    def __iter__(self) -> Iterator[UserId]:
+        return iter({**self._wrapped, **self._unwrapped})
+
+    def __len__(self) -> int:
+        return len({**self._wrapped, **self._unwrapped})
 
 
 def seal(key: bytes, place: bytes, text: str) -> str:

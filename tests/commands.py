@@ -15,7 +15,7 @@ from command_api.idempotency import RequestKey
 from command_api.pending import Answer, Pending
 from command_api.principal import Principal, Service
 from shared.events import MovieFields
-from shared.ids import MovieId, StreamId, UserId, new_uuid7
+from shared.ids import MovieId, StreamId, UserId, new_uuid7, rating_stream_id
 
 SERVICE = Service(new_uuid7(), frozenset({"users", "movies", "roles", "erasure"}))
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
@@ -66,4 +66,10 @@ def a_movie() -> CreateMovie:
 
 
 def a_rating(user_id: UserId, movie_id: MovieId, half_stars: int = 7) -> SubmitRating:
-    return SubmitRating(user_id=user_id, movie_id=movie_id, half_stars=half_stars, now=NOW)
+    return SubmitRating(
+        user_id=user_id,
+        movie_id=movie_id,
+        rating_stream=rating_stream_id(user_id, movie_id),
+        half_stars=half_stars,
+        now=NOW,
+    )

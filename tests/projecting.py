@@ -17,7 +17,7 @@ from projector.projections import DEFINITIONS
 from projector.upkeep import Upkeep
 from projector.wiring import Wiring
 from shared.events import Event, Metadata, RatingSubmitted
-from shared.ids import EventId, MovieId, Position, UserId, new_uuid7
+from shared.ids import EventId, MovieId, Position, UserId, new_uuid7, rating_stream_id
 from tests.commands import NOW, a_movie, a_rating, a_user, commit
 from tests.system import System
 
@@ -42,7 +42,8 @@ class History:
         user, movie = self._random.choice(self.users), self._random.choice(self.movies)
         match self._random.randrange(10):
             case 0:
-                return WithdrawRating(user_id=user, movie_id=movie, now=NOW)
+                stream = rating_stream_id(user, movie)
+                return WithdrawRating(user_id=user, movie_id=movie, rating_stream=stream, now=NOW)
             case 1:
                 name = f"Ann {self._random.randrange(100)}"
                 private = self._random.random() < 0.5

@@ -9,7 +9,7 @@ import msgspec
 
 from shared.errors import InvalidInput, RatingSuperseded
 from shared.events import RatingSubmitted, RatingWithdrawn
-from shared.ids import MovieId, UserId
+from shared.ids import MovieId, StreamId, UserId
 
 RatingEvent = RatingSubmitted | RatingWithdrawn
 
@@ -28,11 +28,12 @@ class Rating(msgspec.Struct, frozen=True, kw_only=True):
 
 class SubmitRating(msgspec.Struct, frozen=True, kw_only=True):
     """Rate a movie. `review` left out keeps the standing one, None removes it; no `rated_at` means
-    now.
+    now. `rating_stream` is that of the user's rating of the movie.
     """
 
     user_id: UserId
     movie_id: MovieId
+    rating_stream: StreamId
     half_stars: int
     review: str | msgspec.UnsetType | None = msgspec.UNSET
     rated_at: datetime | None = None
@@ -44,6 +45,7 @@ class WithdrawRating(msgspec.Struct, frozen=True, kw_only=True):
 
     user_id: UserId
     movie_id: MovieId
+    rating_stream: StreamId
     now: datetime
 
 

@@ -24,7 +24,7 @@ from command_api.routes.rows import commit_rows, rows_response
 from command_api.settings import MIB
 from command_api.wiring import Caller, CallingMember, Wired, Wiring
 from shared.errors import NotAuthenticated
-from shared.ids import MovieId, UserId
+from shared.ids import MovieId, UserId, rating_stream_id
 
 BATCH_BODY_BYTES_MAX = 16 * MIB
 
@@ -54,7 +54,13 @@ async def withdraw_rating(
     movie_id: UUID, request: Request, wiring: Wired, caller: CallingMember
 ) -> Response:
     """Take one's rating back; 204 also where there is none."""
-    command = WithdrawRating(user_id=caller.user_id, movie_id=MovieId(movie_id), now=wiring.now())
+    movie = MovieId(movie_id)
+    command = WithdrawRating(
+        user_id=caller.user_id,
+        movie_id=movie,
+        rating_stream=rating_stream_id(caller.user_id, movie),
+        now=wiring.now(),
+    )
     outcome = await send_once(command, request, wiring, caller)
     return answer(HTTPStatus.NO_CONTENT, None, outcome)
 
@@ -86,9 +92,11 @@ async def submit_ratings(
 
 
 def _submit(wiring: Wiring, user_id: UserId, movie_id: UUID, body: RatingBody) -> SubmitRating:
+    movie = MovieId(movie_id)
     return SubmitRating(
         user_id=user_id,
-        movie_id=MovieId(movie_id),
+        movie_id=movie,
+        rating_stream=rating_stream_id(user_id, movie),
         half_stars=body.half_stars,
         review=(body.review or None) if "review" in body.model_fields_set else msgspec.UNSET,
         rated_at=body.rated_at,

@@ -44,12 +44,19 @@ def _with(kind: type[Built], defaults: dict[str, Any], changes: dict[str, Any]) 
 
 
 def submit_rating(**changes: Any) -> SubmitRating:
-    defaults = {"user_id": ANN, "movie_id": STALKER, "half_stars": 6, "now": NOON}
+    defaults = {
+        "user_id": ANN,
+        "movie_id": STALKER,
+        "rating_stream": STREAM,
+        "half_stars": 6,
+        "now": NOON,
+    }
     return _with(SubmitRating, defaults, changes)
 
 
 def withdraw_rating(**changes: Any) -> WithdrawRating:
-    return _with(WithdrawRating, {"user_id": ANN, "movie_id": STALKER, "now": NOON}, changes)
+    defaults = {"user_id": ANN, "movie_id": STALKER, "rating_stream": STREAM, "now": NOON}
+    return _with(WithdrawRating, defaults, changes)
 
 
 def rating_submitted(**changes: Any) -> RatingSubmitted:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+import msgspec
 import pytest
 import redis
 
-from command_api.deciders.rating import SubmitRating
 from command_api.pending import Outcome
 from projector.build import Builder
 from projector.follow import Follower
@@ -20,7 +20,7 @@ from projector.partition_store import (
 from projector.projections import DEFINITIONS
 from projector.upkeep import purge
 from shared.ids import MovieId
-from tests.commands import NOW, a_movie, commit
+from tests.commands import a_movie, a_rating, commit
 from tests.projecting import History, bootstrapped, built, follow_to_the_end
 from tests.read_models import active, read_model, wait_until_applied
 from tests.system import System, eventually
@@ -127,8 +127,7 @@ def test_large_batches_are_cut_into_calls_of_bounded_size(system: System) -> Non
     user = history.users[0]
     movies = [MovieId(outcome.subject) for outcome in commit_many(history, 2_500)]
     reviewed = [
-        SubmitRating(user_id=user, movie_id=movie, half_stars=5, review="x" * 1_000, now=NOW)
-        for movie in movies
+        msgspec.structs.replace(a_rating(user, movie), review="x" * 1_000) for movie in movies
     ]
     commit(history.committer, *reviewed)
     watched = WatchedStore(system.projector_settings().redis_url.get_secret_value())

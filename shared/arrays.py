@@ -1,0 +1,108 @@
+"""PostgreSQL's arrays in its binary format, each made by one join.
+
+psycopg writes a list element by element, as text that is searched for what must be quoted, and the
+server parses it again. The format is that of PostgreSQL's `array_recv`: dimensions, a flag for
+nulls, the elements' type, their number and the first index, then each element behind its length in
+bytes. No element is null.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from struct import Struct
+from typing import Self
+from uuid import UUID
+
+import psycopg
+from psycopg.abc import Buffer
+from psycopg.adapt import AdaptersMap, Dumper
+from psycopg.postgres import types
+from psycopg.pq import Format
+
+_HEAD = Struct(">iiIii").pack
+_EMPTY_HEAD = Struct(">iiI").pack
+_LENGTH = Struct(">i").pack
+_BIGINT = Struct(">iq").pack
+_UUID_LENGTH = _LENGTH(16)
+
+
+class UuidArray(bytes):
+    __slots__ = ()
+
+    @classmethod
+    def of(cls, items: Sequence[UUID]) -> Self:
+        elements = _UUID_LENGTH.join([b"", *(item.bytes for item in items)])
+        return cls(_head("uuid", len(items)) + elements)
+
+
+class BigintArray(bytes):
+    __slots__ = ()
+
+    @classmethod
+    def of(cls, items: Sequence[int]) -> Self:
+        elements = b"".join([_BIGINT(8, item) for item in items])
+        return cls(_head("int8", len(items)) + elements)
+
+
+class ByteaArray(bytes):
+    __slots__ = ()
+
+    @classmethod
+    def of(cls, items: Sequence[bytes]) -> Self:
+        return cls(_head("bytea", len(items)) + _behind_lengths(items))
+
+
+class TextArray(bytes):
+    __slots__ = ()
+
+    @classmethod
+    def of(cls, items: Sequence[str]) -> Self:
+        return cls(_head("text", len(items)) + _behind_lengths(item.encode() for item in items))
+
+
+class _Dumper(Dumper):
+    """Sends what is made already."""
+
+    format = Format.BINARY
+
+    def dump(self, obj: Buffer) -> Buffer:
+        return obj
+
+
+class _UuidDumper(_Dumper):
+    oid = types["uuid"].array_oid
+
+
+class _BigintDumper(_Dumper):
+    oid = types["int8"].array_oid
+
+
+class _ByteaDumper(_Dumper):
+    oid = types["bytea"].array_oid
+
+
+class _TextDumper(_Dumper):
+    oid = types["text"].array_oid
+
+
+# For connections that send such arrays: the `context` that they are made with.
+ADAPTERS = AdaptersMap(psycopg.adapters)
+for _kind, _dumper in (
+    (UuidArray, _UuidDumper),
+    (BigintArray, _BigintDumper),
+    (ByteaArray, _ByteaDumper),
+    (TextArray, _TextDumper),
+):
+    ADAPTERS.register_dumper(_kind, _dumper)
+
+
+def _head(element: str, count: int) -> bytes:
+    oid = types[element].oid
+    return _HEAD(1, 0, oid, count, 1) if count else _EMPTY_HEAD(0, 0, oid)
+
+
+def _behind_lengths(items: Iterable[bytes]) -> bytes:
+    parts: list[bytes] = []
+    for item in items:
+        parts += (_LENGTH(len(item)), item)
+    return b"".join(parts)
