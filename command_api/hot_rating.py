@@ -9,27 +9,48 @@ from __future__ import annotations
 
 import re
 import time
+from http import HTTPStatus
+from typing import NamedTuple
 from uuid import UUID
 
 from eventsourcing.persistence import InterfaceError, OperationalError
 from fastapi import Request, Response
 from fastapi.exceptions import RequestValidationError
+from prometheus_client import Histogram
 from pydantic import ValidationError
 from starlette.requests import ClientDisconnect
 from starlette.types import Receive, Scope, Send
 
 from command_api.bodies import RatingBody
-from command_api.routes.ratings import rate
-from command_api.wiring import Wiring, member_of
+from command_api.handling import Status
+from command_api.idempotency import key_of
+from command_api.limits import rate_limit_fields
+from command_api.pending import Outcome
+from command_api.routes.ratings import rated_status, submission
+from command_api.wiring import Wiring
 from shared.errors import Unavailable
-from shared.http import REQUESTS, answer_headers, request_id_of
+from shared.http import POSITION_HEADER, REQUESTS, answer_headers, request_id_of
 from shared.problems import problem_to
 
+METHOD = "PUT"
 ROUTE = "/v1/movies/{movie_id}/rating"
 
 _PATH = re.compile(
     "^/v1/movies/([0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12})/rating$"
 )
+_POSITION = POSITION_HEADER.lower().encode()
+_STATUSES: tuple[Status, ...] = ("created", "changed", "unchanged")
+_BODIES = {status: b'{"status":"%s"}' % status.encode() for status in _STATUSES}
+
+
+class _Asked(NamedTuple):
+    """Of the headers, what matters here; `body_bytes` is 0 where it is not stated."""
+
+    authorization: str | None
+    body_bytes: int
+    is_json: bool
+    idempotency_key: str | None
+    if_match: str
 
 
 class HotRating:
@@ -38,57 +59,108 @@ class HotRating:
     def __init__(self, wiring: Wiring, *, body_bytes_max: int) -> None:
         self._wiring = wiring
         self._body_bytes_max = body_bytes_max
+        self._observed: dict[int, Histogram] = {}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> bool:
-        if scope["type"] != "http" or scope["method"] != "PUT":
+        if scope.get("method") != METHOD or (matched := _PATH.match(scope["path"])) is None:
             return False
-        matched = _PATH.match(scope["path"])
-        if matched is None or not self._is_usual(scope):
+        asked = _asked(scope)
+        if not asked.is_json or not 0 < asked.body_bytes <= self._body_bytes_max:
             return False
         started = time.perf_counter()
         request_id = request_id_of(scope)
-        state = scope.setdefault("state", {})
-        state["request_id"] = request_id
+        scope.setdefault("state", {})["request_id"] = request_id
         try:
-            response = await self._answer(Request(scope, receive), UUID(matched[1]))
+            outcome = await self._rate(UUID(matched[1]), asked, scope, receive, request_id)
         except ClientDisconnect:
             return True
-        response.raw_headers += answer_headers(request_id)
-        limits = state.get("rate_limit")
-        if limits is not None:
-            names = (b"ratelimit-policy", b"ratelimit")
-            response.raw_headers += (
-                (name, value.encode()) for name, value in zip(names, limits, strict=True)
-            )
-        await response(scope, receive, send)
-        duration_s = time.perf_counter() - started
-        REQUESTS.labels("PUT", ROUTE, response.status_code).observe(duration_s)
+        except Exception as error:  # noqa: BLE001  # As the application's last handler does.
+            problem = await _problem(Request(scope, receive), error)
+            problem.raw_headers += (*answer_headers(request_id), *rate_limit_fields(scope))
+            await problem(scope, receive, send)
+            status = problem.status_code
+        else:
+            status = rated_status(outcome)
+            await _answer(status, outcome, request_id, scope, send)
+        self._observe(status, time.perf_counter() - started)
         return True
 
-    async def _answer(self, request: Request, movie_id: UUID) -> Response:
-        try:
-            caller = await member_of(request)
-            body = RatingBody.model_validate_json(await request.body())
-            return await rate(self._wiring, request, caller, movie_id, body)
-        except ValidationError as error:
-            wrong = [
-                {**entry, "loc": ("body", *entry["loc"])}
-                for entry in error.errors(include_url=False, include_input=False)
-            ]
-            return await problem_to(request, RequestValidationError(wrong))
-        except (OperationalError, InterfaceError):
-            return await problem_to(request, Unavailable("the event store does not answer"))
-        except ClientDisconnect:
-            raise
-        except Exception as error:  # noqa: BLE001  # As the application's last handler does.
-            return await problem_to(request, error)
+    async def _rate(
+        self, movie_id: UUID, asked: _Asked, scope: Scope, receive: Receive, request_id: UUID
+    ) -> Outcome:
+        wiring = self._wiring
+        caller = await wiring.member(scope, asked.authorization)
+        body = await _body(receive)
+        rating = RatingBody.model_validate_json(body)
+        key = None
+        if asked.idempotency_key is not None:
+            named = (METHOD, scope["path"], asked.if_match)
+            secret = wiring.reservation_secret
+            key = key_of(asked.idempotency_key, named, body, caller.user_id, secret)
+        command = submission(wiring, caller.user_id, movie_id, rating)
+        return await wiring.dispatcher.dispatch(command, caller, request_id=request_id, key=key)
 
-    def _is_usual(self, scope: Scope) -> bool:
-        """JSON of a stated size within the limit."""
-        length, is_json = -1, False
-        for name, value in scope["headers"]:
-            if name == b"content-length" and value.isdigit():
-                length = int(value)
-            elif name == b"content-type":
-                is_json = value.partition(b";")[0].strip().lower() == b"application/json"
-        return is_json and 0 < length <= self._body_bytes_max
+    def _observe(self, status: int, duration_s: float) -> None:
+        observed = self._observed.get(status)
+        if observed is None:
+            observed = self._observed[status] = REQUESTS.labels(METHOD, ROUTE, status)
+        observed.observe(duration_s)
+
+
+def _asked(scope: Scope) -> _Asked:
+    authorization = idempotency_key = None
+    body_bytes, is_json, if_match = 0, False, ""
+    for name, value in scope["headers"]:
+        if name == b"authorization":
+            authorization = value.decode("latin-1")
+        elif name == b"content-length":
+            body_bytes = int(value) if value.isdigit() else 0
+        elif name == b"content-type":
+            is_json = value.partition(b";")[0].strip().lower() == b"application/json"
+        elif name == b"idempotency-key":
+            idempotency_key = value.decode("latin-1")
+        elif name == b"if-match":
+            if_match = value.decode("latin-1")
+    return _Asked(authorization, body_bytes, is_json, idempotency_key, if_match)
+
+
+async def _body(receive: Receive) -> bytes:
+    """No more than was stated, to which the server holds the client."""
+    message = await receive()
+    if message["type"] == "http.request" and not message.get("more_body"):
+        whole: bytes = message["body"]
+        return whole
+    parts: list[bytes] = []
+    while message["type"] == "http.request":
+        parts.append(message["body"])
+        if not message.get("more_body"):
+            return b"".join(parts)
+        message = await receive()
+    raise ClientDisconnect
+
+
+async def _answer(
+    status: HTTPStatus, outcome: Outcome, request_id: UUID, scope: Scope, send: Send
+) -> None:
+    body = _BODIES[outcome.status]
+    headers = [
+        (b"content-length", b"%d" % len(body)),
+        (b"content-type", b"application/json"),
+        (_POSITION, b"%d" % outcome.position),
+        *answer_headers(request_id),
+        *rate_limit_fields(scope),
+    ]
+    await send({"type": "http.response.start", "status": int(status), "headers": headers})
+    await send({"type": "http.response.body", "body": body})
+
+
+async def _problem(request: Request, error: Exception) -> Response:
+    if isinstance(error, ValidationError):
+        wrong = [
+            {**entry, "loc": ("body", *entry["loc"])}
+            for entry in error.errors(include_url=False, include_input=False)
+        ]
+        return await problem_to(request, RequestValidationError(wrong))
+    if isinstance(error, OperationalError | InterfaceError):
+        return await problem_to(request, Unavailable("the event store does not answer"))
+    return await problem_to(request, error)

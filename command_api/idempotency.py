@@ -57,6 +57,14 @@ async def request_key(request: Request, principal: UUID, secret: bytes) -> Reque
     header = request.headers.get(HEADER)
     if header is None:
         return None
+    named = (request.method, request.url.path, request.headers.get("if-match", ""))
+    return key_of(header, named, await request.body(), principal, secret)
+
+
+def key_of(
+    header: str, named: tuple[str, str, str], body: bytes, principal: UUID, secret: bytes
+) -> RequestKey:
+    """The key in a header's text, of a request for `named`: method, path and `If-Match`."""
     text = header.strip()
     if len(text) > 1 and text[0] == text[-1] == '"':  # A string of RFC 9651, as the draft has it.
         text = text[1:-1]
@@ -64,10 +72,8 @@ async def request_key(request: Request, principal: UUID, secret: bytes) -> Reque
         raise InvalidInput(
             f"Idempotency-Key must be 1 to {KEY_CHARS_MAX} visible ASCII characters without spaces"
         )
-    asked = "\0".join(
-        (request.method, request.url.path, request.headers.get("if-match", ""), "")
-    ).encode()
-    digest = hmac.digest(secret, b"request\0" + asked + await request.body(), hashlib.sha256)
+    asked = "\0".join((*named, "")).encode()
+    digest = hmac.digest(secret, b"request\0" + asked + body, hashlib.sha256)
     return RequestKey(AnswerKey(principal, keyed_uuid(secret, "idempotency-key", text)), digest)
 
 

@@ -9,7 +9,6 @@ import ipaddress
 from collections.abc import Mapping
 
 from fastapi import Request
-from starlette.datastructures import MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from command_api.buckets import Buckets
@@ -20,6 +19,8 @@ WINDOW_S = 60
 LOG_IN_WINDOW_S = 300
 # Who has one IPv6 address usually has all of its /64.
 _IPV6_SITE_BITS = 64
+# In a request's state.
+_LEFT = "rate_limit"
 
 
 class RateLimits:
@@ -31,14 +32,14 @@ class RateLimits:
             policy: Buckets(limit, window_s=WINDOW_S) for policy, limit in limits.items()
         }
 
-    def charge(self, request: Request, principal: Principal) -> None:
+    def charge(self, scope: Scope, principal: Principal) -> None:
         """Count a request; raises `TooManyRequests`. Leaves the header fields of the answer."""
         policy = type(principal).__name__.lower() if principal.actor else "anonymous"
         buckets = self._buckets[policy]
         if buckets.limit == 0:
             return
-        level = buckets.take(principal.actor or address_of(request))
-        request.scope["state"]["rate_limit"] = (
+        level = buckets.take(principal.actor or address_of(scope))
+        scope["state"][_LEFT] = (
             f'"{policy}";q={buckets.limit};w={WINDOW_S}',
             f'"{policy}";r={level.remaining};t={level.full_in_s}',
         )
@@ -61,7 +62,7 @@ class LogInLimits:
 
     def begin(self, request: Request, account: str) -> None:
         """Count an attempt as failed until it succeeds; raises `TooManyRequests`."""
-        address = address_of(request)
+        address = address_of(request.scope)
         wait_s = self._addresses.take(address).retry_after_s
         if not wait_s:
             wait_s = self._accounts.take((address, account)).retry_after_s
@@ -71,7 +72,7 @@ class LogInLimits:
             raise TooManyRequests("too many log-ins have failed", retry_after_s=wait_s)
 
     def succeeded(self, request: Request, account: str) -> None:
-        address = address_of(request)
+        address = address_of(request.scope)
         self._addresses.give_back(address)
         self._accounts.give_back((address, account))
 
@@ -85,10 +86,7 @@ class RateLimitHeaders:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         async def send_with_headers(message: Message) -> None:
             if message["type"] == "http.response.start":
-                fields = scope["state"].get("rate_limit")
-                if fields is not None:
-                    headers = MutableHeaders(scope=message)
-                    headers["ratelimit-policy"], headers["ratelimit"] = fields
+                message["headers"] = [*message["headers"], *rate_limit_fields(scope)]
             await send(message)
 
         if scope["type"] == "http":
@@ -97,9 +95,19 @@ class RateLimitHeaders:
             await self._app(scope, receive, send)
 
 
-def address_of(request: Request) -> str:
+def rate_limit_fields(scope: Scope) -> list[tuple[bytes, bytes]]:
+    """What `RateLimits.charge` has left for the answer."""
+    fields = scope["state"].get(_LEFT)
+    if fields is None:
+        return []
+    policy, level = fields
+    return [(b"ratelimit-policy", policy.encode()), (b"ratelimit", level.encode())]
+
+
+def address_of(scope: Scope) -> str:
     """Where a request comes from, as far as a limit is concerned."""
-    host = request.client.host if request.client else ""
+    client = scope.get("client")
+    host = client[0] if client else ""
     if ":" not in host:
         return host
     try:

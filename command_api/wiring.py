@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 from typing import Annotated, NamedTuple
 
 from fastapi import Depends, Request
+from starlette.types import Scope
 
 from command_api.accounts import Accounts
 from command_api.authentication import Authentication
@@ -41,6 +42,23 @@ class Wiring(NamedTuple):
     reservation_secret: bytes
     now: Callable[[], datetime]
 
+    async def principal(self, scope: Scope, authorization: str | None) -> Principal:
+        """The caller, whose rate limit is charged; for a credential not believed the address's."""
+        try:
+            principal = await self.authentication.principal(authorization)
+        except NotAuthenticated:
+            self.rate_limits.charge(scope, Anyone())
+            raise
+        self.rate_limits.charge(scope, principal)
+        return principal
+
+    async def member(self, scope: Scope, authorization: str | None) -> Member:
+        """The calling user; raises `NotAuthenticated` for a service and for nobody."""
+        principal = await self.principal(scope, authorization)
+        if not isinstance(principal, Member):
+            raise NotAuthenticated("this needs a user's access token")
+        return principal
+
 
 def utc_now() -> datetime:
     """The time in whole milliseconds, as events keep it."""
@@ -55,30 +73,20 @@ async def wiring_of(request: Request) -> Wiring:
 
 
 async def principal_of(request: Request) -> Principal:
-    """The caller, whose rate limit is charged; for a credential not believed the address's."""
     wiring = await wiring_of(request)
-    try:
-        principal = await wiring.authentication.principal(request.headers.get("authorization"))
-    except NotAuthenticated:
-        wiring.rate_limits.charge(request, Anyone())
-        raise
-    wiring.rate_limits.charge(request, principal)
-    return principal
+    return await wiring.principal(request.scope, request.headers.get("authorization"))
 
 
 async def visitor_of(request: Request) -> Anyone:
     """Somebody who may send a credential that has expired: only the address is of interest."""
     visitor = Anyone()
-    (await wiring_of(request)).rate_limits.charge(request, visitor)
+    (await wiring_of(request)).rate_limits.charge(request.scope, visitor)
     return visitor
 
 
 async def member_of(request: Request) -> Member:
-    """The calling user; raises `NotAuthenticated` for a service and for nobody."""
-    principal = await principal_of(request)
-    if not isinstance(principal, Member):
-        raise NotAuthenticated("this needs a user's access token")
-    return principal
+    wiring = await wiring_of(request)
+    return await wiring.member(request.scope, request.headers.get("authorization"))
 
 
 Wired = Annotated[Wiring, Depends(wiring_of)]

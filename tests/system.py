@@ -32,6 +32,7 @@ from shared.codec import Codec
 from shared.event_store import EventStore
 from shared.schema import COMMAND_ROLE, PROJECTOR_ROLE, migrate
 from shared.sealing import KeyWrap
+from shared.serving import GatheringProtocol
 from tests.servers import Servers
 
 WITHIN_S = 20.0
@@ -51,7 +52,13 @@ class RunningApp:
         self._socket.bind(("127.0.0.1", 0))
         self.url = f"http://127.0.0.1:{self._socket.getsockname()[1]}"
         self._server = uvicorn.Server(
-            uvicorn.Config(app, log_config=None, access_log=False, timeout_graceful_shutdown=5)
+            uvicorn.Config(
+                app,
+                http=GatheringProtocol,
+                log_config=None,
+                access_log=False,
+                timeout_graceful_shutdown=5,
+            )
         )
         self._thread = threading.Thread(
             target=self._server.run, kwargs={"sockets": [self._socket]}, name="app", daemon=True

@@ -15,6 +15,7 @@ import uvicorn
 from fastapi import Depends, FastAPI, Request
 
 from shared.collector import tune_collector
+from shared.serving import GatheringProtocol
 from shared.tokens import TokenVerifier, bearer_token
 
 Lifespan = Callable[[FastAPI], AbstractAsyncContextManager[None]]
@@ -59,7 +60,7 @@ def serve(app: FastAPI) -> None:
         host="127.0.0.1",
         port=int(sys.argv[1]),
         loop="uvloop",
-        http="httptools",
+        http=GatheringProtocol,
         log_config=None,
         access_log=False,
         server_header=False,

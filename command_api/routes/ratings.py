@@ -18,7 +18,7 @@ from command_api.bodies import (
 from command_api.deciders.rating import SubmitRating, WithdrawRating
 from command_api.idempotency import DOCUMENTED
 from command_api.pending import Outcome
-from command_api.principal import Anyone, Member, acting_user
+from command_api.principal import Anyone, acting_user
 from command_api.routes.answers import PROBLEMS, answer, send_once
 from command_api.routes.rows import commit_rows, rows_response
 from command_api.settings import MIB
@@ -36,14 +36,7 @@ async def rate_movie(
     movie_id: UUID, body: RatingBody, request: Request, wiring: Wired, caller: CallingMember
 ) -> Response:
     """Rate a movie: 201 for the first rating, 200 for a changed opinion or the same one again."""
-    return await rate(wiring, request, caller, movie_id, body)
-
-
-async def rate(
-    wiring: Wiring, request: Request, caller: Member, movie_id: UUID, body: RatingBody
-) -> Response:
-    """What the route does."""
-    command = _submit(wiring, caller.user_id, movie_id, body)
+    command = submission(wiring, caller.user_id, movie_id, body)
     return _rated(await send_once(command, request, wiring, caller))
 
 
@@ -71,7 +64,7 @@ async def submit_rating(
 ) -> Response:
     """Rate a movie named in the body; a service key names the user too."""
     user_id = acting_user(caller, UserId(body.user_id) if body.user_id else None)
-    command = _submit(wiring, user_id, body.movie_id, body)
+    command = submission(wiring, user_id, body.movie_id, body)
     return _rated(await send_once(command, request, wiring, caller))
 
 
@@ -85,13 +78,14 @@ async def submit_ratings(
 
     def command_of(row: MovieRatingBody) -> SubmitRating:
         user_id = acting_user(caller, UserId(row.user_id) if row.user_id else None)
-        return _submit(wiring, user_id, row.movie_id, row)
+        return submission(wiring, user_id, row.movie_id, row)
 
     results = await commit_rows(body.ratings, MovieRatingBody, command_of, request, wiring, caller)
     return rows_response(results)
 
 
-def _submit(wiring: Wiring, user_id: UserId, movie_id: UUID, body: RatingBody) -> SubmitRating:
+def submission(wiring: Wiring, user_id: UserId, movie_id: UUID, body: RatingBody) -> SubmitRating:
+    """The command that a body asks for."""
     movie = MovieId(movie_id)
     return SubmitRating(
         user_id=user_id,
@@ -104,6 +98,9 @@ def _submit(wiring: Wiring, user_id: UserId, movie_id: UUID, body: RatingBody) -
     )
 
 
+def rated_status(outcome: Outcome) -> HTTPStatus:
+    return HTTPStatus.CREATED if outcome.status == "created" else HTTPStatus.OK
+
+
 def _rated(outcome: Outcome) -> Response:
-    status = HTTPStatus.CREATED if outcome.status == "created" else HTTPStatus.OK
-    return answer(status, {"status": outcome.status}, outcome)
+    return answer(rated_status(outcome), {"status": outcome.status}, outcome)

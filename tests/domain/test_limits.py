@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from fastapi import Request
 
-from command_api.limits import LogInLimits, RateLimits, address_of
+from command_api.limits import LogInLimits, RateLimits, address_of, rate_limit_fields
 from command_api.principal import Anyone, Member, Service
 from shared.errors import TooManyRequests
 from shared.ids import new_uuid7
@@ -54,22 +54,25 @@ def test_what_succeeds_is_not_counted() -> None:
     ],
 )
 def test_an_ipv6_site_is_one_address(host: str, address: str) -> None:
-    assert address_of(came_from(host)) == address
+    assert address_of(came_from(host).scope) == address
 
 
 def test_members_services_and_addresses_have_limits_of_their_own() -> None:
     limits = RateLimits({"member": 1, "service": 2, "anonymous": 0})
-    request = came_from("192.0.2.1")
-    limits.charge(request, Member(ANN))
-    assert request.scope["state"]["rate_limit"] == ('"member";q=1;w=60', '"member";r=0;t=60')
-    limits.charge(request, Member(BEN))
+    scope = came_from("192.0.2.1").scope
+    limits.charge(scope, Member(ANN))
+    assert rate_limit_fields(scope) == [
+        (b"ratelimit-policy", b'"member";q=1;w=60'),
+        (b"ratelimit", b'"member";r=0;t=60'),
+    ]
+    limits.charge(scope, Member(BEN))
     with pytest.raises(TooManyRequests) as refused:
-        limits.charge(request, Member(ANN))
+        limits.charge(scope, Member(ANN))
     assert refused.value.retry_after_s == 60
     service = Service(new_uuid7(), frozenset())
-    limits.charge(request, service)
-    limits.charge(request, service)
+    limits.charge(scope, service)
+    limits.charge(scope, service)
     with pytest.raises(TooManyRequests):
-        limits.charge(request, service)
+        limits.charge(scope, service)
     for _ in range(10):
-        limits.charge(came_from("192.0.2.1"), Anyone())
+        limits.charge(came_from("192.0.2.1").scope, Anyone())

@@ -16,10 +16,14 @@ VARYING = {
 }
 
 
-def put(api: Api, user: User, body: bytes, movie_id: str, *, ahead: bool) -> httpx.Response:
+def put(
+    api: Api, user: User, body: bytes, movie_id: str, *, ahead: bool, key: str | None = None
+) -> httpx.Response:
     """Ahead of the framework or by the route: the content type makes the difference."""
     kind = "application/json" if ahead else "application/vnd.x+json"
     headers = {"Content-Type": kind} | user.headers
+    if key is not None:
+        headers["Idempotency-Key"] = key
     return api.command.put(f"/v1/movies/{movie_id}/rating", content=body, headers=headers)
 
 
@@ -71,3 +75,28 @@ def test_a_body_that_is_too_large_or_of_no_size_is_the_applications(api: Api) ->
     assert large.status_code == 413
     chunked = api.command.put(path, content=iter([b'{"score"', b": 2}"]), headers=headers)
     assert chunked.status_code == 201
+
+
+@pytest.mark.parametrize("first_ahead", [True, False])
+def test_a_key_means_the_same_on_both_ways(api: Api, *, first_ahead: bool) -> None:
+    ann, movie_id = api.sign_up(), api.movie()
+    key = f"both-ways-{first_ahead}"
+    first = put(api, ann, b'{"score": 4.5}', movie_id, ahead=first_ahead, key=key)
+    put(api, ann, b'{"score": 2}', movie_id, ahead=True)
+    again = put(api, ann, b'{"score": 4.5}', movie_id, ahead=not first_ahead, key=key)
+    other = put(api, ann, b'{"score": 3}', movie_id, ahead=not first_ahead, key=key)
+    assert (first.status_code, again.status_code, other.status_code) == (201, 201, 422)
+    assert first.headers["Starfold-Position"] == again.headers["Starfold-Position"]
+
+
+def test_without_a_believed_credential_nothing_is_read_of_the_body(api: Api) -> None:
+    movie_id = api.movie()
+    for headers in ({}, {"Authorization": "Bearer x"}, {"Authorization": "Basic x"}):
+        answer = api.command.put(
+            f"/v1/movies/{movie_id}/rating",
+            content=b"{",
+            headers={"Content-Type": "application/json", **headers},
+        )
+        assert answer.status_code == 401
+        assert answer.headers["WWW-Authenticate"] == "Bearer"
+        assert answer.headers["RateLimit"].startswith('"anonymous"')
