@@ -79,7 +79,8 @@ def _whole_milliseconds(moment: datetime) -> datetime:
         raise ValueError("is out of range") from error
     if moment < RATED_AT_MIN:
         raise ValueError("is before 1970")
-    return moment.replace(microsecond=moment.microsecond // 1_000 * 1_000)
+    odd = moment.microsecond % 1_000
+    return moment.replace(microsecond=moment.microsecond - odd) if odd else moment
 
 
 def _year_not_far_ahead(year: int) -> int:

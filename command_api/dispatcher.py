@@ -9,9 +9,11 @@ of their own and take turns; a bulk append is small, so that it holds nobody up.
 from __future__ import annotations
 
 import asyncio
+import math
 from collections import deque
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from uuid import UUID
 
 import structlog
@@ -29,6 +31,8 @@ BULK_BATCH_COMMANDS_MAX = 250
 QUEUE_COMMANDS_MAX = 10_000
 BULK_QUEUE_COMMANDS_MAX = 20_000
 WAIT_MAX_S = 10.0
+# Bulk rows are bounded by the requests that wait for them.
+NO_DEADLINE_S = math.inf
 
 BATCH_COMMANDS = Histogram(
     "starfold_batch_commands",
@@ -76,42 +80,42 @@ class Dispatcher:
         that is cancelled meanwhile changes nothing: the command goes its way.
         """
         self._require_room(self._interactive, 1, QUEUE_COMMANDS_MAX)
-        pending = self._pending(command, principal, request_id, key)
-        self._interactive.append(pending)
-        self._work.set()
-        return await pending.future
-
-    async def dispatch_bulk(
-        self, commands: Sequence[Command], principal: Principal, *, request_id: UUID
-    ) -> list[Answer]:
-        """Commit many commands in turns with interactive ones; an answer or an error for each, in
-        order.
-        """
-        self._require_room(self._bulk, len(commands), BULK_QUEUE_COMMANDS_MAX)
-        pendings = [self._pending(command, principal, request_id) for command in commands]
-        self._bulk.extend(pendings)
-        self._work.set()
-        answers = await asyncio.gather(
-            *(pending.future for pending in pendings), return_exceptions=True
-        )
-        return [_as_answer(answer) for answer in answers]
-
-    def _pending(
-        self,
-        command: Command,
-        principal: Principal,
-        request_id: UUID,
-        key: RequestKey | None = None,
-    ) -> Pending:
         loop = asyncio.get_running_loop()
-        return Pending(
+        future: asyncio.Future[Outcome] = loop.create_future()
+        pending = Pending(
             command,
             principal,
             request_id=request_id,
             deadline_s=loop.time() + WAIT_MAX_S,
-            future=loop.create_future(),
+            settle=partial(_resolve, future),
             key=key,
         )
+        self._interactive.append(pending)
+        self._work.set()
+        return await future
+
+    def dispatch_bulk(
+        self, commands: Sequence[Command], principal: Principal, *, request_id: UUID
+    ) -> asyncio.Future[list[Answer]]:
+        """Commit many commands in turns with interactive ones; an answer or an error for each, in
+        order, once all have one.
+
+        They are on their way at once; raises `Overloaded` when too many wait.
+        """
+        self._require_room(self._bulk, len(commands), BULK_QUEUE_COMMANDS_MAX)
+        gathered = _Gathered(len(commands))
+        self._bulk.extend(
+            Pending(
+                command,
+                principal,
+                request_id=request_id,
+                deadline_s=NO_DEADLINE_S,
+                settle=partial(gathered.settle, place),
+            )
+            for place, command in enumerate(commands)
+        )
+        self._work.set()
+        return gathered.future
 
     def _require_room(self, queue: deque[Pending], more: int, most: int) -> None:
         if self._stopping:
@@ -135,7 +139,7 @@ class Dispatcher:
             if batch:
                 BATCH_COMMANDS.observe(len(batch))
                 for pending, answer in await self._commit(batch):
-                    _resolve(pending, answer)
+                    pending.settle(answer)
 
     async def _commit(self, batch: Sequence[Pending]) -> list[tuple[Pending, Answer]]:
         """Whatever goes wrong is this batch's answer: the next one finds the dispatcher at work."""
@@ -154,24 +158,36 @@ class Dispatcher:
         batch: list[Pending] = []
         while queue and len(batch) < most:
             pending = queue.popleft()
-            if not bulk and pending.deadline_s < now_s:
-                _resolve(pending, Overloaded("the command waited too long and was not decided"))
+            if pending.deadline_s < now_s:
+                pending.settle(Overloaded("the command waited too long and was not decided"))
             else:
                 batch.append(pending)
         return batch
 
 
-def _resolve(pending: Pending, answer: Answer) -> None:
+class _Gathered:
+    """Answers of many commands; the future has them in order once there is one for each."""
+
+    def __init__(self, count: int) -> None:
+        self.future: asyncio.Future[list[Answer]] = asyncio.get_running_loop().create_future()
+        self._answers: dict[int, Answer] = {}
+        self._count = count
+        self._resolve_when_complete()
+
+    def settle(self, place: int, answer: Answer) -> None:
+        self._answers[place] = answer
+        self._resolve_when_complete()
+
+    def _resolve_when_complete(self) -> None:
+        if len(self._answers) == self._count and not self.future.done():
+            self.future.set_result([self._answers[place] for place in range(self._count)])
+
+
+def _resolve(future: asyncio.Future[Outcome], answer: Answer) -> None:
     """A caller that has gone away is passed over: its command's fate is not changed by that."""
-    if pending.future.done():
+    if future.done():
         return
     if isinstance(answer, Exception):
-        pending.future.set_exception(answer)
+        future.set_exception(answer)
     else:
-        pending.future.set_result(answer)
-
-
-def _as_answer(answer: Outcome | BaseException) -> Answer:
-    if isinstance(answer, BaseException) and not isinstance(answer, Exception):
-        raise answer
-    return answer
+        future.set_result(answer)

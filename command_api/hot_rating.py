@@ -97,7 +97,7 @@ class HotRating:
             named = (METHOD, scope["path"], asked.if_match)
             secret = wiring.reservation_secret
             key = key_of(asked.idempotency_key, named, body, caller.user_id, secret)
-        command = submission(wiring, caller.user_id, movie_id, rating)
+        command = submission(caller.user_id, movie_id, rating, wiring.now())
         return await wiring.dispatcher.dispatch(command, caller, request_id=request_id, key=key)
 
     def _observe(self, status: int, duration_s: float) -> None:

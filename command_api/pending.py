@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import asyncio
+from collections.abc import Callable
 from typing import NamedTuple
 from uuid import UUID
 
@@ -27,8 +27,8 @@ Answer = Outcome | Exception
 class Pending:
     """A command waiting for its commit.
 
-    Its event ids are made once and kept however often it is decided again, so that an append whose
-    outcome is unknown can be told from somebody else's.
+    `settle` is told what it came to, once. Its event ids are made once and kept however often it is
+    decided again, so that an append whose outcome is unknown can be told from somebody else's.
     """
 
     __slots__ = (
@@ -36,10 +36,10 @@ class Pending:
         "command",
         "command_id",
         "deadline_s",
-        "future",
         "key",
         "principal",
         "request_id",
+        "settle",
     )
 
     def __init__(
@@ -49,7 +49,7 @@ class Pending:
         *,
         request_id: UUID,
         deadline_s: float,
-        future: asyncio.Future[Outcome],
+        settle: Callable[[Answer], object],
         key: RequestKey | None = None,
     ) -> None:
         self.command = command
@@ -58,7 +58,7 @@ class Pending:
         self.command_id = new_uuid7()
         # On the event loop's clock; a command that waited longer is dropped before it is decided.
         self.deadline_s = deadline_s
-        self.future = future
+        self.settle = settle
         # Of its Idempotency-Key, if it came with one.
         self.key = key
         self._event_ids: list[EventId] = []

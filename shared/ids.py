@@ -7,7 +7,7 @@ import hmac
 import os
 import time
 from typing import NewType
-from uuid import UUID, uuid5
+from uuid import UUID
 
 UserId = NewType("UserId", UUID)
 MovieId = NewType("MovieId", UUID)
@@ -30,9 +30,11 @@ _drawn: list[int] = []
 # Not shared with a forked child, which would make the same ids.
 os.register_at_fork(after_in_child=_drawn.clear)
 
+_VERSION_5 = 0x5 << 76
 _VERSION_7 = 0x7 << 76
 _VERSION_8 = 0x8 << 76
 _VARIANT = 0b10 << 62
+_UNVERSIONED_MASK = ~(0xF << 76) & ~(0b11 << 62)
 _RANDOM_A_MASK = 0xFFF << 64
 _RANDOM_B_MASK = (1 << 62) - 1
 
@@ -64,8 +66,13 @@ def _random_bits() -> int:
 
 
 def rating_stream_id(user_id: UserId, movie_id: MovieId) -> StreamId:
-    """The stream of one user's rating of one movie; a user has at most one."""
-    return StreamId(uuid5(user_id, movie_id.hex))
+    """The stream of one user's rating of one movie; a user has at most one.
+
+    `uuid5(user_id, movie_id.hex)`, a third faster: each rating of a bulk asks for it.
+    """
+    named = hashlib.sha1(user_id.bytes + movie_id.hex.encode(), usedforsecurity=False).digest()
+    bits = int.from_bytes(named[:16], "big") & _UNVERSIONED_MASK
+    return StreamId(UUID(int=bits | _VERSION_5 | _VARIANT))
 
 
 def keyed_uuid(secret: bytes, kind: str, value: str) -> UUID:
@@ -76,5 +83,5 @@ def keyed_uuid(secret: bytes, kind: str, value: str) -> UUID:
     """
     digest = hmac.digest(secret, f"{kind}\0{value}".encode(), hashlib.sha256)
     bits = int.from_bytes(digest[:16], "big")
-    bits &= ~(0xF << 76) & ~(0b11 << 62)
+    bits &= _UNVERSIONED_MASK
     return UUID(int=bits | _VERSION_8 | _VARIANT)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from http import HTTPStatus
 from uuid import UUID
 
@@ -22,7 +23,7 @@ from command_api.principal import Anyone, acting_user
 from command_api.routes.answers import PROBLEMS, answer, send_once
 from command_api.routes.rows import commit_rows, rows_response
 from command_api.settings import MIB
-from command_api.wiring import Caller, CallingMember, Wired, Wiring
+from command_api.wiring import Caller, CallingMember, Wired
 from shared.errors import NotAuthenticated
 from shared.ids import MovieId, UserId, rating_stream_id
 
@@ -36,7 +37,7 @@ async def rate_movie(
     movie_id: UUID, body: RatingBody, request: Request, wiring: Wired, caller: CallingMember
 ) -> Response:
     """Rate a movie: 201 for the first rating, 200 for a changed opinion or the same one again."""
-    command = submission(wiring, caller.user_id, movie_id, body)
+    command = submission(caller.user_id, movie_id, body, wiring.now())
     return _rated(await send_once(command, request, wiring, caller))
 
 
@@ -64,7 +65,7 @@ async def submit_rating(
 ) -> Response:
     """Rate a movie named in the body; a service key names the user too."""
     user_id = acting_user(caller, UserId(body.user_id) if body.user_id else None)
-    command = submission(wiring, user_id, body.movie_id, body)
+    command = submission(user_id, body.movie_id, body, wiring.now())
     return _rated(await send_once(command, request, wiring, caller))
 
 
@@ -76,15 +77,17 @@ async def submit_ratings(
     if isinstance(caller, Anyone):
         raise NotAuthenticated("send an access token or a service key")
 
+    now = wiring.now()
+
     def command_of(row: MovieRatingBody) -> SubmitRating:
         user_id = acting_user(caller, UserId(row.user_id) if row.user_id else None)
-        return submission(wiring, user_id, row.movie_id, row)
+        return submission(user_id, row.movie_id, row, now)
 
     results = await commit_rows(body.ratings, MovieRatingBody, command_of, request, wiring, caller)
     return rows_response(results)
 
 
-def submission(wiring: Wiring, user_id: UserId, movie_id: UUID, body: RatingBody) -> SubmitRating:
+def submission(user_id: UserId, movie_id: UUID, body: RatingBody, now: datetime) -> SubmitRating:
     """The command that a body asks for."""
     movie = MovieId(movie_id)
     return SubmitRating(
@@ -94,7 +97,7 @@ def submission(wiring: Wiring, user_id: UserId, movie_id: UUID, body: RatingBody
         half_stars=body.half_stars,
         review=(body.review or None) if "review" in body.model_fields_set else msgspec.UNSET,
         rated_at=body.rated_at,
-        now=wiring.now(),
+        now=now,
     )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections import deque
 from collections.abc import Callable, Sequence
 from http import HTTPStatus
 from typing import Any, TypeVar
@@ -22,10 +23,11 @@ from shared.problems import STATUS_OF, TYPE_PREFIX
 Row = TypeVar("Row", bound=BaseModel)
 Result = dict[str, Any]
 
-# Rows validated before other requests get their turn on the event loop.
+# Rows validated before other requests get their turn on the event loop, and then sent on their way.
 ROWS_A_TURN = 250
-# Rows of one request that wait at a time, so that the bulk queue holds several requests.
-ROWS_DISPATCHED_MAX = 1_000
+# Of one request, how many such turns wait for their commit, so that the bulk queue holds several
+# requests.
+TURNS_WAITING_MAX = 4
 
 
 class Results(list[Result]):
@@ -46,30 +48,22 @@ async def commit_rows(
 ) -> Results:
     """Validate each row, commit the good ones, and say of each what it came to.
 
-    `subject` names the field that holds what a row created. Raises only what concerns the whole
-    request.
+    While some rows are committed the next ones are validated. `subject` names the field that holds
+    what a row created. Raises only what concerns the whole request.
     """
     results = Results()
-    for start in range(0, len(rows), ROWS_DISPATCHED_MAX):
-        chunk = rows[start : start + ROWS_DISPATCHED_MAX]
-        commands: list[Command] = []
-        places: list[int] = []
-        for place, row in enumerate(chunk, start=start):
-            try:
-                commands.append(command_of(model.model_validate(row)))
-                places.append(place)
-                results.append({"index": place})
-            except ValidationError as error:
-                results.append(_invalid(place, error))
-            except Rejected as error:
-                results.append({"index": place, **_failed(error)})
-            if place % ROWS_A_TURN == 0:
-                await asyncio.sleep(0)
-        answers = await wiring.dispatcher.dispatch_bulk(
+    waiting: deque[tuple[list[int], asyncio.Future[list[Answer]]]] = deque()
+    for start in range(0, len(rows), ROWS_A_TURN):
+        if len(waiting) == TURNS_WAITING_MAX:
+            await _settle_first(waiting, results, subject)
+        commands, places = _validated(rows, start, model, command_of, results)
+        answers = wiring.dispatcher.dispatch_bulk(
             commands, principal, request_id=request.state.request_id
         )
-        for place, row_answer in zip(places, answers, strict=True):
-            _settle(results, place, row_answer, subject)
+        waiting.append((places, answers))
+        await asyncio.sleep(0)
+    while waiting:
+        await _settle_first(waiting, results, subject)
     return results
 
 
@@ -81,6 +75,38 @@ def rows_response(results: Results) -> Response:
         headers={POSITION_HEADER: str(results.position)},
         media_type="application/json",
     )
+
+
+def _validated(
+    rows: Sequence[Any],
+    start: int,
+    model: type[Row],
+    command_of: Callable[[Row], Command],
+    results: Results,
+) -> tuple[list[Command], list[int]]:
+    """The commands of a turn's good rows and their places; every row gets its result."""
+    commands: list[Command] = []
+    places: list[int] = []
+    for place, row in enumerate(rows[start : start + ROWS_A_TURN], start=start):
+        try:
+            commands.append(command_of(model.model_validate(row)))
+            places.append(place)
+            results.append({"index": place})
+        except ValidationError as error:
+            results.append(_invalid(place, error))
+        except Rejected as error:
+            results.append({"index": place, **_failed(error)})
+    return commands, places
+
+
+async def _settle_first(
+    waiting: deque[tuple[list[int], asyncio.Future[list[Answer]]]],
+    results: Results,
+    subject: str | None,
+) -> None:
+    places, answers = waiting.popleft()
+    for place, row_answer in zip(places, await answers, strict=True):
+        _settle(results, place, row_answer, subject)
 
 
 def _settle(results: Results, place: int, row_answer: Answer, subject: str | None) -> None:

@@ -131,8 +131,7 @@ def test_bulk_takes_turns_with_interactive_commands(held: HeldCommitter) -> None
         first = asyncio.create_task(_dispatch(dispatcher))
         await _enter(held)
         movies = [a_movie() for _ in range(600)]
-        bulk = asyncio.create_task(dispatcher.dispatch_bulk(movies, SERVICE, request_id=uuid4()))
-        await asyncio.sleep(0)
+        bulk = dispatcher.dispatch_bulk(movies, SERVICE, request_id=uuid4())
         interactive = asyncio.create_task(_dispatch(dispatcher))
         await asyncio.sleep(0)
         held.released.set()

@@ -1,0 +1,43 @@
+"""Ids: unique across threads and forks, and those that are derived are derived alike for ever."""
+
+from __future__ import annotations
+
+import os
+from concurrent.futures import ThreadPoolExecutor
+from uuid import UUID, uuid5
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from shared.ids import MovieId, UserId, new_uuid7, rating_stream_id
+
+THREADS = 8
+IDS_EACH = 5_000
+
+
+@given(st.uuids(), st.uuids())
+def test_a_ratings_stream_is_the_uuid5_of_user_and_movie(user: UUID, movie: UUID) -> None:
+    """The log holds streams of that name since the first release."""
+    assert rating_stream_id(UserId(user), MovieId(movie)) == uuid5(user, movie.hex)
+
+
+def test_threads_make_no_id_twice() -> None:
+    with ThreadPoolExecutor(THREADS) as pool:
+        made = pool.map(lambda _: [new_uuid7() for _ in range(IDS_EACH)], range(THREADS))
+    ids = [one for part in made for one in part]
+    assert len(set(ids)) == THREADS * IDS_EACH
+    assert {(one.version, one.variant) for one in ids} == {(7, ids[0].variant)}
+
+
+def test_a_forked_child_makes_ids_of_its_own() -> None:
+    new_uuid7()
+    reader, writer = os.pipe()
+    child = os.fork()
+    if child == 0:
+        os.write(writer, new_uuid7().bytes)
+        os._exit(0)
+    os.waitpid(child, 0)
+    random_of_child = UUID(bytes=os.read(reader, 16)).int & ((1 << 62) - 1)
+    os.close(reader)
+    os.close(writer)
+    assert random_of_child not in {new_uuid7().int & ((1 << 62) - 1) for _ in range(300)}
