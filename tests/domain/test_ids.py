@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-import os
+import json
+import subprocess
+import sys
 from concurrent.futures import ThreadPoolExecutor
 from uuid import UUID, uuid5
 
@@ -29,15 +31,20 @@ def test_threads_make_no_id_twice() -> None:
     assert {(one.version, one.variant) for one in ids} == {(7, ids[0].variant)}
 
 
+# In a process of its own, which has no other threads.
+FORKED = """
+import os
+from shared.ids import new_uuid7
+new_uuid7()
+child = os.fork()
+print([new_uuid7().int & (1 << 62) - 1 for _ in range(200)], flush=True)
+if child == 0:
+    os._exit(0)
+os.waitpid(child, 0)
+"""
+
+
 def test_a_forked_child_makes_ids_of_its_own() -> None:
-    new_uuid7()
-    reader, writer = os.pipe()
-    child = os.fork()
-    if child == 0:
-        os.write(writer, new_uuid7().bytes)
-        os._exit(0)
-    os.waitpid(child, 0)
-    random_of_child = UUID(bytes=os.read(reader, 16)).int & ((1 << 62) - 1)
-    os.close(reader)
-    os.close(writer)
-    assert random_of_child not in {new_uuid7().int & ((1 << 62) - 1) for _ in range(300)}
+    printed = subprocess.run([sys.executable, "-c", FORKED], capture_output=True, check=True)
+    parent, child = (set(json.loads(line)) for line in printed.stdout.splitlines())
+    assert not parent & child
