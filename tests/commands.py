@@ -8,7 +8,7 @@ from uuid import uuid4
 from command_api.commit import Committer
 from command_api.deciders.movie import CreateMovie
 from command_api.deciders.rating import SubmitRating
-from command_api.deciders.user import CreateExternalUser
+from command_api.deciders.user import CreateExternalUser, SignUp
 from command_api.handling import Command
 from command_api.idempotency import RequestKey
 from command_api.pending import Answer, Pending
@@ -50,6 +50,17 @@ def a_user() -> CreateExternalUser:
         external_id=f"test:{uuid4()}",
         external_stream=StreamId(uuid4()),
         derived_id=UserId(uuid4()),
+        display_name="Ann",
+        now=NOW,
+    )
+
+
+def a_sign_up(email_stream: StreamId) -> SignUp:
+    return SignUp(
+        user_id=UserId(new_uuid7()),
+        email="ann@example.org",
+        email_stream=email_stream,
+        password_hash="hash",
         display_name="Ann",
         now=NOW,
     )

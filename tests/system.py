@@ -12,7 +12,7 @@ import socket
 import threading
 import time
 from collections.abc import Callable
-from typing import Any, TypeVar
+from typing import Any, Protocol, TypeVar
 from uuid import uuid4
 
 import psycopg
@@ -37,9 +37,20 @@ from tests.servers import Servers
 
 WITHIN_S = 20.0
 POLL_S = 0.01
+PREFIX = "STARFOLD_"
 ALL_SCOPES = ["users", "movies", "roles", "erasure"]
 
-Running = TypeVar("Running", "RunningApp", "RunningProjector")
+# Cheap passwords: what argon2 costs is no matter of the tests.
+CHEAP = {"argon2_memory_kib": 8 * 1024, "argon2_iterations": 1, "argon2_parallelism": 1}
+
+
+class Stoppable(Protocol):
+    """A service that a system stops when it is closed."""
+
+    def stop(self) -> None: ...
+
+
+Running = TypeVar("Running", bound=Stoppable)
 
 _numbers = itertools.count(1)
 
@@ -103,9 +114,12 @@ class System:
         self.redis.flushall()
 
     def command_settings(self, **changes: Any) -> CommandSettings:
-        """Cheap passwords: what argon2 costs is no matter of the tests."""
-        cheap = {"argon2_memory_kib": 8 * 1024, "argon2_iterations": 1, "argon2_parallelism": 1}
-        return CommandSettings(**{**self._environment(COMMAND_ROLE), **cheap, **changes})
+        return CommandSettings(**{**self._environment(COMMAND_ROLE), **CHEAP, **changes})
+
+    def command_environment(self) -> dict[str, str]:
+        """The same as variables, for a process of its own."""
+        own = {**self._environment(COMMAND_ROLE), **CHEAP}
+        return {f"{PREFIX}{name.upper()}": str(value) for name, value in own.items()}
 
     def projector_settings(self, **changes: Any) -> ProjectorSettings:
         return ProjectorSettings(**{**self._environment(PROJECTOR_ROLE), **changes})
@@ -114,16 +128,16 @@ class System:
         return QuerySettings(**self._environment(PROJECTOR_ROLE))
 
     def start_command_api(self, **changes: Any) -> RunningApp:
-        return self._started(
+        return self.closing(
             RunningApp(command_api.app.create_app(self.command_settings(**changes)))
         )
 
     def start_query_api(self) -> RunningApp:
         running = RunningApp(query_api.app.create_app(self.query_settings()))
-        return self._started(running)
+        return self.closing(running)
 
     def start_projector(self, **changes: Any) -> RunningProjector:
-        return self._started(RunningProjector(self.projector_settings(**changes)))
+        return self.closing(RunningProjector(self.projector_settings(**changes)))
 
     def event_store(self, role: str = COMMAND_ROLE, *, pool_size: int = 4) -> EventStore:
         store = EventStore(self.dsn(role), schema=self.schema, pool_size=pool_size)
@@ -171,6 +185,11 @@ class System:
             )
         return f"sfk_{key_id.hex}_{secret}"
 
+    def closing(self, running: Running) -> Running:
+        """It is stopped when the system is closed."""
+        self._closers.append(running.stop)
+        return running
+
     def close(self) -> None:
         for close in reversed(self._closers):
             close()
@@ -180,14 +199,9 @@ class System:
                 sql.SQL("DROP SCHEMA {} CASCADE").format(sql.Identifier(self.schema))
             )
 
-    def _started(self, running: Running) -> Running:
-        self._closers.append(running.stop)
-        return running
-
     def _environment(self, role: str) -> dict[str, Any]:
-        prefix = "STARFOLD_"
         own = self.servers.home.environment(role)
-        return {name.removeprefix(prefix).lower(): value for name, value in own.items()} | {
+        return {name.removeprefix(PREFIX).lower(): value for name, value in own.items()} | {
             "database_schema": self.schema
         }
 

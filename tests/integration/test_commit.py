@@ -2,23 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from typing import Any
+from uuid import uuid4
 
 import psycopg
 import pytest
 from eventsourcing.persistence import OperationalError
 
 from command_api import commit as commit_module
-from command_api.commit import Committer
-from command_api.deciders.user import EraseUser
+from command_api.commit import REFUSALS_MAX, Committer
+from command_api.deciders.user import ChangeRole, EraseUser
 from command_api.pending import Outcome
-from shared.errors import AppendOutcomeUnknown, NotFound, Unavailable
+from command_api.principal import Anyone, Member
+from shared.errors import AppendOutcomeUnknown, Conflict, Forbidden, NotFound, Unavailable
 from shared.event_store import Append, EventStore, Loaded
 from shared.events import RatingSubmitted
-from shared.ids import MovieId, Position, UserId
-from tests.commands import NOW, a_movie, a_rating, a_user, commit, pending
+from shared.ids import MovieId, Position, StreamId, UserId
+from tests.commands import NOW, a_movie, a_rating, a_sign_up, a_user, commit, pending
+from tests.log import Entry, assert_unbroken, read_log
 from tests.system import System
 
 COMMITTERS = 4
@@ -73,18 +77,14 @@ class Rated:
         return a_rating(self.user_id, self.movie_id, half_stars)
 
     def recorded(self) -> list[RatingSubmitted]:
-        events = [
-            self.system.codec().decode(row.topic, row.state, {}).event
-            for row in self.store.fetch(Position(1), 10_000)
-        ]
+        events = [entry.event for entry in self._log()]
         return [event for event in events if isinstance(event, RatingSubmitted)]
 
     def assert_unbroken(self) -> None:
-        """Each rating says what it replaced: the one before it."""
-        standing = None
-        for event in self.recorded():
-            assert event.previous_half_stars == standing
-            standing = event.half_stars
+        assert_unbroken(self._log())
+
+    def _log(self) -> list[Entry]:
+        return read_log(self.store, self.system.key_wrap())
 
 
 @pytest.fixture
@@ -111,6 +111,7 @@ def test_a_refused_batch_is_decided_again_as_a_whole(rated: Rated, times: int) -
     other = a_user()
     answers = commit(rated.committer_on(store), rated.rating(10), other, rated.rating(9))
     store.close()
+    assert store.times == max(0, times - REFUSALS_MAX), "there is no end to optimism"
     assert all(isinstance(answer, Outcome) for answer in answers)
     rated.assert_unbroken()
     assert rated.recorded()[-1].half_stars == 9
@@ -128,6 +129,31 @@ def test_a_user_erased_meanwhile_cannot_rate(rated: Rated) -> None:
     assert rated.recorded() == []
 
 
+def test_a_curator_demoted_meanwhile_makes_no_movie(rated: Rated) -> None:
+    """So is a role: it was decided while the caller still had it."""
+    store = InterferingStore(rated.system.dsn("starfold_command"), schema=rated.system.schema)
+    commit(rated.committer, ChangeRole(user_id=rated.user_id, role="curator", now=NOW))
+    demote = ChangeRole(user_id=rated.user_id, role="member", now=NOW)
+    store.interfere = lambda: commit(rated.committer, demote)
+    store.times = 1
+    (answer,) = commit(rated.committer_on(store), a_movie(), principal=Member(rated.user_id))
+    store.close()
+    assert isinstance(answer, Forbidden)
+
+
+def test_an_address_reserved_meanwhile_is_taken(rated: Rated) -> None:
+    """The neighbour of the one who came too late is committed."""
+    store = InterferingStore(rated.system.dsn("starfold_command"), schema=rated.system.schema)
+    email_stream = StreamId(uuid4())
+    first, late = a_sign_up(email_stream), a_sign_up(email_stream)
+    store.interfere = lambda: commit(rated.committer, first, principal=Anyone())
+    store.times = 1
+    taken, movie = commit(rated.committer_on(store), late, a_movie())
+    store.close()
+    assert isinstance(taken, Conflict)
+    assert isinstance(movie, Outcome)
+
+
 @pytest.mark.parametrize("after_commit", [True, False])
 def test_a_lost_connection_records_each_command_once(rated: Rated, *, after_commit: bool) -> None:
     store = LosingStore(rated.system.dsn("starfold_command"), schema=rated.system.schema)
@@ -137,6 +163,55 @@ def test_a_lost_connection_records_each_command_once(rated: Rated, *, after_comm
     assert answer.position == store.head()
     store.close()
     assert [event.half_stars for event in rated.recorded()] == [8]
+
+
+@pytest.mark.parametrize("after_commit", [True, False])
+def test_a_connection_lost_under_the_lock_records_each_command_once(
+    rated: Rated, *, after_commit: bool
+) -> None:
+    """The lock is gone with the connection; the events go in if they still can."""
+
+    class LosingLock(InterferingStore):
+        @contextmanager
+        def holding_append_lock(self) -> Iterator[psycopg.Connection[Any]]:
+            with super().holding_append_lock() as connection:
+                yield connection
+                if not after_commit:
+                    raise OperationalError("the connection was lost")
+            raise OperationalError("the connection was lost")
+
+    store = LosingLock(rated.system.dsn("starfold_command"), schema=rated.system.schema)
+    scores = iter(range(1, 10))
+    store.interfere = lambda: commit(rated.committer, rated.rating(next(scores)))
+    store.times = REFUSALS_MAX
+    (answer,) = commit(rated.committer_on(store), rated.rating(10))
+    assert isinstance(answer, Outcome)
+    assert answer.position == store.head()
+    store.close()
+    assert [event.half_stars for event in rated.recorded()] == [1, 2, 10]
+    rated.assert_unbroken()
+
+
+def test_after_a_lost_append_what_others_appended_meanwhile_is_decided_on(rated: Rated) -> None:
+    """At its place stands an event of another id: the batch was never committed."""
+
+    class Overtaken(LosingStore):
+        def append(
+            self, append: Append, connection: psycopg.Connection[Any] | None = None
+        ) -> Position:
+            try:
+                return super().append(append, connection)
+            except OperationalError:
+                commit(rated.committer, rated.rating(3))
+                raise
+
+    store = Overtaken(rated.system.dsn("starfold_command"), schema=rated.system.schema)
+    store.after_commit = False
+    (answer,) = commit(rated.committer_on(store), rated.rating(8))
+    store.close()
+    assert isinstance(answer, Outcome)
+    assert [event.half_stars for event in rated.recorded()] == [3, 8]
+    rated.assert_unbroken()
 
 
 def test_a_server_that_stays_away_leaves_the_outcome_unknown(

@@ -26,8 +26,10 @@ class HeldCommitter(Committer):
         self.entered = threading.Event()
         self.released = threading.Event()
         self.batches: list[int] = []
+        self.on_its_way: Sequence[Pending] = ()
 
     def commit(self, batch: Sequence[Pending]) -> list[Answer]:
+        self.on_its_way = batch
         self.entered.set()
         assert self.released.wait(20)
         self.batches.append(len(batch))
@@ -111,17 +113,38 @@ def test_a_command_that_waited_too_long_is_dropped_before_it_is_decided(
         dispatcher.start()
         first = asyncio.create_task(_dispatch(dispatcher))
         await _enter(held)
-        monkeypatch.setattr(dispatcher_module, "WAIT_MAX_S", -1.0)
-        late = asyncio.create_task(_dispatch(dispatcher))
+        with monkeypatch.context() as patched:
+            patched.setattr(dispatcher_module, "WAIT_MAX_S", -1.0)
+            late = asyncio.create_task(_dispatch(dispatcher))
+            await asyncio.sleep(0)
+        neighbour = asyncio.create_task(_dispatch(dispatcher))
         await asyncio.sleep(0)
         held.released.set()
-        await first
+        await asyncio.gather(first, neighbour)
         with pytest.raises(Overloaded):
             await late
         await dispatcher.stop()
 
     asyncio.run(run())
-    assert system.event_store().head() == 1
+    assert system.event_store().head() == 2
+
+
+def test_a_command_on_its_way_is_answered_however_late_it_is(held: HeldCommitter) -> None:
+    """Once it is being decided, only its outcome can be told."""
+
+    async def run() -> Outcome:
+        dispatcher = Dispatcher(held)
+        dispatcher.start()
+        task = asyncio.create_task(_dispatch(dispatcher))
+        await _enter(held)
+        for pending in held.on_its_way:
+            pending.deadline_s = 0.0
+        held.released.set()
+        outcome = await task
+        await dispatcher.stop()
+        return outcome
+
+    assert asyncio.run(run()).status == "created"
 
 
 def test_bulk_takes_turns_with_interactive_commands(held: HeldCommitter) -> None:
