@@ -94,7 +94,9 @@ class Sessions:
         """The session with its next token; raises `NotAuthenticated`, and ends it if reused."""
         match = _TOKEN.match(refresh_token)
         session_id, rotation = (UUID(match[1]), int(match[2])) if match else (UUID(int=0), 0)
-        if not hmac.compare_digest(self._token(session_id, rotation), refresh_token):
+        good = self._token(session_id, rotation)
+        # As bytes: of text it compares ASCII alone, and raises for what else a client may send.
+        if not hmac.compare_digest(good.encode(), refresh_token.encode()):
             raise NotAuthenticated("the refresh token is not valid")
         with self._store.datastore.get_connection() as connection:
             row = connection.execute(

@@ -91,7 +91,7 @@ def test_of_concurrent_refreshes_one_at_most_is_granted(writer: Api) -> None:
     assert sorted(answers) == [200] + [401] * 7
 
 
-@pytest.mark.parametrize("change", ["", "x", "{}0", "sfr_{}", "rotation"])
+@pytest.mark.parametrize("change", ["", "x", "{}0", "sfr_{}", "{}é", "rotation"])
 def test_a_forged_refresh_token_is_a_401_and_ends_nothing(writer: Api, change: str) -> None:
     session = log_in(writer, writer.sign_up().email)
     good = session["refresh_token"]
