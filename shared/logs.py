@@ -28,7 +28,7 @@ def configure_logging(settings: Settings, *, process: str) -> None:
         structlog.processors.StackInfoRenderer(),
     ]
     renderer: list[structlog.typing.Processor] = (
-        [structlog.dev.ConsoleRenderer(colors=True)]
+        [_console_renderer()]
         if console
         else [structlog.processors.format_exc_info, structlog.processors.JSONRenderer()]
     )
@@ -52,6 +52,13 @@ def configure_logging(settings: Settings, *, process: str) -> None:
     root.setLevel(settings.log_level)
     for chatty in ("httpx", "httpcore", "uvicorn.error"):
         logging.getLogger(chatty).setLevel(max(root.level, logging.WARNING))
+
+
+def _console_renderer() -> structlog.dev.ConsoleRenderer:
+    """Tracebacks without the values of variables, among which are passwords and reviews."""
+    return structlog.dev.ConsoleRenderer(
+        colors=True, exception_formatter=structlog.dev.plain_traceback
+    )
 
 
 def _process_name(process: str) -> structlog.typing.Processor:
