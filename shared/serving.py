@@ -3,6 +3,9 @@
 uvicorn hands an answer's head and its body to the transport one by one, and uvloop writes each at
 once: two calls to the system, and a client that is woken twice. Here what an answer writes in one
 turn of the event loop goes out in one.
+
+uvicorn also waits for a request for ever once a connection has been made or a first byte has come.
+Here it waits no longer than `REQUEST_WITHIN_S` for all of it.
 """
 
 from __future__ import annotations
@@ -17,6 +20,8 @@ from shared.collector import tune_collector
 from shared.settings import HttpSettings
 
 DRAIN_FOR_S = 10
+# Head and body: the largest batch comes in this time at two megabits a second.
+REQUEST_WITHIN_S = 60.0
 
 
 def serve(app: Any, settings: HttpSettings, *, port: int) -> None:
@@ -37,10 +42,38 @@ def serve(app: Any, settings: HttpSettings, *, port: int) -> None:
 
 
 class GatheringProtocol(HttpToolsProtocol):
-    """HTTP/1.1 over a transport that gathers."""
+    """HTTP/1.1 over a transport that gathers; who is too slow with a request is cut off."""
+
+    # Since when a request has been coming or is awaited on a new connection; None between requests.
+    _coming_since_s: float | None
+    _look: asyncio.TimerHandle
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # As uvicorn has it.
         super().connection_made(_GatheringTransport(transport, self.loop))
+        self._coming_since_s = self.loop.time()
+        self._look = self.loop.call_later(REQUEST_WITHIN_S, self._cut_off_if_slow)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._look.cancel()
+        super().connection_lost(exc)
+
+    def on_message_begin(self) -> None:
+        super().on_message_begin()
+        self._coming_since_s = self.loop.time()
+
+    def on_message_complete(self) -> None:
+        super().on_message_complete()
+        self._coming_since_s = None
+
+    def _cut_off_if_slow(self) -> None:
+        """Looks now and then, since a timer for each request would cost each something."""
+        now_s = self.loop.time()
+        since_s = now_s if self._coming_since_s is None else self._coming_since_s
+        left_s = since_s + REQUEST_WITHIN_S - now_s
+        if left_s <= 0:
+            self.transport.close()
+        else:
+            self._look = self.loop.call_later(left_s, self._cut_off_if_slow)
 
 
 class _GatheringTransport(asyncio.Transport):

@@ -4,16 +4,26 @@ from __future__ import annotations
 
 import re
 import socket
+import time
+from contextlib import suppress
 
+import pytest
+
+from shared import serving
 from tests.api import Api
+from tests.system import System
 
 PIPELINED = 100
 
 
+def connected(api: Api) -> socket.socket:
+    host, port = str(api.command.base_url.netloc.decode()).split(":")
+    return socket.create_connection((host, int(port)), timeout=10)
+
+
 def sent(api: Api, requests: bytes) -> bytes:
     """All that the server says until it closes."""
-    host, port = str(api.command.base_url.netloc.decode()).split(":")
-    with socket.create_connection((host, int(port)), timeout=10) as connection:
+    with connected(api) as connection:
         connection.sendall(requests)
         received = b""
         while part := connection.recv(65_536):
@@ -39,3 +49,40 @@ def test_pipelined_requests_are_answered_in_order(api: Api) -> None:
 
 def test_what_is_no_request_is_refused_and_closed(api: Api) -> None:
     assert sent(api, b"nonsense\r\n\r\n").startswith(b"HTTP/1.1 400")
+
+
+@pytest.mark.parametrize(
+    "begun",
+    [
+        b"",
+        b"PUT /v1/movies/x/rating HTTP/1.1\r\nhost: x\r\n",
+        b"POST /v1/sessions HTTP/1.1\r\nhost: x\r\ncontent-length: 9\r\n\r\n{",
+        b"GET /health HTTP/1.1\r\nhost: x\r\n\r\nPOST /v1/sessions HTTP/1.1\r\n",
+    ],
+)
+def test_who_does_not_finish_a_request_is_cut_off(
+    system: System, monkeypatch: pytest.MonkeyPatch, begun: bytes
+) -> None:
+    """Also who goes on sending, slowly; and a stop need not wait for it."""
+    monkeypatch.setattr(serving, "REQUEST_WITHIN_S", 0.5)
+    command = system.start_command_api()
+    with Api(command.url, command.url, "") as api, connected(api) as connection:
+        connection.sendall(begun)
+        received = b""
+        with suppress(ConnectionError):
+            while part := connection.recv(65_536):
+                received += part
+                connection.sendall(b"x")
+        assert (b"200 OK" in received) == (b"health" in begun)
+
+
+def test_a_connection_may_be_used_for_longer_than_a_request(
+    system: System, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(serving, "REQUEST_WITHIN_S", 0.5)
+    command = system.start_command_api()
+    with Api(command.url, command.url, "") as api, connected(api) as connection:
+        until = time.monotonic() + 1.2
+        while time.monotonic() < until:
+            connection.sendall(b"GET /health HTTP/1.1\r\nhost: x\r\n\r\n")
+            assert connection.recv(65_536).startswith(b"HTTP/1.1 200")
