@@ -87,6 +87,7 @@ class Service(FastAPI):
                 if refused:
                     detail = "the body is larger than this route takes"
                     response = problem(message["status"], "too-large", detail)
+                    response.raw_headers += answer_headers(request_id_of(scope))
                     await response(scope, receive, send)
             if not refused:
                 await send(message)

@@ -3,17 +3,36 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
+import json
 import statistics
+import subprocess
+import sys
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import httpx
+import psycopg
 import pytest
 
+from command_api.bodies import MovieBody, MovieChangesBody
 from tests.api import PASSWORD, Api, User
+from tests.system import System, eventually
 
 CLIENTS = 256
 SOMEBODY = "01900000-0000-7000-8000-000000000000"
+SECRETS = [
+    *("STARFOLD_SEALING_KEY", "STARFOLD_RESERVATION_SECRET"),
+    *("STARFOLD_TOKEN_PRIVATE_KEY", "STARFOLD_TOKEN_PUBLIC_KEY"),
+]
+# What a client may make of any field, as JSON.
+NASTY = [
+    *(b"null", b"true", b"-1", b"1e400", b"NaN", b"-Infinity", b"9" * 400, b"9" * 5_000, b"1e300"),
+    *(b'""', b'" "', rb'"\u0000"', rb'"\ud800"', rb'"\uffff"', b'"\xff"', rb'"\u202e"'),
+    *(b'"' + b"x" * 20_000 + b'"', b"[]", b"{}", b"[[]]", b"[null]", rb'["\ud800"]', b'"1979"'),
+    *(b'"9999-12-31T23:59:59-23:59"', b'"0001-01-01T00:00:00+23:59"', b"-62135596801"),
+    *('"İ@x.org"'.encode(), b'"a@b..c"', b'"2026-01-01T00:00:00"', f'"{SOMEBODY}"'.encode()),
+]
 
 
 def problem(answer: httpx.Response) -> dict[str, Any]:
@@ -24,6 +43,34 @@ def problem(answer: httpx.Response) -> dict[str, Any]:
     assert found["type"].startswith("urn:starfold:problem:")
     assert found["status"] == answer.status_code
     return found
+
+
+def commits(api: Api) -> int:
+    """Batches that this process has committed so far."""
+    (line,) = [
+        line
+        for line in api.command.get("/metrics").text.splitlines()
+        if line.startswith("starfold_batch_commands_count")
+    ]
+    return int(float(line.split()[1]))
+
+
+def backends(owner: psycopg.Connection[Any]) -> set[int]:
+    """The server's processes that work for command APIs."""
+    rows = owner.execute("SELECT pid FROM pg_stat_activity WHERE usename = 'starfold_command'")
+    return {row[0] for row in rows}
+
+
+def rows_read(owner: psycopg.Connection[Any], schema: str) -> int:
+    """By whatever way, from all tables of the write side, so far."""
+    row = owner.execute(
+        "SELECT sum(coalesce(seq_tup_read, 0) + coalesce(idx_tup_fetch, 0))::bigint"
+        " FROM pg_stat_user_tables WHERE schemaname = %s",
+        [schema],
+    ).fetchone()
+    assert row is not None
+    read: int = row[0]
+    return read
 
 
 class TestWhoMayDoWhat:
@@ -87,6 +134,22 @@ class TestAccounts:
         again = api.post("/v1/users", body | {"email": "ann@X.ORG"})
         assert problem(again)["status"] == 409
 
+    def test_no_secret_has_a_default(self) -> None:
+        """Nothing starts without secrets of full length, and it says which are missing."""
+        for value in (None, "changeme", "c2hvcnQ="):
+            settings = {} if value is None else dict.fromkeys(SECRETS, value)
+            refused = subprocess.run(
+                [sys.executable, "-m", "command_api"],
+                env={"STARFOLD_DATABASE_URL": "host=/nonexistent", **settings},
+                capture_output=True,
+                text=True,
+                timeout=30,
+            )
+            assert refused.returncode == 1
+            (line,) = refused.stderr.splitlines()
+            assert all(name in line for name in SECRETS)
+            assert value is None or value not in line
+
 
 class TestBadInput:
     @pytest.mark.parametrize("sort", ["title; DROP TABLE events", "-title", "", "popularity"])
@@ -142,6 +205,17 @@ class TestBadInput:
         ann, movie_id = api.sign_up(), api.movie()
         assert problem(api.rate(ann, movie_id, 3, review=review))["status"] == 422
 
+    def test_a_title_of_300_characters_and_a_review_of_10_000_are_kept(self, api: Api) -> None:
+        ann, movie_id = api.sign_up(), api.movie("ö" * 300)
+        assert api.rate(ann, movie_id, 3, review="ü" * 10_000).status_code == 201
+        rating = api.read(f"/v1/users/{ann.user_id}/ratings/{movie_id}")
+        assert (rating["title"], rating["review"]) == ("ö" * 300, "ü" * 10_000)
+
+    def test_a_rating_from_the_future_is_refused(self, api: Api) -> None:
+        ann, movie_id = api.sign_up(), api.movie()
+        answer = problem(api.rate(ann, movie_id, 3, rated_at="2999-01-01T00:00:00Z"))
+        assert (answer["status"], answer["errors"][0]["pointer"]) == (422, "/rated_at")
+
     @pytest.mark.parametrize(
         "body", [b"", b"{", b"null", b"[]", b'"x"', b"\xff\xfe", b'{"score": 5', b"[" * 100_000]
     )
@@ -174,6 +248,50 @@ class TestBadInput:
         head, payload, signature = ann.token.split(".")
         forged = User(ann.user_id, ann.email, f"{head}.{payload}.{signature[::-1]}")
         assert problem(api.rate(forged, movie_id, 5))["status"] == 401
+
+    @pytest.mark.parametrize(
+        ("method", "path", "fields"),
+        [
+            ("POST", "/v1/users", ["email", "password", "display_name", "external_id"]),
+            ("POST", "/v1/users/batch", ["users", "external_id", "display_name"]),
+            ("PATCH", "/v1/users/me", ["display_name", "visibility"]),
+            ("PUT", "/v1/users/me/password", ["old", "new"]),
+            ("PUT", f"/v1/users/{SOMEBODY}/role", ["role"]),
+            ("POST", "/v1/sessions", ["email", "password", "api_key"]),
+            ("POST", "/v1/sessions/refresh", ["refresh_token"]),
+            ("POST", "/v1/movies", sorted(MovieBody.model_fields)),
+            ("POST", "/v1/movies/batch", ["movies", "title", "year", "imdb_id", "external_id"]),
+            ("PATCH", "/v1/movies/{movie_id}", sorted(MovieChangesBody.model_fields)),
+            ("PUT", "/v1/movies/{movie_id}/rating", ["score", "review", "rated_at"]),
+            ("POST", "/v1/ratings", ["movie_id", "user_id", "score", "review", "rated_at"]),
+            ("POST", "/v1/ratings/batch", ["ratings", "movie_id", "user_id", "score", "rated_at"]),
+        ],
+    )
+    def test_nothing_that_a_client_sends_is_a_server_error(
+        self, api: Api, method: str, path: str, fields: list[str]
+    ) -> None:
+        """Each field in turn, by itself and beside others that are right, also in a row of a
+        batch.
+        """
+        ann, movie_id = api.sign_up(), api.movie()
+        path = path.format(movie_id=movie_id)
+        right = {"title": "M", "year": 1931, "score": 3, "movie_id": movie_id}
+        others = {name: right[name] for name in fields if name in right}
+        for field, value in itertools.product(fields, NASTY):
+            beside = json.dumps({n: v for n, v in others.items() if n != field})[1:-1].encode()
+            named = f'"{field}":'.encode()
+            row = b"{%s%s%s}" % (beside and beside + b",", named, value)
+            for body in (
+                *(value, row, b"{%s%s}" % (named, value), b"{%s[%s]}" % (named, value)),
+                b'{"%s":[%s]}' % (fields[0].encode(), row),
+            ):
+                for headers in (ann.headers, api.service):
+                    answer = api.command.request(
+                        *(method, path),
+                        content=body,
+                        headers=headers | {"Content-Type": "application/json", "If-Match": '"1"'},
+                    )
+                    assert answer.status_code < 500, (body[:200], answer.text)
 
     def test_nothing_refused_was_written(self, api: Api) -> None:
         before = api.command.get("/ready").json()["position"]
@@ -320,6 +438,54 @@ class TestConcurrency:
 
         assert api.read(f"/v1/movies/{movie_id}")["ratings"]["count"] == 0
         assert set(asyncio.run(ask())) <= {200, 201}
+
+    def test_a_bulk_import_shares_its_commits(self, api: Api) -> None:
+        """800 rows, which took 45 seconds elsewhere, one by one."""
+        ann, movie_id = api.sign_up(), api.movie()
+        rows = [{"movie_id": movie_id, "score": n % 10 / 2 + 0.5} for n in range(800)]
+        before = commits(api)
+        results = api.post("/v1/ratings/batch", {"ratings": rows}, ann.headers).json()["results"]
+        assert {result["status"] for result in results} == {"created", "changed"}
+        assert commits(api) - before <= 8
+
+
+class TestCost:
+    def test_connections_to_the_database_are_kept(self, system: System) -> None:
+        command = system.start_command_api()
+        with Api(command.url, command.url, system.service_key()) as api, system.owner() as owner:
+            ann, movie_id = api.sign_up(), api.movie()
+            api.rate(ann, movie_id, 1)
+            before = backends(owner)
+            for n in range(50):
+                api.rate(ann, movie_id, n % 10 / 2 + 0.5)
+            assert backends(owner) == before
+
+    def test_a_write_reads_no_more_of_a_long_log_than_of_a_short_one(self, system: System) -> None:
+        """And never a whole table, to make an average of it or for anything else."""
+        key = system.service_key()
+
+        def read_by_some_ratings() -> int:
+            """Rows; the server knows of them once the connections that read them are gone."""
+            with system.owner() as owner:
+                others, before = backends(owner), rows_read(owner, system.schema)
+                command = system.start_command_api()
+                with Api(command.url, command.url, key) as api:
+                    ann, movies = api.sign_up(), [api.movie() for _ in range(20)]
+                    for movie_id, score in itertools.product(movies, (1, 5)):
+                        api.rate(ann, movie_id, score)
+                command.stop()
+                eventually(lambda: backends(owner) <= others)
+                return rows_read(owner, system.schema) - before
+
+        short = read_by_some_ratings()
+        command = system.start_command_api()
+        with Api(command.url, command.url, key) as api:
+            ann, movies = api.sign_up(), [api.movie() for _ in range(100)]
+            for turn in range(100):
+                rows = [{"movie_id": one, "score": turn % 10 / 2 + 0.5} for one in movies]
+                api.expect(200, api.post("/v1/ratings/batch", {"ratings": rows}, ann.headers))
+        command.stop()
+        assert read_by_some_ratings() <= 1.05 * short
 
 
 class TestOperations:

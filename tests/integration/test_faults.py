@@ -94,21 +94,3 @@ def test_an_emptied_redis_is_never_a_false_404(system: System, own: Api) -> None
     eventually(rebuilt)
     assert statuses <= {200, 503}
     assert own.read(f"/v1/movies/{movie_id}")["ratings"]["average"] == 4
-
-
-def test_connections_to_the_database_are_kept(system: System) -> None:
-    command = system.start_command_api()
-    with Api(command.url, command.url, system.service_key()) as api, system.owner() as owner:
-        ann, movie_id = api.sign_up(), api.movie()
-        api.rate(ann, movie_id, 1)
-
-        def backends() -> set[int]:
-            rows = owner.execute(
-                "SELECT pid FROM pg_stat_activity WHERE usename = 'starfold_command'"
-            )
-            return {row[0] for row in rows}
-
-        before = backends()
-        for n in range(50):
-            api.rate(ann, movie_id, n % 10 / 2 + 0.5)
-        assert backends() == before

@@ -14,15 +14,17 @@ from eventsourcing.persistence import OperationalError
 
 from command_api import commit as commit_module
 from command_api.commit import Committer
+from command_api.deciders.user import EraseUser
 from command_api.idempotency import RequestKey, purge_answers
 from command_api.pending import Answer, Outcome
+from command_api.principal import Member
 from shared.answers import AnswerKey
 from shared.errors import AppendOutcomeUnknown, IdempotencyKeyReused
 from shared.event_store import Append, EventStore
 from shared.ids import MovieId, Position, UserId
-from tests.api import POSITION, Api, User
-from tests.commands import SERVICE, a_movie, a_rating, a_user, commit, pending
-from tests.system import System
+from tests.api import PASSWORD, POSITION, Api, User
+from tests.commands import NOW, SERVICE, a_movie, a_rating, a_user, commit, pending
+from tests.system import System, eventually
 
 SCORES = [n / 2 for n in range(1, 11)]
 
@@ -190,15 +192,30 @@ class TestRoutes:
         assert {status for _, status, _, _ in answers} <= {200, 201}
         assert head(one) - before <= len(keys)
 
-    def test_sign_up_keeps_nothing(self, two: tuple[System, Api, Api]) -> None:
+    @pytest.mark.parametrize("route", ["sign-up", "log-in", "password", "batch"])
+    def test_what_holds_secrets_and_what_is_safe_to_repeat_keeps_nothing(
+        self, two: tuple[System, Api, Api], route: str
+    ) -> None:
         shared, one, _ = two
+        ann, movie_id = one.sign_up(), one.movie()
+        method, path, body = {
+            "sign-up": (
+                *("POST", "/v1/users"),
+                {"email": "kept@example.org", "password": PASSWORD, "display_name": "Kim"},
+            ),
+            "log-in": ("POST", "/v1/sessions", {"email": ann.email, "password": PASSWORD}),
+            "password": ("PUT", "/v1/users/me/password", {"old": PASSWORD, "new": PASSWORD}),
+            "batch": (
+                *("POST", "/v1/ratings/batch"),
+                {"ratings": [{"movie_id": movie_id, "score": 4}]},
+            ),
+        }[route]
+        headers = ann.headers | {"Idempotency-Key": str(uuid4())}
         count = "SELECT count(*) FROM idempotency_keys"
         with shared.owner() as owner:
             before = owner.execute(count).fetchone()
-            body = {"email": "kept@example.org", "password": "x" * 10, "display_name": "Kim"}
-            headers = {"Idempotency-Key": "sign-up"}
-            assert one.post("/v1/users", body, headers).status_code == 201
-            assert one.post("/v1/users", body, headers).status_code == 409
+            answer = one.command.request(method, path, json=body, headers=headers)
+            assert answer.is_success, answer.text
             assert owner.execute(count).fetchone() == before
 
 
@@ -348,3 +365,25 @@ def test_after_24_hours_a_key_is_free_again(keyed: Keyed) -> None:
     again, kept = keyed.commit((8, old), (9, young))
     assert (again.status, again.position) == ("changed", keyed.start + 3)
     assert (kept.status, kept.position) == ("changed", keyed.start + 2)
+
+
+def test_a_command_api_purges_by_itself(keyed: Keyed) -> None:
+    keyed.commit((8, a_key()))
+    count = "SELECT count(*) FROM idempotency_keys"
+    with keyed.system.owner() as owner:
+        owner.execute("UPDATE idempotency_keys SET recorded_at = recorded_at - interval '24 hours'")
+        assert owner.execute(count).fetchone() == (1,)
+        keyed.system.start_command_api()
+        eventually(lambda: owner.execute(count).fetchone() == (0,))
+
+
+def test_who_is_erased_in_the_same_batch_leaves_no_answer(keyed: Keyed) -> None:
+    own = RequestKey(AnswerKey(keyed.user_id, uuid4()), b"r" * 32)
+    rating = a_rating(keyed.user_id, keyed.movie_id)
+    erase = EraseUser(user_id=keyed.user_id, email_stream=None, now=NOW)
+    batch = [pending(rating, Member(keyed.user_id), own), pending(erase)]
+    rated, erased = keyed.committer(keyed.store).commit(batch)
+    assert isinstance(rated, Outcome)
+    assert isinstance(erased, Outcome)
+    with keyed.system.owner() as owner:
+        assert owner.execute("SELECT count(*) FROM idempotency_keys").fetchone() == (0,)

@@ -61,6 +61,25 @@ def test_health_is_not_limited(limited: Api) -> None:
         assert "RateLimit" not in limited.command.get(path).headers
 
 
+def test_every_answer_carries_the_security_headers(api: Api) -> None:
+    ann, movie_id = api.sign_up(), api.movie()
+    rating = f"/v1/movies/{movie_id}/rating"
+    statuses = []
+    for method, path, body in (
+        *(("GET", "/health", b""), ("GET", "/docs", b""), ("GET", "/nothing", b"")),
+        *(("GET", "/v1/movies", b""), ("PUT", rating, b'{"score": 4}'), ("PUT", rating, b"{}")),
+        *(("POST", "/v1/ratings", b"{"), ("POST", "/v1/ratings", b" " * 300_000)),
+        ("POST", "/v1/movies", b"{}"),
+    ):
+        headers = ann.headers | {"Content-Type": "application/json"}
+        answer = api.command.request(method, path, content=body, headers=headers)
+        statuses.append(answer.status_code)
+        assert answer.headers["X-Content-Type-Options"] == "nosniff"
+        assert answer.headers["X-Frame-Options"] == "DENY"
+        assert answer.headers["Referrer-Policy"] == "no-referrer"
+    assert statuses == [200, 200, 404, 405, 201, 422, 400, 413, 422]
+
+
 def test_metrics_want_their_token_where_one_is_set(limited: Api) -> None:
     def get(**headers: str) -> httpx.Response:
         return limited.command.get("/metrics", headers=headers)
