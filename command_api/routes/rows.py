@@ -16,9 +16,9 @@ from command_api.handling import Command
 from command_api.pending import Answer, Outcome
 from command_api.principal import Principal
 from command_api.wiring import Wiring
-from shared.errors import RatingSuperseded, Rejected, StarfoldError
+from shared.errors import RatingSuperseded, Rejected
 from shared.http import POSITION_HEADER
-from shared.problems import STATUS_OF, TYPE_PREFIX
+from shared.problems import TYPE_PREFIX
 
 Row = TypeVar("Row", bound=BaseModel)
 Result = dict[str, Any]
@@ -116,16 +116,16 @@ def _settle(results: Results, place: int, row_answer: Answer, subject: str | Non
         if subject is not None:
             result[subject] = row_answer.subject
         results.position = max(results.position, row_answer.position)
-    elif isinstance(row_answer, StarfoldError) and type(row_answer) in STATUS_OF:
+    elif isinstance(row_answer, Rejected):
         result.update(_failed(row_answer))
-    else:
+    else:  # No row is at fault: it is the answer to the request, which may be sent again.
         raise row_answer
 
 
-def _failed(error: StarfoldError) -> Result:
+def _failed(error: Rejected) -> Result:
     status = "superseded" if isinstance(error, RatingSuperseded) else "rejected"
     problem: dict[str, Any] = {"type": TYPE_PREFIX + error.code, "detail": str(error)}
-    if isinstance(error, Rejected) and error.pointer:
+    if error.pointer:
         problem["errors"] = [{"pointer": error.pointer, "detail": str(error)}]
     return {"status": status, "problem": problem}
 

@@ -25,6 +25,7 @@ def test_without_postgresql_every_read_answers(system: System, own: Api) -> None
     ann = own.sign_up(name="Ann")
     movie_id = own.movie("Solaris")
     own.rate(ann, movie_id, 4.5)
+    rating = {"movie_id": movie_id, "score": 2}
     paths = [
         *("/v1/movies", "/v1/movies?q=sol", f"/v1/movies/{movie_id}"),
         *(f"/v1/movies/{movie_id}/ratings", f"/v1/users/{ann.user_id}", "/v1/users/me"),
@@ -39,6 +40,7 @@ def test_without_postgresql_every_read_answers(system: System, own: Api) -> None
             own.rate(ann, movie_id, 2),
             own.post("/v1/sessions", {"email": ann.email, "password": "x" * 10}),
             own.post("/v1/movies", {"title": "Mirror", "year": 1975}, own.service),
+            own.post("/v1/ratings/batch", {"ratings": [rating]}, ann.headers),
         ]
         for answer in refused:
             assert answer.status_code == 503
