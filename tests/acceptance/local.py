@@ -9,6 +9,7 @@ import sys
 import time
 from pathlib import Path
 
+import httpx
 import psutil
 
 from ops.access import Access, access_of
@@ -70,6 +71,25 @@ class Local:
         """Those that run; ended ones that nobody has waited for yet are left out."""
         children = psutil.Process(self.process.pid).children(recursive=True)
         return [child for child in children if _runs(child)]
+
+    def takes_commands(self) -> bool:
+        """Whether the command API is ready now."""
+        try:
+            url = f"http://127.0.0.1:{self.command_port}/ready"
+            return httpx.get(url, timeout=2).status_code == httpx.codes.OK
+        except httpx.TransportError:
+            return False
+
+    def supervised(self, program: str) -> psutil.Process | None:
+        """A child by its module or its program; None while it does not run."""
+        for process in self.descendants():
+            try:
+                line = process.cmdline()
+            except psutil.NoSuchProcess:
+                continue
+            if line[1:] == ["-m", program] or Path(line[0] if line else "").name == program:
+                return process
+        return None
 
     @property
     def printed(self) -> str:

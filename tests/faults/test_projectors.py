@@ -13,7 +13,6 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Iterator
-from pathlib import Path
 
 import psutil
 import pytest
@@ -34,8 +33,6 @@ PAUSED_S = 0.25
 BETWEEN_S = 0.15
 # The supervisor takes its time with a child that keeps on ending: one kill in so many rounds.
 KILL_SUPERVISED_EVERY = 12
-ROWS_MIN = 2_000
-FAULTS = {"movies": 49, "profiles": 50, "changes": 1}
 ROWS_MIN = 2_000
 FAULTS = {"movies": 49, "profiles": 50, "changes": 1}
 
@@ -73,23 +70,12 @@ class SecondProjector:
         self._process.wait(30)
 
 
-def _supervised(local: Local, program: str) -> psutil.Process | None:
-    for process in local.descendants():
-        try:
-            line = process.cmdline()
-        except psutil.NoSuchProcess:
-            continue
-        if line[1:] == ["-m", program] or Path(line[0] if line else "").name == program:
-            return process
-    return None
-
-
 def _hit(
     local: Local, second: SecondProjector, draw: random.Random, round_number: int
 ) -> str | None:
     """Kill or pause one of them; returns what was done."""
     name = draw.choice(["second", "second", "projector", "valkey-server"])
-    process = second.process if name == "second" else _supervised(local, name)
+    process = second.process if name == "second" else local.supervised(name)
     if process is None:
         return None
     kill = draw.random() < 0.6 if name == "second" else round_number % KILL_SUPERVISED_EVERY == 0
