@@ -18,7 +18,7 @@ from rich.console import Console
 from bench import catalogue
 from bench.bench import Bench
 from bench.findings import Finding, notes, table
-from bench.rows import batch, follow, get, large, memory, put, replay, visible
+from bench.rows import batch, follow, get, half, hot, large, memory, put, replay, visible
 from bench.seed import fill_crud, seed
 from bench.stack import Stack
 from shared.collector import tune_collector
@@ -29,6 +29,8 @@ ROWS: dict[str, ModuleType] = {
     "memory": memory,
     "get": get,
     "put": put,
+    "half": half,
+    "hot": hot,
     "visible": visible,
     "follow": follow,
     "replay": replay,

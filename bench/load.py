@@ -30,10 +30,12 @@ class Load(msgspec.Struct, frozen=True, kw_only=True):
     """What to send: `requests` in turn by `clients` connections, over and over.
 
     With `per_second` they are sent at that rate, as far as the clients are free; else each client
-    sends as soon as it has its answer. Answers of the first `warm_up_s` do not count.
+    sends as soon as it has its answer. Answers of the first `warm_up_s` do not count. With
+    `more_ports` the clients are spread over several servers.
     """
 
     port: int
+    more_ports: Sequence[int] = ()
     requests: Sequence[bytes]
     clients: int
     seconds: float
@@ -158,8 +160,10 @@ async def _generate(load: Load) -> Answers:
     every_s = load.clients / load.per_second if load.per_second else None
     cpu_before = time.process_time()
     started = time.perf_counter()
+    ports = [load.port, *load.more_ports]
     for nth in range(load.clients):
-        await loop.create_connection(lambda: _Client(requests, tally, every_s), HOST, load.port)
+        port = ports[nth % len(ports)]
+        await loop.create_connection(lambda: _Client(requests, tally, every_s), HOST, port)
         if every_s is not None:  # Spread over the interval, or they would all send at once.
             await asyncio.sleep(max(0.0, started + nth * every_s / load.clients - _now()))
     await asyncio.wait_for(tally.over, load.warm_up_s + load.seconds + GRACE_S / 2)

@@ -30,7 +30,7 @@ from projector.settings import ProjectorSettings
 from projector.wiring import Wiring, wire
 from shared.ids import UserId
 from shared.read_model import PartitionKeys
-from shared.schema import PROJECTOR_ROLE
+from shared.schema import COMMAND_ROLE, PROJECTOR_ROLE
 from shared.tokens import TokenIssuer
 
 REPOSITORY = Path(__file__).parents[1]
@@ -114,6 +114,28 @@ class Stack:
             )
             self.peers[name] = port
         return self.peers[name]
+
+    @contextmanager
+    def more_command_apis(self, count: int) -> Iterator[list[int]]:
+        """So many beside the supervised one, on the same log; yields their ports."""
+        ports = [_free_port() for _ in range(count)]
+        running = len(self._children)
+        for port in ports:
+            self._start_child(self._command_api(port))
+        try:
+            yield ports
+        finally:
+            stop_all(self._children[running:])
+            del self._children[running:]
+
+    def _command_api(self, port: int) -> ChildSpec:
+        return ChildSpec(
+            f"command-api-{port}",
+            [sys.executable, "-m", "command_api"],
+            {**self.home.environment(COMMAND_ROLE), f"{PREFIX}PORT": str(port)},
+            ready=lambda: _answers(port),
+            output=self.folder / f"command-api-{port}.log",
+        )
 
     def peer_environment(self) -> dict[str, str]:
         return {
