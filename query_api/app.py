@@ -93,8 +93,9 @@ def _wire(settings: QuerySettings) -> Wiring:
     )
     generations = ActiveGenerations(client)
     freshness = Freshness(client)
-    reader = Reader(CoalescedReads(client), generations)
-    feed = IndexFeed(client, generations, freshness)
+    reads = CoalescedReads(client)
+    reader = Reader(reads, generations)
+    feed = IndexFeed(client, reads, generations, freshness)
     return Wiring(
         client=client,
         generations=generations,

@@ -1,5 +1,8 @@
 """Waiting until the read models have applied a position: pushed by the projector, polled as a
 backstop.
+
+The projector announces what it has written hundreds of times a second under load. That is listened
+to only while somebody waits, and for a while after.
 """
 
 from __future__ import annotations
@@ -19,6 +22,8 @@ WAIT_MAX_S = 2.0
 POLL_S = 0.05
 WAITERS_MAX = 2_000
 RECONNECT_S = 0.5
+# Subscribing anew costs the next one who waits a millisecond or two.
+LISTEN_ON_S = 5.0
 POSITION_MAX = 2**63 - 1
 
 log = structlog.get_logger()
@@ -48,11 +53,14 @@ class Freshness:
 
     def __init__(self, client: redis.asyncio.Redis) -> None:
         self._client = client
-        self._applied = asyncio.Event()
+        self._news = asyncio.Event()
+        self._needed = asyncio.Event()
+        self._needed_at = 0.0
         self._waiters = 0
 
     async def at_least(self, wanted: Position, read: Callable[[], Awaitable[Read]]) -> Read:
         """The read, no older than `wanted`; raises `ProjectionBehind` after `WAIT_MAX_S`."""
+        news = self.news
         result = await read()
         if result.position >= wanted:
             return result
@@ -60,33 +68,49 @@ class Freshness:
             raise Overloaded(f"{self._waiters} readers are waiting for a position already")
         self._waiters += 1
         try:
-            return await self._wait(wanted, read)
+            return await self._wait(wanted, read, news)
         finally:
             self._waiters -= 1
 
-    async def wait_for_news(self, seconds: float) -> None:
+    @property
+    def news(self) -> asyncio.Event:
+        """What comes next. To be taken before a read: what is written meanwhile is not missed."""
+        return self._news
+
+    async def wait_for(self, news: asyncio.Event, seconds: float) -> None:
         """Return when the projector has written something, or after the given time."""
+        self._needed_at = asyncio.get_running_loop().time()
+        self._needed.set()
         # Not `asyncio.wait_for`: before Python 3.12 it may swallow the cancellation of its caller.
         try:
             async with asyncio.timeout(seconds):
-                await self._applied.wait()
+                await news.wait()
         except TimeoutError:
             return
 
+    def tell(self) -> None:
+        """There is news: whoever waits is woken; whoever reads from now on waits for the next."""
+        self._news.set()
+        self._news = asyncio.Event()
+
     async def run(self) -> None:
-        """Listen to the projector for ever."""
+        """Listen to the projector whenever somebody waits, for ever."""
         while True:
+            await self._needed.wait()
             try:
                 await self._listen()
             except (redis.RedisError, OSError) as error:
                 log.debug("listening_failed", error=type(error).__name__)
-            await asyncio.sleep(RECONNECT_S)
+                await asyncio.sleep(RECONNECT_S)
 
-    async def _wait(self, wanted: Position, read: Callable[[], Awaitable[Read]]) -> Read:
+    async def _wait(
+        self, wanted: Position, read: Callable[[], Awaitable[Read]], news: asyncio.Event
+    ) -> Read:
         loop = asyncio.get_running_loop()
         give_up_at = loop.time() + WAIT_MAX_S
         while True:
-            await self.wait_for_news(POLL_S)
+            await self.wait_for(news, POLL_S)
+            news = self.news
             result = await read()
             if result.position >= wanted:
                 return result
@@ -96,9 +120,13 @@ class Freshness:
                 )
 
     async def _listen(self) -> None:
+        loop = asyncio.get_running_loop()
         async with self._client.pubsub() as subscription:
             await subscription.subscribe(APPLIED_CHANNEL)
+            # The first message says that the subscription stands: what was written before it is
+            # then to be read.
             async for _ in subscription.listen():
-                # Whoever waits now is woken; whoever comes later waits for the next message.
-                self._applied.set()
-                self._applied = asyncio.Event()
+                self.tell()
+                if loop.time() - self._needed_at > LISTEN_ON_S:
+                    self._needed.clear()
+                    return

@@ -1,20 +1,21 @@
 """The catalogue's index: every movie in memory, in every order that it can be listed in.
 
-Lists are plain sorted lists of keys; a movie that changes is taken out of the orders whose key
-changed and put in again by bisection. A page is found by seeking to its cursor's key, so that
-nothing is sorted and nothing is counted for a request.
+Orders are plain sorted lists of keys. A movie that changes is noted, and an order is brought up to
+date when it is next used: by bisection where few movies moved, by merging where many did. A page is
+found by seeking to its cursor's key, so that nothing is sorted and nothing is counted for a
+request.
 """
 
 from __future__ import annotations
 
 import unicodedata
 from bisect import bisect_left, bisect_right, insort
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any, Literal, NamedTuple, get_args
 
 import msgspec
 
-from shared.read_model import MovieDocument, RatingStatistics, milliseconds
+from shared.read_model import MovieDocument, milliseconds
 
 # `match`, for a search alone: titles that are what was searched for, then those that begin with
 # it, then the others, each by weighted average.
@@ -22,9 +23,16 @@ Sort = Literal["match", "weighted", "average", "count", "newest", "title"]
 Order = Literal["weighted", "average", "count", "newest", "title"]
 SORTS: tuple[Sort, ...] = get_args(Sort)
 ORDERS: tuple[Order, ...] = get_args(Order)
+# Those in which a rating moves a movie.
+RATED_ORDERS: tuple[Order, ...] = ("weighted", "average", "count")
 # Below this many candidates of a search they are sorted; above, the order is walked and tested.
 SORT_CANDIDATES_MAX = 500
 WORST_MATCH = 2
+# So many moved movies an order is brought up to date for, also when nobody asks: whoever asks next
+# is not held up for longer than that takes, some milliseconds.
+MOVED_MAX = 2_000
+# Merging beats bisection where more than one movie in so many has moved.
+MERGE_ONE_IN = 128
 
 # Sort values and last the movie id as bytes, which makes it unique.
 Key = tuple[Any, ...]
@@ -38,26 +46,74 @@ KEY_TYPES: dict[Sort, type[Key]] = {
 }
 
 _json = msgspec.json.Encoder().encode
+_decode_movie = msgspec.json.Decoder(MovieDocument).decode
 
 
-class Entry(NamedTuple):
-    """A movie as the index holds it.
+class Ratings(msgspec.Struct, frozen=True, gc=False):
+    """What a list shows of a movie's statistics."""
 
-    `item` is its JSON in a list; `rated` the beginning of a rating's, the movie's part of it.
+    count: int
+    average: float | None
+    weighted_average: float | None
+
+
+_decode_ratings = msgspec.json.Decoder(Ratings).decode
+
+
+class Film(NamedTuple):
+    """What the index holds of a movie's details; `stored` is what it was made from.
+
+    `listed` and `rated` are the beginnings of its JSON in a list and in a rating.
     """
 
     movie_id: bytes
-    title: str
+    stored: bytes
     folded_title: str
     year: int
+    created_ms: int
     genres: frozenset[str]
     directors: frozenset[str]
     words: frozenset[str]
-    keys: dict[Order, Key]
-    item: bytes
+    listed: bytes
     rated: bytes
-    average: float | None
-    genre_names: tuple[str, ...]
+
+
+class Entry(msgspec.Struct, gc=False):
+    """A movie as the index holds it. What is shown of it is encoded when it is first shown."""
+
+    film: Film
+    ratings: Ratings
+    _item: bytes | None = None
+    _rated: bytes | None = None
+
+    @property
+    def item(self) -> bytes:
+        """Its JSON in a list."""
+        if self._item is None:
+            self._item = b"".join((self.film.listed, b',"ratings":', _json(self.ratings), b"}"))
+        return self._item
+
+    @property
+    def rated(self) -> bytes:
+        """The beginning of a rating's JSON, the movie's part of it."""
+        if self._rated is None:
+            self._rated = self.film.rated + b',"movie_average":' + _json(self.ratings.average)
+        return self._rated
+
+
+_KEYS: dict[Order, Callable[[Film, Ratings], Key]] = {
+    "weighted": lambda film, ratings: (
+        *(-(ratings.weighted_average or 0), -ratings.count),
+        *(film.folded_title, film.movie_id),
+    ),
+    "average": lambda film, ratings: (
+        *(-(ratings.average or 0), -ratings.count),
+        *(film.folded_title, film.movie_id),
+    ),
+    "count": lambda film, ratings: (-ratings.count, film.folded_title, film.movie_id),
+    "newest": lambda film, _: (-film.year, -film.created_ms, film.folded_title, film.movie_id),
+    "title": lambda film, _: (film.folded_title, film.year, film.movie_id),
+}
 
 
 class Filter(NamedTuple):
@@ -76,22 +132,30 @@ class Index:
     def __init__(self) -> None:
         self.entries: dict[bytes, Entry] = {}
         self._orders: dict[Order, list[Key]] = {order: [] for order in ORDERS}
+        # The entries that still stand in an order in the place of newer ones, None for none.
+        self._moved: dict[Order, dict[bytes, Entry | None]] = {order: {} for order in ORDERS}
         self._by_word: dict[str, set[bytes]] = {}
         self._words: list[str] = []
 
-    def put(self, movie: MovieDocument, statistics: RatingStatistics) -> None:
-        """Add a movie, or bring it up to date."""
-        entry = _entry(movie, statistics)
-        old = self.entries.get(entry.movie_id)
-        self.entries[entry.movie_id] = entry
-        for sort, order in self._orders.items():
-            key = entry.keys[sort]
-            if old is not None:
-                if old.keys[sort] == key:
-                    continue
-                del order[bisect_left(order, old.keys[sort])]
-            insort(order, key)
-        self._index_words(entry, old.words if old is not None else frozenset())
+    def put(self, movie: bytes, details: bytes, statistics: bytes) -> None:
+        """Add a movie, or bring it up to date; both documents as they are stored."""
+        old = self.entries.get(movie)
+        ratings = _decode_ratings(statistics)
+        orders = RATED_ORDERS
+        if old is not None and old.film.stored == details:
+            film = old.film
+            if old.ratings == ratings:
+                return
+        else:
+            film = _film(details)
+            orders = ORDERS
+            self._index_words(film, old.film.words if old is not None else frozenset())
+        self.entries[movie] = Entry(film, ratings)
+        for order in orders:
+            moved = self._moved[order]
+            moved.setdefault(movie, old)
+            if len(moved) > MOVED_MAX:
+                self._settle(order)
 
     def page(
         self, sort: Sort, wanted: Filter, *, after: Key | None, limit: int
@@ -100,7 +164,7 @@ class Index:
         page: list[tuple[Key, Entry]] = []
         for key in self._candidates(sort, wanted, after):
             entry = self.entries[key[-1]]
-            if _passes(entry, wanted):
+            if _passes(entry.film, wanted):
                 page.append((key, entry))
                 if len(page) == limit:
                     break
@@ -110,26 +174,59 @@ class Index:
         found = None if wanted.q is None else self._search(wanted.q)
         if sort == "match":
             return self._matches(found or set(), fold(wanted.q or "").strip(), after)
-        order = self._orders[sort]
+        if found is not None and len(found) <= SORT_CANDIDATES_MAX:
+            return _from(sorted(map(self._key(sort), found)), after)
+        order = self._settle(sort)
         if found is None:
             return _from(order, after)
-        if len(found) <= SORT_CANDIDATES_MAX:
-            return _from(sorted(self.entries[movie].keys[sort] for movie in found), after)
         return (key for key in _from(order, after) if key[-1] in found)
 
     def _matches(self, found: set[bytes], q: str, after: Key | None) -> Iterator[Key]:
         """The movies found, the best match first."""
         if len(found) <= SORT_CANDIDATES_MAX:
-            entries = (self.entries[movie] for movie in found)
-            keys = sorted((_match(entry, q), *entry.keys["weighted"]) for entry in entries)
+            key_of = self._key("weighted")
+            keys = sorted((self._match(movie, q), *key_of(movie)) for movie in found)
             yield from _from(keys, after)
             return
         first = 0 if after is None else after[0]
         for match in range(first, WORST_MATCH + 1):
             start = after[1:] if after is not None and match == first else None
-            for key in _from(self._orders["weighted"], start):
-                if key[-1] in found and _match(self.entries[key[-1]], q) == match:
+            for key in _from(self._settle("weighted"), start):
+                if key[-1] in found and self._match(key[-1], q) == match:
                     yield match, *key
+
+    def _match(self, movie: bytes, q: str) -> int:
+        """How well a title that was found matches, 0 best."""
+        title = self.entries[movie].film.folded_title
+        if title == q:
+            return 0
+        return 1 if title.startswith(q) else WORST_MATCH
+
+    def _key(self, order: Order) -> Callable[[bytes], Key]:
+        """What makes a movie's key in an order."""
+        key_of, entries = _KEYS[order], self.entries
+
+        def key(movie: bytes) -> Key:
+            entry = entries[movie]
+            return key_of(entry.film, entry.ratings)
+
+        return key
+
+    def _settle(self, order: Order) -> list[Key]:
+        """The keys of an order, brought up to date."""
+        keys, moved = self._orders[order], self._moved[order]
+        if len(moved) * MERGE_ONE_IN > len(keys):
+            keys = [key for key in keys if key[-1] not in moved]
+            keys += sorted(map(self._key(order), moved))
+            keys.sort()  # Two runs that are in order already: this merges them.
+            self._orders[order] = keys
+        else:
+            for key, old in zip(map(self._key(order), moved), moved.values(), strict=True):
+                if old is not None:
+                    del keys[bisect_left(keys, _KEYS[order](old.film, old.ratings))]
+                insort(keys, key)
+        moved.clear()
+        return keys
 
     def _search(self, q: str) -> set[bytes]:
         """Movies of whose title every word of `q` begins some word."""
@@ -144,15 +241,15 @@ class Index:
             found = matching if found is None else found & matching
         return found or set()
 
-    def _index_words(self, entry: Entry, old: frozenset[str]) -> None:
-        for word in old - entry.words:
-            self._by_word[word].discard(entry.movie_id)
-        for word in entry.words - old:
+    def _index_words(self, film: Film, old: frozenset[str]) -> None:
+        for word in old - film.words:
+            self._by_word[word].discard(film.movie_id)
+        for word in film.words - old:
             movies = self._by_word.get(word)
             if movies is None:
                 movies = self._by_word[word] = set()
                 insort(self._words, word)
-            movies.add(entry.movie_id)
+            movies.add(film.movie_id)
 
 
 def fold(text: str) -> str:
@@ -166,72 +263,36 @@ def words_of(text: str) -> list[str]:
     return "".join(c if c.isalnum() else " " for c in fold(text)).split()
 
 
-def _match(entry: Entry, q: str) -> int:
-    """How well a title that was found matches, 0 best."""
-    if entry.folded_title == q:
-        return 0
-    return 1 if entry.folded_title.startswith(q) else WORST_MATCH
-
-
 def _from(order: list[Key], after: Key | None) -> Iterator[Key]:
     start = bisect_right(order, after) if after is not None else 0
     for place in range(start, len(order)):
         yield order[place]
 
 
-def _passes(entry: Entry, wanted: Filter) -> bool:
+def _passes(film: Film, wanted: Filter) -> bool:
     return (
-        (wanted.genre is None or wanted.genre in entry.genres)
-        and (wanted.director is None or wanted.director in entry.directors)
-        and (wanted.year_min is None or entry.year >= wanted.year_min)
-        and (wanted.year_max is None or entry.year <= wanted.year_max)
+        (wanted.genre is None or wanted.genre in film.genres)
+        and (wanted.director is None or wanted.director in film.directors)
+        and (wanted.year_min is None or film.year >= wanted.year_min)
+        and (wanted.year_max is None or film.year <= wanted.year_max)
     )
 
 
-def _entry(movie: MovieDocument, statistics: RatingStatistics) -> Entry:
-    movie_id = movie.movie_id.bytes
-    title = fold(movie.title)
-    created = milliseconds(movie.created_at)
-    keys: dict[Order, Key] = {
-        "weighted": (-(statistics.weighted_average or 0), -statistics.count, title, movie_id),
-        "average": (-(statistics.average or 0), -statistics.count, title, movie_id),
-        "count": (-statistics.count, title, movie_id),
-        "newest": (-movie.year, -created, title, movie_id),
-        "title": (title, movie.year, movie_id),
-    }
-    item = _json(
-        {
-            "movie_id": movie.movie_id,
-            "title": movie.title,
-            "year": movie.year,
-            "genres": movie.genres,
-            "external_id": movie.external_id,
-            "ratings": {
-                "count": statistics.count,
-                "average": statistics.average,
-                "weighted_average": statistics.weighted_average,
-            },
-        }
-    )
-    rated = {
-        "movie_id": movie.movie_id,
-        "title": movie.title,
-        "year": movie.year,
-        "movie_average": statistics.average,
-    }
-    return Entry(
-        movie_id=movie_id,
-        title=movie.title,
-        folded_title=title,
+def _film(details: bytes) -> Film:
+    movie = _decode_movie(details)
+    shown = {"movie_id": movie.movie_id, "title": movie.title, "year": movie.year}
+    listed = {**shown, "genres": movie.genres, "external_id": movie.external_id}
+    return Film(
+        movie_id=movie.movie_id.bytes,
+        stored=details,
+        folded_title=fold(movie.title),
         year=movie.year,
+        created_ms=milliseconds(movie.created_at),
         genres=folded(movie.genres),
         directors=folded(movie.directors),
         words=frozenset(words_of(movie.title)),
-        keys=keys,
-        item=item,
-        rated=_json(rated)[:-1],
-        average=statistics.average,
-        genre_names=movie.genres,
+        listed=_json(listed)[:-1],
+        rated=_json(shown)[:-1],
     )
 
 

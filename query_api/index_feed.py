@@ -1,22 +1,24 @@
-"""Keeping the index: loaded from `movies`, then fed by `changes`.
+"""Keeping the index: loaded from `movies`, then fed by `changes`, in rounds.
 
-A change says only which movie it was; the movie is read again from its own partition, and waits if
-that partition has not yet applied the change. So what the index holds of a movie is never older
-than the position that the index states.
+A change says only which movie it was. A round reads what has changed since the last one and then
+each of those movies once, from its own partition, in one round trip for all; a partition that has
+not yet applied the change is read again. So what the index holds of a movie is never older than the
+position that the index states.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable, Sequence
-from typing import Any
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
 from uuid import UUID
 
 import msgspec
 import redis.asyncio
 import structlog
 
-from query_api.freshness import Freshness
+from query_api.coalescing import CoalescedReads
+from query_api.freshness import WAIT_MAX_S, Freshness
 from query_api.generations import ActiveGenerations
 from query_api.index import Index
 from shared.errors import Unavailable
@@ -26,46 +28,62 @@ from shared.read_model import (
     MOVIES,
     Checkpoint,
     GenerationCopy,
-    MovieDocument,
     PartitionKeys,
-    RatingStatistics,
     partition_of,
 )
 
+# A round costs a millisecond or two: a movie that is rated all the time is read once in each.
+ROUND_EVERY_S = 0.1
 MOVIES_A_READ = 200
-CHANGES_A_READ = 2_000
-POLL_S = 0.1
+CHANGES_A_ROUND = 2_000
+POLL_S = 0.05
 RETRY_S = 0.5
 
 log = structlog.get_logger()
 
 _decode_checkpoint = msgspec.msgpack.Decoder(Checkpoint).decode
-_decode_movie = msgspec.json.Decoder(MovieDocument).decode
-_decode_statistics = msgspec.json.Decoder(RatingStatistics).decode
 
 
 class _Outrun(Exception):
     """The stream of changes no longer holds what follows, or another generation is active."""
 
 
+class _Changed(NamedTuple):
+    """The movies that changed and the position of each one's last change, all up to `last`."""
+
+    last: Position
+    movies: Mapping[bytes, Position]
+
+
 class IndexFeed:
     """Owns the index that readers see; it is replaced as a whole by a load."""
 
     def __init__(
-        self, client: redis.asyncio.Redis, generations: ActiveGenerations, freshness: Freshness
+        self,
+        client: redis.asyncio.Redis,
+        reads: CoalescedReads,
+        generations: ActiveGenerations,
+        freshness: Freshness,
     ) -> None:
         self._client: Any = client
+        self._reads = reads
         self._generations = generations
         self._freshness = freshness
         self._index: Index | None = None
+        self._wanted = START
+        self._wanted_until = 0.0
+        self._hurry = asyncio.Event()
         self.position = START
 
-    @property
-    def loaded(self) -> bool:
-        return self._index is not None
+    def require(self, wanted: Position = START) -> Index:
+        """The index as it is; raises `Unavailable` before it is loaded.
 
-    def require(self) -> Index:
-        """The index; raises `Unavailable` before it is loaded."""
+        Somebody waits for `wanted`: until it stands there, the next round begins at once.
+        """
+        if wanted > self.position:
+            self._wanted = max(wanted, self._wanted)
+            self._wanted_until = asyncio.get_running_loop().time() + WAIT_MAX_S
+            self._hurry.set()
         if self._index is None:
             raise Unavailable("the index of the catalogue is being loaded")
         return self._index
@@ -84,91 +102,123 @@ class IndexFeed:
     async def _load_and_follow(self) -> None:
         movies = await self._generations.require(MOVIES)
         changes = await self._generations.require(CHANGES)
-        start = await self._changes_position(changes)
+        start = await self._checkpoint(PartitionKeys(CHANGES, changes.number, 0))
         index = Index()
         positions = [await self._load(index, movies, number) for number in range(movies.partitions)]
         self._index = index
-        self.position = min(start, *positions)
+        self._reached(min(start, *positions))
         log.info("index_loaded", movies=len(index.entries), position=self.position)
         seen = start
         while True:
             if self._generations.get(MOVIES) != movies or self._generations.get(CHANGES) != changes:
                 raise _Outrun
-            seen = await self._apply_changes(index, movies, changes, seen)
-            await self._freshness.wait_for_news(POLL_S)
+            news = self._freshness.news
+            changed = await self._changed_after(changes, seen)
+            await self._take_in(index, movies, changed)
+            seen = changed.last
+            self._reached(seen)
+            await self._pause(news, ROUND_EVERY_S)
+
+    def _reached(self, position: Position) -> None:
+        if position != self.position:
+            self.position = position
+            self._freshness.tell()
+        if position >= self._wanted:
+            self._wanted = START
+            self._hurry.clear()
+
+    async def _pause(self, news: asyncio.Event, seconds: float) -> None:
+        """Wait for so long, or while somebody waits for a position, for news."""
+        if self._hurry.is_set() and asyncio.get_running_loop().time() < self._wanted_until:
+            await self._freshness.wait_for(news, POLL_S)
+            return
+        self._hurry.clear()
+        try:
+            async with asyncio.timeout(seconds):
+                await self._hurry.wait()
+        except TimeoutError:
+            return
 
     async def _load(self, index: Index, movies: GenerationCopy, number: int) -> Position:
         """One partition's movies; the position is of before they were read."""
         keys = PartitionKeys(MOVIES, movies.number, number)
-        position = _position(await self._client.get(keys.checkpoint))
+        position = await self._checkpoint(keys)
         members = await self._client.zrange(keys.document("catalogue"), 0, -1)
         for start in range(0, len(members), MOVIES_A_READ):
             await self._put(index, keys, members[start : start + MOVIES_A_READ])
         return position
 
+    async def _changed_after(self, changes: GenerationCopy, seen: Position) -> _Changed:
+        """What changed after `seen`; raises `_Outrun` if the capped stream may have dropped some
+        of it.
+        """
+        keys = PartitionKeys(CHANGES, changes.number, 0)
+        stream = keys.document("movies")
+        pipeline = self._client.pipeline(transaction=False)
+        # Read before the stream: all changes up to here are then among those found.
+        pipeline.get(keys.checkpoint)
+        pipeline.xrange(stream, f"({seen}-0", "+", count=CHANGES_A_ROUND)
+        pipeline.xrange(stream, "-", "+", count=1)
+        checkpoint, entries, oldest = await pipeline.execute()
+        applied = _position(checkpoint)
+        if not entries:
+            return _Changed(max(seen, applied), {})
+        if _entry_position(oldest[0]) > seen + 1 and await self._has_dropped(stream):
+            raise _Outrun
+        movies = {fields[b"movie"]: entry_id for entry_id, fields in entries}
+        last = _entry_position(entries[-1])
+        if len(entries) < CHANGES_A_ROUND:
+            last = max(last, applied)
+        changed = {movie: _entry_position((entry_id,)) for movie, entry_id in movies.items()}
+        return _Changed(last, changed)
+
+    async def _has_dropped(self, stream: str) -> bool:
+        """Whether the stream has ever dropped an entry since it was followed."""
+        about = await self._client.xinfo_stream(stream)
+        return bool(about["entries-added"] > about["length"])
+
+    async def _take_in(self, index: Index, movies: GenerationCopy, changed: _Changed) -> None:
+        """Read each changed movie, once its partition has applied the change."""
+        waiting: dict[PartitionKeys, dict[bytes, Position]] = {}
+        for movie, position in changed.movies.items():
+            number = partition_of(UUID(bytes=movie), movies.partitions)
+            keys = PartitionKeys(MOVIES, movies.number, number)
+            waiting.setdefault(keys, {})[movie] = position
+        while waiting:
+            news = self._freshness.news
+            read = await asyncio.gather(
+                *(self._put(index, keys, list(found)) for keys, found in waiting.items())
+            )
+            waiting = {
+                keys: found
+                for (keys, found), position in zip(waiting.items(), read, strict=True)
+                if position < max(found.values())
+            }
+            if waiting:
+                if self._generations.get(MOVIES) != movies:
+                    raise _Outrun
+                await self._pause(news, POLL_S)
+
     async def _put(self, index: Index, keys: PartitionKeys, movies: Sequence[bytes]) -> Position:
         """Read movies of one partition and take them in; returns the position that they are of."""
-        names = [keys.checkpoint]
-        for movie in movies:
-            names += (keys.document("movie", movie.hex()), keys.document("stats", movie.hex()))
-        checkpoint, *stored = await self._client.mget(names)
-        for place in range(0, len(stored), 2):
-            movie, statistics = stored[place], stored[place + 1]
-            if movie is not None and statistics is not None:
-                index.put(_decode_movie(movie), _decode_statistics(statistics))
+        names = [f"{kind}:{movie.hex()}" for movie in movies for kind in ("movie", "stats")]
+        checkpoint, stored = await self._reads.documents(keys, names)
+        documents = iter(stored)
+        for movie, details, statistics in zip(movies, documents, documents, strict=True):
+            if details is not None and statistics is not None:
+                index.put(movie, details, statistics)
         await asyncio.sleep(0)
         return _position(checkpoint)
 
-    async def _apply_changes(
-        self, index: Index, movies: GenerationCopy, changes: GenerationCopy, seen: Position
-    ) -> Position:
-        """Take in what changed after `seen`; returns the last position taken in."""
-        stream = PartitionKeys(CHANGES, changes.number, 0).document("movies")
-        # Read before the stream: all changes up to here are then among those found.
-        applied = await self._changes_position(changes)
-        entries = await self._client.xrange(stream, f"({seen}-0", "+", count=CHANGES_A_READ)
-        if entries:
-            await self._require_complete(stream, seen)
-            last = Position(int(entries[-1][0].split(b"-")[0]))
-            await self._reread(index, movies, (fields[b"movie"] for _, fields in entries), last)
-        if len(entries) < CHANGES_A_READ:
-            last = max(last, applied) if entries else max(seen, applied)
-        self.position = last
-        return last
-
-    async def _require_complete(self, stream: str, seen: Position) -> None:
-        """Raise `_Outrun` if the capped stream has dropped entries after `seen`."""
-        oldest, dropped = await asyncio.gather(
-            self._client.xrange(stream, "-", "+", count=1), self._client.xinfo_stream(stream)
-        )
-        first = int(oldest[0][0].split(b"-")[0])
-        deleted = dropped["entries-added"] > dropped["length"]
-        if deleted and first > seen + 1:
-            raise _Outrun
-
-    async def _reread(
-        self, index: Index, movies: GenerationCopy, changed: Iterable[bytes], last: Position
-    ) -> None:
-        """Read each changed movie once its partition has applied `last`."""
-        waiting: dict[int, list[bytes]] = {}
-        for movie in dict.fromkeys(changed):
-            number = partition_of(UUID(bytes=movie), movies.partitions)
-            waiting.setdefault(number, []).append(movie)
-        for number, of_partition in waiting.items():
-            keys = PartitionKeys(MOVIES, movies.number, number)
-            while _position(await self._client.get(keys.checkpoint)) < last:
-                if self._generations.get(MOVIES) != movies:
-                    raise _Outrun
-                await self._freshness.wait_for_news(POLL_S)
-            for start in range(0, len(of_partition), MOVIES_A_READ):
-                await self._put(index, keys, of_partition[start : start + MOVIES_A_READ])
-
-    async def _changes_position(self, changes: GenerationCopy) -> Position:
-        checkpoint = PartitionKeys(CHANGES, changes.number, 0).checkpoint
-        return _position(await self._client.get(checkpoint))
+    async def _checkpoint(self, keys: PartitionKeys) -> Position:
+        return _position((await self._reads.documents(keys, ())).checkpoint)
 
 
 def _position(checkpoint: bytes | None) -> Position:
     if checkpoint is None:
         raise Unavailable("a read model is being built")
     return _decode_checkpoint(checkpoint).position
+
+
+def _entry_position(entry: Sequence[bytes]) -> Position:
+    return Position(int(entry[0].split(b"-")[0]))

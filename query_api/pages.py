@@ -15,7 +15,7 @@ from query_api.index import Entry, Filter, Index, Sort
 from query_api.index_feed import IndexFeed
 from query_api.reader import RankedPage, Reader
 from shared.errors import InvalidInput
-from shared.ids import Position
+from shared.ids import START, Position
 from shared.read_model import PROFILES, ProfileDocument, from_rating_rank
 from shared.tokens import Claims
 
@@ -46,18 +46,28 @@ class Page(NamedTuple):
 
 
 class Pages:
-    """Makes pages; Redis is read through `reader`, the catalogue is in memory."""
+    """Makes pages; Redis is read through `reader`, the catalogue is in memory.
+
+    `at_least` is what the caller will wait for if the page is older.
+    """
 
     def __init__(self, reader: Reader, feed: IndexFeed) -> None:
         self._reader = reader
         self._feed = feed
 
     def catalogue(
-        self, sort: Sort, wanted: Filter, *, after: tuple[Any, ...] | None, limit: int
+        self,
+        sort: Sort,
+        wanted: Filter,
+        *,
+        after: tuple[Any, ...] | None,
+        limit: int,
+        at_least: Position = START,
     ) -> Page:
         """Movies in an order; a search is in that of the best match unless told otherwise."""
         position = self._feed.position
-        found = self._feed.require().page(sort, wanted, after=after, limit=limit + 1)
+        index = self._feed.require(at_least)
+        found = index.page(sort, wanted, after=after, limit=limit + 1)
         next_key = found[limit - 1][0] if len(found) > limit else None
         return Page(position, [entry.item for _, entry in found[:limit]], next_key)
 
@@ -69,9 +79,10 @@ class Pages:
         *,
         after: tuple[Any, ...] | None,
         limit: int,
+        at_least: Position = START,
     ) -> Page:
         """The movies that a user rated."""
-        index = self._feed.require()
+        index = self._feed.require(at_least)
         of_index = self._feed.position
         newest = sort == "newest"
         read = await self._reader.page(
@@ -116,7 +127,7 @@ def rating_item(entry: Entry | None, member: Member, review: bytes | None) -> by
         }
         start, average = _json(unknown)[:-1], None
     else:
-        start, average = entry.rated, entry.average
+        start, average = entry.rated, entry.ratings.average
     difference = None if average is None else round(half_stars / 2 - average, 4)
     return b"".join(
         (
@@ -148,7 +159,7 @@ def _sorted(
             key: tuple[Any, ...] = (-(int(rank) % 16), -rank, movie)
         else:
             entry = index.entries.get(movie)
-            key = ("" if entry is None else entry.folded_title, movie)
+            key = ("" if entry is None else entry.film.folded_title, movie)
         if after is None or key > after:
             keyed.append((key, place))
     keyed.sort()

@@ -88,7 +88,9 @@ async def list_movies(  # One parameter for each filter.
     after = catalogue_key(cursor, order) if cursor else None
 
     async def read() -> Page:
-        return wiring.pages.catalogue(order, wanted, after=after, limit=limit)
+        return wiring.pages.catalogue(
+            order, wanted, after=after, limit=limit, at_least=wanted_position
+        )
 
     page = await wiring.freshness.at_least(wanted_position, read)
     assert page.items is not None

@@ -82,7 +82,9 @@ async def list_ratings(  # One parameter for each part of the request.
     after = ratings_key(cursor, sort) if cursor else None
 
     async def read() -> Page:
-        return await wiring.pages.ratings(user_id, caller, sort, after=after, limit=limit)
+        return await wiring.pages.ratings(
+            user_id, caller, sort, after=after, limit=limit, at_least=wanted_position
+        )
 
     page = await wiring.freshness.at_least(wanted_position, read)
     if page.items is None:
@@ -111,7 +113,7 @@ async def get_rating(  # One parameter for each part of the request.
     """One user's rating of one movie."""
 
     async def read() -> Page:
-        index, of_index = wiring.feed.require(), wiring.feed.position
+        index, of_index = wiring.feed.require(wanted_position), wiring.feed.position
         found, rank, (review,) = await asyncio.gather(
             wiring.reader.documents(PROFILES, user_id, ("profile",)),
             wiring.reader.rank(PROFILES, user_id, "ratings", movie_id.bytes),

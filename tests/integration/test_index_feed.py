@@ -1,0 +1,100 @@
+"""The index of the catalogue follows the read models, and never states a position that it has not
+reached.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import httpx
+import pytest
+
+from projector.follow import Follower
+from projector.wiring import Wiring
+from shared.read_model import CHANGES
+from tests.api import AT_LEAST, POSITION
+from tests.projecting import History, bootstrapped, follow_to_the_end
+from tests.read_models import active
+from tests.system import System, eventually
+
+
+class Read:
+    """A query API over read models that move only when a test says so."""
+
+    def __init__(self, system: System) -> None:
+        self.wiring = system.projector_wiring()
+        bootstrapped(self.wiring)
+        self.history = History(system)
+        self._follower = Follower(self.wiring.reader, self.wiring.store)
+        self.catch_up()
+        self._api = httpx.Client(base_url=system.start_query_api().url, timeout=30)
+        eventually(lambda: self._api.get("/ready").status_code == 200)
+
+    def catch_up(self) -> None:
+        follow_to_the_end(self._follower, self.wiring)
+
+    def get(self, path: str, *, at_least: int = 0) -> httpx.Response:
+        return self._api.get(path, headers={AT_LEAST: str(at_least)})
+
+    def lists(self) -> dict[str, Any]:
+        """What the newest list shows of each movie's ratings, no older than the log is now."""
+        page = self.get("/v1/movies?limit=100", at_least=self.wiring.reader.head())
+        assert page.status_code == 200, page.text
+        return {one["movie_id"]: one["ratings"] for one in page.json()["items"]}
+
+    def singles(self) -> dict[str, Any]:
+        """The same from the movies' own documents."""
+        shown = ("count", "average", "weighted_average")
+        read = [self.get(f"/v1/movies/{movie}").json() for movie in self.history.movies]
+        return {
+            movie["movie_id"]: {name: movie["ratings"][name] for name in shown} for movie in read
+        }
+
+    def close(self) -> None:
+        self._api.close()
+
+
+@pytest.fixture
+def read(system: System) -> Iterator[Read]:
+    started = Read(system)
+    yield started
+    started.close()
+
+
+@pytest.mark.parametrize("changes_a_round", [2_000, 7])
+def test_lists_show_what_the_movies_show(
+    read: Read, changes_a_round: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("query_api.index_feed.CHANGES_A_ROUND", changes_a_round)
+    for _ in range(3):
+        read.history.go_on(100)
+        read.catch_up()
+        assert read.lists() == read.singles()
+
+
+def test_a_partition_that_lags_holds_the_position_back(read: Read) -> None:
+    before = read.wiring.reader.head()
+    read.history.go_on()
+    _follow_changes_alone(read.wiring)
+    behind = read.get("/v1/movies", at_least=read.wiring.reader.head())
+    assert behind.status_code == 503
+    assert int(read.get("/v1/movies").headers[POSITION]) <= before
+    read.catch_up()
+    assert read.lists() == read.singles()
+
+
+def test_an_index_that_the_stream_has_outrun_is_loaded_again(
+    read: Read, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("projector.documents.STREAM_ENTRIES_MAX", 5)
+    read.history.go_on()
+    read.catch_up()
+    assert read.lists() == read.singles()
+
+
+def _follow_changes_alone(wiring: Wiring) -> None:
+    follower = Follower(wiring.reader, wiring.store)
+    follower.follow([active(wiring, CHANGES)])
+    while follower.run_pass() or follower.lagging:
+        pass
