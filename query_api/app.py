@@ -11,6 +11,7 @@ import redis.asyncio
 import structlog
 from fastapi import FastAPI
 
+from query_api.changes import Changes
 from query_api.coalescing import TIMEOUT_S, CoalescedReads
 from query_api.freshness import Freshness
 from query_api.generations import ActiveGenerations
@@ -18,11 +19,13 @@ from query_api.hot_reads import HotReads
 from query_api.index_feed import IndexFeed
 from query_api.pages import Pages
 from query_api.reader import Reader
-from query_api.routes import movies, operations, past, projections, users
+from query_api.routes import movies, operations, past, projections, stream, users
 from query_api.settings import QuerySettings
+from query_api.streams import Streams
 from query_api.wiring import Wiring
 from shared.http import RequestScope, Service, serve_docs
 from shared.problems import install_problem_handlers
+from shared.serving import END_STREAMS
 from shared.tokens import TokenVerifier
 
 log = structlog.get_logger()
@@ -40,7 +43,7 @@ def create_app(settings: QuerySettings) -> FastAPI:
     """The application; its resources are opened and closed by its lifespan."""
 
     @asynccontextmanager
-    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+    async def lifespan(app: FastAPI) -> AsyncIterator[dict[str, object]]:
         wiring = _wire(settings)
         app.state.wiring = wiring
         assert isinstance(app, Service)
@@ -55,7 +58,7 @@ def create_app(settings: QuerySettings) -> FastAPI:
             )
         ]
         log.info("query_api_started", port=settings.port)
-        yield
+        yield {END_STREAMS: wiring.streams.end}
         await _end(tasks)
         await wiring.client.aclose()
         log.info("query_api_stopped")
@@ -73,7 +76,7 @@ def create_app(settings: QuerySettings) -> FastAPI:
     install_problem_handlers(app)
     serve_docs(app)
     app.add_middleware(RequestScope, access_log=settings.access_log)
-    for room in (movies, past, users, projections, operations):
+    for room in (movies, past, users, stream, projections, operations):
         app.include_router(room.router)
     return app
 
@@ -95,7 +98,8 @@ def _wire(settings: QuerySettings) -> Wiring:
     freshness = Freshness(client)
     reads = CoalescedReads(client)
     reader = Reader(reads, generations)
-    feed = IndexFeed(client, reads, generations, freshness)
+    changes = Changes()
+    feed = IndexFeed(client, reads, generations, freshness, changes)
     return Wiring(
         client=client,
         generations=generations,
@@ -103,6 +107,7 @@ def _wire(settings: QuerySettings) -> Wiring:
         reader=reader,
         feed=feed,
         pages=Pages(reader, feed),
+        streams=Streams(feed, changes, open_max=settings.streams_max),
         verifier=TokenVerifier(
             settings.token_public_key.get_secret_value(),
             issuer=settings.token_issuer,

@@ -17,6 +17,7 @@ import msgspec
 import redis.asyncio
 import structlog
 
+from query_api.changes import Change, Changes
 from query_api.coalescing import CoalescedReads
 from query_api.freshness import WAIT_MAX_S, Freshness
 from query_api.generations import ActiveGenerations
@@ -38,6 +39,8 @@ MOVIES_A_READ = 200
 CHANGES_A_ROUND = 2_000
 POLL_S = 0.05
 RETRY_S = 0.5
+# Before a load, so that an index that is outrun again and again does not take all of the time.
+RELOAD_S = 0.1
 
 log = structlog.get_logger()
 
@@ -64,11 +67,13 @@ class IndexFeed:
         reads: CoalescedReads,
         generations: ActiveGenerations,
         freshness: Freshness,
+        changes: Changes,
     ) -> None:
         self._client: Any = client
         self._reads = reads
         self._generations = generations
         self._freshness = freshness
+        self._changes = changes
         self._index: Index | None = None
         self._wanted = START
         self._wanted_until = 0.0
@@ -95,6 +100,7 @@ class IndexFeed:
                 await self._load_and_follow()
             except _Outrun:
                 log.info("index_reloads", position=self.position)
+                await asyncio.sleep(RELOAD_S)
             except (Unavailable, redis.RedisError, OSError) as error:
                 log.debug("index_waits", error=str(error))
                 await asyncio.sleep(RETRY_S)
@@ -105,16 +111,19 @@ class IndexFeed:
         start = await self._checkpoint(PartitionKeys(CHANGES, changes.number, 0))
         index = Index()
         positions = [await self._load(index, movies, number) for number in range(movies.partitions)]
+        seen = min(start, *positions)
+        complete_after, changed_before = await self._history(changes, seen)
         self._index = index
-        self._reached(min(start, *positions))
-        log.info("index_loaded", movies=len(index.entries), position=self.position)
-        seen = start
+        self._changes.restart(complete_after, changed_before)
+        self._reached(seen)
+        log.info("index_loaded", movies=len(index.entries), position=seen)
         while True:
             if self._generations.get(MOVIES) != movies or self._generations.get(CHANGES) != changes:
                 raise _Outrun
             news = self._freshness.news
             changed = await self._changed_after(changes, seen)
             await self._take_in(index, movies, changed)
+            self._changes.note(changed.movies)
             seen = changed.last
             self._reached(seen)
             await self._pause(news, ROUND_EVERY_S)
@@ -147,6 +156,15 @@ class IndexFeed:
         for start in range(0, len(members), MOVIES_A_READ):
             await self._put(index, keys, members[start : start + MOVIES_A_READ])
         return position
+
+    async def _history(
+        self, changes: GenerationCopy, until: Position
+    ) -> tuple[Position, list[Change]]:
+        """The changes that the stream still holds, and the position after which those are all."""
+        stream = PartitionKeys(CHANGES, changes.number, 0).document("movies")
+        entries = await self._client.xrange(stream, "-", f"{until}-0")
+        held = [(_entry_position(entry), entry[1][b"movie"]) for entry in entries]
+        return (Position(held[0][0] - 1) if held else until), held
 
     async def _changed_after(self, changes: GenerationCopy, seen: Position) -> _Changed:
         """What changed after `seen`; raises `_Outrun` if the capped stream may have dropped some
@@ -220,5 +238,6 @@ def _position(checkpoint: bytes | None) -> Position:
     return _decode_checkpoint(checkpoint).position
 
 
-def _entry_position(entry: Sequence[bytes]) -> Position:
+def _entry_position(entry: Sequence[Any]) -> Position:
+    """Of an entry of the stream: its id, `<position>-0`, and its fields."""
     return Position(int(entry[0].split(b"-")[0]))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pydantic import Field
+
 from shared.settings import HttpSettings, RedisSettings
 
 
@@ -9,3 +11,4 @@ class QuerySettings(HttpSettings, RedisSettings):
     """Read from `STARFOLD_*`. Needs Redis alone."""
 
     port: int = 8081
+    streams_max: int = Field(1_000, ge=0)

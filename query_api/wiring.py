@@ -12,6 +12,7 @@ from query_api.generations import ActiveGenerations
 from query_api.index_feed import IndexFeed
 from query_api.pages import Pages
 from query_api.reader import Reader
+from query_api.streams import Streams
 from shared.ids import Position
 from shared.tokens import Claims, TokenVerifier, bearer_token
 
@@ -25,6 +26,7 @@ class Wiring(NamedTuple):
     reader: Reader
     feed: IndexFeed
     pages: Pages
+    streams: Streams
     verifier: TokenVerifier
 
 

@@ -96,9 +96,15 @@ class Service(FastAPI):
 
 
 def _without_body(send: Send) -> Send:
+    ended = False
+
     async def send_head(message: Message) -> None:
+        nonlocal ended
         if message["type"] == "http.response.body":
-            message = {**message, "body": b""}
+            if ended:
+                return
+            # Also of a stream: it is told then that its client is gone.
+            message, ended = {"type": message["type"], "body": b"", "more_body": False}, True
         await send(message)
 
     return send_head

@@ -4,8 +4,9 @@ uvicorn hands an answer's head and its body to the transport one by one, and uvl
 once: two calls to the system, and a client that is woken twice. Here what an answer writes in one
 turn of the event loop goes out in one.
 
-uvicorn also waits for a request for ever once a connection has been made or a first byte has come.
-Here it waits no longer than `REQUEST_WITHIN_S` for all of it.
+uvicorn waits for ever: for a request once a connection has been made or a first byte has come, and for
+a client that takes nothing of what it is sent. Here both are bounded, whatever the application.
+Streams, which never end by themselves, end when the server stops.
 """
 
 from __future__ import annotations
@@ -22,6 +23,10 @@ from shared.settings import HttpSettings
 DRAIN_FOR_S = 10
 # Head and body: the largest batch comes in this time at two megabits a second.
 REQUEST_WITHIN_S = 60.0
+# Less than 64 KiB in this time, of a client that is sent more than that, is too little.
+STALLED_MAX_S = 30.0
+# What a lifespan may put into its state: called when the server begins to stop, on its event loop.
+END_STREAMS = "end_streams"
 
 
 def serve(app: Any, settings: HttpSettings, *, port: int) -> None:
@@ -42,11 +47,13 @@ def serve(app: Any, settings: HttpSettings, *, port: int) -> None:
 
 
 class GatheringProtocol(HttpToolsProtocol):
-    """HTTP/1.1 over a transport that gathers; who is too slow with a request is cut off."""
+    """HTTP/1.1 over a transport that gathers; who is too slow, in asking or in taking, is cut off."""
 
     # Since when a request has been coming or is awaited on a new connection; None between requests.
     _coming_since_s: float | None
     _look: asyncio.TimerHandle
+    # While the client does not take what was sent.
+    _cut_off: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # As uvicorn has it.
         super().connection_made(_GatheringTransport(transport, self.loop))
@@ -55,6 +62,7 @@ class GatheringProtocol(HttpToolsProtocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._look.cancel()
+        self._keep()
         super().connection_lost(exc)
 
     def on_message_begin(self) -> None:
@@ -64,6 +72,27 @@ class GatheringProtocol(HttpToolsProtocol):
     def on_message_complete(self) -> None:
         super().on_message_complete()
         self._coming_since_s = None
+
+    def pause_writing(self) -> None:
+        """The client has not taken what was sent; it is cut off if that does not change."""
+        super().pause_writing()
+        self._cut_off = self.loop.call_later(STALLED_MAX_S, self.transport.abort)
+
+    def resume_writing(self) -> None:
+        super().resume_writing()
+        self._keep()
+
+    def shutdown(self) -> None:
+        """The server begins to stop."""
+        super().shutdown()
+        end_streams: Any = self.app_state.get(END_STREAMS)
+        if end_streams is not None:
+            end_streams()
+
+    def _keep(self) -> None:
+        if self._cut_off is not None:
+            self._cut_off.cancel()
+            self._cut_off = None
 
     def _cut_off_if_slow(self) -> None:
         """Looks now and then, since a timer for each request would cost each something."""

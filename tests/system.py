@@ -56,10 +56,15 @@ _numbers = itertools.count(1)
 
 
 class RunningApp:
-    """An application that listens on a free port of this machine."""
+    """An application that listens on a free port of this machine.
 
-    def __init__(self, app: FastAPI) -> None:
+    With `send_bytes_max` the kernel takes no more than some such of what is sent and not yet read.
+    """
+
+    def __init__(self, app: FastAPI, *, send_bytes_max: int | None = None) -> None:
         self._socket = socket.socket()
+        if send_bytes_max is not None:
+            self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, send_bytes_max)
         self._socket.bind(("127.0.0.1", 0))
         self.url = f"http://127.0.0.1:{self._socket.getsockname()[1]}"
         self._server = uvicorn.Server(
@@ -124,17 +129,16 @@ class System:
     def projector_settings(self, **changes: Any) -> ProjectorSettings:
         return ProjectorSettings(**{**self._environment(PROJECTOR_ROLE), **changes})
 
-    def query_settings(self) -> QuerySettings:
-        return QuerySettings(**self._environment(PROJECTOR_ROLE))
+    def query_settings(self, **changes: Any) -> QuerySettings:
+        return QuerySettings(**{**self._environment(PROJECTOR_ROLE), **changes})
 
     def start_command_api(self, **changes: Any) -> RunningApp:
         return self.closing(
             RunningApp(command_api.app.create_app(self.command_settings(**changes)))
         )
 
-    def start_query_api(self) -> RunningApp:
-        running = RunningApp(query_api.app.create_app(self.query_settings()))
-        return self.closing(running)
+    def start_query_api(self, **changes: Any) -> RunningApp:
+        return self.closing(RunningApp(query_api.app.create_app(self.query_settings(**changes))))
 
     def start_projector(self, **changes: Any) -> RunningProjector:
         return self.closing(RunningProjector(self.projector_settings(**changes)))

@@ -104,3 +104,10 @@ PROJECTIONS = {
         }
     ],
 }
+STREAM = f"""retry: 2000
+id: 1042
+
+data: {{"movie_id":"{_MOVIE_ID}","count":2,"average":4.25}}
+id: 1043
+
+"""

@@ -23,16 +23,21 @@ class Read:
     """A query API over read models that move only when a test says so."""
 
     def __init__(self, system: System) -> None:
+        self._system = system
         self.wiring = system.projector_wiring()
         bootstrapped(self.wiring)
         self.history = History(system)
         self._follower = Follower(self.wiring.reader, self.wiring.store)
         self.catch_up()
-        self._api = httpx.Client(base_url=system.start_query_api().url, timeout=30)
-        eventually(lambda: self._api.get("/ready").status_code == 200)
+        self._api = self._started()
 
     def catch_up(self) -> None:
         follow_to_the_end(self._follower, self.wiring)
+
+    def load_anew(self) -> None:
+        """Go on with another query API, which loads the index as the read models are now."""
+        self._api.close()
+        self._api = self._started()
 
     def get(self, path: str, *, at_least: int = 0) -> httpx.Response:
         return self._api.get(path, headers={AT_LEAST: str(at_least)})
@@ -53,6 +58,11 @@ class Read:
 
     def close(self) -> None:
         self._api.close()
+
+    def _started(self) -> httpx.Client:
+        api = httpx.Client(base_url=self._system.start_query_api().url, timeout=30)
+        eventually(lambda: api.get("/ready").status_code == 200)
+        return api
 
 
 @pytest.fixture
@@ -80,6 +90,14 @@ def test_a_partition_that_lags_holds_the_position_back(read: Read) -> None:
     behind = read.get("/v1/movies", at_least=read.wiring.reader.head())
     assert behind.status_code == 503
     assert int(read.get("/v1/movies").headers[POSITION]) <= before
+    read.catch_up()
+    assert read.lists() == read.singles()
+
+
+def test_an_index_loaded_while_partitions_lag_catches_up(read: Read) -> None:
+    read.history.go_on()
+    _follow_changes_alone(read.wiring)
+    read.load_anew()
     read.catch_up()
     assert read.lists() == read.singles()
 
