@@ -4,8 +4,8 @@ uvicorn hands an answer's head and its body to the transport one by one, and uvl
 once: two calls to the system, and a client that is woken twice. Here what an answer writes in one
 turn of the event loop goes out in one.
 
-uvicorn waits for ever: for a request once a connection has been made or a first byte has come, and for
-a client that takes nothing of what it is sent. Here both are bounded, whatever the application.
+uvicorn waits for ever: for a request once a connection has been made or a first byte has come, and
+for a client that takes nothing of what it is sent. Here both are bounded, whatever the application.
 Streams, which never end by themselves, end when the server stops.
 """
 
@@ -47,7 +47,7 @@ def serve(app: Any, settings: HttpSettings, *, port: int) -> None:
 
 
 class GatheringProtocol(HttpToolsProtocol):
-    """HTTP/1.1 over a transport that gathers; who is too slow, in asking or in taking, is cut off."""
+    """HTTP/1.1 over a transport that gathers; who is too slow in asking or taking is cut off."""
 
     # Since when a request has been coming or is awaited on a new connection; None between requests.
     _coming_since_s: float | None
