@@ -86,7 +86,8 @@ def test_streams_read_redis_together(system: System, own: Api) -> None:
         ]
         own.rate(ann, movie_id, 4)
         assert {stream.next().data["average"] for stream in streams} == {4.0}
-        assert len(system.redis.client_list()) <= before
+        # A pool grows by one or two of its own accord, never by one for each stream.
+        assert len(system.redis.client_list()) < before + len(streams) // 2
 
 
 def test_a_stream_ends_when_its_server_stops(system: System, own: Api) -> None:
