@@ -182,4 +182,4 @@ class _BuiltPartition:
         """At the last event folded; of an empty log, the marker itself."""
         if self.last is None:
             return self.marker
-        return checkpoint_at(self.last, self._definition.version, self._token)
+        return checkpoint_at(self.last.place, self._definition.version, self._token)

@@ -1,8 +1,8 @@
 """Following the log: every followed generation folds each batch in one pass.
 
-A pass fetches from the lowest checkpoint on, inclusive, so that the event at every checkpoint is
-seen again. What it writes is compared and set by `apply.lua`; a refused partition forgets what it
-knew and goes on from what stands.
+A pass fetches from the lowest place that a partition has come to, inclusive, so that the event
+there is seen again. What it writes is compared and set by `apply.lua`; a refused partition forgets
+what it knew and goes on from what stands.
 """
 
 from __future__ import annotations
@@ -15,13 +15,12 @@ import redis
 import structlog
 from eventsourcing.persistence import PersistenceError
 
-from projector.followed import Followed
+from projector.followed import Followed, Share
 from projector.generations import Generation
 from projector.log_reader import LogReader
 from projector.partition import Partition
-from projector.partition_store import ABSENT, Call, PartitionStore
-from shared.ids import START, Position
-from shared.read_model import Applied
+from projector.partition_store import ABSENT, Call, PartitionStore, Wanted
+from shared.ids import Position
 
 BATCH_EVENTS_MAX = 5_000
 # Partitions that no event of a batch concerns are brought up this much later at most.
@@ -77,8 +76,7 @@ class Follower:
         """Fold a batch into every followed generation; returns how many events were new to one.
 
         Generations far behind the others get a batch of their own, so that they hold nobody up.
-        `lagging` says afterwards whether some partition is still to be brought to the end of its
-        batch.
+        `lagging` says afterwards whether some checkpoint is still to be brought up.
         """
         due = [followed for followed in self.followed.values() if followed.is_due]
         if not due:
@@ -89,11 +87,12 @@ class Follower:
         advance_idle = time.monotonic() - self._idle_advanced_at >= IDLE_ADVANCE_S
         if advance_idle:
             self._idle_advanced_at = time.monotonic()
-        self.lagging = False
-        return sum(self._fold_batch(group, advance_idle) for group in (near, far) if group)
+        folded = sum(self._fold_batch(group, advance_idle) for group in (near, far) if group)
+        self.lagging = any(followed.lags for followed in due)
+        return folded
 
     def _fold_batch(self, group: Sequence[Followed], advance_idle: bool) -> int:
-        """One batch, from the group's lowest checkpoint on, inclusive."""
+        """One batch, from the group's lowest place on, inclusive."""
         start = min(followed.lowest for followed in group)
         events = self._reader.fetch(
             Position(max(start, 1)),
@@ -103,44 +102,71 @@ class Follower:
         reached_end = len(events) < BATCH_EVENTS_MAX
         # The active one is written last, so that no reader steps back at a switch to another.
         in_order = sorted(group, key=lambda followed: followed.generation.state == "active")
-        calls = [
-            (followed, partition, call)
+        shares = [
+            followed.shares(events, reached_end=reached_end, advance_idle=advance_idle)
             for followed in in_order
-            for partition, call in followed.fold(
-                self._store, events, reached_end=reached_end, advance_idle=advance_idle
-            )
         ]
-        self._write(calls)
-        following = [followed for followed in group if followed.stopped is None]
-        last = events[-1].position if events else START
-        self.lagging |= any(followed.lowest < last for followed in following)
-        return sum(event.position > start for event in events) if following else 0
+        moved = self._load_missing([share for own in shares for share in own])
+        calls = [
+            made
+            for followed, own in zip(in_order, shares, strict=True)
+            for made in followed.fold([share for share in own if share.partition not in moved])
+        ]
+        if calls:
+            self._write(calls, events[-1].position)
+        if not events or all(followed.stopped is not None for followed in group):
+            return 0
+        return len(events) - (events[0].position <= start)
 
-    def _write(self, calls: Sequence[tuple[Followed, Partition, Call]]) -> None:
-        """Make all calls in one round trip; announce what was applied, reset what was refused."""
-        if not calls:
-            return
-        results = self._store.apply(call for _, _, call in calls)
-        applied: dict[tuple[str, int], dict[int, Position]] = {}
-        for (followed, partition, call), standing in zip(calls, results, strict=True):
-            if standing is None:
-                partition.applied(call)
-                key = (partition.keys.projection, partition.keys.generation)
-                positions = applied.setdefault(key, {})
-                positions[partition.keys.partition] = partition.checkpoint.position
-            else:
-                self._refused(followed, partition, standing)
-        self._store.announce(
-            Applied(projection, generation, positions)
-            for (projection, generation), positions in applied.items()
+    def _load_missing(self, shares: Sequence[Share]) -> set[Partition]:
+        """Hold every document that the shares read, in one round trip.
+
+        Returns the partitions that somebody else has moved on meanwhile: what is stored is not what
+        these events are to be folded into. They go on from where they stand, in the next pass.
+        """
+        missing = [
+            (share.partition, share.partition.missing(share.events))
+            for share in shares
+            if share.events
+        ]
+        wanted = [
+            (partition, documents)
+            for partition, documents in missing
+            if documents or partition.needs_parked
+        ]
+        if not wanted:
+            return set()
+        found = self._store.load(
+            [
+                Wanted(partition.keys, documents, partition.needs_parked)
+                for partition, documents in wanted
+            ]
         )
+        moved = set()
+        for (partition, documents), one in zip(wanted, found, strict=True):
+            if one.checkpoint == partition.stored:
+                partition.hold(documents, one)
+            else:
+                moved.add(partition)
+                if one.checkpoint != ABSENT:
+                    partition.reset(one.checkpoint)
+        return moved
 
-    def _refused(self, followed: Followed, partition: Partition, standing: bytes) -> None:
+    def _write(self, calls: Sequence[tuple[Share, Call]], position: Position) -> None:
+        """Make all calls in one round trip; reset what was refused."""
+        results = self._store.apply([call for _, call in calls], announce=position)
+        for (share, call), standing in zip(calls, results, strict=True):
+            if standing is None:
+                share.partition.applied(call)
+            else:
+                self._refused(share, standing)
+
+    def _refused(self, share: Share, standing: bytes) -> None:
         """Somebody else wrote meanwhile, or the partition is gone: go on from what stands."""
-        log.info("write_refused", partition=partition.keys.prefix, lost=standing == ABSENT)
+        log.info("write_refused", partition=share.partition.keys.prefix, lost=standing == ABSENT)
         if standing == ABSENT:
             # Followed anew once its generation has been made good.
-            generation = followed.generation
+            generation = share.followed.generation
             self.followed.pop((generation.projection, generation.number), None)
         else:
-            partition.reset(standing)
+            share.partition.reset(standing)

@@ -9,20 +9,31 @@ where too many entities are parked. A stopped generation is tried again now and 
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from bisect import bisect_left
+from collections.abc import Sequence
+from typing import NamedTuple
 
 import structlog
 
 from projector.generations import Generation
 from projector.partition import Partition
-from projector.partition_store import ABSENT, Call, PartitionStore
-from projector.projections import DEFINITIONS, LogEvent, Projection, Unreadable
+from projector.partition_store import Call
+from projector.projections import DEFINITIONS, LogEvent, Place, Projection, Unreadable
 from shared.errors import EventUnreadable, LogDiverged, StarfoldError, TooManyParked
 from shared.ids import START, Position
 
 RETRY_STOPPED_EVERY_S = 5.0
 
 log = structlog.get_logger()
+
+
+class Share(NamedTuple):
+    """What of a batch concerns one partition; `last` is the place of the batch's last event."""
+
+    followed: Followed
+    partition: Partition
+    events: Sequence[LogEvent]
+    last: Place
 
 
 class Followed:
@@ -45,30 +56,28 @@ class Followed:
 
     @property
     def lowest(self) -> Position:
-        return min(partition.checkpoint.position for partition in self.partitions)
+        """Events after this are still to be folded into some partition."""
+        return min(partition.reached.position for partition in self.partitions)
 
-    def fold(
-        self,
-        store: PartitionStore,
-        events: Sequence[LogEvent],
-        *,
-        reached_end: bool,
-        advance_idle: bool,
-    ) -> list[tuple[Partition, Call]]:
-        """The calls for each partition that the batch concerns, for the others when it is time.
+    @property
+    def lags(self) -> bool:
+        """Whether some partition has come further than its checkpoint says."""
+        return any(partition.lags for partition in self.partitions)
 
-        `reached_end` says that the log has no event after these.
+    def shares(
+        self, events: Sequence[LogEvent], *, reached_end: bool, advance_idle: bool
+    ) -> list[Share]:
+        """What of a batch concerns each partition; nothing if the generation stops at it.
+
+        `reached_end` says that the log has no event after these. With `advance_idle` partitions
+        that no event concerns have a share too, which is empty.
         """
         try:
             self._require_same_log(events, reached_end=reached_end)
-            readable = self.definition.readable(events)
-            calls = self._calls(store, events[:readable], advance_idle=advance_idle)
-        except (LogDiverged, TooManyParked) as error:
-            # What was folded is not written.
-            for partition in self.partitions:
-                partition.reset(partition.stored)
-            self._stop(error)
+        except LogDiverged as error:
+            self._give_up(error)
             return []
+        readable = self.definition.readable(events)
         if readable < len(events):
             unreadable = events[readable].event
             assert isinstance(unreadable, Unreadable)
@@ -76,73 +85,53 @@ class Followed:
         elif self.stopped is not None:
             self.stopped = None
             self._log().info("generation_resumed")
-        return calls
+        return self._shares(events[:readable], advance_idle=advance_idle)
 
-    def _calls(
-        self, store: PartitionStore, events: Sequence[LogEvent], *, advance_idle: bool
-    ) -> list[tuple[Partition, Call]]:
+    def fold(self, shares: Sequence[Share]) -> list[tuple[Share, Call]]:
+        """The calls for its shares, in order; none if the generation stops at one."""
+        try:
+            return [
+                (share, call)
+                for share in shares
+                for call in share.partition.fold(share.events, share.last)
+            ]
+        except TooManyParked as error:
+            self._give_up(error)
+            return []
+
+    def _shares(self, events: Sequence[LogEvent], *, advance_idle: bool) -> list[Share]:
         if not events:
             return []
-        shares: dict[int, list[LogEvent]] = {}
-        checkpoints = [partition.checkpoint.position for partition in self.partitions]
-        for event in events:
-            number = self.definition.partition(event.event)
-            if number is not None and event.position > checkpoints[number]:
-                shares.setdefault(number, []).append(event)
-        moved = self._load_missing(store, shares)
-        calls: list[tuple[Partition, Call]] = []
+        last = events[-1].place
+        by_partition = self.definition.shares(events)
+        shares = []
         for number, partition in enumerate(self.partitions):
-            if number in moved:
-                continue
-            share = shares.get(number, [])
-            behind = partition.checkpoint.position < events[-1].position
-            if share or (behind and advance_idle):
-                calls += ((partition, call) for call in partition.fold(share, events[-1]))
-        return calls
-
-    def _load_missing(
-        self, store: PartitionStore, shares: Mapping[int, Sequence[LogEvent]]
-    ) -> set[int]:
-        """Hold every document that the batch reads, in one round trip.
-
-        Returns the partitions that somebody else has moved on meanwhile: what is stored is not what
-        these events are to be folded into. They go on from where they stand, in the next pass.
-        """
-        fresh = [number for number in shares if self.partitions[number].needs_parked]
-        if fresh:
-            parked = store.parked(self.partitions[number].keys for number in fresh)
-            for number, entities in zip(fresh, parked, strict=True):
-                self.partitions[number].hold_parked(entities)
-        wanted = {
-            number: missing
-            for number, share in shares.items()
-            if (missing := self.partitions[number].missing(share)) or number in fresh
-        }
-        if not wanted:
-            return set()
-        stored = store.documents(
-            (self.partitions[number].keys, missing) for number, missing in wanted.items()
-        )
-        moved = set()
-        for (number, missing), (standing, values) in zip(wanted.items(), stored, strict=True):
-            partition = self.partitions[number]
-            if standing == partition.stored:
-                partition.hold(missing, values)
-            else:
-                moved.add(number)
-                if standing != ABSENT:
-                    partition.reset(standing)
-        return moved
+            reached = partition.reached.position
+            own = by_partition.get(number, [])
+            if own and own[0].position <= reached:
+                own = [event for event in own if event.position > reached]
+            behind = partition.checkpoint.position < last.position
+            if own or (advance_idle and behind):
+                shares.append(Share(self, partition, own, last))
+            elif reached < last.position:
+                partition.pass_over(last)
+        return shares
 
     def _require_same_log(self, events: Sequence[LogEvent], *, reached_end: bool) -> None:
-        """Raise `LogDiverged` if another event, or none, stands at one of the checkpoints."""
+        """Raise `LogDiverged` if another event, or none, stands where a partition has come to."""
         last = events[-1].position if events else START
-        checked = {partition.checkpoint.position for partition in self.partitions}
-        standing = {event.position: event for event in events if event.position in checked}
         for partition in self.partitions:
-            position = partition.checkpoint.position
+            position = partition.reached.position
             if position > START and (position <= last or reached_end):
-                partition.require_same_log(standing.get(position))
+                index = bisect_left(events, position, key=_position)
+                standing = events[index] if index < len(events) else None
+                partition.require_same_log(standing)
+
+    def _give_up(self, reason: StarfoldError) -> None:
+        """Stop, and forget what was folded and is not written."""
+        for partition in self.partitions:
+            partition.reset(partition.stored)
+        self._stop(reason)
 
     def _stop(self, reason: StarfoldError) -> None:
         self._retry_at = time.monotonic() + RETRY_STOPPED_EVERY_S
@@ -155,3 +144,7 @@ class Followed:
             projection=self.generation.projection, generation=self.generation.number
         )
         return bound
+
+
+def _position(event: LogEvent) -> Position:
+    return event.position

@@ -4,7 +4,7 @@ calls.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 from uuid import UUID
 
@@ -20,18 +20,22 @@ from projector.partition_store import (
     EVENT_BYTES_MAX,
     EVENT_COMMANDS_MAX,
     Call,
+    Found,
     decode_checkpoint,
     encode_checkpoint,
 )
-from projector.projections import LogEvent, Projection
+from projector.projections import LogEvent, Place, Projection
 from shared.errors import LogDiverged
-from shared.read_model import Checkpoint, Parked, PartitionKeys
+from shared.read_model import Checkpoint, PartitionKeys
 
 DOCUMENTS_CACHED_MAX = 20_000
 
 
 class Partition:
-    """The stored checkpoint is the truth; everything else here may be dropped at any time."""
+    """The stored checkpoint is the truth; everything else here may be dropped at any time.
+
+    `reached` is at it or ahead of it: between the two is no event that concerns the partition.
+    """
 
     def __init__(self, definition: Projection, keys: PartitionKeys, stored: bytes) -> None:
         assert stored != ABSENT
@@ -41,23 +45,23 @@ class Partition:
 
     def reset(self, stored: bytes) -> None:
         """Forget everything but the stored checkpoint."""
-        self.stored = stored
-        self.checkpoint = decode_checkpoint(stored)
+        self._stand_at(stored)
         self._working_set = WorkingSet(complete=False)
         self._fold: PartitionFold | None = None
+
+    @property
+    def lags(self) -> bool:
+        """Whether the stored checkpoint is to be brought up."""
+        return self.checkpoint.position < self.reached.position
 
     @property
     def needs_parked(self) -> bool:
         """Whether the parked entities have to be loaded before anything is folded."""
         return self._fold is None
 
-    def hold_parked(self, parked: Iterable[Parked]) -> None:
-        by_entity = {one.entity: one for one in parked}
-        self._fold = PartitionFold(self._definition, self.keys, self._working_set, by_entity)
-
     def require_same_log(self, standing: LogEvent | None) -> None:
-        """Raise `LogDiverged` unless the event at the checkpoint's position is the checkpoint's."""
-        at = self.checkpoint
+        """Raise `LogDiverged` unless the event at the place that it has reached is that event."""
+        at = self.reached
         if standing is None:
             raise LogDiverged(
                 f"{self.keys.prefix} has applied position {at.position}, which is gone"
@@ -81,13 +85,16 @@ class Partition:
                     wanted[key] = kind
         return wanted
 
-    def hold(self, missing: Mapping[Key, Kind[Any]], stored: Sequence[bytes | None]) -> None:
-        """Take in what was stored of the missing documents."""
-        for (key, kind), value in zip(missing.items(), stored, strict=True):
+    def hold(self, missing: Mapping[Key, Kind[Any]], found: Found) -> None:
+        """Take in what was stored of the missing documents, and who is parked."""
+        if self._fold is None:
+            parked = {one.entity: one for one in found.parked}
+            self._fold = PartitionFold(self._definition, self.keys, self._working_set, parked)
+        for (key, kind), value in zip(missing.items(), found.documents, strict=True):
             self._working_set.documents[key] = _decoded(kind, value)
 
-    def fold(self, events: Sequence[LogEvent], last: LogEvent) -> list[Call]:
-        """The calls that bring the partition to `last`, the last event of the batch.
+    def fold(self, events: Sequence[LogEvent], last: Place) -> list[Call]:
+        """The calls that bring the partition to `last`, the place of the batch's last event.
 
         Cut at event boundaries so that none is too large; each expects what the one before it
         leaves.
@@ -101,7 +108,7 @@ class Partition:
                 working_set.pending_commands + EVENT_COMMANDS_MAX > CALL_COMMANDS_MAX
                 or working_set.pending_bytes + EVENT_BYTES_MAX > CALL_BYTES_MAX
             ):
-                calls.append(self._call(expected, folded))
+                calls.append(self._call(expected, folded.place))
                 expected = calls[-1].new
             assert self._fold is not None
             self._fold.fold(event)
@@ -109,14 +116,22 @@ class Partition:
         calls.append(self._call(expected, last))
         return calls
 
+    def pass_over(self, last: Place) -> None:
+        """No event up to this place concerns the partition; nothing is written of that yet."""
+        self.reached = last
+
     def applied(self, call: Call) -> None:
         """The call was applied."""
-        self.stored = call.new
-        self.checkpoint = decode_checkpoint(call.new)
+        self._stand_at(call.new)
         if len(self._working_set.documents) > DOCUMENTS_CACHED_MAX:
             self.reset(call.new)
 
-    def _call(self, expected: bytes, at: LogEvent) -> Call:
+    def _stand_at(self, stored: bytes) -> None:
+        self.stored = stored
+        self.checkpoint = checkpoint = decode_checkpoint(stored)
+        self.reached = Place(checkpoint.position, checkpoint.stream_id, checkpoint.version)
+
+    def _call(self, expected: bytes, at: Place) -> Call:
         new = checkpoint_at(at, self._definition.version, self.checkpoint.build_token)
         return Call(self.keys, expected, new, self._working_set.take_operations())
 
@@ -130,8 +145,6 @@ def _decoded(kind: Kind[Any], stored: bytes | None) -> object:
         return Corrupt(str(error))
 
 
-def checkpoint_at(event: LogEvent, definition_version: int, build_token: UUID) -> bytes:
-    """The stored checkpoint of a partition whose last event is this one."""
-    return encode_checkpoint(
-        Checkpoint(event.position, event.stream_id, event.version, definition_version, build_token)
-    )
+def checkpoint_at(place: Place, definition_version: int, build_token: UUID) -> bytes:
+    """The stored checkpoint of a partition whose last event is at this place."""
+    return encode_checkpoint(Checkpoint(*place, definition_version, build_token))

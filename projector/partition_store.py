@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+import hashlib
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from importlib.resources import files
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal, NamedTuple, cast
 from uuid import UUID
 
 import msgspec
 import redis
+from hiredis import pack_command
+from redis.exceptions import NoScriptError
 
 from projector.documents import Key, Operation
 from projector.kinds import PARKED_ENTITIES, PARKED_MARK
 from shared.errors import Misconfigured
-from shared.ids import NO_VERSION, START, StreamId
-from shared.read_model import APPLIED_CHANNEL, Applied, Checkpoint, Parked, PartitionKeys
+from shared.ids import NO_VERSION, START, Position, StreamId
+from shared.read_model import APPLIED_CHANNEL, Checkpoint, Parked, PartitionKeys, document_name
 
 # More in one call would hold up every other client of the server for too long.
 CALL_COMMANDS_MAX = 1_000
@@ -35,6 +38,8 @@ decode_checkpoint = msgspec.msgpack.Decoder(Checkpoint).decode
 Type = Literal["string", "zset", "hash", "stream", "absent"]
 # By member, field or entry; a string document by the empty name.
 Parts = Mapping[bytes, bytes | int]
+Command = tuple[str | bytes | int, ...]
+_pack = cast("Callable[[Command], bytes]", pack_command)
 
 
 class Slice(NamedTuple):
@@ -46,6 +51,22 @@ class Slice(NamedTuple):
     type: Type
     low: int | None = None
     high: int | None = None
+
+
+class Wanted(NamedTuple):
+    """What is to be read of a partition: documents, and its parked entities if they are needed."""
+
+    keys: PartitionKeys
+    documents: Iterable[Key]
+    parked: bool
+
+
+class Found(NamedTuple):
+    """What stood there, all at one moment."""
+
+    checkpoint: bytes
+    documents: Sequence[bytes | None]
+    parked: Sequence[Parked]
 
 
 class Call(NamedTuple):
@@ -71,9 +92,10 @@ class PartitionStore:
         self._redis: Any = redis.Redis.from_url(
             redis_url, socket_timeout=SOCKET_TIMEOUT_S, socket_connect_timeout=SOCKET_TIMEOUT_S
         )
-        self._apply = self._redis.register_script(
-            files("projector").joinpath("apply.lua").read_bytes()
-        )
+        # Of its own, so that a pass does not ask the pool for one at every step.
+        self._connection: Any = self._redis.connection_pool.make_connection()
+        self._script = files("projector").joinpath("apply.lua").read_bytes()
+        self._script_id = hashlib.sha1(self._script, usedforsecurity=False).hexdigest()
 
     def require_no_eviction(self) -> None:
         """Raise `Misconfigured` where Redis could drop a document by itself."""
@@ -91,15 +113,23 @@ class PartitionStore:
                 pipeline.get(keys.checkpoint)
             return [stored or ABSENT for stored in pipeline.execute()]
 
-    def documents(
-        self, wanted: Iterable[tuple[PartitionKeys, Iterable[Key]]]
-    ) -> list[tuple[bytes, list[bytes | None]]]:
-        """For each partition its checkpoint and documents of the same moment, in one round trip."""
-        with self._redis.pipeline(transaction=False) as pipeline:
-            for keys, documents in wanted:
-                names = [keys.document(kind, suffix) for kind, suffix in documents]
-                pipeline.mget([keys.checkpoint, *names])
-            return [(found[0] or ABSENT, found[1:]) for found in pipeline.execute()]
+    def load(self, wanted: Sequence[Wanted]) -> list[Found]:
+        """For each partition what is wanted of it, in one round trip."""
+        commands: list[Command] = []
+        for keys, documents, parked in wanted:
+            if parked:
+                commands.append(("HVALS", keys.document(PARKED_ENTITIES)))
+            prefix = keys.prefix
+            names = [prefix + document_name(kind, suffix) for kind, suffix in documents]
+            commands.append(("MGET", keys.checkpoint, *names))
+        answers = iter(self._ask(commands))
+        found = []
+        for one in wanted:
+            # Read before the checkpoint: if that is the one that was held, so are these.
+            parked_entities = map(PARKED_MARK.decode, next(answers)) if one.parked else ()
+            checkpoint, *values = next(answers)
+            found.append(Found(checkpoint or ABSENT, values, tuple(parked_entities)))
+        return found
 
     def parked(self, partitions: Iterable[PartitionKeys]) -> list[list[Parked]]:
         """The parked entities of each partition."""
@@ -138,27 +168,29 @@ class PartitionStore:
             if name != "checkpoint":
                 yield int(partition), name
 
-    def apply(self, calls: Iterable[Call]) -> list[bytes | None]:
+    def apply(
+        self, calls: Sequence[Call], *, announce: Position | None = None
+    ) -> list[bytes | None]:
         """Make the calls in order, in one round trip.
 
-        For each: None if it was applied, else the checkpoint that stands in its way.
+        For each: None if it was applied, else the checkpoint that stands in its way. With
+        `announce`, whoever waits for that position is told after them; only a hint, which is lost
+        where nobody listens.
         """
-        with self._redis.pipeline(transaction=False) as pipeline:
-            for call in calls:
-                self._apply(*_as_script_arguments(call), client=pipeline)
-            results = pipeline.execute()
-        return [None if result == 1 else result for result in results]
+        commands = [_as_command(call, self._script_id) for call in calls]
+        if announce is not None:
+            commands.append(("PUBLISH", APPLIED_CHANNEL, announce))
+        try:
+            answers = self._ask(commands)
+        except NoScriptError:
+            # The server has restarted. Repeated as a whole: what was applied is refused now.
+            self._redis.script_load(self._script)
+            answers = self._ask(commands)
+        return [None if answer == 1 else answer for answer in answers[: len(calls)]]
 
     def replace_checkpoint(self, keys: PartitionKeys, checkpoint: bytes) -> None:
         """Take a partition over, whatever stands: its last writer is refused from now on."""
         self._redis.set(keys.checkpoint, checkpoint)
-
-    def announce(self, applied: Iterable[Applied]) -> None:
-        """Tell whoever waits for a position; only a hint, lost where nobody listens."""
-        with self._redis.pipeline(transaction=False) as pipeline:
-            for one in applied:
-                pipeline.publish(APPLIED_CHANNEL, msgspec.msgpack.encode(one))
-            pipeline.execute()
 
     def read(self, key: str) -> bytes | None:
         value: bytes | None = self._redis.get(key)
@@ -183,10 +215,27 @@ class PartitionStore:
 
     def forget_connection(self) -> None:
         """Drop the connections, as after an error."""
+        self._connection.disconnect()
         self._redis.connection_pool.disconnect()
 
     def close(self) -> None:
+        self._connection.disconnect()
         self._redis.close()
+
+    def _ask(self, commands: Sequence[Command]) -> list[Any]:
+        """The answers to commands that are sent at once; raises the first that is an error."""
+        connection = self._connection
+        connection.send_packed_command([b"".join(map(_pack, commands))])
+        answers = []
+        refusal: redis.ResponseError | None = None
+        for _ in commands:
+            try:
+                answers.append(connection.read_response())
+            except redis.ResponseError as error:
+                refusal = refusal or error
+        if refusal is not None:
+            raise refusal
+        return answers
 
 
 def _read(pipeline: Any, key: str, part: Slice) -> None:
@@ -236,14 +285,16 @@ def cut(operations: Sequence[Operation]) -> Iterator[list[Operation]]:
         yield part
 
 
-def _as_script_arguments(call: Call) -> tuple[list[str], list[bytes]]:
-    names: dict[Key, int] = {}
-    keys = [call.keys.checkpoint]
+def _as_command(call: Call, script_id: str) -> Command:
+    """The call as EVALSHA: keys first, the checkpoint's before the others, then arguments."""
+    prefix = call.keys.prefix
+    indexes: dict[Key, bytes] = {}
+    names = [call.keys.checkpoint]
     arguments = [call.expected, call.new]
     for letter, key, values, _ in call.operations:
-        index = names.get(key)
+        index = indexes.get(key)
         if index is None:
-            keys.append(call.keys.document(*key))
-            index = names[key] = len(keys)
-        arguments += (letter, b"%d" % index, *values)
-    return keys, arguments
+            names.append(prefix + document_name(*key))
+            index = indexes[key] = b"%d" % len(names)
+        arguments += (letter, index, *values)
+    return ("EVALSHA", script_id, len(names), *names, *arguments)

@@ -19,9 +19,9 @@ writes them at once.
 Where an entity is parked, its partition also has `parked:<id>` (JSON, Parked), and the same as a
 field of the hash `parked`, by the entity's id (16 bytes).
 
-`sf:generations` is the readers' copy of the table of generations; the channel `sf:applied`
-announces progress; `sf:scrubbed` is the erasure that Redis's own files are clean of; `sf:status`
-says how far each projection is.
+`sf:generations` is the readers' copy of the table of generations; on the channel `sf:applied` the
+projector says which position it has come to; `sf:scrubbed` is the erasure that Redis's own files
+are clean of; `sf:status` says how far each projection is.
 """
 
 from __future__ import annotations
@@ -82,14 +82,6 @@ class GenerationCopy(msgspec.Struct, frozen=True):
     partitions: int
 
 
-class Applied(msgspec.Struct, frozen=True, array_like=True):
-    """Announced after a write: partitions of a generation and the positions they have applied."""
-
-    projection: str
-    generation: int
-    positions: dict[int, Position]
-
-
 class PartitionKeys(NamedTuple):
     """Builds the keys of one partition of one generation of a projection."""
 
@@ -106,7 +98,12 @@ class PartitionKeys(NamedTuple):
         return self.prefix + "checkpoint"
 
     def document(self, kind: str, suffix: str = "") -> str:
-        return f"{self.prefix}{kind}:{suffix}" if suffix else self.prefix + kind
+        return self.prefix + document_name(kind, suffix)
+
+
+def document_name(kind: str, suffix: str = "") -> str:
+    """What follows the prefix in a document's key."""
+    return f"{kind}:{suffix}" if suffix else kind
 
 
 class RatingStatistics(msgspec.Struct, frozen=True, kw_only=True):

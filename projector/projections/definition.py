@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 from uuid import UUID
 
@@ -15,6 +15,14 @@ from shared.read_model import partition_of
 KNOWN_TOPICS = frozenset(event_type.__name__ for event_type in EVENT_TYPES)
 
 
+class Place(NamedTuple):
+    """Where an event is in the log, and which one it is."""
+
+    position: Position
+    stream_id: StreamId
+    version: Version
+
+
 class LogEvent(NamedTuple):
     """An event at its place in the log. `fault` says why it cannot be applied as it was stored."""
 
@@ -23,6 +31,10 @@ class LogEvent(NamedTuple):
     version: Version
     event: Event
     fault: str | None = None
+
+    @property
+    def place(self) -> Place:
+        return Place(self.position, self.stream_id, self.version)
 
 
 class Unreadable(Event, frozen=True, kw_only=True):
@@ -70,6 +82,21 @@ class Projection(NamedTuple):
             if type(event) is Unreadable and self._may_need(event.topic):
                 return index
         return len(events)
+
+    def shares(self, events: Iterable[LogEvent]) -> dict[int, list[LogEvent]]:
+        """The events that concern each partition, in their order."""
+        entities, partitions = self.entities, self.partitions
+        shares: dict[int, list[LogEvent]] = {}
+        for logged in events:
+            field = entities.get(type(logged.event))
+            if field is not None:
+                number = partition_of(getattr(logged.event, field), partitions)
+                share = shares.get(number)
+                if share is None:
+                    shares[number] = [logged]
+                else:
+                    share.append(logged)
+        return shares
 
     def partition(self, event: Event) -> int | None:
         """The partition that an event concerns, None if it concerns none."""

@@ -154,13 +154,13 @@ def test_a_projector_that_another_overtakes_parks_nobody(
     slow, quick = (Follower(one.reader, one.store) for one in (wiring, others))
     slow.follow(live)
     history.go_on()
-    stored_documents = wiring.store.documents
+    load = wiring.store.load
 
     def overtaken(wanted: Any) -> Any:
         follow_to_the_end(quick, others)
-        return stored_documents(wanted)
+        return load(wanted)
 
-    monkeypatch.setattr(wiring.store, "documents", overtaken)
+    monkeypatch.setattr(wiring.store, "load", overtaken)
     slow.run_pass()
     assert {one.stopped for one in slow.followed.values()} == {None}
     history.go_on()

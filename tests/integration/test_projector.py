@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Sequence
 
 import msgspec
 import pytest
@@ -19,7 +19,7 @@ from projector.partition_store import (
 )
 from projector.projections import DEFINITIONS
 from projector.upkeep import purge
-from shared.ids import MovieId
+from shared.ids import MovieId, Position
 from tests.commands import a_movie, a_rating, commit
 from tests.projecting import History, bootstrapped, built, follow_to_the_end
 from tests.read_models import active, read_model, wait_until_applied
@@ -31,11 +31,13 @@ class FailingStore(PartitionStore):
 
     calls = 0
 
-    def apply(self, calls: Iterable[Call]) -> list[bytes | None]:
+    def apply(
+        self, calls: Sequence[Call], *, announce: Position | None = None
+    ) -> list[bytes | None]:
         self.calls += 1
         if self.calls % 4 == 1:
             raise redis.ConnectionError("lost before it arrived")
-        results = super().apply(calls)
+        results = super().apply(calls, announce=announce)
         if self.calls % 4 == 3:
             raise redis.ConnectionError("lost after it was applied")
         return results
@@ -48,10 +50,11 @@ class WatchedStore(PartitionStore):
         super().__init__(redis_url)
         self.made: list[Call] = []
 
-    def apply(self, calls: Iterable[Call]) -> list[bytes | None]:
-        made = list(calls)
-        self.made += made
-        return super().apply(made)
+    def apply(
+        self, calls: Sequence[Call], *, announce: Position | None = None
+    ) -> list[bytes | None]:
+        self.made += calls
+        return super().apply(calls, announce=announce)
 
 
 @pytest.mark.parametrize("projection", list(DEFINITIONS))
