@@ -139,9 +139,11 @@ class Audit:
                 shadows, self._store.checkpoints([one.keys for one in shadows]), strict=True
             )
         )
-        for batch in self._reader.batches(shadows[0].definition, after=START, until=until):
+        definition = shadows[0].definition
+        for batch in self._reader.batches(definition, after=START, until=until):
+            shares, last = definition.shares(batch), batch[-1].place
             for shadow in shadows:
-                shadow.fold(batch)
+                shadow.fold(shares.get(shadow.keys.partition, ()), last)
             self._events += len(batch)
             self._on_progress(self._events)
 
@@ -239,7 +241,8 @@ class Audit:
             shadow.definition, after=shadow.position, until=checkpoint.position
         )
         for batch in batches:
-            shadow.fold(batch)
+            shares = shadow.definition.shares(batch)
+            shadow.fold(shares.get(shadow.keys.partition, ()), batch[-1].place)
         shadow.require_same_log(checkpoint)
         return encoded, stored
 

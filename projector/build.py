@@ -30,7 +30,7 @@ from shared.ids import START, Position, new_uuid7
 from shared.read_model import PartitionKeys
 
 # Members and fields are written as they come; documents once, at the end, since they are read
-# again and again.
+# again and again, and of a stream the last entries.
 FLUSH_COMMANDS = 20_000
 PROGRESS_EVERY_S = 0.5
 HELD_BACK_POLL_S = 0.5
@@ -123,16 +123,16 @@ class Builder:
         for batch in self._reader.batches(definition, after=START, until=target):
             if not self._keep_on():
                 raise _TakenOver
-            for event in batch:
-                number = definition.partition(event.event)
+            for number, events in definition.shares(batch).items():
                 if number in folds:
-                    folds[number](event)
+                    for event in events:
+                        folds[number](event)
             folded += len(batch)
             self._hold_back(folded, started_at)
             for partition in shares:
                 partition.last = batch[-1]
                 if partition.working_set.pending_commands > FLUSH_COMMANDS:
-                    operations = partition.working_set.take_operations(documents=False)
+                    operations = partition.working_set.take_operations(final=False)
                     self._write(partition, operations, last=False)
             if time.monotonic() - reported_at > PROGRESS_EVERY_S:
                 reported_at = time.monotonic()

@@ -8,7 +8,7 @@ from uuid import UUID
 
 import msgspec
 
-from projector.documents import Key, Operation
+from projector.documents import Key, Operation, stream_operations
 from projector.kinds import HISTORY, PROFILE, REVIEWS
 from projector.partition_store import Parts, Slice
 from projector.shadow import Shadow
@@ -52,7 +52,8 @@ def differences(shadow: Shadow, part: Slice, stored: Parts | None) -> Iterator[D
         case "zset" | "hash":
             yield from _of_members(number, part, stored, wanted)
         case "stream":
-            mending = (Operation(b"D", key, ()), *shadow.entries(key))
+            entries = stream_operations(key, shadow.entries(key))
+            mending = (Operation(b"D", key, ()), *entries)
             first = next(iter(set(stored.items()) ^ set(wanted.items())))[0]
             yield Difference(
                 number, key, None, _text(first), f"{len(stored)} entries", f"{len(wanted)}", mending

@@ -7,8 +7,10 @@ nothing.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple, Protocol, TypeVar
+
+import msgspec
 
 from projector.kinds import Kind
 from shared.errors import ProjectionFault
@@ -17,10 +19,16 @@ from shared.ids import Position
 Folded = TypeVar("Folded")
 # The kind's name and what follows it in the key.
 Key = tuple[str, str]
+# Of a stream: id, field and value.
+Entry = tuple[bytes, bytes, bytes]
 
 STREAM_ENTRIES_MAX = 10_000
-# Of one ZADD: few enough for Lua's stack, enough that a command's own cost does not show.
+# Of one operation: few enough for Lua's stack, enough that a command's own cost does not show.
 MEMBERS_A_COMMAND = 100
+# Key, member and protocol, rounded up.
+COMMAND_BYTES = 128
+# A document that is changed in place grows by two bins of a history at most.
+CHANGE_BYTES_MAX = 16
 _NOT_HELD = object()
 
 
@@ -44,7 +52,7 @@ class Documents(Protocol):
     def append(self, kind: str, position: Position, field: bytes, value: bytes) -> None: ...
 
 
-class Operation(NamedTuple):
+class Operation(msgspec.Struct, frozen=True, gc=False):
     """Commands of a call on one key: their letter in `apply.lua`, the key, and the arguments.
 
     `commands` says how much work they are: one for each member that they touch.
@@ -77,19 +85,17 @@ class WorkingSet:
     def __init__(self, *, complete: bool) -> None:
         self._complete = complete
         self.documents: dict[Key, Any] = {}
-        # The bound of the encoded size, by what is to be written.
-        self.dirty: dict[Key, tuple[Kind[Any], int]] = {}
+        self.dirty: dict[Key, Kind[Any]] = {}
         self.members: dict[Key, dict[bytes, int | None]] = {}
         self.fields: dict[Key, dict[bytes, bytes | None]] = {}
+        self.entries: dict[Key, list[Entry]] = {}
         self._deleted: dict[Key, None] = {}
-        self.entries: dict[Key, list[Operation]] = {}
         self.pending_commands = 0
         self.pending_bytes = 0
 
     def get(self, kind: Kind[Folded], suffix: str) -> Folded | None:
         """Raises `ProjectionFault` if what is stored cannot be decoded."""
-        key = (kind.name, suffix)
-        document: Any = self.documents.get(key, _NOT_HELD)
+        document: Any = self.documents.get((kind.name, suffix), _NOT_HELD)
         if document is _NOT_HELD:
             if self._complete:
                 return None
@@ -100,18 +106,16 @@ class WorkingSet:
         return folded
 
     def put(self, kind: Kind[Folded], suffix: str, document: Folded) -> None:
+        """Have a document written: a new one, or the one that is held, changed in place."""
         key = (kind.name, suffix)
-        self.documents[key] = document
-        size_bytes = kind.bytes_max(document)
-        before = self.dirty.get(key)
-        if before is None:
-            self._count(True)
-            self.pending_bytes += size_bytes
-        elif before[1] == size_bytes:
+        if key not in self.dirty:
+            self.dirty[key] = kind
+            self.pending_commands += 1
+        elif document is self.documents[key]:
+            self.pending_bytes += CHANGE_BYTES_MAX
             return
-        else:
-            self.pending_bytes += size_bytes - before[1]
-        self.dirty[key] = (kind, size_bytes)
+        self.documents[key] = document
+        self.pending_bytes += COMMAND_BYTES + kind.bytes_max(document)
 
     def rank(self, kind: str, suffix: str, member: bytes, rank: int) -> None:
         self._set(self.members, (kind, suffix), member, rank)
@@ -130,43 +134,45 @@ class WorkingSet:
         """Drop a key; what is set in it afterwards is written after that."""
         key = (kind, suffix)
         self.documents[key] = None
-        if self.dirty.pop(key, None) is not None:
-            self.pending_commands -= 1
-        for pending in (self.members, self.fields):
-            dropped: dict[bytes, Any] = pending.pop(key, {})
-            self.pending_commands -= len(dropped)
-        self._count(key not in self._deleted)
+        self.dirty.pop(key, None)
+        self.members.pop(key, None)
+        self.fields.pop(key, None)
         self._deleted[key] = None
+        self._count()
 
     def append(self, kind: str, position: Position, field: bytes, value: bytes) -> None:
         """Add an entry to a stream that keeps its last `STREAM_ENTRIES_MAX`."""
         key = (kind, "")
-        arguments = (b"%d" % STREAM_ENTRIES_MAX, b"%d-0" % position, field, value)
-        entries = self.entries.setdefault(key, [])
-        entries.append(Operation(b"X", key, arguments))
-        self._count(True)
+        entries = self.entries.get(key)
+        if entries is None:
+            entries = self.entries[key] = []
+        entries.append((b"%d-0" % position, field, value))
+        self._count()
         if len(entries) > 2 * STREAM_ENTRIES_MAX:
-            self.pending_commands -= len(entries) - STREAM_ENTRIES_MAX
             del entries[:-STREAM_ENTRIES_MAX]
 
-    def take_operations(self, *, documents: bool = True) -> list[Operation]:
+    def take_operations(self, *, final: bool = True) -> list[Operation]:
         """All that is pending, in an order that may be written as it stands; nothing is pending
         then.
 
-        Without `documents` those stay pending: a build writes them once, at its end.
+        Unless it is final, documents and entries stay: a build writes them once, at its end.
         """
         operations = [Operation(b"D", key, ()) for key in self._deleted]
-        operations += _member_operations(self.members)
-        operations += _field_operations(self.fields)
-        for entries in self.entries.values():
-            operations += entries[-STREAM_ENTRIES_MAX:]
-        for pending in (self._deleted, self.members, self.fields, self.entries):
+        for key, members in self.members.items():
+            operations += _member_operations(key, members)
+        for key, fields in self.fields.items():
+            operations += _field_operations(key, fields)
+        for pending in (self._deleted, self.members, self.fields):
             pending.clear()
-        if documents:
-            for key, (kind, _) in self.dirty.items():
-                operations.append(Operation(b"S", key, (kind.encode(self.documents[key]),)))
+        if final:
+            for key, entries in self.entries.items():
+                operations += stream_operations(key, entries[-STREAM_ENTRIES_MAX:])
+            held = self.documents
+            for key, kind in self.dirty.items():
+                operations.append(Operation(b"S", key, (kind.encode(held[key]),)))
+            self.entries.clear()
             self.dirty.clear()
-        self.pending_commands = len(self.dirty)
+        self.pending_commands = 0
         self.pending_bytes = 0
         return operations
 
@@ -176,28 +182,35 @@ class WorkingSet:
         members = pending.get(key)
         if members is None:
             members = pending[key] = {}
-        self._count(member not in members)
         members[member] = value
+        self._count()
 
-    def _count(self, new: bool) -> None:
-        if new:
-            self.pending_commands += 1
-            self.pending_bytes += 128  # Key, member and protocol, rounded up.
+    def _count(self) -> None:
+        self.pending_commands += 1
+        self.pending_bytes += COMMAND_BYTES
 
 
-def _member_operations(pending: dict[Key, dict[bytes, int | None]]) -> Iterator[Operation]:
-    for key, members in pending.items():
-        ranked: list[bytes] = []
-        for member, rank in members.items():
-            if rank is None:
-                yield Operation(b"z", key, (member,))
-                continue
-            ranked += (b"%d" % rank, member)
-            if len(ranked) == 2 * MEMBERS_A_COMMAND:
-                yield _ranking(key, ranked)
-                ranked = []
-        if ranked:
+def stream_operations(key: Key, entries: Sequence[Entry]) -> Iterator[Operation]:
+    """Add entries to a stream, and keep its last `STREAM_ENTRIES_MAX`."""
+    for start in range(0, len(entries), MEMBERS_A_COMMAND):
+        part = entries[start : start + MEMBERS_A_COMMAND]
+        arguments = [argument for entry in part for argument in entry]
+        counts = (b"%d" % STREAM_ENTRIES_MAX, b"%d" % len(arguments))
+        yield Operation(b"X", key, (*counts, *arguments), len(part))
+
+
+def _member_operations(key: Key, members: Mapping[bytes, int | None]) -> Iterator[Operation]:
+    ranked: list[bytes] = []
+    for member, rank in members.items():
+        if rank is None:
+            yield Operation(b"z", key, (member,))
+            continue
+        ranked += (b"%d" % rank, member)
+        if len(ranked) == 2 * MEMBERS_A_COMMAND:
             yield _ranking(key, ranked)
+            ranked = []
+    if ranked:
+        yield _ranking(key, ranked)
 
 
 def _ranking(key: Key, ranked: list[bytes]) -> Operation:
@@ -205,10 +218,9 @@ def _ranking(key: Key, ranked: list[bytes]) -> Operation:
     return Operation(b"Z", key, (b"%d" % len(ranked), *ranked), len(ranked) // 2)
 
 
-def _field_operations(pending: dict[Key, dict[bytes, bytes | None]]) -> Iterator[Operation]:
-    for key, fields in pending.items():
-        for field, value in fields.items():
-            if value is None:
-                yield Operation(b"h", key, (field,))
-            else:
-                yield Operation(b"H", key, (field, value))
+def _field_operations(key: Key, fields: Mapping[bytes, bytes | None]) -> Iterator[Operation]:
+    for field, value in fields.items():
+        if value is None:
+            yield Operation(b"h", key, (field,))
+        else:
+            yield Operation(b"H", key, (field, value))

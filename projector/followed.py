@@ -18,7 +18,8 @@ import structlog
 from projector.generations import Generation
 from projector.partition import Partition
 from projector.partition_store import Call
-from projector.projections import DEFINITIONS, LogEvent, Place, Projection, Unreadable
+from projector.place import Place
+from projector.projections import DEFINITIONS, LogEvent, Projection, Unreadable
 from shared.errors import EventUnreadable, LogDiverged, StarfoldError, TooManyParked
 from shared.ids import START, Position
 

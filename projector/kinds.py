@@ -7,7 +7,7 @@ averages are computed when they are encoded. Folded documents are changed in pla
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Generic, NamedTuple, TypeVar
+from typing import Any, Generic, NamedTuple, TypeVar
 
 import msgspec
 
@@ -78,6 +78,9 @@ HISTORY: Kind[HistoryYear] = Kind(
     lambda year: HISTORY_BIN_BYTES_MAX * (1 + len(year.added)),
 )
 PARKED_MARK: Kind[Parked] = Kind(PARKED, _json, msgspec.json.Decoder(Parked).decode, _encoded_bytes)
+KINDS: dict[str, Kind[Any]] = {
+    kind.name: kind for kind in (MOVIE, PROFILE, STATISTICS, HISTORY, PARKED_MARK)
+}
 
 # Keys of these kinds are no string documents: sorted sets, a hash, a stream.
 RATERS = "raters"

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from datetime import datetime
 
+from msgspec.structs import replace
+
 from projector.projections import LogEvent, Projection, Unreadable
 from shared.codec import Codec, Decoded, opened, sealed_subject
 from shared.errors import Misconfigured
@@ -94,11 +96,11 @@ class LogReader:
             fault = faults.get(subject)
             if fault is None:
                 try:
-                    events[index] = events[index]._replace(event=opened(decoded, keys).event)
+                    events[index] = replace(events[index], event=opened(decoded, keys).event)
                 except Exception as error:  # noqa: BLE001  # What was sealed may be any bytes by now.
                     fault = f"its personal data cannot be opened: {_named(error)}"
             if fault is not None:
-                events[index] = events[index]._replace(fault=fault)
+                events[index] = replace(events[index], fault=fault)
 
     def _unwrapped(
         self, wrapped_keys: dict[UserId, bytes]

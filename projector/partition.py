@@ -4,7 +4,7 @@ calls.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 from uuid import UUID
 
@@ -12,7 +12,7 @@ import msgspec
 
 from projector.documents import Corrupt, Key, WorkingSet
 from projector.fold import PartitionFold
-from projector.kinds import Kind
+from projector.kinds import KINDS, Kind
 from projector.partition_store import (
     ABSENT,
     CALL_BYTES_MAX,
@@ -24,7 +24,8 @@ from projector.partition_store import (
     decode_checkpoint,
     encode_checkpoint,
 )
-from projector.projections import LogEvent, Place, Projection
+from projector.place import Place, place_of
+from projector.projections import LogEvent, Projection
 from shared.errors import LogDiverged
 from shared.read_model import Checkpoint, PartitionKeys
 
@@ -73,25 +74,25 @@ class Partition:
                 f" {standing.stream_id} now stands"
             )
 
-    def missing(self, events: Sequence[LogEvent]) -> dict[Key, Kind[Any]]:
+    def missing(self, events: Sequence[LogEvent]) -> list[Key]:
         """The documents that folding these events reads and that are not held yet."""
         held = self._working_set.documents
         reads = self._definition.reads
-        wanted: dict[Key, Kind[Any]] = {}
+        wanted: dict[Key, None] = {}
         for event in events:
-            for kind, suffix in reads(event.event):
-                key = (kind.name, suffix)
+            for key in reads(event.event):
                 if key not in held:
-                    wanted[key] = kind
-        return wanted
+                    wanted[key] = None
+        return list(wanted)
 
-    def hold(self, missing: Mapping[Key, Kind[Any]], found: Found) -> None:
+    def hold(self, missing: Sequence[Key], found: Found) -> None:
         """Take in what was stored of the missing documents, and who is parked."""
         if self._fold is None:
             parked = {one.entity: one for one in found.parked}
             self._fold = PartitionFold(self._definition, self.keys, self._working_set, parked)
-        for (key, kind), value in zip(missing.items(), found.documents, strict=True):
-            self._working_set.documents[key] = _decoded(kind, value)
+        held = self._working_set.documents
+        for key, value in zip(missing, found.documents, strict=True):
+            held[key] = _decoded(KINDS[key[0]], value)
 
     def fold(self, events: Sequence[LogEvent], last: Place) -> list[Call]:
         """The calls that bring the partition to `last`, the place of the batch's last event.
@@ -128,8 +129,8 @@ class Partition:
 
     def _stand_at(self, stored: bytes) -> None:
         self.stored = stored
-        self.checkpoint = checkpoint = decode_checkpoint(stored)
-        self.reached = Place(checkpoint.position, checkpoint.stream_id, checkpoint.version)
+        self.checkpoint = decode_checkpoint(stored)
+        self.reached = place_of(self.checkpoint)
 
     def _call(self, expected: bytes, at: Place) -> Call:
         new = checkpoint_at(at, self._definition.version, self.checkpoint.build_token)

@@ -286,15 +286,19 @@ def cut(operations: Sequence[Operation]) -> Iterator[list[Operation]]:
 
 
 def _as_command(call: Call, script_id: str) -> Command:
-    """The call as EVALSHA: keys first, the checkpoint's before the others, then arguments."""
+    """The call as EVALSHA, in the order that `apply.lua` states."""
     prefix = call.keys.prefix
-    indexes: dict[Key, bytes] = {}
-    names = [call.keys.checkpoint]
-    arguments = [call.expected, call.new]
-    for letter, key, values, _ in call.operations:
-        index = indexes.get(key)
-        if index is None:
-            names.append(prefix + document_name(*key))
-            index = indexes[key] = b"%d" % len(names)
-        arguments += (letter, index, *values)
-    return ("EVALSHA", script_id, len(names), *names, *arguments)
+    names, documents = [call.keys.checkpoint], list[bytes]()
+    other_names, others = list[str](), list[bytes]()
+    for operation in call.operations:
+        name = prefix + document_name(*operation.key)
+        if operation.letter == b"S":
+            names.append(name)
+            documents += operation.arguments
+        else:
+            other_names.append(name)
+            others.append(operation.letter)
+            others += operation.arguments
+    names += other_names
+    heads = (call.expected, call.new, b"%d" % len(documents))
+    return ("EVALSHA", script_id, len(names), *names, *heads, *documents, *others)

@@ -10,13 +10,14 @@ from collections.abc import Iterator, Sequence
 from itertools import pairwise
 from uuid import UUID
 
-from projector.documents import STREAM_ENTRIES_MAX, Key, Operation, WorkingSet
+from projector.documents import STREAM_ENTRIES_MAX, Entry, Key, WorkingSet
 from projector.fold import PartitionFold
 from projector.kinds import CATALOGUE, CHANGED_MOVIES, PARKED_ENTITIES
 from projector.partition_store import Parts, Slice, Type
+from projector.place import Place, place_of
 from projector.projections import LogEvent, Projection
 from shared.errors import LogDiverged
-from shared.ids import NO_VERSION, START, Position, StreamId
+from shared.ids import START, Position
 from shared.read_model import Checkpoint, Parked, PartitionKeys
 
 # Of a sorted set, so many members are read at once.
@@ -47,28 +48,23 @@ class Shadow:
         self._entity = entity
         self._working_set = WorkingSet(complete=True)
         self._fold = ShadowFold(definition, keys, self._working_set, {}).fold
-        self._standing: tuple[Position, StreamId | None, int] = (START, None, NO_VERSION)
+        self._standing: Place | None = None
 
     @property
     def position(self) -> Position:
-        return self._standing[0]
+        return START if self._standing is None else self._standing.position
 
-    def fold(self, events: Sequence[LogEvent]) -> None:
-        """Take the next events of the log, whichever partition they concern."""
-        definition, partition = self.definition, self.keys.partition
-        for logged in events:
-            if definition.partition(logged.event) == partition and (
-                self._entity is None or definition.entity(logged.event) == self._entity
-            ):
+    def fold(self, share: Sequence[LogEvent], last: Place) -> None:
+        """Take the next events of the log that concern the partition, up to `last`."""
+        for logged in share:
+            if self._entity is None or self.definition.entity(logged.event) == self._entity:
                 self._fold(logged)
-        if events:
-            last = events[-1]
-            self._standing = (last.position, last.stream_id, last.version)
+        self._standing = last
 
     def require_same_log(self, checkpoint: Checkpoint) -> None:
         """Raise `LogDiverged` unless the checkpoint names the event that this stands at."""
-        position, stream_id, version = self._standing
-        if position > START and (checkpoint.stream_id, checkpoint.version) != (stream_id, version):
+        standing = self._standing
+        if standing is not None and standing != place_of(checkpoint):
             raise LogDiverged(
                 f"{self.keys.prefix} has applied version {checkpoint.version} of stream"
                 f" {checkpoint.stream_id} at position {checkpoint.position}, which is not in"
@@ -118,8 +114,7 @@ class Shadow:
         held = self._working_set
         match part.type:
             case "string":
-                kind, _ = held.dirty[part.key]
-                return {b"": kind.encode(held.documents[part.key])}
+                return {b"": held.dirty[part.key].encode(held.documents[part.key])}
             case "zset":
                 return {
                     member: rank
@@ -132,10 +127,10 @@ class Shadow:
                 fields = held.fields.get(part.key, {}).items()
                 return {field: value for field, value in fields if value is not None}
             case "stream":
-                return {one.arguments[1]: one.arguments[3] for one in self.entries(part.key)}
+                return {entry: value for entry, _, value in self.entries(part.key)}
             case "absent":
                 return {}
 
-    def entries(self, key: Key) -> list[Operation]:
-        """Of a stream, the operations that add its entries."""
+    def entries(self, key: Key) -> list[Entry]:
+        """Those that a stream must have."""
         return self._working_set.entries.get(key, [])[-STREAM_ENTRIES_MAX:]

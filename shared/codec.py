@@ -25,23 +25,32 @@ _VERSION_AT = 1
 SCHEMA_VERSION_MAX = 127
 
 _encoder = msgspec.msgpack.Encoder(uuid_format="bytes")
+_decode_metadata = msgspec.msgpack.Decoder(Metadata).decode
 
 
 class _OldState(msgspec.Struct, array_like=True, frozen=True):
     schema_version: int
-    metadata: Metadata
+    stored_metadata: msgspec.Raw
     fields: dict[str, Any]
 
 
-class Decoded(NamedTuple):
+class Decoded(msgspec.Struct, array_like=True, frozen=True, gc=False):
+    """A stored state. Its metadata is decoded when it is asked for: whoever folds events does not
+    ask.
+    """
+
+    schema_version: int
+    stored_metadata: msgspec.Raw
     event: Event
-    metadata: Metadata
+
+    @property
+    def metadata(self) -> Metadata:
+        return _decode_metadata(self.stored_metadata)
 
 
 class _TopicDecoder(NamedTuple):
     event_type: type[Event]
-    # Returns an object with the attributes metadata and event.
-    decode: Callable[[bytes], Any]
+    decode: Callable[[bytes], Decoded]
 
 
 class Codec:
@@ -78,8 +87,7 @@ class Codec:
                 f"the log holds an event of topic {topic!r}, which this release does not know"
             ) from None
         if state[_VERSION_AT] == event_type.schema_version:
-            current = decode(state)
-            return Decoded(current.event, current.metadata)
+            return decode(state)
         return self._decode_old(event_type, topic, state)
 
     def _decode_old(self, event_type: type[Event], topic: str, state: bytes) -> Decoded:
@@ -87,16 +95,16 @@ class Codec:
         fields = old.fields
         for version in range(old.schema_version, event_type.schema_version):
             fields = self._upcasts[topic, version](fields)
-        return Decoded(msgspec.convert(fields, event_type, strict=False), old.metadata)
+        event = msgspec.convert(fields, event_type, strict=False)
+        return Decoded(event_type.schema_version, old.stored_metadata, event)
 
 
 def opened(sealed: Decoded, keys: Keys) -> Decoded:
     """The same with its personal fields opened, or None where their subject has no key."""
     if not sealed.event.personal:
         return sealed
-    return Decoded(
-        _with_personal(sealed.event, sealed.metadata, keys, sealing=False), sealed.metadata
-    )
+    event = _with_personal(sealed.event, sealed.metadata, keys, sealing=False)
+    return Decoded(sealed.schema_version, sealed.stored_metadata, event)
 
 
 def sealed_subject(event: Event) -> UserId | None:
@@ -125,12 +133,14 @@ class _Head(msgspec.Struct, array_like=True, frozen=True):
 def _topic(event_type: type[Event]) -> _TopicDecoder:
     state_type = msgspec.defstruct(
         f"Stored{event_type.__name__}",
-        [("schema_version", int), ("metadata", Metadata), ("event", event_type)],
+        [("event", event_type)],
+        bases=(Decoded,),
         array_like=True,
         frozen=True,
         gc=False,
     )
-    return _TopicDecoder(event_type, msgspec.msgpack.Decoder(state_type).decode)
+    decode = msgspec.msgpack.Decoder(cast("type[Decoded]", state_type)).decode
+    return _TopicDecoder(event_type, decode)
 
 
 def _with_personal(event: Event, metadata: Metadata, keys: Keys, *, sealing: bool) -> Event:

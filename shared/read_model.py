@@ -26,7 +26,10 @@ are clean of; `sf:status` says how far each projection is.
 
 from __future__ import annotations
 
+from bisect import bisect_right
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
+from itertools import accumulate
 from typing import NamedTuple
 from uuid import UUID
 
@@ -206,12 +209,15 @@ def from_rating_rank(rank: float) -> tuple[datetime, int]:
 
 def statistics_of(histogram: tuple[int, ...], position: Position) -> RatingStatistics:
     """Everything that a histogram says."""
-    count = sum(histogram)
-    total = sum(half_stars * n for half_stars, n in enumerate(histogram, start=1))
+    # How many scores there are of at most so many half stars.
+    up_to = list(accumulate(histogram))
+    count = up_to[-1]
+    # A score of n half stars is counted in all but the first n - 1 of them.
+    total = (BINS + 1) * count - sum(up_to)
     return RatingStatistics(
         count=count,
         average=_stars(total, count) if count else None,
-        median=_median(histogram, count),
+        median=_median(up_to) if count else None,
         weighted_average=weighted_average(count, total) if count else None,
         histogram=histogram,
         position=position,
@@ -230,19 +236,12 @@ def _stars(sum_half_stars: int, count: int) -> float:
     return (sum_half_stars * AVERAGE_UNITS + count) // (2 * count) / AVERAGE_UNITS
 
 
-def _median(histogram: tuple[int, ...], count: int) -> float | None:
-    if count == 0:
-        return None
-    return (_nth(histogram, (count - 1) // 2) + _nth(histogram, count // 2)) / 4
-
-
-def _nth(histogram: tuple[int, ...], n: int) -> int:
-    """The half stars of the n-th score in order, 0 first."""
-    for half_stars, in_bin in enumerate(histogram, start=1):
-        if n < in_bin:
-            return half_stars
-        n -= in_bin
-    raise AssertionError(f"no score at place {n}")
+def _median(up_to: Sequence[int]) -> float:
+    """In stars, of at least one score."""
+    count = up_to[-1]
+    # Bins are counted from 0, half stars from 1.
+    lower, upper = bisect_right(up_to, (count - 1) // 2), bisect_right(up_to, count // 2)
+    return (lower + upper + 2) / 4
 
 
 def movie_document(

@@ -36,7 +36,8 @@ def opened_with_any_key(system: System, owner: psycopg.Connection[Any]) -> set[s
     keys = [wrap.unwrap(UserId(user_id), key) for user_id, key in wrapped]
     texts: set[str] = set()
     for topic, state in owner.execute("SELECT topic, state FROM events").fetchall():
-        event, metadata = Codec().decode_sealed(topic, state)
+        decoded = Codec().decode_sealed(topic, state)
+        event, metadata = decoded.event, decoded.metadata
         for field in event.personal:
             sealed = getattr(event, field)
             for key in keys if sealed is not None else ():

@@ -1,11 +1,11 @@
 """The definitions that this release carries."""
 
 from projector.projections import changes, movies, profiles
-from projector.projections.definition import LogEvent, Place, Projection, Unreadable
+from projector.projections.definition import LogEvent, Projection, Unreadable
 
 DEFINITIONS: dict[str, Projection] = {
     projection.name: projection
     for projection in (movies.PROJECTION, profiles.PROJECTION, changes.PROJECTION)
 }
 
-__all__ = ["DEFINITIONS", "LogEvent", "Place", "Projection", "Unreadable"]
+__all__ = ["DEFINITIONS", "LogEvent", "Projection", "Unreadable"]

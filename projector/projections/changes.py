@@ -4,10 +4,8 @@ them.
 
 from __future__ import annotations
 
-from typing import Any
-
-from projector.documents import Documents
-from projector.kinds import CHANGED_MOVIES, Kind
+from projector.documents import Documents, Key
+from projector.kinds import CHANGED_MOVIES
 from projector.projections.definition import LogEvent, Projection
 from shared.events import (
     Event,
@@ -19,7 +17,7 @@ from shared.events import (
 from shared.read_model import CHANGES
 
 
-def reads(_event: Event) -> tuple[tuple[Kind[Any], str], ...]:
+def reads(_event: Event) -> tuple[Key, ...]:
     return ()
 
 

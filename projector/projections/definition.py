@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 from uuid import UUID
 
-from projector.documents import Documents
-from projector.kinds import Kind
+import msgspec
+
+from projector.documents import Documents, Key
+from projector.place import Place
 from shared.events import EVENT_TYPES, Event
 from shared.ids import Position, StreamId, Version
 from shared.read_model import partition_of
@@ -15,15 +17,7 @@ from shared.read_model import partition_of
 KNOWN_TOPICS = frozenset(event_type.__name__ for event_type in EVENT_TYPES)
 
 
-class Place(NamedTuple):
-    """Where an event is in the log, and which one it is."""
-
-    position: Position
-    stream_id: StreamId
-    version: Version
-
-
-class LogEvent(NamedTuple):
+class LogEvent(msgspec.Struct, frozen=True, gc=False):
     """An event at its place in the log. `fault` says why it cannot be applied as it was stored."""
 
     position: Position
@@ -62,7 +56,7 @@ class Projection(NamedTuple):
     version: int
     partitions: int
     entities: Mapping[type[Event], str]
-    reads: Callable[[Event], tuple[tuple[Kind[Any], str], ...]]
+    reads: Callable[[Event], tuple[Key, ...]]
     apply: Callable[[Documents, LogEvent], None]
     personal: bool
     erase: Callable[[Documents, Event], None] = _holds_nothing_personal

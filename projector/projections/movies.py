@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from datetime import date, datetime
 from functools import cache
-from typing import Any
 
-from projector.documents import Documents
-from projector.kinds import CATALOGUE, HISTORY, MOVIE, RATERS, STATISTICS, Kind, Scores
+from projector.documents import Documents, Key
+from projector.kinds import CATALOGUE, HISTORY, MOVIE, RATERS, STATISTICS, Scores
 from projector.projections.definition import LogEvent, Projection
 from shared.errors import ProjectionFault
 from shared.events import (
@@ -29,16 +28,14 @@ from shared.read_model import (
 )
 
 
-def reads(event: Event) -> tuple[tuple[Kind[Any], str], ...]:
+def reads(event: Event) -> tuple[Key, ...]:
     match event:
-        case MovieDetailsChanged():
-            return ((MOVIE, event.movie_id.hex),)
         case RatingSubmitted():
-            movie = event.movie_id.hex
-            return ((STATISTICS, movie), (HISTORY, _year(movie, event.rated_at)))
+            return _moved(event.movie_id.hex, event.rated_at)
         case RatingWithdrawn():
-            movie = event.movie_id.hex
-            return ((STATISTICS, movie), (HISTORY, _year(movie, event.withdrawn_at)))
+            return _moved(event.movie_id.hex, event.withdrawn_at)
+        case MovieDetailsChanged():
+            return ((MOVIE.name, event.movie_id.hex),)
         case _:
             return ()
 
@@ -131,6 +128,11 @@ def _move(
     if added is not None:
         year.added[day + added] = year.added.get(day + added, 0) + 1
     documents.put(HISTORY, key, year)
+
+
+def _moved(movie: str, at: datetime) -> tuple[Key, ...]:
+    """What `_move` reads."""
+    return ((STATISTICS.name, movie), (HISTORY.name, _year(movie, at)))
 
 
 def _year(movie: str, at: datetime) -> str:

@@ -4,12 +4,10 @@ here.
 
 from __future__ import annotations
 
-from typing import Any
-
 import msgspec
 
-from projector.documents import Documents
-from projector.kinds import PROFILE, RATINGS, REVIEWS, STATISTICS, Kind, Scores
+from projector.documents import Documents, Key
+from projector.kinds import PROFILE, RATINGS, REVIEWS, STATISTICS, Scores
 from projector.projections.definition import LogEvent, Projection
 from projector.projections.movies import move_score, standing_scores
 from shared.errors import ProjectionFault
@@ -25,12 +23,12 @@ from shared.ids import UserId
 from shared.read_model import BINS, PARTITIONS, PROFILES, ProfileDocument, rating_rank
 
 
-def reads(event: Event) -> tuple[tuple[Kind[Any], str], ...]:
+def reads(event: Event) -> tuple[Key, ...]:
     match event:
         case RatingSubmitted() | RatingWithdrawn():
-            return ((STATISTICS, event.user_id.hex),)
+            return ((STATISTICS.name, event.user_id.hex),)
         case UserProfileChanged() | UserErased():
-            return ((PROFILE, event.user_id.hex),)
+            return ((PROFILE.name, event.user_id.hex),)
         case _:
             return ()
 

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from command_api.deciders import rating
 from command_api.deciders.rating import Rating
 from projector.documents import Corrupt, WorkingSet
-from projector.kinds import HISTORY, MOVIE, PROFILE, STATISTICS
+from projector.kinds import HISTORY, KINDS, MOVIE, PROFILE, STATISTICS
 from projector.projections import DEFINITIONS, LogEvent
 from shared.errors import ProjectionFault
 from shared.events import Event, UserErased
@@ -146,10 +146,11 @@ def test_a_review_is_replaced_and_removed() -> None:
 
 
 def test_changes_name_each_movie_at_its_position() -> None:
-    operations = fold(
+    changes = fold(
         "changes", movie_created(), user_created(), rating_submitted(), movie_details_changed()
-    ).take_operations()
-    assert [op.arguments[1] for op in operations] == [b"1-0", b"3-0", b"4-0"]
+    )
+    (entries,) = changes.entries.values()
+    assert [entry for entry, _, _ in entries] == [b"1-0", b"3-0", b"4-0"]
 
 
 @pytest.mark.parametrize(
@@ -185,8 +186,8 @@ def test_reads_names_what_apply_reads() -> None:
                 continue
             known = fold(projection, *history)
             live = WorkingSet(complete=False)
-            for kind, suffix in definition.reads(event):
-                live.documents[kind.name, suffix] = known.get(kind, suffix)
+            for key in definition.reads(event):
+                live.documents[key] = known.get(KINDS[key[0]], key[1])
             definition.apply(live, logged(9, event))
 
 
@@ -206,9 +207,9 @@ def test_what_cannot_be_applied_changes_nothing(projection: str, event: Event) -
     definition = DEFINITIONS[projection]
     reads = definition.reads(event) if definition.partition(event) is not None else ()
     history = (user_created(), movie_created(), rating_submitted(half_stars=9))
-    for kind, suffix in reads:
+    for key in reads:
         read_model = fold(projection, *history)
-        read_model.documents[kind.name, suffix] = Corrupt("by a test")
+        read_model.documents[key] = Corrupt("by a test")
         before = deepcopy(vars(read_model))
         with pytest.raises(ProjectionFault):
             definition.apply(read_model, logged(9, event))
