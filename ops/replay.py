@@ -21,10 +21,9 @@ from ops.home import Home
 from ops.jobs import JobQueue
 from ops.progress import Progress
 from ops.read_models import definition_of
-from projector.generations import Generation, Generations, State
-from projector.partition_store import PartitionStore
+from projector.generations import Generation, State
 from projector.upkeep import purge
-from shared.event_store import EventStore
+from projector.wiring import wire
 
 POLL_S = 0.2
 BUILT: tuple[State, ...] = ("following", "active", "retired")
@@ -37,12 +36,9 @@ class Replays:
     """Starts replays and looks after generations, for the commands of `starfold`."""
 
     def __init__(self, home: Home) -> None:
-        settings = projector_settings(home)
         self._jobs = JobQueue(jobs_settings(home))
-        self._dsn = settings.database_url.get_secret_value()
-        self._schema = settings.database_schema
-        self._redis_url = settings.redis_url.get_secret_value()
-        self._generations = Generations(self._dsn, schema=self._schema)
+        self._wiring = wire(projector_settings(home))
+        self._generations = self._wiring.generations
 
     def start(
         self,
@@ -83,7 +79,7 @@ class Replays:
     def watch(self, generation: Generation, *, until: Sequence[State] = ()) -> Generation:
         """Show progress until the generation is built and, where that was asked for, live."""
         goal = until or (BUILT_AND_LIVE if generation.switch_when_ready else BUILT)
-        head = self._head()
+        head = self._wiring.reader.head()
         shares = len(self._generations.builds(generation.projection, generation.number))
         with Progress(f"replay {generation.projection}", head * shares) as progress:
             while True:
@@ -124,11 +120,7 @@ class Replays:
         generation = self._get(projection, number)
         if generation.state in ("active", "purged"):
             raise OperatorError(f"generation {number} of {projection} is {generation.state}")
-        store = PartitionStore(self._redis_url)
-        try:
-            return purge(self._generations, store, generation)
-        finally:
-            store.close()
+        return purge(self._generations, self._wiring.store, generation)
 
     def print(self, console: Console) -> None:
         columns = (
@@ -160,13 +152,6 @@ class Replays:
 
     def _standing(self, generation: Generation) -> Generation:
         return self._get(generation.projection, generation.number)
-
-    def _head(self) -> int:
-        store = EventStore(self._dsn, schema=self._schema, pool_size=1)
-        try:
-            return store.head()
-        finally:
-            store.close()
 
     def _raise_failure(self, job_ids: Sequence[str]) -> None:
         for job_id in job_ids:

@@ -15,7 +15,8 @@ from typing import Any, Literal, LiteralString, NamedTuple
 from uuid import UUID
 
 import msgspec
-import psycopg
+from eventsourcing.postgres import PostgresDatastore
+from psycopg import Cursor as AnyCursor
 from psycopg.rows import namedtuple_row
 
 from projector.partition_store import PartitionStore
@@ -26,9 +27,9 @@ from shared.read_model import GENERATIONS_KEY, GenerationCopy, PartitionKeys
 State = Literal["building", "following", "active", "retired", "purged"]
 Reason = Literal["first start", "lost", "replay"]
 AuditState = Literal["none", "wanted", "passed", "failed"]
+Cursor = AnyCursor[Any]
 
 _LOCK_ID = 0x5346_4745_4E53  # "SFGENS" in ASCII.
-CONNECT_TIMEOUT_S = 5
 
 _COLUMNS = (
     "projection, number, definition_version, partitions, state, reason, switch_when_ready,"
@@ -112,20 +113,19 @@ class Build(NamedTuple):
 
 
 class Generations:
-    """The table. Opens a connection a call: calls are rare."""
+    """The table, on connections of the event store. Errors of the server are the library's."""
 
-    def __init__(self, dsn: str, *, schema: str = "starfold") -> None:
-        self._dsn = dsn
-        self._options = f"-c search_path={schema}"
+    def __init__(self, datastore: PostgresDatastore) -> None:
+        self._datastore = datastore
 
     def all(self) -> list[Generation]:
         """Every generation but the purged ones, oldest first."""
-        with self._connect() as connection:
-            return _select(connection, "state <> 'purged'")
+        with self._rows() as cursor:
+            return _select(cursor, "state <> 'purged'")
 
     def get(self, projection: str, number: int) -> Generation | None:
-        with self._connect() as connection:
-            found = _select(connection, "projection = %s AND number = %s", projection, number)
+        with self._rows() as cursor:
+            found = _select(cursor, "projection = %s AND number = %s", projection, number)
         return found[0] if found else None
 
     def create(
@@ -138,25 +138,25 @@ class Generations:
         audit: AuditState = "none",
     ) -> Generation:
         """A new generation in state `building`, its partitions spread over `shares`."""
-        with self._changing() as connection:
+        with self._changing() as cursor:
             name, version = definition.name, definition.version
-            row = connection.execute(
+            row = cursor.execute(
                 _INSERT_GENERATION,
                 [name, version, definition.partitions, reason, switch_when_ready, audit, name],
             ).fetchone()
             assert row is not None
             for share in range(shares):
                 partitions = list(range(share, definition.partitions, shares))
-                connection.execute(
+                cursor.execute(
                     "INSERT INTO builds (projection, number, share, partitions)"
                     " VALUES (%s, %s, %s, %s)",
                     [name, row.number, share, partitions],
                 )
-            return _select(connection, "projection = %s AND number = %s", name, row.number)[0]
+            return _select(cursor, "projection = %s AND number = %s", name, row.number)[0]
 
     def builds(self, projection: str, number: int) -> list[Build]:
-        with self._connect() as connection:
-            rows = connection.execute(
+        with self._rows() as cursor:
+            rows = cursor.execute(
                 "SELECT projection, number, share, partitions, attempts, folded_events,"
                 " target_position, built_at IS NOT NULL AS built FROM builds"
                 " WHERE projection = %s AND number = %s ORDER BY share",
@@ -170,16 +170,14 @@ class Generations:
         """Become the builder of a share; None if it is built or its generation is no longer
         building.
         """
-        with self._changing() as connection:
-            row = connection.execute(
-                _TAKE_BUILD, [token, target, projection, number, share]
-            ).fetchone()
+        with self._changing() as cursor:
+            row = cursor.execute(_TAKE_BUILD, [token, target, projection, number, share]).fetchone()
         return Build(*row) if row else None
 
     def report_progress(self, build: Build, token: UUID, folded_events: int) -> bool:
         """Keep a build's progress; False if it was taken over, or its generation purged."""
-        with self._connect() as connection:
-            cursor = connection.execute(
+        with self._rows() as cursor:
+            cursor.execute(
                 _REPORT_PROGRESS,
                 [folded_events, build.projection, build.number, build.share, token],
             )
@@ -187,32 +185,32 @@ class Generations:
 
     def finish_build(self, build: Build, token: UUID) -> None:
         """A share is built; when all are, the generation is followed."""
-        with self._changing() as connection:
-            connection.execute(
+        with self._changing() as cursor:
+            cursor.execute(
                 "UPDATE builds SET built_at = now() WHERE projection = %s AND number = %s"
                 " AND share = %s AND build_token = %s",
                 [build.projection, build.number, build.share, token],
             )
-            connection.execute(_FOLLOW_WHEN_BUILT, [build.projection, build.number])
+            cursor.execute(_FOLLOW_WHEN_BUILT, [build.projection, build.number])
 
     def switch(self, projection: str, number: int) -> bool:
         """Make a followed or retired generation the active one; False if it is neither."""
-        with self._changing() as connection:
+        with self._changing() as cursor:
             ready = _select(
-                connection,
+                cursor,
                 "projection = %s AND number = %s AND state IN ('following', 'retired')",
                 projection,
                 number,
             )
             if not ready:
                 return False
-            connection.execute(
+            cursor.execute(
                 "UPDATE generations"
                 " SET state = 'retired', retired_at = now(), switch_when_ready = false"
                 " WHERE projection = %s AND state = 'active'",
                 [projection],
             )
-            connection.execute(
+            cursor.execute(
                 "UPDATE generations SET state = 'active', activated_at = now(), retired_at = NULL"
                 " WHERE projection = %s AND number = %s",
                 [projection, number],
@@ -221,8 +219,8 @@ class Generations:
 
     def switch_when_ready(self, projection: str, number: int) -> bool:
         """Have a generation become active once it has caught up; False if it never will."""
-        with self._changing() as connection:
-            cursor = connection.execute(
+        with self._changing() as cursor:
+            cursor.execute(
                 "UPDATE generations SET switch_when_ready = true WHERE projection = %s"
                 " AND number = %s AND state IN ('building', 'following', 'retired')",
                 [projection, number],
@@ -240,15 +238,15 @@ class Generations:
 
     def _set(self, change: LiteralString, *parameters: object) -> None:
         statement: LiteralString = "UPDATE generations SET {} WHERE projection = %s AND number = %s"
-        with self._changing() as connection:
-            connection.execute(statement.format(change), parameters)
+        with self._changing() as cursor:
+            cursor.execute(statement.format(change), parameters)
 
     def publish(self, store: PartitionStore) -> bool:
         """Bring the readers' copy up to date; True if it was not. Serialized, so that none is
         older.
         """
-        with self._changing() as connection:
-            active = _select(connection, "state = 'active'")
+        with self._changing() as cursor:
+            active = _select(cursor, "state = 'active'")
             copy = {
                 generation.projection: GenerationCopy(
                     generation.number, generation.definition_version, generation.partitions
@@ -264,34 +262,31 @@ class Generations:
     @contextmanager
     def bootstrap_lock(self, projection: str) -> Iterator[bool]:
         """Held while a missing generation is made good; False where another projector does so."""
-        with self._connect() as connection:
-            row = connection.execute(
-                "SELECT pg_try_advisory_lock(hashtextextended(%s, %s)) AS held",
-                [projection, _LOCK_ID],
+        with self._rows() as cursor:
+            lock = [projection, _LOCK_ID]
+            row = cursor.execute(
+                "SELECT pg_try_advisory_lock(hashtextextended(%s, %s)) AS held", lock
             ).fetchone()
-            yield bool(row and row.held)
+            held = bool(row and row.held)
+            try:
+                yield held
+            finally:
+                if held:
+                    cursor.execute("SELECT pg_advisory_unlock(hashtextextended(%s, %s))", lock)
 
     @contextmanager
-    def _changing(self) -> Iterator[psycopg.Connection[Any]]:
-        with self._connect() as connection, connection.transaction():
-            connection.execute("SELECT pg_advisory_xact_lock(%s)", [_LOCK_ID])
-            yield connection
+    def _changing(self) -> Iterator[Cursor]:
+        with self._rows() as cursor, cursor.connection.transaction():
+            cursor.execute("SELECT pg_advisory_xact_lock(%s)", [_LOCK_ID])
+            yield cursor
 
     @contextmanager
-    def _connect(self) -> Iterator[psycopg.Connection[Any]]:
-        with psycopg.connect(
-            self._dsn,
-            autocommit=True,
-            options=self._options,
-            connect_timeout=CONNECT_TIMEOUT_S,
-            row_factory=namedtuple_row,
-        ) as connection:
-            yield connection
+    def _rows(self) -> Iterator[Cursor]:
+        with self._datastore.get_connection() as connection:
+            yield connection.cursor(row_factory=namedtuple_row)
 
 
-def _select(
-    connection: psycopg.Connection[Any], condition: str, *parameters: object
-) -> list[Generation]:
+def _select(cursor: Cursor, condition: str, *parameters: object) -> list[Generation]:
     statement = f"SELECT {_COLUMNS} FROM generations WHERE {condition} ORDER BY projection, number"  # noqa: S608  # Conditions are literals of this module.
-    rows: Sequence[Any] = connection.execute(statement.encode(), parameters).fetchall()
+    rows: Sequence[Any] = cursor.execute(statement.encode(), parameters).fetchall()
     return [Generation(*row) for row in rows]

@@ -12,6 +12,9 @@ from shared.codec import Codec
 from shared.event_store import EventStore
 from shared.sealing import KeyWrap
 
+# The upkeep's thread holds a lock on one while it reads by another, and the scrubber shares them.
+POOL_SIZE = 3
+
 
 class Wiring(NamedTuple):
     """Connections of one thread."""
@@ -28,11 +31,11 @@ class Wiring(NamedTuple):
 
 def wire(settings: ProjectorSettings) -> Wiring:
     dsn = settings.database_url.get_secret_value()
-    events = EventStore(dsn, schema=settings.database_schema, pool_size=2)
+    events = EventStore(dsn, schema=settings.database_schema, pool_size=POOL_SIZE)
     key_wrap = KeyWrap(settings.sealing_key.get_secret_value())
     return Wiring(
         events=events,
         reader=LogReader(events, Codec(), key_wrap),
         store=PartitionStore(settings.redis_url.get_secret_value()),
-        generations=Generations(dsn, schema=settings.database_schema),
+        generations=Generations(events.datastore),
     )
