@@ -18,7 +18,19 @@ from rich.console import Console
 from bench import catalogue
 from bench.bench import Bench
 from bench.findings import Finding, notes, table
-from bench.rows import batch, follow, get, half, hot, large, memory, put, replay, visible
+from bench.rows import (
+    batch,
+    follow,
+    get,
+    grown,
+    half,
+    hot,
+    large,
+    memory,
+    put,
+    replay,
+    visible,
+)
 from bench.seed import fill_crud, seed
 from bench.stack import Stack
 from shared.collector import tune_collector
@@ -34,10 +46,11 @@ ROWS: dict[str, ModuleType] = {
     "visible": visible,
     "follow": follow,
     "replay": replay,
+    "grown": grown,
     "large": large,
 }
 # Run only when they are named: they take minutes.
-LONG = frozenset({"large"})
+LONG = frozenset({"grown", "large"})
 ROUNDS_MIN = 3
 # Where it does not go to a terminal.
 OUTPUT_COLUMNS = 150

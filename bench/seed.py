@@ -62,14 +62,12 @@ def send_batch(connection: Connection, body: bytes) -> Answer:
     return answer
 
 
-def fresh_ratings(drawn: random.Random, count: int) -> list[Rating]:
+def fresh_ratings(seeded: Seeded, drawn: random.Random, count: int) -> list[Rating]:
     """Any user of any film, rated now."""
     now = datetime.now(UTC)
-    pairs = drawn.sample(range(catalogue.USERS * catalogue.FILMS), count)
-    return [
-        Rating(pair % catalogue.USERS, pair // catalogue.USERS, drawn.randint(1, 5), now)
-        for pair in pairs
-    ]
+    users, films = len(seeded.user_ids), len(seeded.movie_ids)
+    pairs = drawn.sample(range(users * films), count)
+    return [Rating(pair % users, pair // users, drawn.randint(1, 5), now) for pair in pairs]
 
 
 def rate_requests(
@@ -78,7 +76,7 @@ def rate_requests(
     """Requests to rate, all of different pairs; the same ones for the same `draw`."""
     drawn = random.Random(draw)
     requests = []
-    for nth, one in enumerate(fresh_ratings(drawn, count)):
+    for nth, one in enumerate(fresh_ratings(seeded, drawn, count)):
         body: dict[str, Any] = {"score": one.stars - drawn.choice((0, 0.5))}
         if nth % REVIEW_EVERY == 0:
             body["review"] = REVIEW

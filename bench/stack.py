@@ -116,23 +116,26 @@ class Stack:
         return self.peers[name]
 
     @contextmanager
-    def more_command_apis(self, count: int) -> Iterator[list[int]]:
-        """So many beside the supervised one, on the same log; yields their ports."""
+    def more_command_apis(self, count: int, **settings: str) -> Iterator[list[int]]:
+        """So many beside the supervised one, with other settings if given; yields their ports."""
         ports = [_free_port() for _ in range(count)]
         running = len(self._children)
+        environment = self.home.environment(COMMAND_ROLE)
+        environment |= {f"{PREFIX}{name}": value for name, value in settings.items()}
         for port in ports:
-            self._start_child(self._command_api(port))
+            self._start_child(self._command_api(port, environment))
         try:
             yield ports
         finally:
-            stop_all(self._children[running:])
-            del self._children[running:]
+            added = self._children[running:]
+            stop_all(added)
+            self._children = [child for child in self._children if child not in added]
 
-    def _command_api(self, port: int) -> ChildSpec:
+    def _command_api(self, port: int, environment: dict[str, str]) -> ChildSpec:
         return ChildSpec(
             f"command-api-{port}",
             [sys.executable, "-m", "command_api"],
-            {**self.home.environment(COMMAND_ROLE), f"{PREFIX}PORT": str(port)},
+            environment | {f"{PREFIX}PORT": str(port)},
             ready=lambda: _answers(port),
             output=self.folder / f"command-api-{port}.log",
         )

@@ -39,7 +39,7 @@ def _followed(bench: Bench, number: int) -> float:
     stack = bench.stack
     stack.wait_caught_up()
     head = stack.wiring.reader.head()
-    ratings = fresh_ratings(random.Random(100 + number), EVENTS)
+    ratings = fresh_ratings(bench.seeded, random.Random(100 + number), EVENTS)
     with (
         Connection(stack.command_port, stack.service_key) as connection,
         stack.paused_projector() as resume,

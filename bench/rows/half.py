@@ -71,7 +71,8 @@ def _load(bench: Bench, draw: int, per_second: float | None, seconds: float = SE
 
 
 def _bodies(bench: Bench, number: int) -> list[bytes]:
-    ratings = fresh_ratings(random.Random(DRAW + number), BATCHES_A_ROUND * RATINGS_A_BATCH)
+    drawn = random.Random(DRAW + number)
+    ratings = fresh_ratings(bench.seeded, drawn, BATCHES_A_ROUND * RATINGS_A_BATCH)
     return [
         batch_body(bench.seeded, ratings[start : start + RATINGS_A_BATCH])
         for start in range(0, len(ratings), RATINGS_A_BATCH)
