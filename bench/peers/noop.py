@@ -11,6 +11,7 @@ from fastapi import Response
 from bench.peers.serving import Caller, peer, serve
 from command_api.bodies import RatingBody
 from query_api.routes.examples import MOVIE
+from shared.serving import GatheringProtocol
 
 CONSTANT = msgspec.json.encode(MOVIE)
 CREATED = b'{"status":"created"}'
@@ -30,4 +31,4 @@ async def constant() -> Response:
 
 
 if __name__ == "__main__":
-    serve(app)
+    serve(app, http=GatheringProtocol)

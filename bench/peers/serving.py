@@ -1,4 +1,8 @@
-"""How every peer is served: as Starfold's APIs are, in one uvicorn process."""
+"""How every peer is served: in one uvicorn process, set up as Starfold's are.
+
+The ceilings are served by Starfold's own protocol too; the others by uvicorn's, as their users
+would have it.
+"""
 
 from __future__ import annotations
 
@@ -8,14 +12,13 @@ import sys
 import time
 from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager
-from typing import Annotated
+from typing import Annotated, Any
 from uuid import UUID
 
 import uvicorn
 from fastapi import Depends, FastAPI, Request
 
 from shared.collector import tune_collector
-from shared.serving import GatheringProtocol
 from shared.tokens import TokenVerifier, bearer_token
 
 Lifespan = Callable[[FastAPI], AbstractAsyncContextManager[None]]
@@ -52,7 +55,7 @@ async def caller_of(request: Request) -> UUID:
 Caller = Annotated[UUID, Depends(caller_of)]
 
 
-def serve(app: FastAPI) -> None:
+def serve(app: FastAPI, *, http: Any = "httptools") -> None:
     """On the port that the command line names, with Starfold's setting of the collector."""
     tune_collector()
     uvicorn.run(
@@ -60,7 +63,7 @@ def serve(app: FastAPI) -> None:
         host="127.0.0.1",
         port=int(sys.argv[1]),
         loop="uvloop",
-        http=GatheringProtocol,
+        http=http,
         log_config=None,
         access_log=False,
         server_header=False,

@@ -25,6 +25,9 @@ Result = dict[str, Any]
 
 # Rows validated before other requests get their turn on the event loop, and then sent on their way.
 ROWS_A_TURN = 250
+# After each, long enough for the thread that commits to get Python's lock and be off to the database;
+# in a turn of no length it would wait until the last row was validated.
+TURN_PAUSE_S = 0.001
 # Of one request, how many such turns wait for their commit, so that the bulk queue holds several
 # requests.
 TURNS_WAITING_MAX = 4
@@ -61,7 +64,7 @@ async def commit_rows(
             commands, principal, request_id=request.state.request_id
         )
         waiting.append((places, answers))
-        await asyncio.sleep(0)
+        await asyncio.sleep(TURN_PAUSE_S)
     while waiting:
         await _settle_first(waiting, results, subject)
     return results
