@@ -29,8 +29,8 @@ RUN groupadd --gid 10001 starfold \
     && install -d -o starfold -g starfold -m 0755 /etc/starfold /var/lib/starfold/issued \
     && cd /var/lib/starfold/issued \
     && install -d -o starfold -g starfold -m 0755 \
-        postgres redis command-api projector query-api worker \
-    && install -d -o starfold -g starfold -m 0700 /var/lib/starfold/secrets /var/lib/starfold/.starfold
+        postgres redis command-api projector query-api worker operator \
+    && cd /var/lib/starfold && install -d -o starfold -g starfold -m 0700 secrets .starfold ledger
 COPY --from=build /opt/starfold /opt/starfold
 # What `docker compose exec` starts knows nothing of the settings that the service was started with.
 RUN mkdir /opt/starfold/commands \

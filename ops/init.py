@@ -36,6 +36,7 @@ from shared.settings import Settings
 SECRETS = Path("/var/lib/starfold/secrets")
 ISSUED = Path("/var/lib/starfold/issued")
 OPERATOR_HOME = Path("/var/lib/starfold/.starfold")
+LEDGER = Path("/var/lib/starfold/ledger/erasures.jsonl")
 OWN_SETTINGS = Path("/etc/starfold/environment")
 
 ADDRESSES = Addresses(command_url="http://command-api:8080", query_url="http://query-api:8081")
@@ -45,18 +46,26 @@ POLL_S = 0.5
 # The servers' containers read their files as users of their own images.
 READABLE_BY_ALL = 0o444
 
-# Of `Home.environment`: the role of each service, and the settings without `STARFOLD_`.
+# The role of each service, and the settings that it needs, without `STARFOLD_`. Only the operator's
+# container, which runs for one command, may do what the database's owner may.
 NEEDS: Mapping[str, tuple[str, tuple[str, ...]]] = {
     "command-api": (
         COMMAND_ROLE,
         (
-            *("DATABASE_URL", "SEALING_KEY", "RESERVATION_SECRET"),
+            *("DATABASE_URL", "SEALING_KEY", "RESERVATION_SECRET", "ERASURE_LEDGER"),
             *("TOKEN_PRIVATE_KEY", "TOKEN_PUBLIC_KEY"),
         ),
     ),
     "projector": (PROJECTOR_ROLE, ("DATABASE_URL", "REDIS_URL", "SEALING_KEY")),
     "query-api": (PROJECTOR_ROLE, ("REDIS_URL", "TOKEN_PUBLIC_KEY")),
     "worker": (PROJECTOR_ROLE, ("DATABASE_URL", "REDIS_URL", "JOBS_REDIS_URL", "SEALING_KEY")),
+    "operator": (
+        COMMAND_ROLE,
+        (
+            *("DATABASE_URL", "OWNER_DATABASE_URL"),
+            *("SEALING_KEY", "RESERVATION_SECRET", "ERASURE_LEDGER"),
+        ),
+    ),
 }
 
 log = structlog.get_logger()
@@ -70,7 +79,11 @@ class InitSettings(Settings):
 
 
 class ComposeHome(Home):
-    """The operator's home. Servers are other containers, and the secrets are kept elsewhere."""
+    """The operator's home. Servers are other containers; secrets and ledger are kept elsewhere."""
+
+    @property
+    def erasure_ledger(self) -> Path:
+        return LEDGER
 
     def secrets(self) -> Secrets:
         return Home(SECRETS).secrets()
@@ -88,7 +101,8 @@ def issue_secrets(home: Home, issued: Path) -> None:
     _issue(issued / "postgres/password", own.owner_password, READABLE_BY_ALL)
     _issue(issued / "redis/redis.conf", f"requirepass {own.valkey_password}\n", READABLE_BY_ALL)
     for service, (role, names) in NEEDS.items():
-        environment = home.environment(role)
+        owner = {"STARFOLD_OWNER_DATABASE_URL": home.owner_dsn()}
+        environment = home.environment(role) | owner
         lines = [f"STARFOLD_{name}={environment[f'STARFOLD_{name}']}\n" for name in names]
         _issue(issued / service / "environment", "".join(lines))
     log.info("secrets_issued")
