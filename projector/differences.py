@@ -9,12 +9,12 @@ from uuid import UUID
 import msgspec
 
 from projector.documents import Key, Operation, stream_operations
-from projector.kinds import HISTORY, PROFILE, REVIEWS
+from projector.kinds import HISTORY, PRIVATE, PROFILE, REVIEWS
 from projector.partition_store import Parts, Slice
 from projector.shadow import Shadow
 
 # Their values are a person's: a difference says which there is, not what it says.
-PERSONAL = (PROFILE.name, REVIEWS)
+PERSONAL = (PROFILE.name, PRIVATE.name, REVIEWS)
 SHOWN_CHARACTERS = 40
 ABSENT_TEXT = "nothing"
 

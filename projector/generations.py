@@ -25,7 +25,7 @@ from shared.ids import Position
 from shared.read_model import GENERATIONS_KEY, GenerationCopy, PartitionKeys
 
 State = Literal["building", "following", "active", "retired", "purged"]
-Reason = Literal["first start", "lost", "replay"]
+Reason = Literal["first start", "lost", "new definition", "replay"]
 AuditState = Literal["none", "wanted", "passed", "failed"]
 Cursor = AnyCursor[Any]
 
@@ -127,6 +127,18 @@ class Generations:
         with self._rows() as cursor:
             found = _select(cursor, "projection = %s AND number = %s", projection, number)
         return found[0] if found else None
+
+    def newest_definition(self, projection: str) -> int:
+        """The highest definition version that there ever was a generation of, 0 for none."""
+        with self._rows() as cursor:
+            row = cursor.execute(
+                "SELECT coalesce(max(definition_version), 0) AS newest FROM generations"
+                " WHERE projection = %s",
+                [projection],
+            ).fetchone()
+        assert row is not None
+        newest: int = row.newest
+        return newest
 
     def create(
         self,

@@ -17,6 +17,7 @@ from shared.read_model import (
     HistoryYear,
     MovieDocument,
     Parked,
+    PrivateDocument,
     ProfileDocument,
     RatingStatistics,
     statistics_of,
@@ -68,6 +69,9 @@ MOVIE: Kind[MovieDocument] = Kind(
 PROFILE: Kind[ProfileDocument] = Kind(
     "profile", _json, msgspec.json.Decoder(ProfileDocument).decode, _encoded_bytes
 )
+PRIVATE: Kind[PrivateDocument] = Kind(
+    "private", _json, msgspec.json.Decoder(PrivateDocument).decode, _encoded_bytes
+)
 STATISTICS: Kind[Scores] = Kind(
     "stats", _encode_scores, _decode_scores, lambda _scores: STATISTICS_BYTES_MAX
 )
@@ -79,7 +83,7 @@ HISTORY: Kind[HistoryYear] = Kind(
 )
 PARKED_MARK: Kind[Parked] = Kind(PARKED, _json, msgspec.json.Decoder(Parked).decode, _encoded_bytes)
 KINDS: dict[str, Kind[Any]] = {
-    kind.name: kind for kind in (MOVIE, PROFILE, STATISTICS, HISTORY, PARKED_MARK)
+    kind.name: kind for kind in (MOVIE, PROFILE, PRIVATE, STATISTICS, HISTORY, PARKED_MARK)
 }
 
 # Keys of these kinds are no string documents: sorted sets, a hash, a stream.

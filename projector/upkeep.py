@@ -79,24 +79,38 @@ class Upkeep:
         )
 
     def _make_good(self, definition: Projection) -> None:
-        """Build a generation where none is active, or the active one's documents are gone."""
+        """Build a generation where none is active, where the active one's documents are gone, and
+        where this release brings a newer definition than there ever was.
+        """
         own = [one for one in self._generations.all() if one.projection == definition.name]
         active = next((one for one in own if one.state == "active"), None)
-        if active is not None and not self._is_lost(active):
+        lost = active is not None and self._is_lost(active)
+        if active is not None and not lost and not self._is_new(definition):
             return
-        if active is not None and active.definition_version != definition.version:
-            log.warning("older_definition_lost", projection=definition.name)
         with self._generations.bootstrap_lock(definition.name) as held:
-            if held:
-                self._bootstrap(definition, active)
+            if not held:
+                return
+            if active is None:
+                self._bootstrap(definition, "first start")
+            elif lost:
+                if active.definition_version != definition.version:
+                    log.warning("older_definition_lost", projection=definition.name)
+                log.warning("generation_lost", projection=definition.name, generation=active.number)
+                purge(self._generations, self._store, active)
+                self._bootstrap(definition, "lost")
+            else:
+                self._bootstrap(definition, "new definition")
 
-    def _bootstrap(self, definition: Projection, active: Generation | None) -> None:
-        if active is not None:
-            log.warning("generation_lost", projection=definition.name, generation=active.number)
-            purge(self._generations, self._store, active)
+    def _is_new(self, definition: Projection) -> bool:
+        """Whether its first generation is still to be built. Once there was one, the operator
+        decides: an older one that was switched back to stays.
+        """
+        newest = self._generations.newest_definition(definition.name)
+        return newest < definition.version or self._unfinished(definition) is not None
+
+    def _bootstrap(self, definition: Projection, reason: Reason) -> None:
         generation = self._unfinished(definition)
         if generation is None:
-            reason: Reason = "first start" if active is None else "lost"
             generation = self._generations.create(
                 definition, reason, shares=1, switch_when_ready=True
             )

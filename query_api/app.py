@@ -18,6 +18,7 @@ from query_api.generations import ActiveGenerations
 from query_api.hot_reads import HotReads
 from query_api.index_feed import IndexFeed
 from query_api.pages import Pages
+from query_api.profiles import Profiles
 from query_api.reader import Reader
 from query_api.routes import movies, operations, past, projections, stream, users
 from query_api.settings import QuerySettings
@@ -48,7 +49,7 @@ def create_app(settings: QuerySettings) -> FastAPI:
         app.state.wiring = wiring
         assert isinstance(app, Service)
         if not settings.access_log:
-            app.ahead = HotReads(wiring.reader, wiring.pages)
+            app.ahead = HotReads(wiring.reader, wiring.pages, wiring.profiles)
         tasks = [
             asyncio.create_task(work, name=name)
             for name, work in (
@@ -107,6 +108,7 @@ def _wire(settings: QuerySettings) -> Wiring:
         reader=reader,
         feed=feed,
         pages=Pages(reader, feed),
+        profiles=Profiles(reader, feed),
         streams=Streams(feed, changes, open_max=settings.streams_max),
         verifier=TokenVerifier(
             settings.token_public_key.get_secret_value(),

@@ -19,7 +19,8 @@ from starlette.types import Receive, Scope, Send
 
 from query_api.freshness import parse_position
 from query_api.index import SORTS, Filter, Sort, fold
-from query_api.pages import RATINGS_SORTS, Page, Pages, RatingsSort, is_visible
+from query_api.pages import RATINGS_SORTS, Page, Pages, RatingsSort
+from query_api.profiles import Profiles
 from query_api.reader import Reader
 from query_api.routes.answers import (
     LIMIT_DEFAULT,
@@ -29,20 +30,20 @@ from query_api.routes.answers import (
     Known,
     answer,
     page,
-    with_ratings,
 )
 from query_api.routes.movies import catalogue_key, sort_of
 from query_api.routes.users import ratings_key
+from query_api.shown import with_ratings
 from shared.errors import StarfoldError
 from shared.http import REQUESTS, answer_headers, request_id_of
 from shared.ids import START, Position
-from shared.read_model import MOVIES, PARKED, PROFILES
+from shared.read_model import MOVIES, PARKED
 
 _UUID = "[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}"
 _PATH = re.compile(f"^/v1/(?:(movies)(?:/({_UUID}))?|users/({_UUID})(/ratings)?)$")
 _YEAR = re.compile("^[0-9]{1,4}$")
 _LIMIT = re.compile("^[0-9]{1,3}$")
-_DOCUMENTS = ("movie", "stats", PARKED), ("profile", "stats", PARKED)
+_DOCUMENTS = ("movie", "stats", PARKED)
 
 Query = dict[str, str]
 
@@ -69,9 +70,10 @@ Read = Callable[[], Awaitable[_Found | None]]
 class HotReads:
     """Says whether it has answered a request."""
 
-    def __init__(self, reader: Reader, pages: Pages) -> None:
+    def __init__(self, reader: Reader, pages: Pages, profiles: Profiles) -> None:
         self._reader = reader
         self._pages = pages
+        self._profiles = profiles
 
     async def __call__(self, scope: Scope, _receive: Receive, send: Send) -> bool:
         if scope["type"] != "http" or scope["method"] != "GET":
@@ -106,18 +108,15 @@ class HotReads:
         return "/v1/users/{user_id}", lambda: self._profile(UUID(user_id))
 
     async def _movie(self, movie_id: UUID) -> _Found | None:
-        found = await self._reader.documents(MOVIES, movie_id, _DOCUMENTS[0])
+        found = await self._reader.documents(MOVIES, movie_id, _DOCUMENTS)
         movie, statistics, parked = found.values
         if movie is None or statistics is None:
             return None
         return _Found(found.position, with_ratings(movie, statistics, parked))
 
     async def _profile(self, user_id: UUID) -> _Found | None:
-        found = await self._reader.documents(PROFILES, user_id, _DOCUMENTS[1])
-        profile, statistics, parked = found.values
-        if profile is None or not is_visible(profile, user_id, None):
-            return None
-        return _Found(found.position, with_ratings(profile, statistics, parked))
+        found = await self._profiles.profile(user_id, None)
+        return None if found.body is None else _Found(found.position, found.body)
 
     async def _catalogue(self, scope: Scope) -> _Found | None:
         query = _query(scope, _CATALOGUE)

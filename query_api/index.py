@@ -71,6 +71,7 @@ class Film(NamedTuple):
     folded_title: str
     year: int
     created_ms: int
+    genre_names: tuple[str, ...]
     genres: frozenset[str]
     directors: frozenset[str]
     words: frozenset[str]
@@ -131,6 +132,8 @@ class Index:
 
     def __init__(self) -> None:
         self.entries: dict[bytes, Entry] = {}
+        # Counts the movies whose genres were not known before.
+        self.genres_revision = 0
         self._orders: dict[Order, list[Key]] = {order: [] for order in ORDERS}
         # The entries that still stand in an order in the place of newer ones, None for none.
         self._moved: dict[Order, dict[bytes, Entry | None]] = {order: {} for order in ORDERS}
@@ -149,6 +152,8 @@ class Index:
         else:
             film = _film(details)
             orders = ORDERS
+            if old is None or old.film.genre_names != film.genre_names:
+                self.genres_revision += 1
             self._index_words(film, old.film.words if old is not None else frozenset())
         self.entries[movie] = Entry(film, ratings)
         for order in orders:
@@ -288,6 +293,7 @@ def _film(details: bytes) -> Film:
         folded_title=fold(movie.title),
         year=movie.year,
         created_ms=milliseconds(movie.created_at),
+        genre_names=tuple(dict.fromkeys(movie.genres)),
         genres=folded(movie.genres),
         directors=folded(movie.directors),
         words=frozenset(words_of(movie.title)),

@@ -25,6 +25,7 @@ class Documents(NamedTuple):
     """An entity's documents as stored, in the order asked, and their partition's position."""
 
     position: Position
+    generation: int
     values: Values
 
 
@@ -35,6 +36,7 @@ class RankedPage(NamedTuple):
     """
 
     position: Position
+    generation: int
     members: list[tuple[bytes, float]]
     values: Values
     fields: Values
@@ -60,7 +62,8 @@ class Reader:
             keys = await self._keys(projection, entity)
             read: PartitionRead = await self._reads.documents(keys, names)
             if read.checkpoint is not None:
-                return Documents(_decode_checkpoint(read.checkpoint).position, read.values)
+                position = _decode_checkpoint(read.checkpoint).position
+                return Documents(position, keys.generation, read.values)
             await self._generations.refresh()
         raise Unavailable(f"the read model {projection} is being built")
 
@@ -89,7 +92,7 @@ class Reader:
             )
             if page.checkpoint is not None:
                 position = _decode_checkpoint(page.checkpoint).position
-                return RankedPage(position, page.members, page.values, page.fields)
+                return RankedPage(position, keys.generation, page.members, page.values, page.fields)
             await self._generations.refresh()
         raise Unavailable(f"the read model {projection} is being built")
 

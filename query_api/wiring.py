@@ -11,6 +11,7 @@ from query_api.freshness import Freshness, parse_position
 from query_api.generations import ActiveGenerations
 from query_api.index_feed import IndexFeed
 from query_api.pages import Pages
+from query_api.profiles import Profiles
 from query_api.reader import Reader
 from query_api.streams import Streams
 from shared.ids import Position
@@ -26,6 +27,7 @@ class Wiring(NamedTuple):
     reader: Reader
     feed: IndexFeed
     pages: Pages
+    profiles: Profiles
     streams: Streams
     verifier: TokenVerifier
 

@@ -10,6 +10,7 @@ writes them at once.
                 raters:<movie_id>          sorted   user id (16 bytes) by rating_rank
                 catalogue                  sorted   movie id (16 bytes) by creation, milliseconds
     profiles    profile:<user_id>          JSON     ProfileDocument
+                private:<user_id>          JSON     PrivateDocument, if there is an e-mail
                 stats:<user_id>            JSON     RatingStatistics
                 ratings:<user_id>          sorted   movie id (16 bytes) by rating_rank
                 reviews:<user_id>          hash     review text by movie id (16 bytes)
@@ -157,6 +158,12 @@ class ProfileDocument(msgspec.Struct, frozen=True, kw_only=True):
     created_at: datetime
 
 
+class PrivateDocument(msgspec.Struct, frozen=True, kw_only=True):
+    """What only the user is shown of themselves."""
+
+    email: str
+
+
 class HistoryYear(msgspec.Struct, array_like=True, gc=False):
     """What each day of a year added to each bin; may be negative.
 
@@ -216,7 +223,7 @@ def statistics_of(histogram: tuple[int, ...], position: Position) -> RatingStati
     total = (BINS + 1) * count - sum(up_to)
     return RatingStatistics(
         count=count,
-        average=_stars(total, count) if count else None,
+        average=stars(total, count) if count else None,
         median=_median(up_to) if count else None,
         weighted_average=weighted_average(count, total) if count else None,
         histogram=histogram,
@@ -226,10 +233,10 @@ def statistics_of(histogram: tuple[int, ...], position: Position) -> RatingStati
 
 def weighted_average(count: int, sum_half_stars: int) -> float:
     """In stars, 4 decimals."""
-    return _stars(sum_half_stars + WEIGHT_M * WEIGHT_C_HALF_STARS, count + WEIGHT_M)
+    return stars(sum_half_stars + WEIGHT_M * WEIGHT_C_HALF_STARS, count + WEIGHT_M)
 
 
-def _stars(sum_half_stars: int, count: int) -> float:
+def stars(sum_half_stars: int, count: int) -> float:
     """The mean in stars to 4 decimals, a half upwards: by integers, since floats decide ties by
     chance.
     """

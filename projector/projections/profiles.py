@@ -1,5 +1,5 @@
-"""`profiles`: each user's public face, statistics, ratings and reviews. All that is personal is
-here.
+"""`profiles`: each user's public face, e-mail address, statistics, ratings and reviews. All that is
+personal is here.
 """
 
 from __future__ import annotations
@@ -7,7 +7,7 @@ from __future__ import annotations
 import msgspec
 
 from projector.documents import Documents, Key
-from projector.kinds import PROFILE, RATINGS, REVIEWS, STATISTICS, Scores
+from projector.kinds import PRIVATE, PROFILE, RATINGS, REVIEWS, STATISTICS, Scores
 from projector.projections.definition import LogEvent, Projection
 from projector.projections.movies import move_score, standing_scores
 from shared.errors import ProjectionFault
@@ -20,7 +20,14 @@ from shared.events import (
     UserProfileChanged,
 )
 from shared.ids import UserId
-from shared.read_model import BINS, PARTITIONS, PROFILES, ProfileDocument, rating_rank
+from shared.read_model import (
+    BINS,
+    PARTITIONS,
+    PROFILES,
+    PrivateDocument,
+    ProfileDocument,
+    rating_rank,
+)
 
 
 def reads(event: Event) -> tuple[Key, ...]:
@@ -54,6 +61,8 @@ def apply(documents: Documents, logged: LogEvent) -> None:
             )
             documents.put(PROFILE, event.user_id.hex, created)
             documents.put(STATISTICS, event.user_id.hex, Scores([0] * BINS, logged.position))
+            if event.email is not None:
+                documents.put(PRIVATE, event.user_id.hex, PrivateDocument(email=event.email))
         case UserProfileChanged():
             changed = msgspec.structs.replace(
                 _profile(documents, event.user_id),
@@ -66,7 +75,7 @@ def apply(documents: Documents, logged: LogEvent) -> None:
                 _profile(documents, event.user_id), display_name=None, erased=True
             )
             documents.put(PROFILE, event.user_id.hex, erased)
-            documents.delete(REVIEWS, event.user_id.hex)
+            _delete_private(documents, event.user_id)
         case _:
             pass
 
@@ -74,7 +83,7 @@ def apply(documents: Documents, logged: LogEvent) -> None:
 def erase(documents: Documents, event: Event) -> None:
     assert isinstance(event, UserErased)
     documents.delete(PROFILE.name, event.user_id.hex)
-    documents.delete(REVIEWS, event.user_id.hex)
+    _delete_private(documents, event.user_id)
 
 
 def _rate(documents: Documents, event: RatingSubmitted, logged: LogEvent) -> None:
@@ -96,6 +105,11 @@ def _move(
     documents.put(STATISTICS, user, scores)
 
 
+def _delete_private(documents: Documents, user_id: UserId) -> None:
+    documents.delete(PRIVATE.name, user_id.hex)
+    documents.delete(REVIEWS, user_id.hex)
+
+
 def _profile(documents: Documents, user_id: UserId) -> ProfileDocument:
     profile = documents.get(PROFILE, user_id.hex)
     if profile is None:
@@ -105,7 +119,7 @@ def _profile(documents: Documents, user_id: UserId) -> ProfileDocument:
 
 PROJECTION = Projection(
     name=PROFILES,
-    version=1,
+    version=2,
     partitions=PARTITIONS,
     entities={
         UserCreated: "user_id",

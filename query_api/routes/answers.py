@@ -47,12 +47,6 @@ def example(value: object, *, description: str) -> dict[int | str, dict[str, Any
     }
 
 
-def with_ratings(details: bytes, statistics: bytes | None, parked: bytes | None) -> bytes:
-    """A movie or a profile with its statistics, and `stale` if it is parked."""
-    stale = b',"stale":true}' if parked is not None else b"}"
-    return b"".join((details[:-1], b',"ratings":', statistics or b"null", stale))
-
-
 class Answer(NamedTuple):
     """What is sent for a read that found something."""
 

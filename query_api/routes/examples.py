@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from query_api.shown import WEIGHTED_BY
+
 _MOVIE_ID = "8d3f2f0e-6c1b-8f7a-9b0e-2f6f1f3a9c11"
 _USER_ID = "01a20a3c-c0ff-7c1d-a50f-874aed4ed724"
 _RATINGS = {
@@ -31,7 +33,7 @@ MOVIE = {
     "external_id": None,
     "created_at": "2026-01-31T12:00:00Z",
     "version": 1,
-    "ratings": _RATINGS,
+    "ratings": {**_RATINGS, "weighted_by": WEIGHTED_BY},
 }
 MOVIES_PAGE = {
     "items": [
@@ -46,7 +48,11 @@ MOVIES_PAGE = {
     ],
     "next_cursor": None,
 }
-STATS = {"movie_id": _MOVIE_ID, "as_of": "2026-01-31", "ratings": _RATINGS}
+STATS = {
+    "movie_id": _MOVIE_ID,
+    "as_of": "2026-01-31",
+    "ratings": {**_RATINGS, "weighted_by": WEIGHTED_BY},
+}
 HISTORY_PAGE = {
     "items": [
         {"date": "2026-01-30", "count": 1, "average": 4.0},
@@ -72,8 +78,19 @@ PROFILE = {
     "visibility": "public",
     "erased": False,
     "created_at": "2026-01-31T12:00:00Z",
-    "ratings": _RATINGS,
+    "ratings": {
+        **_RATINGS,
+        "weighted_by": WEIGHTED_BY,
+        "genres": [
+            {"genre": "Crime", "count": 2, "average": 4.25},
+            {"genre": "Drama", "count": 1, "average": 4.5},
+        ],
+        "favourite_genres": ["Crime"],
+        "first": {"movie_id": _MOVIE_ID, "score": 4.5, "rated_at": "2026-01-31T12:00:00Z"},
+        "last": {"movie_id": _MOVIE_ID, "score": 4.5, "rated_at": "2026-01-31T12:00:00Z"},
+    },
 }
+OWN_PROFILE = {**PROFILE, "email": "ann@example.org"}
 RATING = {
     "movie_id": _MOVIE_ID,
     "title": "Heat",

@@ -22,9 +22,9 @@ from query_api.routes.answers import (
     document,
     example,
     listing,
-    with_ratings,
 )
 from query_api.routes.examples import MOVIE, MOVIES_PAGE, RATERS_PAGE
+from query_api.shown import with_ratings
 from query_api.wiring import AtLeast, Wired, Wiring
 from shared.errors import InvalidInput, NotFound, Unavailable
 from shared.ids import Position

@@ -23,6 +23,7 @@ from query_api.routes.answers import (
     listing,
 )
 from query_api.routes.examples import HISTORY_PAGE, STATS
+from query_api.shown import with_ratings
 from query_api.wiring import AtLeast, Wired, Wiring
 from shared.errors import InvalidInput, NotFound
 from shared.ids import Position
@@ -60,7 +61,7 @@ async def get_stats(
     past = await _past(wiring, movie_id, wanted_position)
     at = as_of or today
     statistics = statistics_of(histogram_at(past.years, at), past.position)
-    body = _json({"movie_id": movie_id, "as_of": at, "ratings": statistics})
+    body = with_ratings(_json({"movie_id": movie_id, "as_of": at}), _json(statistics), None)
     return document(request, body, past.position)
 
 

@@ -11,7 +11,7 @@ from fastapi import APIRouter, Request, Response
 
 from query_api.cursors import decode_cursor, decode_key
 from query_api.pages import RATINGS_KEY_TYPES, Page, RatingsSort, is_visible, rating_item
-from query_api.reader import Documents
+from query_api.profiles import Profile
 from query_api.routes.answers import (
     LIMIT_DEFAULT,
     PROBLEMS,
@@ -20,12 +20,11 @@ from query_api.routes.answers import (
     document,
     example,
     listing,
-    with_ratings,
 )
-from query_api.routes.examples import PROFILE, RATING, RATINGS_PAGE
+from query_api.routes.examples import OWN_PROFILE, PROFILE, RATING, RATINGS_PAGE
 from query_api.wiring import AtLeast, Caller, Wired
 from shared.errors import InvalidInput, NotAuthenticated, NotFound
-from shared.read_model import PARKED, PROFILES
+from shared.read_model import PROFILES
 
 router = APIRouter(prefix="/v1/users", tags=["users"], responses=PROBLEMS)
 
@@ -35,14 +34,19 @@ class _SortCursor(msgspec.Struct, array_like=True):
     key: msgspec.Raw
 
 
-@router.get("/me", responses=example(PROFILE, description="One's own profile"))
+@router.get("/me", responses=example(OWN_PROFILE, description="One's own profile"))
 async def get_me(
     request: Request, wiring: Wired, caller: Caller, wanted_position: AtLeast
 ) -> Response:
-    """One's own profile, also when it is private."""
+    """One's own profile, also when it is private, with what nobody else is shown."""
     if caller is None:
         raise NotAuthenticated("this needs a user's access token")
-    return await get_profile(caller.user_id, request, wiring, caller, wanted_position)
+    user_id = caller.user_id
+
+    async def read() -> Profile:
+        return await wiring.profiles.profile(user_id, caller, own=True, at_least=wanted_position)
+
+    return _profile(request, user_id, await wiring.freshness.at_least(wanted_position, read))
 
 
 @router.get("/{user_id}", responses=example(PROFILE, description="The profile"))
@@ -51,17 +55,15 @@ async def get_profile(
 ) -> Response:
     """A user's profile and the statistics of all their ratings; a private one is 404 to others.
 
-    `stale: true` says that one of the user's events could not be applied.
+    `genres` are those of the rated movies, the most often rated first, and `favourite_genres` those
+    that the user likes best; `first` and `last` go by the time of rating. `stale: true` says that
+    one of the user's events could not be applied.
     """
 
-    async def read() -> Documents:
-        return await wiring.reader.documents(PROFILES, user_id, ("profile", "stats", PARKED))
+    async def read() -> Profile:
+        return await wiring.profiles.profile(user_id, caller, at_least=wanted_position)
 
-    found = await wiring.freshness.at_least(wanted_position, read)
-    profile, statistics, parked = found.values
-    if profile is None or not is_visible(profile, user_id, caller):
-        raise _unknown(user_id)
-    return document(request, with_ratings(profile, statistics, parked), found.position)
+    return _profile(request, user_id, await wiring.freshness.at_least(wanted_position, read))
 
 
 @router.get("/{user_id}/ratings", responses=example(RATINGS_PAGE, description="A page of ratings"))
@@ -133,6 +135,12 @@ async def get_rating(  # One parameter for each part of the request.
     if not one.items:
         raise NotFound(f"user {user_id} has not rated movie {movie_id}")
     return document(request, one.items[0], one.position)
+
+
+def _profile(request: Request, user_id: UUID, found: Profile) -> Response:
+    if found.body is None:
+        raise _unknown(user_id)
+    return document(request, found.body, found.position)
 
 
 def _unknown(user_id: UUID) -> NotFound:

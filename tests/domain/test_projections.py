@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from command_api.deciders import rating
 from command_api.deciders.rating import Rating
 from projector.documents import Corrupt, WorkingSet
-from projector.kinds import HISTORY, KINDS, MOVIE, PROFILE, STATISTICS
+from projector.kinds import HISTORY, KINDS, MOVIE, PRIVATE, PROFILE, STATISTICS
 from projector.projections import DEFINITIONS, LogEvent
 from shared.errors import ProjectionFault
 from shared.events import Event, UserErased
@@ -124,7 +124,10 @@ def test_a_profile_shows_its_changes_and_an_erased_one_no_name() -> None:
     assert profile is not None
     assert scores is not None
     assert (profile.display_name, profile.erased, sum(scores.histogram)) == (None, True, 1)
-    assert not any(b"Mine." in b"".join(op.arguments) for op in gone.take_operations())
+    assert gone.get(PRIVATE, ANN.hex) is None
+    written = b"".join(b"".join(op.arguments) for op in gone.take_operations())
+    assert b"Mine." not in written
+    assert b"ann@example.org" not in written
 
 
 def test_a_review_is_replaced_and_removed() -> None:

@@ -94,9 +94,9 @@ def test_a_new_definition_is_built_audited_and_switched_to_under_load(
     system.start_projector()
     wiring = system.projector_wiring()
     wait_until_applied(wiring)
-    release.start_projector()
     new = DEFINITIONS["movies"]._replace(version=VERSION + 1)
     wiring.generations.create(new, "replay", shares=1, switch_when_ready=True, audit="wanted")
+    release.start_projector()
     history.go_on()
     job = release.run("-c", "from ops.jobs import build_share; build_share('movies', 2, 0)")
     assert job.returncode == 0, job.stderr
@@ -118,3 +118,23 @@ def test_a_new_definition_is_built_audited_and_switched_to_under_load(
     eventually(lambda: lowest(wiring, 1) >= head)
     assert wiring.generations.switch("movies", 1)
     assert Audit(wiring.reader, wiring.store).verify(active(wiring, "movies")).passed
+
+
+def test_a_release_builds_its_new_definition_once(system: System, release: Release) -> None:
+    """It switches by itself, and not again away from what an operator has switched back to."""
+    history = History(system)
+    history.go_on()
+    system.start_projector()
+    wiring = system.projector_wiring()
+    wait_until_applied(wiring)
+    release.start_projector()
+    eventually(lambda: active(wiring, "movies").number == 2)
+    history.go_on()
+    wait_until_applied(wiring)
+    built = active(wiring, "movies")
+    assert (built.definition_version, built.reason) == (VERSION + 1, "new definition")
+    assert wiring.generations.switch("movies", 1)
+    head = wiring.reader.head()
+    history.go_on()
+    eventually(lambda: lowest(wiring, 2) > head)
+    assert [one.number for one in wiring.generations.all() if one.projection == "movies"] == [1, 2]
