@@ -87,7 +87,7 @@ def test_personal_data_that_does_not_open_parks_its_user_alone(system: System) -
     history = History(system)
     user = history.users[3]
     system.owner().execute(
-        "UPDATE subject_keys SET wrapped = overlay(wrapped PLACING '\\x00'::bytea FROM 30)"
+        "UPDATE subject_keys SET wrapped = set_byte(wrapped, 29, get_byte(wrapped, 29) # 255)"
         " WHERE user_id = %s",
         [user],
     )
