@@ -20,6 +20,7 @@ from bench.bench import Bench
 from bench.findings import Finding, notes, table
 from bench.rows import (
     batch,
+    crud,
     follow,
     get,
     grown,
@@ -46,6 +47,8 @@ ROWS: dict[str, ModuleType] = {
     "visible": visible,
     "follow": follow,
     "replay": replay,
+    # Fills both with more ratings.
+    "crud": crud,
     "grown": grown,
     "large": large,
 }

@@ -21,7 +21,7 @@ class Answer(NamedTuple):
 
 
 class Connection:
-    """To one server. Raises `UnexpectedAnswersError` for any status but 2xx."""
+    """To one server. Raises `UnexpectedAnswersError` for any status but 2xx and 304."""
 
     def __init__(self, port: int, credential: str | None = None) -> None:
         self._http = HTTPConnection(HOST, port, timeout=TIMEOUT_S)

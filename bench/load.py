@@ -21,7 +21,7 @@ import uvloop
 HOST = "127.0.0.1"
 GRACE_S = 20.0
 ANSWERS_MAX = 400_000
-SUCCESS = range(200, 300)
+SUCCESS = frozenset({*range(200, 300), 304})
 _HEAD_END = b"\r\n\r\n"
 _LENGTH = b"content-length: "
 
@@ -58,7 +58,9 @@ class UnexpectedAnswersError(Exception):
 
 
 def run(load: Load) -> Answers:
-    """Send it from a process of its own; raises `UnexpectedAnswersError` for any status but 2xx."""
+    """Send it from a process of its own; raises `UnexpectedAnswersError` for any status but 2xx and
+    304.
+    """
     finished = subprocess.run(
         [sys.executable, "-m", "bench.load"],
         input=msgspec.msgpack.encode(load),
@@ -188,7 +190,13 @@ def percentile(ordered: Sequence[float], share: float) -> float:
 
 
 def request(
-    method: str, path: str, *, body: bytes = b"", token: str | None = None, at_least: int = 0
+    method: str,
+    path: str,
+    *,
+    body: bytes = b"",
+    token: str | None = None,
+    at_least: int = 0,
+    if_none_match: str | None = None,
 ) -> bytes:
     """One request as it goes over the wire."""
     lines = [f"{method} {path} HTTP/1.1", f"host: {HOST}"]
@@ -196,6 +204,8 @@ def request(
         lines.append(f"authorization: Bearer {token}")
     if at_least:
         lines.append(f"starfold-at-least: {at_least}")
+    if if_none_match is not None:
+        lines.append(f"if-none-match: {if_none_match}")
     if body:
         lines += ["content-type: application/json", f"content-length: {len(body)}"]
     return "\r\n".join([*lines, "", ""]).encode() + body

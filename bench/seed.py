@@ -37,8 +37,8 @@ class Seeded(NamedTuple):
 def seed(stack: Stack) -> Seeded:
     """Make users and movies, no ratings yet."""
     with Connection(stack.command_port, stack.service_key) as connection:
-        user_ids = _made(connection, "users", "user_id", catalogue.users())
-        movie_ids = _made(connection, "movies", "movie_id", catalogue.films())
+        user_ids = created(connection, "users", "user_id", catalogue.users())
+        movie_ids = created(connection, "movies", "movie_id", catalogue.films())
     return Seeded(user_ids, movie_ids, stack.access_tokens(user_ids))
 
 
@@ -99,17 +99,23 @@ def fill_crud(stack: Stack, seeded: Seeded, ratings: Sequence[Rating]) -> None:
             for movie_id, film in zip(seeded.movie_ids, catalogue.films(), strict=True):
                 names = ("title", "year", "genres", "directors", "runtime_min")
                 copy.write_row([movie_id, *(film[name] for name in names)])
-        statement = "COPY ratings (user_id, movie_id, half_stars, rated_at) FROM STDIN"
-        with cursor.copy(statement) as copy:
-            for one in ratings:
-                pair = (seeded.user_ids[one.user], seeded.movie_ids[one.film])
-                copy.write_row([*pair, 2 * one.stars, one.rated_at])
-        connection.execute("VACUUM ANALYZE")
+        insert_crud(connection, seeded, ratings)
 
 
-def _made(
+def insert_crud(connection: psycopg.Connection, seeded: Seeded, ratings: Sequence[Rating]) -> None:
+    """Add ratings to the CRUD peer's table, each pair once."""
+    statement = "COPY ratings (user_id, movie_id, half_stars, rated_at) FROM STDIN"
+    with connection.cursor().copy(statement) as copy:
+        for one in ratings:
+            pair = (seeded.user_ids[one.user], seeded.movie_ids[one.film])
+            copy.write_row([*pair, 2 * one.stars, one.rated_at])
+    connection.execute("VACUUM ANALYZE")
+
+
+def created(
     connection: Connection, field: str, subject: str, rows: Sequence[dict[str, Any]]
 ) -> list[UUID]:
+    """Ids of users or movies, `field`, that were made in batches."""
     ids: list[UUID] = []
     for start in range(0, len(rows), CREATIONS_A_BATCH):
         body = msgspec.json.encode({field: rows[start : start + CREATIONS_A_BATCH]})
