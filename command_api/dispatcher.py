@@ -28,6 +28,8 @@ from shared.errors import Overloaded, Unavailable
 
 BATCH_COMMANDS_MAX = 1_000
 BULK_BATCH_COMMANDS_MAX = 250
+# While interactive commands wait, whose turn is next.
+BULK_BESIDE_INTERACTIVE_MAX = 100
 QUEUE_COMMANDS_MAX = 10_000
 BULK_QUEUE_COMMANDS_MAX = 20_000
 WAIT_MAX_S = 10.0
@@ -154,7 +156,10 @@ class Dispatcher:
     def _take(self, *, bulk: bool, now_s: float) -> list[Pending]:
         """The next batch, without the commands that nobody waits for any longer."""
         queue = self._bulk if bulk else self._interactive
-        most = BULK_BATCH_COMMANDS_MAX if bulk else BATCH_COMMANDS_MAX
+        if not bulk:
+            most = BATCH_COMMANDS_MAX
+        else:
+            most = BULK_BESIDE_INTERACTIVE_MAX if self._interactive else BULK_BATCH_COMMANDS_MAX
         batch: list[Pending] = []
         while queue and len(batch) < most:
             pending = queue.popleft()

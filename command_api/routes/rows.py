@@ -24,13 +24,13 @@ Row = TypeVar("Row", bound=BaseModel)
 Result = dict[str, Any]
 
 # Rows validated before other requests get their turn on the event loop, and then sent on their way.
-ROWS_A_TURN = 250
+ROWS_A_TURN = 100
 # After each, long enough for the committing thread to get Python's lock and be off to the database;
 # in a turn of no length it would wait until the last row was validated.
 TURN_PAUSE_S = 0.001
 # Of one request, how many such turns wait for their commit, so that the bulk queue holds several
 # requests.
-TURNS_WAITING_MAX = 4
+TURNS_WAITING_MAX = 10
 
 
 class Results(list[Result]):

@@ -162,9 +162,8 @@ def test_bulk_takes_turns_with_interactive_commands(held: HeldCommitter) -> None
         await dispatcher.stop()
 
     asyncio.run(run())
-    assert held.batches[0] == 1
-    assert sorted(held.batches[1:]) == [1, 100, 250, 250]
-    assert held.batches.index(1, 1) < 3, "the interactive command waited for the whole bulk"
+    # While somebody waited, the bulk's turn was a short one.
+    assert held.batches == [1, 100, 1, 250, 250]
 
 
 def test_stopping_commits_what_waits_and_takes_no_more(held: HeldCommitter) -> None:
