@@ -42,6 +42,18 @@ class WakeUp:
             return
         self._connection = connection
 
+    def forget(self) -> None:
+        """Drop what was said so far: whoever fetches after this sees all of it."""
+        if self._connection is None:
+            return
+        try:
+            self._connection.pgconn.consume_input()
+            while self._connection.pgconn.notifies() is not None:
+                pass
+        except psycopg.Error as error:
+            log.warning("listening_failed", error=str(error))
+            self.close()
+
     def wait(self, seconds: float = POLL_S) -> None:
         """Return when the log has grown, or after the given time."""
         if self._connection is None:

@@ -18,6 +18,10 @@ from projector.wakeup import POLL_S, WakeUp
 from projector.wiring import Wiring, wire
 
 REFRESH_EVERY_S = 0.5
+# Half of what a small batch costs is the pass itself: after one, the next is given time to gather.
+# An event that comes alone is not held up, and one that follows it by this much.
+SMALL_BATCH_EVENTS = 250
+GATHER_S = 0.003
 RETRY_FIRST_S = 0.1
 RETRY_MAX_S = 2.0
 
@@ -97,8 +101,12 @@ class Projector:
             try:
                 self._wake_up.listen()
                 self._refresh()
-                if self._follower.run_pass() == 0:
+                self._wake_up.forget()
+                folded = self._follower.run_pass()
+                if folded == 0:
                     self._wake_up.wait(IDLE_ADVANCE_S if self._follower.lagging else POLL_S)
+                elif folded < SMALL_BATCH_EVENTS:
+                    self._stop.wait(GATHER_S)
                 pause_s = RETRY_FIRST_S
             except SERVER_ERRORS as error:
                 log.warning("following_waits", error=str(error), seconds=pause_s)
