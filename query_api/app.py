@@ -19,6 +19,7 @@ from query_api.hot_reads import HotReads
 from query_api.index_feed import IndexFeed
 from query_api.pages import Pages
 from query_api.profiles import Profiles
+from query_api.raters import Raters
 from query_api.reader import Reader
 from query_api.routes import movies, operations, past, projections, stream, users
 from query_api.settings import QuerySettings
@@ -109,6 +110,7 @@ def _wire(settings: QuerySettings) -> Wiring:
         feed=feed,
         pages=Pages(reader, feed),
         profiles=Profiles(reader, feed),
+        raters=Raters(reader),
         streams=Streams(feed, changes, open_max=settings.streams_max),
         verifier=TokenVerifier(
             settings.token_public_key.get_secret_value(),

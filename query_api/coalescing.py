@@ -9,6 +9,7 @@ they are of the same moment.
 from __future__ import annotations
 
 import asyncio
+import hashlib
 from collections.abc import Sequence
 from importlib.resources import files
 from typing import Any, NamedTuple
@@ -50,12 +51,40 @@ class Page(NamedTuple):
     fields: Values
 
 
+class Rated(NamedTuple):
+    """What a user says of a movie, of one moment."""
+
+    profile: bytes | None
+    rank: float | None
+    review: bytes | None
+
+
+class RatedBy(NamedTuple):
+    """Of users of one partition, in the order asked."""
+
+    checkpoint: bytes | None
+    users: list[Rated]
+
+
+class _Script(NamedTuple):
+    """A script and the name that Redis knows it by once it is loaded."""
+
+    text: bytes
+    sha: str
+
+
+class _Call(NamedTuple):
+    """Of a script, with the checkpoint as its first key."""
+
+    script: _Script
+    names: Sequence[str]
+    arguments: Arguments
+
+
 class _Waiting(NamedTuple):
     keys: PartitionKeys
     documents: Sequence[str]
-    # A page: the sorted set, the hash, arguments; `fields`: a command, its key and its members.
-    page: tuple[str, str, Arguments] | None
-    fields: tuple[str, str, Sequence[bytes]] | None
+    call: _Call | None
     future: asyncio.Future[Any]
 
 
@@ -64,13 +93,12 @@ class CoalescedReads:
 
     def __init__(self, client: redis.asyncio.Redis) -> None:
         self._client = client
-        self._page = client.register_script(files("query_api").joinpath("page.lua").read_bytes())
         self._waiting: list[_Waiting] = []
         self._task: asyncio.Task[None] | None = None
 
     async def documents(self, keys: PartitionKeys, documents: Sequence[str]) -> PartitionRead:
         """The documents, named by what follows the partition's prefix."""
-        read: PartitionRead = await self._enqueue(keys, documents, None)
+        read: PartitionRead = await self._enqueue(keys, documents)
         return read
 
     async def page(
@@ -85,36 +113,26 @@ class CoalescedReads:
     ) -> Page:
         """At most `limit` members after the given rank and member; `fields_of` names a hash."""
         bound, member = (f"{after[0]:.0f}", after[1]) if after is not None else ("", b"")
-        wanted = (sorted_set, fields_of or sorted_set, (limit, bound, member))
-        page: Page = await self._enqueue(keys, documents, wanted)
-        return page
+        names = (sorted_set, fields_of or sorted_set, *documents)
+        call = _Call(_PAGE, names, (limit, bound, member))
+        return _as_page(await self._enqueue(keys, (), call))
 
-    async def fields(self, keys: PartitionKeys, name: str, fields: Sequence[bytes]) -> Values:
-        """Values of a hash's fields."""
-        values: Values = await self._enqueue(keys, (), None, ("HMGET", name, fields))
-        return values
-
-    async def ranks(
-        self, keys: PartitionKeys, sorted_set: str, members: Sequence[bytes]
-    ) -> list[float | None]:
-        """Ranks of a sorted set's members."""
-        ranks: list[float | None] = await self._enqueue(
-            keys, (), None, ("ZMSCORE", sorted_set, members)
-        )
-        return ranks
+    async def rated(self, keys: PartitionKeys, users: Sequence[str], movie: bytes) -> RatedBy:
+        """What users of the partition, by their ids in hex, say of a movie."""
+        names = [f"{kind}:{user}" for user in users for kind in ("profile", "ratings", "reviews")]
+        return _as_rated(await self._enqueue(keys, (), _Call(_RATED, names, (movie,))))
 
     async def _enqueue(
         self,
         keys: PartitionKeys,
         documents: Sequence[str],
-        page: tuple[str, str, Arguments] | None,
-        fields: tuple[str, str, Sequence[bytes]] | None = None,
+        call: _Call | None = None,
     ) -> Any:
         if len(self._waiting) >= WAITING_MAX:
             raise Overloaded(f"{len(self._waiting)} reads are waiting already")
         loop = asyncio.get_running_loop()
         future: asyncio.Future[Any] = loop.create_future()
-        self._waiting.append(_Waiting(keys, documents, page, fields, future))
+        self._waiting.append(_Waiting(keys, documents, call, future))
         if self._task is None:
             self._task = loop.create_task(self._run())
         return await future
@@ -125,7 +143,11 @@ class CoalescedReads:
             del self._waiting[:READS_A_ROUND_TRIP_MAX]
             try:
                 async with asyncio.timeout(TIMEOUT_S):
-                    await self._round_trip(batch)
+                    try:
+                        await self._round_trip(batch)
+                    except redis.exceptions.NoScriptError:
+                        await self._load_scripts()
+                        await self._round_trip(batch)
             except (redis.RedisError, TimeoutError, OSError) as error:
                 log.warning("read_models_unavailable", error=type(error).__name__)
                 _fail(batch, Unavailable("the read models do not answer"))
@@ -133,11 +155,17 @@ class CoalescedReads:
                 _fail(batch, error)
         self._task = None
 
+    async def _load_scripts(self) -> None:
+        """Redis does not keep them when it starts anew. Not the library's scripts, which ask before
+        each call whether they are there.
+        """
+        for script in (_PAGE, _RATED):
+            await self._client.script_load(script.text)
+
     async def _round_trip(self, batch: Sequence[_Waiting]) -> None:
         by_partition: dict[PartitionKeys, dict[str, int]] = {}
-        plain = [one for one in batch if one.page is None and one.fields is None]
-        pages = [one for one in batch if one.page is not None]
-        hashes = [one for one in batch if one.fields is not None]
+        plain = [one for one in batch if one.call is None]
+        calls = [(one, one.call) for one in batch if one.call is not None]
         for waiting in plain:
             wanted = by_partition.setdefault(waiting.keys, {"checkpoint": 0})
             for document in waiting.documents:
@@ -146,21 +174,15 @@ class CoalescedReads:
         for keys, wanted in by_partition.items():
             prefix = keys.prefix
             pipeline.mget([prefix + document for document in wanted])
-        for waiting in pages:
-            assert waiting.page is not None
+        for waiting, call in calls:
             prefix = waiting.keys.prefix
-            sorted_set, fields_of, arguments = waiting.page
-            names = ("checkpoint", sorted_set, fields_of, *waiting.documents)
-            await self._page([prefix + name for name in names], arguments, client=pipeline)
-        for waiting in hashes:
-            assert waiting.fields is not None
-            command, name, fields = waiting.fields
-            pipeline.execute_command(command, waiting.keys.prefix + name, *fields)
+            names = [prefix + name for name in ("checkpoint", *call.names)]
+            pipeline.execute_command(
+                "EVALSHA", call.script.sha, len(names), *names, *call.arguments
+            )
         results = iter(await pipeline.execute())
         found = {keys: next(results) for keys in by_partition}
-        for waiting in pages:
-            _resolve(waiting, _as_page(next(results)))
-        for waiting in hashes:
+        for waiting, _ in calls:
             _resolve(waiting, next(results))
         for waiting in plain:
             places, values = by_partition[waiting.keys], found[waiting.keys]
@@ -168,10 +190,28 @@ class CoalescedReads:
             _resolve(waiting, PartitionRead(values[0], documents))
 
 
+def _script(name: str) -> _Script:
+    text = files("query_api").joinpath(name).read_bytes()
+    return _Script(text, hashlib.sha1(text, usedforsecurity=False).hexdigest())
+
+
+_PAGE = _script("page.lua")
+_RATED = _script("rated.lua")
+
+
 def _as_page(result: list[Any]) -> Page:
     checkpoint, flat, documents, fields = result
     members = [(flat[i], float(flat[i + 1])) for i in range(0, len(flat), 2)]
     return Page(checkpoint, members, documents, fields)
+
+
+def _as_rated(result: list[Any]) -> RatedBy:
+    checkpoint, flat = result
+    users = []
+    for i in range(0, len(flat), 3):
+        profile, rank, review = flat[i : i + 3]
+        users.append(Rated(profile, None if rank is None else float(rank), review))
+    return RatedBy(checkpoint, users)
 
 
 def _resolve(waiting: _Waiting, result: object) -> None:

@@ -28,6 +28,7 @@ RATED_ORDERS: tuple[Order, ...] = ("weighted", "average", "count")
 # Below this many candidates of a search they are sorted; above, the order is walked and tested.
 SORT_CANDIDATES_MAX = 500
 WORST_MATCH = 2
+YEAR_MIN, YEAR_MAX = 0, 9_999
 # So many moved movies an order is brought up to date for, also when nobody asks: whoever asks next
 # is not held up for longer than that takes, some milliseconds.
 MOVED_MAX = 2_000
@@ -86,6 +87,7 @@ class Entry(msgspec.Struct, gc=False):
     ratings: Ratings
     _item: bytes | None = None
     _rated: bytes | None = None
+    weighted: Key | None = None
 
     @property
     def item(self) -> bytes:
@@ -166,10 +168,19 @@ class Index:
         self, sort: Sort, wanted: Filter, *, after: Key | None, limit: int
     ) -> list[tuple[Key, Entry]]:
         """At most `limit` movies after the key, in order."""
-        page: list[tuple[Key, Entry]] = []
+        entries, page = self.entries, []
+        genre, director = wanted.genre, wanted.director
+        year_min = YEAR_MIN if wanted.year_min is None else wanted.year_min
+        year_max = YEAR_MAX if wanted.year_max is None else wanted.year_max
+        # Walks much of an order where few movies pass.
         for key in self._candidates(sort, wanted, after):
-            entry = self.entries[key[-1]]
-            if _passes(entry.film, wanted):
+            entry = entries[key[-1]]
+            film = entry.film
+            if (
+                year_min <= film.year <= year_max
+                and (genre is None or genre in film.genres)
+                and (director is None or director in film.directors)
+            ):
                 page.append((key, entry))
                 if len(page) == limit:
                     break
@@ -179,33 +190,26 @@ class Index:
         found = None if wanted.q is None else self._search(wanted.q)
         if sort == "match":
             return self._matches(found or set(), fold(wanted.q or "").strip(), after)
-        if found is not None and len(found) <= SORT_CANDIDATES_MAX:
-            return _from(sorted(map(self._key(sort), found)), after)
-        order = self._settle(sort)
-        if found is None:
-            return _from(order, after)
-        return (key for key in _from(order, after) if key[-1] in found)
+        if found is not None:
+            return self._ordered(sort, found, after)
+        return _from(self._settle(sort), after)
 
     def _matches(self, found: set[bytes], q: str, after: Key | None) -> Iterator[Key]:
         """The movies found, the best match first."""
-        if len(found) <= SORT_CANDIDATES_MAX:
-            key_of = self._key("weighted")
-            keys = sorted((self._match(movie, q), *key_of(movie)) for movie in found)
-            yield from _from(keys, after)
-            return
+        by_match: list[set[bytes]] = [set() for _ in range(WORST_MATCH + 1)]
+        for movie in found:
+            by_match[_match(self.entries[movie].film.folded_title, q)].add(movie)
         first = 0 if after is None else after[0]
         for match in range(first, WORST_MATCH + 1):
             start = after[1:] if after is not None and match == first else None
-            for key in _from(self._settle("weighted"), start):
-                if key[-1] in found and self._match(key[-1], q) == match:
-                    yield match, *key
+            for key in self._ordered("weighted", by_match[match], start):
+                yield match, *key
 
-    def _match(self, movie: bytes, q: str) -> int:
-        """How well a title that was found matches, 0 best."""
-        title = self.entries[movie].film.folded_title
-        if title == q:
-            return 0
-        return 1 if title.startswith(q) else WORST_MATCH
+    def _ordered(self, order: Order, movies: set[bytes], after: Key | None) -> Iterator[Key]:
+        """Some movies in an order: a few are sorted, of many the order is walked."""
+        if len(movies) <= SORT_CANDIDATES_MAX:
+            return _from(sorted(map(self._key(order), movies)), after)
+        return (key for key in _from(self._settle(order), after) if key[-1] in movies)
 
     def _key(self, order: Order) -> Callable[[bytes], Key]:
         """What makes a movie's key in an order."""
@@ -215,7 +219,14 @@ class Index:
             entry = entries[movie]
             return key_of(entry.film, entry.ratings)
 
-        return key
+        def weighted(movie: bytes) -> Key:
+            """Kept, since every search needs it."""
+            entry = entries[movie]
+            if entry.weighted is None:
+                entry.weighted = key_of(entry.film, entry.ratings)
+            return entry.weighted
+
+        return weighted if order == "weighted" else key
 
     def _settle(self, order: Order) -> list[Key]:
         """The keys of an order, brought up to date."""
@@ -268,19 +279,17 @@ def words_of(text: str) -> list[str]:
     return "".join(c if c.isalnum() else " " for c in fold(text)).split()
 
 
+def _match(title: str, q: str) -> int:
+    """How well a title that was found matches, 0 best."""
+    if title.startswith(q):
+        return 0 if title == q else 1
+    return WORST_MATCH
+
+
 def _from(order: list[Key], after: Key | None) -> Iterator[Key]:
-    start = bisect_right(order, after) if after is not None else 0
-    for place in range(start, len(order)):
-        yield order[place]
-
-
-def _passes(film: Film, wanted: Filter) -> bool:
-    return (
-        (wanted.genre is None or wanted.genre in film.genres)
-        and (wanted.director is None or wanted.director in film.directors)
-        and (wanted.year_min is None or film.year >= wanted.year_min)
-        and (wanted.year_max is None or film.year <= wanted.year_max)
-    )
+    if after is None:
+        return iter(order)
+    return map(order.__getitem__, range(bisect_right(order, after), len(order)))
 
 
 def _film(details: bytes) -> Film:

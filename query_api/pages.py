@@ -6,6 +6,7 @@ states its position. So a page is as old as the older of the two.
 
 from __future__ import annotations
 
+from datetime import datetime
 from typing import Any, Literal, NamedTuple, get_args
 from uuid import UUID
 
@@ -15,8 +16,9 @@ from query_api.index import Entry, Filter, Index, Sort
 from query_api.index_feed import IndexFeed
 from query_api.reader import RankedPage, Reader
 from shared.errors import InvalidInput
+from shared.events import Visibility
 from shared.ids import START, Position
-from shared.read_model import PROFILES, ProfileDocument, from_rating_rank
+from shared.read_model import PROFILES, from_rating_rank
 from shared.tokens import Claims
 
 # A user's ratings are sorted by score or title for each request; this many are at most.
@@ -30,11 +32,34 @@ RATINGS_KEY_TYPES: dict[RatingsSort, type[tuple[Any, ...]]] = {
     "title": tuple[str, bytes],
 }
 
-_SCORES = [b""] + [str(half_stars / 2).encode() for half_stars in range(1, 11)]
 _json = msgspec.json.Encoder().encode
-_decode_profile = msgspec.json.Decoder(ProfileDocument).decode
+
+
+class _Face(msgspec.Struct, gc=False):
+    """What of a profile says who may see it."""
+
+    visibility: Visibility
+
+
+_decode_face = msgspec.json.Decoder(_Face).decode
 
 Member = tuple[bytes, float]
+
+
+class _Unknown(msgspec.Struct, gc=False):
+    movie_id: UUID
+    title: None = None
+    year: None = None
+    movie_average: None = None
+
+
+class _Rating(msgspec.Struct, gc=False):
+    """The user's part of a rating's JSON."""
+
+    score: float
+    difference: float | None
+    review: str | None
+    rated_at: datetime
 
 
 class Page(NamedTuple):
@@ -111,31 +136,27 @@ def is_visible(stored: bytes | None, user_id: UUID, caller: Claims | None) -> bo
     if stored is None:
         return False
     trusted = caller is not None and (caller.user_id == user_id or caller.role == "operator")
-    return trusted or _decode_profile(stored).visibility == "public"
+    return trusted or _decode_face(stored).visibility == "public"
 
 
 def rating_item(entry: Entry | None, member: Member, review: bytes | None) -> bytes:
     """One rating as the API shows it. A movie that is not in the index yet has no title."""
     movie, rank = member
     rated_at, half_stars = from_rating_rank(rank)
+    score, difference = half_stars / 2, None
     if entry is None:
-        unknown = {
-            "movie_id": UUID(bytes=movie),
-            "title": None,
-            "year": None,
-            "movie_average": None,
-        }
-        start, average = _json(unknown)[:-1], None
+        start = _json(_Unknown(UUID(bytes=movie)))[:-1]
     else:
         start, average = entry.rated, entry.ratings.average
-    difference = None if average is None else round(half_stars / 2 - average, 4)
-    return b"".join(
-        (
-            *(start, b',"score":', _SCORES[half_stars], b',"difference":', _json(difference)),
-            *(b',"review":', b"null" if review is None else _json(review.decode())),
-            *(b',"rated_at":', _json(rated_at), b"}"),
-        )
-    )
+        if average is not None:
+            difference = round(score - average, 4)
+    text = None if review is None else review.decode()
+    return b"%b,%b" % (start, _json(_Rating(score, difference, text, rated_at))[1:])
+
+
+def score_key(member: bytes, rank: float) -> tuple[int, float, bytes]:
+    """Orders by score, of the same score the newest first."""
+    return -(int(rank) % 16), -rank, member
 
 
 def _item(index: Index, read: RankedPage, place: int) -> bytes:
@@ -156,7 +177,7 @@ def _sorted(
     keyed: list[tuple[tuple[Any, ...], int]] = []
     for place, (movie, rank) in enumerate(read.members):
         if sort == "score":
-            key: tuple[Any, ...] = (-(int(rank) % 16), -rank, movie)
+            key: tuple[Any, ...] = score_key(movie, rank)
         else:
             entry = index.entries.get(movie)
             key = ("" if entry is None else entry.film.folded_title, movie)

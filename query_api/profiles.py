@@ -38,7 +38,7 @@ class Profile(NamedTuple):
 
 
 class _Kept(NamedTuple):
-    generation: int
+    build: UUID
     statistics: bytes | None
     taste: bytes
 
@@ -70,7 +70,7 @@ class Profiles:
         position, values = read.position, read.values
         if not is_visible(values[0], user_id, caller):
             return Profile(position, None)
-        taste = self._known(user_id, read.generation, values[1])
+        taste = self._known(user_id, read.build, values[1])
         if taste is None:
             page = await self._reader.page(
                 *(PROFILES, user_id, "ratings"), limit=RATINGS_MAX + 1, after=None, kinds=kinds
@@ -86,14 +86,14 @@ class Profiles:
             body = b"".join((body[:-1], b",", private, b"}"))
         return Profile(min(position, of_index), body)
 
-    def _known(self, user_id: UUID, generation: int, statistics: bytes | None) -> bytes | None:
+    def _known(self, user_id: UUID, build: UUID, statistics: bytes | None) -> bytes | None:
         index = self._feed.require()
         if index is not self._index or index.genres_revision != self._genres_revision:
             self._kept.clear()
             self._index, self._genres_revision = index, index.genres_revision
             return None
         kept = self._kept.get(user_id)
-        if kept is None or kept.generation != generation or kept.statistics != statistics:
+        if kept is None or kept.build != build or kept.statistics != statistics:
             return None
         return kept.taste
 
@@ -103,5 +103,5 @@ class Profiles:
         if index is self._index and index.genres_revision == self._genres_revision:
             if len(self._kept) >= KEPT_MAX:
                 del self._kept[next(iter(self._kept))]
-            self._kept[user_id] = _Kept(page.generation, page.values[1], taste)
+            self._kept[user_id] = _Kept(page.build, page.values[1], taste)
         return taste

@@ -4,17 +4,18 @@ at.
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Sequence
 from typing import NamedTuple
 from uuid import UUID
 
 import msgspec
 
-from query_api.coalescing import CoalescedReads, Page, PartitionRead, Values
+from query_api.coalescing import CoalescedReads, Page, PartitionRead, Rated, Values
 from query_api.generations import ActiveGenerations
 from shared.errors import Unavailable
 from shared.ids import Position
-from shared.read_model import Checkpoint, PartitionKeys, partition_of
+from shared.read_model import PROFILES, Checkpoint, PartitionKeys, partition_of
 
 ATTEMPTS = 2
 
@@ -22,10 +23,13 @@ _decode_checkpoint = msgspec.msgpack.Decoder(Checkpoint).decode
 
 
 class Documents(NamedTuple):
-    """An entity's documents as stored, in the order asked, and their partition's position."""
+    """An entity's documents as stored, in the order asked, and their partition's position.
+
+    `build` is another one whenever the documents were not written by following the log.
+    """
 
     position: Position
-    generation: int
+    build: UUID
     values: Values
 
 
@@ -36,7 +40,7 @@ class RankedPage(NamedTuple):
     """
 
     position: Position
-    generation: int
+    build: UUID
     members: list[tuple[bytes, float]]
     values: Values
     fields: Values
@@ -62,8 +66,8 @@ class Reader:
             keys = await self._keys(projection, entity)
             read: PartitionRead = await self._reads.documents(keys, names)
             if read.checkpoint is not None:
-                position = _decode_checkpoint(read.checkpoint).position
-                return Documents(position, keys.generation, read.values)
+                checkpoint = _decode_checkpoint(read.checkpoint)
+                return Documents(checkpoint.position, checkpoint.build_token, read.values)
             await self._generations.refresh()
         raise Unavailable(f"the read model {projection} is being built")
 
@@ -91,24 +95,38 @@ class Reader:
                 fields_of=None if fields_of is None else f"{fields_of}:{hex_id}",
             )
             if page.checkpoint is not None:
-                position = _decode_checkpoint(page.checkpoint).position
-                return RankedPage(position, keys.generation, page.members, page.values, page.fields)
+                checkpoint = _decode_checkpoint(page.checkpoint)
+                position, build = checkpoint.position, checkpoint.build_token
+                return RankedPage(position, build, page.members, page.values, page.fields)
             await self._generations.refresh()
         raise Unavailable(f"the read model {projection} is being built")
 
-    async def fields(
-        self, projection: str, entity: UUID, name: str, fields: Sequence[bytes]
-    ) -> Values:
-        """Values of the entity's hash; None for a field that is not there."""
-        keys = await self._keys(projection, entity)
-        return await self._reads.fields(keys, f"{name}:{entity.hex}", fields)
-
-    async def rank(
-        self, projection: str, entity: UUID, sorted_set: str, member: bytes
-    ) -> float | None:
-        """The rank of one member of the entity's sorted set."""
-        keys = await self._keys(projection, entity)
-        return (await self._reads.ranks(keys, f"{sorted_set}:{entity.hex}", [member]))[0]
+    async def rated(
+        self, movie_id: UUID, users: Sequence[UUID]
+    ) -> tuple[Position, Sequence[Rated]]:
+        """What users say of a movie, in the order asked, and the oldest of their positions."""
+        for _ in range(ATTEMPTS):
+            by_partition: dict[PartitionKeys, list[UUID]] = {}
+            for user_id in users:
+                keys = await self._keys(PROFILES, user_id)
+                by_partition.setdefault(keys, []).append(user_id)
+            read = await asyncio.gather(
+                *(
+                    self._reads.rated(keys, [user_id.hex for user_id in of], movie_id.bytes)
+                    for keys, of in by_partition.items()
+                )
+            )
+            positions = [_decode_checkpoint(one.checkpoint) for one in read if one.checkpoint]
+            if len(positions) == len(read):
+                found = {
+                    user_id: rated
+                    for of, one in zip(by_partition.values(), read, strict=True)
+                    for user_id, rated in zip(of, one.users, strict=True)
+                }
+                position = min(checkpoint.position for checkpoint in positions)
+                return position, [found[user_id] for user_id in users]
+            await self._generations.refresh()
+        raise Unavailable(f"the read model {PROFILES} is being built")
 
     async def _keys(self, projection: str, entity: UUID) -> PartitionKeys:
         generation = await self._generations.require(projection)

@@ -12,6 +12,7 @@ from query_api.generations import ActiveGenerations
 from query_api.index_feed import IndexFeed
 from query_api.pages import Pages
 from query_api.profiles import Profiles
+from query_api.raters import Raters
 from query_api.reader import Reader
 from query_api.streams import Streams
 from shared.ids import Position
@@ -28,6 +29,7 @@ class Wiring(NamedTuple):
     feed: IndexFeed
     pages: Pages
     profiles: Profiles
+    raters: Raters
     streams: Streams
     verifier: TokenVerifier
 

@@ -59,7 +59,8 @@ def problem(
     }
     if field_errors:
         body["errors"] = list(field_errors)
-    all_headers = dict(headers or {})
+    # What is not there now may be in a moment: no cache on the way may keep it.
+    all_headers = {"Cache-Control": "no-store", **(headers or {})}
     if status == HTTPStatus.UNAUTHORIZED:
         all_headers["WWW-Authenticate"] = "Bearer"
     if status == HTTPStatus.SERVICE_UNAVAILABLE:

@@ -198,7 +198,8 @@ def milliseconds(moment: datetime) -> int:
 
 
 def from_milliseconds(value: int) -> datetime:
-    return _EPOCH + value * _MILLISECOND
+    # Exact until the year 2200: a double holds such a time to less than half a microsecond.
+    return datetime.fromtimestamp(value / 1_000, UTC)
 
 
 def rating_rank(rated_at: datetime, half_stars: int) -> int:

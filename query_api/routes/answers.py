@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import gzip
 from collections.abc import Mapping, Sequence
-from hashlib import blake2b
+from hashlib import sha256
 from http import HTTPStatus
 from typing import Annotated, Any, NamedTuple
 from urllib.parse import urlencode
@@ -24,6 +24,7 @@ JSON = "application/json"
 # Below, compressing costs more than it saves.
 COMPRESSED_MIN_BYTES = 4_096
 COMPRESSION_LEVEL = 1
+TAG_CHARS = 24
 
 Limit = Annotated[int, Query(ge=1, le=LIMIT_MAX)]
 Cursor = Annotated[str | None, Query(description="`next_cursor` of the page before")]
@@ -62,11 +63,19 @@ class Known(NamedTuple):
     accept_encoding: str | None = None
 
 
-def answer(body: bytes, position: Position, known: Known, *, link: str | None = None) -> Answer:
+def answer(
+    body: bytes,
+    position: Position,
+    known: Known,
+    *,
+    link: str | None = None,
+    own: bool = False,
+) -> Answer:
     """The body with its tag and position, or 304 if the caller has it; large ones compressed."""
     etag = etag_of(body)
     headers = [
-        (b"cache-control", b"no-cache"),
+        # To be kept, and asked about with its tag each time.
+        (b"cache-control", b"private, no-cache" if own else b"no-cache"),
         (b"starfold-position", b"%d" % position),
     ]
     if link is not None:
@@ -99,11 +108,16 @@ def page(
 
 
 def document(
-    request: Request, body: bytes, position: Position, *, link: str | None = None
+    request: Request,
+    body: bytes,
+    position: Position,
+    *,
+    link: str | None = None,
+    own: bool = False,
 ) -> Response:
-    """A single document, or 304 if the caller has it already."""
+    """A single document, or 304 if the caller has it already. `own`: it is the caller's alone."""
     known = Known(request.headers.get("if-none-match"), request.headers.get("accept-encoding"))
-    made = answer(body, position, known, link=link)
+    made = answer(body, position, known, link=link, own=own)
     response = Response(made.body, status_code=made.status)
     response.raw_headers = made.headers
     return response
@@ -111,7 +125,7 @@ def document(
 
 def etag_of(body: bytes) -> str:
     """A strong tag of these very bytes."""
-    return f'"{blake2b(body, digest_size=12).hexdigest()}"'
+    return f'"{sha256(body).hexdigest()[:TAG_CHARS]}"'
 
 
 def knows(if_none_match: str, etag: str) -> bool:

@@ -128,3 +128,9 @@ data: {{"movie_id":"{_MOVIE_ID}","count":2,"average":4.25}}
 id: 1043
 
 """
+READY = {
+    "status": "ready",
+    "generations": {"movies": 2, "profiles": 1, "changes": 1},
+    "index_position": 1042,
+}
+METRICS = "# TYPE starfold_streams gauge\nstarfold_streams 3.0\n"

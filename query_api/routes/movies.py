@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import asyncio
-from typing import Annotated, NamedTuple
+from typing import Annotated, Any
 from uuid import UUID
 
 import msgspec
@@ -12,6 +11,7 @@ from fastapi import APIRouter, Query, Request, Response
 from query_api.cursors import decode_cursor, decode_key
 from query_api.index import KEY_TYPES, Filter, Key, Sort, fold
 from query_api.pages import Page
+from query_api.raters import RATERS_KEY_TYPES, RatersSort
 from query_api.reader import Documents
 from query_api.routes.answers import (
     LIMIT_DEFAULT,
@@ -25,15 +25,12 @@ from query_api.routes.answers import (
 )
 from query_api.routes.examples import MOVIE, MOVIES_PAGE, RATERS_PAGE
 from query_api.shown import with_ratings
-from query_api.wiring import AtLeast, Wired, Wiring
+from query_api.wiring import AtLeast, Wired
 from shared.errors import InvalidInput, NotFound, Unavailable
-from shared.ids import Position
 from shared.read_model import (
     MOVIES,
     PARKED,
-    PROFILES,
     ProfileDocument,
-    from_rating_rank,
 )
 
 router = APIRouter(prefix="/v1/movies", tags=["movies"], responses=PROBLEMS)
@@ -50,12 +47,9 @@ class _SortCursor(msgspec.Struct, array_like=True):
     key: msgspec.Raw
 
 
-class _RatersPage(NamedTuple):
-    """`items` is None where there is no such movie, as of `position`."""
-
-    position: Position
-    items: list[bytes] | None
-    next_key: tuple[float, bytes] | None
+class _RatersCursor(msgspec.Struct, array_like=True):
+    sort: RatersSort
+    key: msgspec.Raw
 
 
 @router.get("", responses=example(MOVIES_PAGE, description="A page of movies"))
@@ -135,62 +129,33 @@ async def get_movie(
 
 
 @router.get("/{movie_id}/ratings", responses=example(RATERS_PAGE, description="Who rated it"))
-async def list_ratings(
+async def list_ratings(  # One parameter for each part of the request.
     movie_id: UUID,
     request: Request,
     wiring: Wired,
     wanted_position: AtLeast,
+    sort: RatersSort = "newest",
     cursor: Cursor = None,
     limit: Limit = LIMIT_DEFAULT,
 ) -> Response:
-    """A movie's ratings, newest first; private users' are counted and not shown."""
-    after = decode_cursor(cursor, tuple[float, bytes]) if cursor else None
+    """A movie's ratings, the newest or the highest first; private users' are counted, not shown.
 
-    async def read() -> _RatersPage:
-        return await _raters(wiring, movie_id, after, limit)
+    So a page may hold fewer than `limit` while there are more: `next_cursor` says so.
+    """
+    after = _raters_key(cursor, sort) if cursor else None
+
+    async def read() -> Page:
+        return await wiring.raters.page(movie_id, sort, after=after, limit=limit)
 
     page = await wiring.freshness.at_least(wanted_position, read)
     if page.items is None:
         raise NotFound(f"there is no movie {movie_id}")
-    return listing(request, page.items, page.next_key, page.position)
+    next_key = None if page.next_key is None else (sort, page.next_key)
+    return listing(request, page.items, next_key, page.position)
 
 
-async def _raters(
-    wiring: Wiring, movie_id: UUID, after: tuple[float, bytes] | None, limit: int
-) -> _RatersPage:
-    page = await wiring.reader.page(
-        MOVIES, movie_id, "raters", limit=limit + 1, after=after, kinds=("movie",)
-    )
-    if page.values[0] is None:
-        return _RatersPage(page.position, None, None)
-    members = page.members[:limit]
-    users = [UUID(bytes=member) for member, _ in members]
-    profiles, reviews = await asyncio.gather(
-        asyncio.gather(
-            *(wiring.reader.documents(PROFILES, user_id, ("profile",)) for user_id in users)
-        ),
-        asyncio.gather(
-            *(
-                wiring.reader.fields(PROFILES, user_id, "reviews", [movie_id.bytes])
-                for user_id in users
-            )
-        ),
-    )
-    items = []
-    for user_id, (_, rank), found, (review,) in zip(users, members, profiles, reviews, strict=True):
-        profile = _decode_profile(found.values[0]) if found.values[0] else None
-        if profile is None or profile.visibility == "private":
-            continue
-        rated_at, half_stars = from_rating_rank(rank)
-        item = {
-            "user_id": user_id,
-            "display_name": profile.display_name,
-            "score": half_stars / 2,
-            "review": None if review is None else review.decode(),
-            "rated_at": rated_at,
-        }
-        items.append(_json(item))
-    last = members[-1] if len(page.members) > limit else None
-    next_key = (last[1], last[0]) if last else None
-    position = min([page.position, *(found.position for found in profiles)])
-    return _RatersPage(position, items, next_key)
+def _raters_key(cursor: str, sort: RatersSort) -> tuple[Any, ...]:
+    after = decode_cursor(cursor, _RatersCursor)
+    if after.sort != sort:
+        raise InvalidInput(f"the cursor is of the order {after.sort!r}", pointer="cursor")
+    return decode_key(after.key, RATERS_KEY_TYPES[sort])

@@ -2,23 +2,34 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from fastapi import APIRouter, Response
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
+from query_api.routes.answers import example
+from query_api.routes.examples import METRICS, READY
 from query_api.wiring import Wired
 from shared.errors import Unavailable
 from shared.read_model import CHANGES, MOVIES, PROFILES, PartitionKeys
 
 router = APIRouter(tags=["operations"])
 
+_METRICS: dict[int | str, dict[str, Any]] = {
+    200: {
+        "description": "One sample a line",
+        "content": {"text/plain": {"schema": {"type": "string"}, "example": METRICS}},
+    }
+}
 
-@router.get("/health")
+
+@router.get("/health", responses=example({"status": "alive"}, description="It is"))
 async def health() -> dict[str, str]:
     """The process is alive and its event loop turns."""
     return {"status": "alive"}
 
 
-@router.get("/ready")
+@router.get("/ready", responses=example(READY, description="It is"))
 async def ready(wiring: Wired) -> dict[str, object]:
     """Redis answers, every read model is there, and the index is loaded; else 503."""
     await wiring.generations.refresh()
@@ -33,7 +44,7 @@ async def ready(wiring: Wired) -> dict[str, object]:
     return {"status": "ready", "generations": active, "index_position": wiring.feed.position}
 
 
-@router.get("/metrics", response_class=Response)
+@router.get("/metrics", response_class=Response, responses=_METRICS)
 async def metrics() -> Response:
     """Prometheus text format."""
     return Response(generate_latest(), media_type=CONTENT_TYPE_LATEST)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from typing import Any
 from uuid import UUID
 
@@ -24,7 +23,6 @@ from query_api.routes.answers import (
 from query_api.routes.examples import OWN_PROFILE, PROFILE, RATING, RATINGS_PAGE
 from query_api.wiring import AtLeast, Caller, Wired
 from shared.errors import InvalidInput, NotAuthenticated, NotFound
-from shared.read_model import PROFILES
 
 router = APIRouter(prefix="/v1/users", tags=["users"], responses=PROBLEMS)
 
@@ -46,7 +44,8 @@ async def get_me(
     async def read() -> Profile:
         return await wiring.profiles.profile(user_id, caller, own=True, at_least=wanted_position)
 
-    return _profile(request, user_id, await wiring.freshness.at_least(wanted_position, read))
+    found = await wiring.freshness.at_least(wanted_position, read)
+    return _profile(request, user_id, found, own=True)
 
 
 @router.get("/{user_id}", responses=example(PROFILE, description="The profile"))
@@ -116,18 +115,14 @@ async def get_rating(  # One parameter for each part of the request.
 
     async def read() -> Page:
         index, of_index = wiring.feed.require(wanted_position), wiring.feed.position
-        found, rank, (review,) = await asyncio.gather(
-            wiring.reader.documents(PROFILES, user_id, ("profile",)),
-            wiring.reader.rank(PROFILES, user_id, "ratings", movie_id.bytes),
-            wiring.reader.fields(PROFILES, user_id, "reviews", [movie_id.bytes]),
-        )
-        if not is_visible(found.values[0], user_id, caller):
-            return Page(found.position, None, None)
+        position, (rated,) = await wiring.reader.rated(movie_id, [user_id])
+        if not is_visible(rated.profile, user_id, caller):
+            return Page(position, None, None)
         items = []
-        if rank is not None:
+        if rated.rank is not None:
             entry = index.entries.get(movie_id.bytes)
-            items = [rating_item(entry, (movie_id.bytes, rank), review)]
-        return Page(min(found.position, of_index), items, None)
+            items = [rating_item(entry, (movie_id.bytes, rated.rank), rated.review)]
+        return Page(min(position, of_index), items, None)
 
     one = await wiring.freshness.at_least(wanted_position, read)
     if one.items is None:
@@ -137,10 +132,10 @@ async def get_rating(  # One parameter for each part of the request.
     return document(request, one.items[0], one.position)
 
 
-def _profile(request: Request, user_id: UUID, found: Profile) -> Response:
+def _profile(request: Request, user_id: UUID, found: Profile, *, own: bool = False) -> Response:
     if found.body is None:
         raise _unknown(user_id)
-    return document(request, found.body, found.position)
+    return document(request, found.body, found.position, own=own)
 
 
 def _unknown(user_id: UUID) -> NotFound:

@@ -106,3 +106,60 @@ def test_large_pages_are_compressed_for_whom_takes_it(api: Api) -> None:
     assert plain.headers["etag"] != packed.headers["etag"]
     known = {"Accept-Encoding": "gzip", "If-None-Match": packed.headers["etag"]}
     assert api.query.get(path, headers=known).status_code == 304
+
+
+@pytest.fixture(scope="module")
+def rated(api: Api) -> tuple[str, list[User]]:
+    """A movie with ratings of ten users in turn: 1, 2, 3, 1, 2, 3, ...; every other is private."""
+    movie_id = api.movie("Nostalghia")
+    users = [api.sign_up(name=f"Rater {n}") for n in range(10)]
+    for n, user in enumerate(users):
+        api.rate(user, movie_id, n % 3 + 1, review=f"Review {n}.")
+        if n % 2:
+            private = {"visibility": "private"}
+            api.note(api.command.patch("/v1/users/me", json=private, headers=user.headers))
+    return movie_id, users
+
+
+@pytest.mark.parametrize(("sort", "numbers"), [("newest", "86420"), ("score", "82460")])
+def test_a_movies_ratings_come_newest_or_highest_first(
+    api: Api, rated: tuple[str, list[User]], sort: str, numbers: str
+) -> None:
+    movie_id, users = rated
+    path = f"/v1/movies/{movie_id}/ratings"
+    items = all_pages(api, path, sort=sort)
+    assert [item["user_id"] for item in items] == [users[int(n)].user_id for n in numbers]
+    assert [item["review"] for item in items] == [f"Review {n}." for n in numbers]
+    other = api.read(path, sort="score" if sort == "newest" else "newest", limit=1)
+    assert api.get(path, sort=sort, cursor=other["next_cursor"]).status_code == 422
+
+
+def test_a_page_of_private_users_says_that_there_are_more(
+    api: Api, rated: tuple[str, list[User]]
+) -> None:
+    first = api.read(f"/v1/movies/{rated[0]}/ratings", limit=1)
+    assert first["items"] == []
+    second = api.read(f"/v1/movies/{rated[0]}/ratings", limit=1, cursor=first["next_cursor"])
+    assert [item["display_name"] for item in second["items"]] == ["Rater 8"]
+
+
+def test_every_documented_answer_has_an_example(api: Api) -> None:
+    paths = api.query.get("/openapi.json").json()["paths"]
+    assert "/v1/users/me" in paths
+    for path, methods in paths.items():
+        for method, operation in methods.items():
+            (content,) = operation["responses"]["200"]["content"].values()
+            assert content["example"], (method, path)
+
+
+def test_what_is_found_is_asked_about_and_what_is_not_is_not_kept(api: Api, ann: User) -> None:
+    profile = f"/v1/users/{ann.user_id}"
+    found = {
+        path: api.get(path, ann).headers["Cache-Control"] for path in ("/v1/users/me", profile)
+    }
+    assert found == {"/v1/users/me": "private, no-cache", profile: "no-cache"}
+    ahead = api.query.get(profile, headers={AT_LEAST: str(api.position + 1_000)})
+    missing = api.get("/v1/movies/01a20a3c-c0ff-7c1d-a50f-874aed4ed724")
+    assert (ahead.status_code, missing.status_code) == (503, 404)
+    for answer in (ahead, missing, api.get("/v1/movies", sort="nonsense")):
+        assert answer.headers["Cache-Control"] == "no-store"
