@@ -38,6 +38,8 @@ ROUND_EVERY_S = 0.1
 MOVIES_A_READ = 200
 CHANGES_A_ROUND = 2_000
 POLL_S = 0.05
+# Whether documents were repaired.
+LOOK_EVERY_S = 1.0
 RETRY_S = 0.5
 # Before a load, so that an index that is outrun again and again does not take all of the time.
 RELOAD_S = 0.1
@@ -110,16 +112,21 @@ class IndexFeed:
         changes = await self._generations.require(CHANGES)
         start = await self._checkpoint(PartitionKeys(CHANGES, changes.number, 0))
         index = Index()
-        positions = [await self._load(index, movies, number) for number in range(movies.partitions)]
-        seen = min(start, *positions)
+        loaded = [await self._load(index, movies, number) for number in range(movies.partitions)]
+        seen = min(start.position, *(checkpoint.position for checkpoint in loaded))
         complete_after, changed_before = await self._history(changes, seen)
         self._index = index
         self._changes.restart(complete_after, changed_before)
         self._reached(seen)
         log.info("index_loaded", movies=len(index.entries), position=seen)
+        loop = asyncio.get_running_loop()
+        look_at = loop.time() + LOOK_EVERY_S
         while True:
             if self._generations.get(MOVIES) != movies or self._generations.get(CHANGES) != changes:
                 raise _Outrun
+            if loop.time() >= look_at:
+                await self._require_same_builds(movies, loaded)
+                look_at = loop.time() + LOOK_EVERY_S
             news = self._freshness.news
             changed = await self._changed_after(changes, seen)
             await self._take_in(index, movies, changed)
@@ -148,14 +155,24 @@ class IndexFeed:
         except TimeoutError:
             return
 
-    async def _load(self, index: Index, movies: GenerationCopy, number: int) -> Position:
-        """One partition's movies; the position is of before they were read."""
+    async def _require_same_builds(
+        self, movies: GenerationCopy, loaded: Sequence[Checkpoint]
+    ) -> None:
+        """Raises `_Outrun` where documents were repaired: that is no change of the log's."""
+        keys = [PartitionKeys(MOVIES, movies.number, number) for number in range(len(loaded))]
+        standing = await asyncio.gather(*map(self._checkpoint, keys))
+        for before, now in zip(loaded, standing, strict=True):
+            if before.build_token != now.build_token:
+                raise _Outrun
+
+    async def _load(self, index: Index, movies: GenerationCopy, number: int) -> Checkpoint:
+        """One partition's movies; the checkpoint is of before they were read."""
         keys = PartitionKeys(MOVIES, movies.number, number)
-        position = await self._checkpoint(keys)
+        checkpoint = await self._checkpoint(keys)
         members = await self._client.zrange(keys.document("catalogue"), 0, -1)
         for start in range(0, len(members), MOVIES_A_READ):
             await self._put(index, keys, members[start : start + MOVIES_A_READ])
-        return position
+        return checkpoint
 
     async def _history(
         self, changes: GenerationCopy, until: Position
@@ -178,7 +195,7 @@ class IndexFeed:
         pipeline.xrange(stream, f"({seen}-0", "+", count=CHANGES_A_ROUND)
         pipeline.xrange(stream, "-", "+", count=1)
         checkpoint, entries, oldest = await pipeline.execute()
-        applied = _position(checkpoint)
+        applied = _decoded(checkpoint).position
         if not entries:
             return _Changed(max(seen, applied), {})
         if _entry_position(oldest[0]) > seen + 1 and await self._has_dropped(stream):
@@ -226,16 +243,16 @@ class IndexFeed:
             if details is not None and statistics is not None:
                 index.put(movie, details, statistics)
         await asyncio.sleep(0)
-        return _position(checkpoint)
+        return _decoded(checkpoint).position
 
-    async def _checkpoint(self, keys: PartitionKeys) -> Position:
-        return _position((await self._reads.documents(keys, ())).checkpoint)
+    async def _checkpoint(self, keys: PartitionKeys) -> Checkpoint:
+        return _decoded((await self._reads.documents(keys, ())).checkpoint)
 
 
-def _position(checkpoint: bytes | None) -> Position:
+def _decoded(checkpoint: bytes | None) -> Checkpoint:
     if checkpoint is None:
         raise Unavailable("a read model is being built")
-    return _decode_checkpoint(checkpoint).position
+    return _decode_checkpoint(checkpoint)
 
 
 def _entry_position(entry: Sequence[Any]) -> Position:

@@ -8,11 +8,14 @@ from collections.abc import Iterator
 from typing import Any
 
 import httpx
+import msgspec
 import pytest
 
+from projector.audit import Audit
 from projector.follow import Follower
 from projector.wiring import Wiring
-from shared.read_model import CHANGES
+from shared.ids import Position
+from shared.read_model import CHANGES, MOVIES, partition_of, statistics_of
 from tests.api import AT_LEAST, POSITION
 from tests.projecting import History, bootstrapped, follow_to_the_end
 from tests.read_models import active
@@ -116,3 +119,15 @@ def _follow_changes_alone(wiring: Wiring) -> None:
     follower.follow([active(wiring, CHANGES)])
     while follower.run_pass() or follower.lagging:
         pass
+
+
+def test_a_repaired_movie_is_shown_as_it_was_repaired(read: Read, system: System) -> None:
+    """No change in the log says so: the partition's build does."""
+    right, movie = read.lists(), read.history.movies[0]
+    generation = active(read.wiring, MOVIES)
+    key = generation.keys(partition_of(movie)).document("stats", movie.hex)
+    system.redis.set(key, msgspec.json.encode(statistics_of((0,) * 9 + (1,), Position(1))))
+    read.load_anew()
+    assert read.lists() != right
+    Audit(read.wiring.reader, read.wiring.store).verify(generation, repair=True)
+    eventually(lambda: read.lists() == right)
