@@ -1,21 +1,38 @@
-"""`python -m query_api`: serve the query API until SIGTERM, then drain and exit."""
+"""`python -m query_api [--workers N]`: serve the query API until SIGTERM, then drain and exit."""
 
 from __future__ import annotations
 
+import argparse
 import sys
 
+from fastapi import FastAPI
+
 from query_api.app import create_app
-from query_api.settings import QuerySettings
+from query_api.settings import WORKERS_MAX, QuerySettings
+from shared.collector import tune_collector
 from shared.errors import Misconfigured
 from shared.logs import configure_logging
 from shared.serving import serve
 from shared.settings import settings_from_environment
 
 
-def main() -> None:
+def application() -> FastAPI:
+    """Made in each worker's own process."""
     settings = settings_from_environment(QuerySettings)
     configure_logging(settings, process="query-api")
-    serve(create_app(settings), settings, port=settings.port)
+    tune_collector()
+    return create_app(settings)
+
+
+def main() -> None:
+    settings = settings_from_environment(QuerySettings)
+    parser = argparse.ArgumentParser(prog="python -m query_api")
+    parser.add_argument(
+        "--workers", type=int, choices=range(1, WORKERS_MAX + 1), default=settings.workers
+    )
+    workers = parser.parse_args().workers
+    configure_logging(settings, process="query-api")
+    serve("query_api.__main__:application", settings, port=settings.port, workers=workers)
 
 
 if __name__ == "__main__":

@@ -29,11 +29,17 @@ STALLED_MAX_S = 30.0
 END_STREAMS = "end_streams"
 
 
-def serve(app: Any, settings: HttpSettings, *, port: int) -> None:
-    """Serve until SIGTERM or SIGINT, answer what has come, and return."""
+def serve(app: Any, settings: HttpSettings, *, port: int, workers: int = 1) -> None:
+    """Serve until SIGTERM or SIGINT, answer what has come, and return.
+
+    Several workers are processes that share the socket, each with an event loop of its own; one
+    that dies is replaced. `app` is then the name of what makes the application in each.
+    """
     tune_collector()
     uvicorn.run(
         app,
+        factory=isinstance(app, str),
+        workers=workers,
         host=settings.host,
         port=port,
         http=GatheringProtocol,
