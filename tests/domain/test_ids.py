@@ -37,10 +37,11 @@ import os
 from shared.ids import new_uuid7
 new_uuid7()
 child = os.fork()
+if child:
+    os.waitpid(child, 0)
 print([new_uuid7().int & (1 << 62) - 1 for _ in range(200)], flush=True)
 if child == 0:
     os._exit(0)
-os.waitpid(child, 0)
 """
 
 

@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+
+from query_api import freshness
 from tests.api import POSITION, Api
 from tests.conftest import wait_ready
 from tests.system import System, eventually
@@ -44,3 +49,17 @@ def test_a_position_that_is_none_is_refused(api: Api) -> None:
     for header in ("-1", "x", "1.5", "", "9" * 30):
         answer = api.query.get("/v1/movies", headers={"Starfold-At-Least": header})
         assert answer.status_code == 422, header
+
+
+def test_only_so_many_wait_for_a_position(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Those beyond are refused at once, and nobody is when the others have given up."""
+    monkeypatch.setattr(freshness, "WAITERS_MAX", 3)
+    path, far = f"/v1/movies/{api.movie()}", {"Starfold-At-Least": str(2**62)}
+    with ThreadPoolExecutor(10) as pool:
+        answers = list(pool.map(lambda _: api.query.get(path, headers=far), range(10)))
+    assert {answer.status_code for answer in answers} == {503}
+    assert all("Retry-After" in answer.headers for answer in answers)
+    codes = [answer.json()["type"].rpartition(":")[2] for answer in answers]
+    assert codes.count("projection-behind") == 3
+    assert codes.count("overloaded") == 7
+    assert api.read(path)["movie_id"] in path
