@@ -13,9 +13,14 @@ from tests.api import Api, User
 from tests.conftest import wait_ready
 from tests.system import System
 
-# What a query API asks by itself, a few times a second.
-BY_ITSELF = (GENERATIONS_KEY.encode(), b"XRANGE")
+# What a query API asks by itself, a few times a second, and what a new connection says first.
+BY_ITSELF = (
+    *(GENERATIONS_KEY.encode(), b"XRANGE"),
+    *(b"HELLO", b"CLIENT", b"AUTH", b"SELECT", b"PING", b"SUBSCRIBE"),
+)
 RATINGS = 60
+# What else is sent meanwhile only adds: the least of so many is the request's own.
+TRIES = 5
 
 
 class Sent:
@@ -91,9 +96,16 @@ def test_no_read_needs_more_than_two(sent: Sent, own: Api) -> None:
         for headers in ({}, ann.headers):
             if headers or path != "/v1/users/me":
                 own.query.get(path, headers=headers)  # From now on scripts and genres are known.
-                sent.take()
-                assert own.query.get(path, headers=headers).status_code == 200, path
-                assert sent.take() == trips, path
+                assert least(sent, own, path, headers) == trips, path
+
+
+def least(sent: Sent, api: Api, path: str, headers: dict[str, str]) -> int:
+    taken = []
+    for _ in range(TRIES):
+        sent.take()
+        assert api.query.get(path, headers=headers).status_code == 200, path
+        taken.append(sent.take())
+    return min(taken)
 
 
 def test_a_profile_takes_two_after_its_user_has_rated(sent: Sent, own: Api) -> None:
