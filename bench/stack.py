@@ -58,7 +58,7 @@ class Stack:
     def __enter__(self) -> Self:
         try:
             self._start()
-        except BaseException:
+        except BaseException:  # Also Ctrl-C: nothing may be left running. It goes on its way.
             self._stop()
             raise
         return self

@@ -92,7 +92,7 @@ class Stack:
 
     def _start(self, name: str, module: str, role: str, port: int | None = None) -> Child:
         environment = self._home.environment(role)
-        ready: Callable[[], bool] = lambda: True  # noqa: E731
+        ready: Callable[[], bool] = lambda: True  # noqa: E731  # Replaced below where there is more to ask.
         if port is not None:
             environment |= {"STARFOLD_HOST": self._host, "STARFOLD_PORT": str(port)}
             address = _url(self._host, port)
@@ -138,5 +138,5 @@ def _answers(url: str) -> bool:
 
 
 def _url(host: str, port: int) -> str:
-    reachable = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)  # noqa: S104
+    reachable = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)  # noqa: S104  # Shown, not bound.
     return f"http://[{reachable}]:{port}" if ":" in reachable else f"http://{reachable}:{port}"

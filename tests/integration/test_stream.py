@@ -247,4 +247,4 @@ def _switch(wiring: Wiring, generation: Generation) -> None:
 
 
 def _open_streams() -> float:
-    return STREAMS._value.get()  # type: ignore[no-any-return]
+    return STREAMS._value.get()  # type: ignore[no-any-return]  # The client has no public way to read it.
