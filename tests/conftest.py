@@ -29,6 +29,16 @@ def system(servers: Servers) -> Iterator[System]:
     own.close()
 
 
+@pytest.fixture
+def own(system: System) -> Iterator[Api]:
+    """A whole running system for one test, which may stop its servers."""
+    command, query = system.start_command_api(), system.start_query_api()
+    system.start_projector()
+    with Api(command.url, query.url, system.service_key()) as client:
+        wait_ready(client)
+        yield client
+
+
 @pytest.fixture(scope="module")
 def api(servers: Servers) -> Iterator[Api]:
     """A whole running system, shared by a module's tests."""

@@ -2,23 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
-import pytest
-
 from tests.api import POSITION, Api
-from tests.conftest import wait_ready
 from tests.system import System, eventually
-
-
-@pytest.fixture
-def own(system: System) -> Iterator[Api]:
-    """A running system whose servers this test may stop."""
-    command, query = system.start_command_api(), system.start_query_api()
-    system.start_projector()
-    with Api(command.url, query.url, system.service_key()) as client:
-        wait_ready(client)
-        yield client
 
 
 def test_without_postgresql_every_read_answers(system: System, own: Api) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -10,8 +9,6 @@ from redis.asyncio.connection import AbstractConnection
 
 from shared.read_model import GENERATIONS_KEY
 from tests.api import Api, User
-from tests.conftest import wait_ready
-from tests.system import System
 
 # What a query API asks by itself, a few times a second, and what a new connection says first.
 BY_ITSELF = (
@@ -51,15 +48,6 @@ def sent(monkeypatch: pytest.MonkeyPatch) -> Sent:
     monkeypatch.setattr(AbstractConnection, "send_packed_command", counting)
     monkeypatch.setattr("query_api.index_feed.LOOK_EVERY_S", float("inf"))
     return noted
-
-
-@pytest.fixture
-def own(system: System) -> Iterator[Api]:
-    command, query = system.start_command_api(), system.start_query_api()
-    system.start_projector()
-    with Api(command.url, query.url, system.service_key()) as client:
-        wait_ready(client)
-        yield client
 
 
 def settle(api: Api, user: User) -> None:

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import socket
 import threading
-from collections.abc import Iterator
 from contextlib import ExitStack
 from urllib.parse import urlsplit
 
@@ -20,21 +19,10 @@ from projector.wiring import Wiring
 from query_api.streams import STREAMS
 from shared.read_model import CHANGES, MOVIES
 from tests.api import AT_LEAST, POSITION, Api, User
-from tests.conftest import wait_ready
 from tests.listening import LAST_EVENT_ID, listening
 from tests.projecting import built
 from tests.read_models import active
 from tests.system import RunningApp, System, eventually
-
-
-@pytest.fixture
-def own(system: System) -> Iterator[Api]:
-    """A running system of this test's own."""
-    command, query = system.start_command_api(), system.start_query_api()
-    system.start_projector()
-    with Api(command.url, query.url, system.service_key()) as client:
-        wait_ready(client)
-        yield client
 
 
 def url(api: Api) -> str:
