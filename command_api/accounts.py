@@ -14,6 +14,7 @@ from command_api.streams import Streams
 from shared.codec import Codec
 from shared.event_store import EventStore
 from shared.ids import StreamId, UserId, keyed_uuid, new_uuid7
+from shared.load import Wanted
 from shared.sealing import KeyWrap, SubjectKeys
 
 
@@ -67,7 +68,7 @@ class Accounts:
     def by_email(self, email: str) -> Account | None:
         """The present user who has the address."""
         stream_id = self.email_stream(email)
-        loaded = self._store.load(latest=[stream_id], whole=(), subjects=())
+        loaded = self._store.load(Wanted(latest=[stream_id]))
         keys = SubjectKeys(self._key_wrap, {})
         owner = Streams(loaded, self._codec, keys, Known()).reservation(stream_id).owner
         return self.by_id(UserId(owner)) if owner is not None else None
@@ -82,12 +83,8 @@ class Accounts:
         self, user_ids: Sequence[UserId], connection: psycopg.Connection[Any] | None = None
     ) -> list[Account]:
         """Those of the users who are present, in the given order."""
-        loaded = self._store.load(
-            latest=(),
-            whole=[StreamId(user_id) for user_id in user_ids],
-            subjects=user_ids,
-            connection=connection,
-        )
+        stream_ids = [StreamId(user_id) for user_id in user_ids]
+        loaded = self._store.load(Wanted(whole=stream_ids, subjects=user_ids), connection)
         keys = SubjectKeys(self._key_wrap, loaded.wrapped_keys)
         streams = Streams(loaded, self._codec, keys, Known())
         accounts = [Account(user_id, streams.account(user_id)) for user_id in user_ids]

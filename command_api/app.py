@@ -14,6 +14,7 @@ from fastapi.middleware.cors import CORSMiddleware
 from command_api.accounts import Accounts
 from command_api.authentication import Authentication
 from command_api.commit import Committer
+from command_api.commit_store import CommitStore
 from command_api.dispatcher import Dispatcher
 from command_api.erasures import ErasureLedger
 from command_api.export import Export
@@ -101,9 +102,9 @@ async def _on_store_away(_request: Request, error: Exception) -> Response:
 
 
 def _wire(settings: CommandSettings) -> Wiring:
-    store = EventStore(
-        settings.database_url.get_secret_value(), schema=settings.database_schema, pool_size=8
-    )
+    database_url, schema = settings.database_url.get_secret_value(), settings.database_schema
+    store = EventStore(database_url, schema=schema, pool_size=8)
+    commit_store = CommitStore(database_url, schema=schema)
     codec = Codec()
     key_wrap = KeyWrap(settings.sealing_key.get_secret_value())
     secret = settings.reservation_secret.get_secret_value()
@@ -116,7 +117,7 @@ def _wire(settings: CommandSettings) -> Wiring:
         clock=time.time,
     )
     return Wiring(
-        dispatcher=Dispatcher(Committer(store, codec, key_wrap)),
+        dispatcher=Dispatcher(Committer(commit_store, codec, key_wrap)),
         authentication=Authentication(verifier, store),
         accounts=accounts,
         passwords=Passwords(

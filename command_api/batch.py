@@ -18,8 +18,8 @@ from command_api.principal import require_session, session_of
 from command_api.streams import Needs, Streams
 from shared.answers import AnswerKey, KeptAnswer, NewAnswer
 from shared.errors import IdempotencyKeyReused, Rejected
-from shared.event_store import Loaded
 from shared.ids import Position
+from shared.load import Loaded
 
 Item = TypeVar("Item")
 

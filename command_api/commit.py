@@ -12,31 +12,28 @@ says whose they are. Looking first would be unsound: absent now, committed a mom
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import Sequence
-from typing import Any
 from uuid import UUID
 
 import psycopg
 import structlog
-from eventsourcing.persistence import (
-    IntegrityError,
-    InterfaceError,
-    OperationalError,
-    StoredEvent,
-)
+from eventsourcing.persistence import StoredEvent
 
 from command_api.batch import Decided, decide_batch, needs_of
+from command_api.commit_store import CONNECTION_LOST, CommitStore
 from command_api.deciders.user import ChangePassword
 from command_api.known import Known
 from command_api.pending import Answer, Pending
 from command_api.principal import session_of
 from command_api.streams import Streams
+from shared.append import Append
 from shared.codec import Codec, event_id_of
 from shared.errors import AppendOutcomeUnknown, AppendRefused, Unavailable
-from shared.event_store import Append, EventStore
 from shared.events import UserCreated, UserErased, UserPasswordChanged
 from shared.ids import Position, StreamId, UserId, Version
+from shared.load import Wanted
 from shared.sealing import KeyWrap, SubjectKeys
 
 REFUSALS_MAX = 2
@@ -44,27 +41,23 @@ RESOLVE_FOR_S = 15.0
 RETRY_FIRST_S = 0.05
 RETRY_MAX_S = 1.0
 
-_CONNECTION_LOST = (OperationalError, InterfaceError)
-
 log = structlog.get_logger()
 
 
 class Committer:
-    """Commits batches, one at a time, on the caller's thread."""
+    """Commits batches, one at a time."""
 
-    def __init__(self, store: EventStore, codec: Codec, key_wrap: KeyWrap) -> None:
+    def __init__(self, store: CommitStore, codec: Codec, key_wrap: KeyWrap) -> None:
         self._store = store
         self._codec = codec
         self._key_wrap = key_wrap
         self._known = Known()
 
-    def commit(self, batch: Sequence[Pending]) -> list[Answer]:
+    async def commit(self, batch: Sequence[Pending]) -> list[Answer]:
         """An answer for each command, in order; one command's error is its own answer."""
         try:
-            return self._commit(batch)
-        except _CONNECTION_LOST as error:
-            # Lost while loading: nothing was sent to be written.
-            self._known.forget()
+            return await self._commit_reconnecting(batch)
+        except CONNECTION_LOST as error:
             log.warning("store_unavailable", commands=len(batch), error=str(error))
             return [Unavailable("the event store does not answer")] * len(batch)
         except AppendOutcomeUnknown as error:
@@ -75,51 +68,63 @@ class Committer:
                 return [error]
             # One command's fault is no other's: halve until it stands alone.
             middle = len(batch) // 2
-            return self.commit(batch[:middle]) + self.commit(batch[middle:])
+            return await self.commit(batch[:middle]) + await self.commit(batch[middle:])
 
-    def _commit(self, batch: Sequence[Pending]) -> list[Answer]:
+    async def close(self) -> None:
+        await self._store.close()
+
+    async def _commit_reconnecting(self, batch: Sequence[Pending]) -> list[Answer]:
+        """Where the connection was lost before anything was sent to be written, once more: it may
+        have been idle, and closed long ago.
+        """
+        try:
+            return await self._commit(batch)
+        except CONNECTION_LOST:
+            self._known.forget()
+            return await self._commit(batch)
+
+    async def _commit(self, batch: Sequence[Pending]) -> list[Answer]:
         for _ in range(REFUSALS_MAX):
-            decided = self._load_and_decide(batch)
+            decided = await self._load_and_decide(batch)
             if not decided.writes:
                 return decided.answers(None)
             append = self._encode(batch, decided)
             try:
-                return decided.answers(self._append(append))
+                return decided.answers(await self._append(append))
             except AppendRefused as refusal:
                 log.info("batch_refused", commands=len(batch), reason=str(refusal))
-        return self._commit_under_lock(batch)
+        return await self._commit_under_lock(batch)
 
-    def _commit_under_lock(self, batch: Sequence[Pending]) -> list[Answer]:
+    async def _commit_under_lock(self, batch: Sequence[Pending]) -> list[Answer]:
         append: Append | None = None
         decided: Decided | None = None
         first: Position | None = None
         try:
-            with self._store.holding_append_lock() as connection:
-                decided = self._load_and_decide(batch, connection)
+            async with self._store.holding_append_lock():
+                decided = await self._load_and_decide(batch)
                 if decided.writes:
                     append = self._encode(batch, decided)
-                    first = self._store.append(append, connection)
-        except _CONNECTION_LOST:
+                    first = await self._store.append(append)
+        except CONNECTION_LOST:
             self._known.forget()
             if append is None or decided is None:
                 raise
-            first = self._resolve(append)
+            first = await self._resolve(append)
         assert decided is not None
         return decided.answers(first)
 
-    def _load_and_decide(
-        self, batch: Sequence[Pending], connection: psycopg.Connection[Any] | None = None
-    ) -> Decided:
+    async def _load_and_decide(self, batch: Sequence[Pending]) -> Decided:
         needs = needs_of(batch)
         known = self._known
         unknown = [StreamId(one) for one in needs.streams.movies if not known.has_movie(one)]
-        loaded = self._store.load(
-            latest=[*needs.streams.latest, *unknown],
-            whole=needs.streams.whole,
-            subjects=needs.streams.subjects,
-            sessions=needs.sessions,
-            answers=needs.answers,
-            connection=connection,
+        loaded = await self._store.load(
+            Wanted(
+                latest=[*needs.streams.latest, *unknown],
+                whole=needs.streams.whole,
+                subjects=needs.streams.subjects,
+                sessions=needs.sessions,
+                answers=needs.answers,
+            )
         )
         keys = SubjectKeys(self._key_wrap, loaded.wrapped_keys)
         return decide_batch(batch, Streams(loaded, self._codec, keys, known), loaded)
@@ -150,15 +155,15 @@ class Committer:
             answers=decided.new_answers,
         )
 
-    def _append(self, append: Append) -> Position:
+    async def _append(self, append: Append) -> Position:
         try:
-            return self._store.append(append)
-        except _CONNECTION_LOST as error:
+            return await self._store.append(append)
+        except CONNECTION_LOST as error:
             self._known.forget()
             log.warning("append_outcome_unknown", events=len(append.events), error=str(error))
-            return self._resolve(append)
+            return await self._resolve(append)
 
-    def _resolve(self, append: Append) -> Position:
+    async def _resolve(self, append: Append) -> Position:
         """Append the same events again until an answer comes.
 
         Raises `AppendRefused` if others' events stand there, `AppendOutcomeUnknown` if no answer
@@ -168,34 +173,38 @@ class Committer:
         pause_s = RETRY_FIRST_S
         while True:
             try:
-                return self._store.append(append)
-            except (AppendRefused, IntegrityError) as refusal:
-                return self._position_if_ours(append, refusal)
-            except _CONNECTION_LOST as error:
+                return await self._append_or_find(append)
+            except CONNECTION_LOST as error:
                 if time.monotonic() + pause_s > give_up_at:
                     raise AppendOutcomeUnknown(
                         "the connection to the event store was lost during a commit: the command"
                         " may or may not have been recorded; sending it again is safe"
                     ) from error
-            time.sleep(pause_s)
+            await asyncio.sleep(pause_s)
             pause_s = min(2 * pause_s, RETRY_MAX_S)
 
-    def _position_if_ours(self, append: Append, refusal: Exception) -> Position:
+    async def _append_or_find(self, append: Append) -> Position:
+        try:
+            return await self._store.append(append)
+        except (AppendRefused, psycopg.IntegrityError) as refusal:
+            return await self._position_if_ours(append, refusal)
+
+    async def _position_if_ours(self, append: Append, refusal: Exception) -> Position:
         """The first event's position if these very events stand there; else `AppendRefused`."""
         places = [
             (StreamId(UUID(str(event.originator_id))), Version(event.originator_version))
             for event in append.events
         ]
-        standing = self._store.stored_at(places)
+        standing = await self._store.stored_at(places)
         # Without events the answers to keep were refused, and those that stand are the right ones.
         ours = bool(places) and all(
-            place in standing and event_id_of(standing[place].state) == event_id_of(event.state)
+            place in standing and event_id_of(standing[place][1]) == event_id_of(event.state)
             for place, event in zip(places, append.events, strict=True)
         )
         if not ours:
             raise AppendRefused(str(refusal)) from refusal
         log.info("append_had_committed", events=len(append.events))
-        return standing[places[0]].position
+        return standing[places[0]][0]
 
 
 def _ends_sessions(pending: Pending) -> bool:

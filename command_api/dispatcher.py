@@ -12,7 +12,6 @@ import asyncio
 import math
 from collections import deque
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from uuid import UUID
 
@@ -28,8 +27,9 @@ from shared.errors import Overloaded, Unavailable
 
 BATCH_COMMANDS_MAX = 1_000
 BULK_BATCH_COMMANDS_MAX = 250
-# While interactive commands wait, whose turn is next.
-BULK_BESIDE_INTERACTIVE_MAX = 100
+# While interactive commands wait, or were just answered: their senders are about to send again,
+# and would all wait for one large append.
+BULK_BESIDE_INTERACTIVE_MAX = 50
 QUEUE_COMMANDS_MAX = 10_000
 BULK_QUEUE_COMMANDS_MAX = 20_000
 WAIT_MAX_S = 10.0
@@ -46,7 +46,7 @@ log = structlog.get_logger()
 
 
 class Dispatcher:
-    """Takes commands on the event loop and commits them in batches on one thread of its own."""
+    """Takes commands and commits them in batches, all on the event loop."""
 
     def __init__(self, committer: Committer) -> None:
         self._committer = committer
@@ -54,7 +54,6 @@ class Dispatcher:
         self._bulk: deque[Pending] = deque()
         self._work = asyncio.Event()
         self._stopping = False
-        self._thread = ThreadPoolExecutor(1, thread_name_prefix="commit")
         self._task: asyncio.Task[None] | None = None
 
     def start(self) -> None:
@@ -66,7 +65,7 @@ class Dispatcher:
         self._work.set()
         if self._task is not None:
             await self._task
-        self._thread.shutdown()
+        await self._committer.close()
 
     async def dispatch(
         self,
@@ -135,8 +134,10 @@ class Dispatcher:
                 self._work.clear()
                 await self._work.wait()
                 continue
+            # It is the bulk's turn after one of interactive commands.
+            beside = bulk_turn or bool(self._interactive)
             bulk_turn = bool(self._bulk) and (bulk_turn or not self._interactive)
-            batch = self._take(bulk=bulk_turn, now_s=loop.time())
+            batch = self._take(bulk=bulk_turn, beside_interactive=beside, now_s=loop.time())
             bulk_turn = not bulk_turn
             if batch:
                 BATCH_COMMANDS.observe(len(batch))
@@ -145,21 +146,20 @@ class Dispatcher:
 
     async def _commit(self, batch: Sequence[Pending]) -> list[tuple[Pending, Answer]]:
         """Whatever goes wrong is this batch's answer: the next one finds the dispatcher at work."""
-        loop = asyncio.get_running_loop()
         try:
-            answers = await loop.run_in_executor(self._thread, self._committer.commit, batch)
+            answers = await self._committer.commit(batch)
             return list(zip(batch, answers, strict=True))
         except Exception as error:  # It must not end the only one that commits.
             log.exception("batch_failed", commands=len(batch))
             return [(pending, error) for pending in batch]
 
-    def _take(self, *, bulk: bool, now_s: float) -> list[Pending]:
+    def _take(self, *, bulk: bool, beside_interactive: bool, now_s: float) -> list[Pending]:
         """The next batch, without the commands that nobody waits for any longer."""
         queue = self._bulk if bulk else self._interactive
         if not bulk:
             most = BATCH_COMMANDS_MAX
         else:
-            most = BULK_BESIDE_INTERACTIVE_MAX if self._interactive else BULK_BATCH_COMMANDS_MAX
+            most = BULK_BESIDE_INTERACTIVE_MAX if beside_interactive else BULK_BATCH_COMMANDS_MAX
         batch: list[Pending] = []
         while queue and len(batch) < most:
             pending = queue.popleft()

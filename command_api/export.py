@@ -15,9 +15,10 @@ import msgspec
 from command_api.subjects import subject_pages
 from shared.codec import Codec, Decoded
 from shared.errors import Overloaded
-from shared.event_store import EventStore, StoredRow
+from shared.event_store import EventStore
 from shared.events import MovieCreated, MovieDetailsChanged, RatingSubmitted
 from shared.ids import MovieId, StreamId, UserId, rating_stream_id
+from shared.load import StoredRow, Wanted
 from shared.sealing import Keys, KeyWrap, SubjectKeys
 
 EXPORTS_MAX = 2
@@ -52,7 +53,7 @@ class Export:
 
     def _of(self, user_id: UserId) -> Document:
         position = self._store.head()
-        loaded = self._store.load(latest=(), whole=[StreamId(user_id)], subjects=[user_id])
+        loaded = self._store.load(Wanted(whole=[StreamId(user_id)], subjects=[user_id]))
         keys = SubjectKeys(self._key_wrap, loaded.wrapped_keys)
         account = [self._entry(row, keys) for row in loaded.streams.get(StreamId(user_id), [])]
         ratings = [rating for page in self._ratings(user_id, keys) for rating in page]
@@ -69,7 +70,7 @@ class Export:
             movies = {
                 rating_stream_id(user_id, MovieId(stream_id)): stream_id for _, stream_id in page
             }
-            found = self._store.load(latest=(), whole=list(movies), subjects=()).streams
+            found = self._store.load(Wanted(whole=list(movies))).streams
             rated = {stream: movies[stream] for stream in found}
             titles = self._titles(list(rated.values()))
             yield [
@@ -83,7 +84,7 @@ class Export:
 
     def _titles(self, movies: list[StreamId]) -> dict[StreamId, str]:
         titles: dict[StreamId, str] = {}
-        for movie, rows in self._store.load(latest=movies, whole=(), subjects=()).streams.items():
+        for movie, rows in self._store.load(Wanted(latest=movies)).streams.items():
             event = self._codec.decode(rows[-1].topic, rows[-1].state, {}).event
             if isinstance(event, MovieCreated | MovieDetailsChanged):
                 titles[movie] = event.details.title

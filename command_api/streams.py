@@ -12,9 +12,9 @@ from command_api.deciders.reservation import Reservation
 from command_api.deciders.user import User
 from command_api.known import Known
 from shared.codec import Codec
-from shared.event_store import Loaded, StoredRow
 from shared.events import Event
 from shared.ids import NO_VERSION, START, MovieId, Position, StreamId, UserId, Version
+from shared.load import Loaded, StoredRow
 from shared.sealing import NO_KEYS, Keys, SubjectKeys
 
 State = TypeVar("State")

@@ -31,7 +31,7 @@ _POSTGRES_SETTINGS = {
     "listen_addresses": "",
     "unix_socket_permissions": "0700",
     "shared_buffers": "128MB",
-    "max_connections": "60",
+    "max_connections": "100",
     "max_wal_size": "2GB",
     "wal_compression": "pglz",
     "logging_collector": "off",

@@ -14,6 +14,7 @@ from psycopg.rows import TupleRow
 
 from command_api.accounts import Accounts
 from command_api.commit import Committer
+from command_api.commit_store import CommitStore
 from command_api.dispatcher import Dispatcher
 from command_api.handling import Command
 from command_api.pending import Outcome
@@ -64,16 +65,15 @@ class WriteSide:
 def write_side_of(home: Home) -> Iterator[WriteSide]:
     """Raises `OperatorError` if nothing says where it is, and if its database does not answer."""
     settings = write_side_settings(home)
-    store = EventStore(
-        settings.database_url.get_secret_value(), schema=settings.database_schema, pool_size=2
-    )
+    database_url, schema = settings.database_url.get_secret_value(), settings.database_schema
+    store = EventStore(database_url, schema=schema, pool_size=2)
     codec, key_wrap = Codec(), KeyWrap(settings.sealing_key.get_secret_value())
     secret = settings.reservation_secret.get_secret_value()
     try:
         yield WriteSide(
             store,
             Accounts(store, codec, key_wrap, secret),
-            Committer(store, codec, key_wrap),
+            Committer(CommitStore(database_url, schema=schema), codec, key_wrap),
             erasure_ledger=settings.erasure_ledger,
         )
     except PersistenceError as error:

@@ -10,8 +10,9 @@ from msgspec.structs import replace
 from projector.projections import LogEvent, Projection, Unreadable
 from shared.codec import Codec, Decoded, opened, sealed_subject
 from shared.errors import Misconfigured
-from shared.event_store import EventStore, StoredRow
+from shared.event_store import EventStore
 from shared.ids import Position, UserId
+from shared.load import StoredRow
 from shared.sealing import KeyWrap
 
 # So many keys are tried at the start before the one that wraps them is refused.

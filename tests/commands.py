@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from datetime import UTC, datetime
 from uuid import uuid4
 
@@ -41,7 +42,8 @@ def commit(
     committer: Committer, *commands: Command, principal: Principal = SERVICE
 ) -> list[Answer]:
     """Commit as one batch."""
-    return committer.commit([pending(command, principal) for command in commands])
+    batch = [pending(command, principal) for command in commands]
+    return asyncio.run(committer.commit(batch))
 
 
 def a_user() -> CreateExternalUser:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import random
 from uuid import UUID, uuid4
 
-from command_api.commit import Committer
 from command_api.deciders.rating import WithdrawRating
 from command_api.deciders.user import ChangeProfile
 from command_api.handling import Command
@@ -29,8 +28,7 @@ class History:
     """A log of mixed commands, the same at every run; `go_on` makes it longer."""
 
     def __init__(self, system: System) -> None:
-        store = system.event_store()
-        self.committer = Committer(store, system.codec(), system.key_wrap())
+        self.committer = system.committer()
         self._random = random.Random(7)
         self.users = [UserId(self.made(a_user())) for _ in range(USERS)]
         self.movies = [MovieId(self.made(a_movie())) for _ in range(MOVIES)]

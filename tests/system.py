@@ -4,6 +4,7 @@ and each service on a thread of its own.
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import itertools
 import os
@@ -23,6 +24,8 @@ from psycopg import sql
 
 import command_api.app
 import query_api.app
+from command_api.commit import Committer
+from command_api.commit_store import CommitStore
 from command_api.settings import CommandSettings
 from projector.settings import ProjectorSettings
 from projector.wiring import Wiring, wire
@@ -51,6 +54,7 @@ class Stoppable(Protocol):
 
 
 Running = TypeVar("Running", bound=Stoppable)
+Store = TypeVar("Store", bound=CommitStore)
 
 _numbers = itertools.count(1)
 
@@ -147,6 +151,14 @@ class System:
         store = EventStore(self.dsn(role), schema=self.schema, pool_size=pool_size)
         self._closers.append(store.close)
         return store
+
+    def commit_store(self, kind: type[Store] = CommitStore) -> Store:  # type: ignore[assignment]  # The default is the widest.
+        store = kind(self.dsn(COMMAND_ROLE), schema=self.schema)
+        self._closers.append(lambda: asyncio.run(store.close()))
+        return store
+
+    def committer(self, store: CommitStore | None = None) -> Committer:
+        return Committer(store or self.commit_store(), self.codec(), self.key_wrap())
 
     def projector_wiring(self) -> Wiring:
         wiring = wire(self.projector_settings())

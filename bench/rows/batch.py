@@ -12,8 +12,8 @@ from bench.bench import Bench
 from bench.connection import Connection
 from bench.findings import Finding, at_least, ratios
 from bench.seed import RATINGS_A_BATCH, batch_body, send_batch
-from shared.event_store import StoredRow
 from shared.ids import Position
+from shared.load import StoredRow
 
 BATCHES_A_ROUND = 15
 TABLE = """

@@ -13,11 +13,10 @@ import pytest
 from eventsourcing.persistence import StoredEvent
 
 from command_api.accounts import Accounts
-from command_api.commit import Committer
 from command_api.erasures import ErasureLedger, read_ledger
 from ops.erase import Reapplied, reapply
 from ops.write_side import WriteSide
-from shared.event_store import Append
+from shared.append import Append
 from shared.events import Metadata, UserCreated
 from shared.ids import EventId, UserId, keyed_uuid, new_uuid7
 from tests.api import PASSWORD, Api, User
@@ -355,6 +354,6 @@ def _write_side(system: System, ledger: Path) -> WriteSide:
     return WriteSide(
         store,
         Accounts(store, codec, key_wrap, secret),
-        Committer(store, codec, key_wrap),
+        system.committer(),
         erasure_ledger=ledger,
     )

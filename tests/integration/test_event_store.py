@@ -10,8 +10,9 @@ import pytest
 from eventsourcing.persistence import IntegrityError, OperationalError, StoredEvent
 from psycopg import sql
 
+from shared.append import Append
 from shared.errors import AppendRefused, Misconfigured
-from shared.event_store import Append, EventStore
+from shared.event_store import EventStore
 from shared.ids import StreamId, Version
 from shared.schema import COMMAND_ROLE, PROJECTOR_ROLE, migrate
 from tests.system import System

@@ -2,28 +2,28 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 from uuid import uuid4
 
 import httpx
-import psycopg
 import pytest
-from eventsourcing.persistence import OperationalError
 
 from command_api import commit as commit_module
-from command_api.commit import Committer
+from command_api.commit_store import CommitStore
 from command_api.deciders.user import EraseUser
 from command_api.idempotency import RequestKey, purge_answers
 from command_api.pending import Answer, Outcome
 from command_api.principal import Member
 from shared.answers import AnswerKey
+from shared.append import Append
 from shared.errors import AppendOutcomeUnknown, IdempotencyKeyReused
-from shared.event_store import Append, EventStore
 from shared.ids import MovieId, Position, UserId
 from tests.api import PASSWORD, POSITION, Api, User
 from tests.commands import NOW, SERVICE, a_movie, a_rating, a_user, commit, pending
+from tests.losing import LosingStore
 from tests.system import System, eventually
 
 SCORES = [n / 2 for n in range(1, 11)]
@@ -219,47 +219,33 @@ class TestRoutes:
             assert owner.execute(count).fetchone() == before
 
 
-class LosingStore(EventStore):
-    """Loses the connection at the first append, before or after it was committed."""
-
-    after_commit = True
-    times = 1
-
-    def append(self, append: Append, connection: psycopg.Connection[Any] | None = None) -> Position:
-        if self.times == 0:
-            return super().append(append, connection)
-        self.times -= 1
-        if self.after_commit:
-            super().append(append, connection)
-        raise OperationalError("the connection was lost")
-
-
 class Keyed:
     """A user, a movie, and commits with keys."""
 
     def __init__(self, system: System) -> None:
         self.system = system
         self.store = system.event_store()
-        user, movie = commit(self.committer(self.store), a_user(), a_movie())
+        self.committer = system.committer()
+        user, movie = commit(self.committer, a_user(), a_movie())
         assert isinstance(user, Outcome)
         assert isinstance(movie, Outcome)
         self.user_id, self.movie_id = UserId(user.subject), MovieId(movie.subject)
         self.start = self.store.head()
 
-    def committer(self, store: EventStore) -> Committer:
-        return Committer(store, self.system.codec(), self.system.key_wrap())
-
     def losing(self, *, after_commit: bool) -> LosingStore:
-        store = LosingStore(self.system.dsn("starfold_command"), schema=self.system.schema)
+        store = self.system.commit_store(LosingStore)
         store.after_commit = after_commit
         return store
 
-    def commit(self, *scored: tuple[int, RequestKey], store: EventStore | None = None) -> list[Any]:
+    def commit(
+        self, *scored: tuple[int, RequestKey], store: CommitStore | None = None
+    ) -> list[Any]:
         batch = [
             pending(a_rating(self.user_id, self.movie_id, half_stars), SERVICE, key)
             for half_stars, key in scored
         ]
-        answers: list[Answer] = self.committer(store or self.store).commit(batch)
+        committer = self.system.committer(store) if store else self.committer
+        answers: list[Answer] = asyncio.run(committer.commit(batch))
         return answers
 
 
@@ -295,7 +281,6 @@ def test_a_lost_connection_answers_the_retry_alike(keyed: Keyed, *, after_commit
     store.times = 1
     unchanged = a_key()
     (same,) = keyed.commit((8, unchanged), store=store)
-    store.close()
     assert (same.status, same.position) == ("unchanged", first.position)
     assert keyed.commit((8, key), (8, unchanged)) == [first, same]
     assert keyed.store.head() == keyed.start + 1
@@ -308,45 +293,28 @@ def test_after_an_unknown_outcome_a_retry_elsewhere_has_one_effect(
     monkeypatch.setattr(commit_module, "RESOLVE_FOR_S", 0.0)
     key = a_key()
     store = keyed.losing(after_commit=after_commit)
-    store.times = 2
-    store.append = _once_then_never(store)  # type: ignore[method-assign]  # The server stays away.
+    store.times = 1_000
     (unknown,) = keyed.commit((8, key), store=store)
-    store.close()
     assert isinstance(unknown, AppendOutcomeUnknown)
     (answer,) = keyed.commit((8, key))
     assert (answer.status, answer.position) == ("created", keyed.start + 1)
     assert keyed.store.head() == keyed.start + 1
 
 
-def _once_then_never(store: LosingStore) -> Any:
-    calls = 0
-
-    def append(append: Append, connection: psycopg.Connection[Any] | None = None) -> Position:
-        nonlocal calls
-        calls += 1
-        if calls == 1 and store.after_commit:
-            EventStore.append(store, append, connection)
-        raise OperationalError("the connection was lost")
-
-    return append
-
-
 def test_a_key_answered_elsewhere_meanwhile_is_found_by_the_append(keyed: Keyed) -> None:
     """Decided before the other's commit, appended after it: the append itself refuses."""
     key = a_key()
 
-    class Late(EventStore):
+    class Late(CommitStore):
         late = True
 
-        def append(self, append: Append, connection: Any = None) -> Position:
+        async def append(self, append: Append) -> Position:
             if self.late:
                 self.late = False
-                keyed.commit((10, a_key()), (8, key))
-            return super().append(append, connection)
+                await asyncio.to_thread(keyed.commit, (10, a_key()), (8, key))
+            return await super().append(append)
 
-    store = Late(keyed.system.dsn("starfold_command"), schema=keyed.system.schema)
-    (answer,) = keyed.commit((8, key), store=store)
-    store.close()
+    (answer,) = keyed.commit((8, key), store=keyed.system.commit_store(Late))
     assert (answer.status, answer.position) == ("changed", keyed.start + 2)
     assert keyed.store.head() == keyed.start + 2
 
@@ -382,7 +350,7 @@ def test_who_is_erased_in_the_same_batch_leaves_no_answer(keyed: Keyed) -> None:
     rating = a_rating(keyed.user_id, keyed.movie_id)
     erase = EraseUser(user_id=keyed.user_id, email_stream=None, now=NOW)
     batch = [pending(rating, Member(keyed.user_id), own), pending(erase)]
-    rated, erased = keyed.committer(keyed.store).commit(batch)
+    rated, erased = asyncio.run(keyed.committer.commit(batch))
     assert isinstance(rated, Outcome)
     assert isinstance(erased, Outcome)
     with keyed.system.owner() as owner:

@@ -2,24 +2,20 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import msgspec
-import psycopg
 import pytest
-from eventsourcing.persistence import OperationalError
 
-from command_api.commit import Committer
 from command_api.deciders.user import ChangeProfile, EraseUser
 from command_api.known import Known
 from command_api.pending import Outcome
 from command_api.principal import Member
 from command_api.streams import Streams
 from shared.errors import NotAuthenticated, NotFound
-from shared.event_store import Append, EventStore
-from shared.ids import MovieId, Position, StreamId, UserId, new_uuid7
+from shared.ids import MovieId, StreamId, UserId, new_uuid7
+from shared.load import Wanted
 from shared.sealing import SubjectKeys
 from tests.commands import NOW, a_movie, a_rating, a_user, commit
+from tests.losing import LosingStore
 from tests.system import System
 
 
@@ -29,9 +25,7 @@ class Two:
     def __init__(self, system: System) -> None:
         self.system = system
         self.store = system.event_store()
-        self.here, self.elsewhere = (
-            Committer(self.store, system.codec(), system.key_wrap()) for _ in range(2)
-        )
+        self.here, self.elsewhere = system.committer(), system.committer()
         user, movie = commit(self.here, a_user(), a_movie())
         assert isinstance(user, Outcome)
         assert isinstance(movie, Outcome)
@@ -44,7 +38,7 @@ class Two:
         return answer
 
     def streams(self, known: Known) -> Streams:
-        loaded = self.store.load(latest=(), whole=[StreamId(self.user_id)], subjects=[self.user_id])
+        loaded = self.store.load(Wanted(whole=[StreamId(self.user_id)], subjects=[self.user_id]))
         keys = SubjectKeys(self.system.key_wrap(), loaded.wrapped_keys)
         return Streams(loaded, self.system.codec(), keys, known)
 
@@ -95,22 +89,11 @@ def test_an_account_opened_later_in_a_batch_has_what_the_batch_recorded(two: Two
     assert (account.display_name, account.visibility) == ("Ben", "private")
 
 
-class LostStore(EventStore):
-    """Loses the connection at an append."""
-
-    lose = False
-
-    def append(self, append: Append, connection: psycopg.Connection[Any] | None = None) -> Position:
-        if self.lose:
-            self.lose = False
-            raise OperationalError("the connection was lost")
-        return super().append(append, connection)
-
-
 def test_after_a_lost_connection_a_movie_has_to_be_there_again(two: Two) -> None:
     """The next server may be a standby that never had it."""
-    store = LostStore(two.system.dsn("starfold_command"), schema=two.system.schema)
-    committer = Committer(store, two.system.codec(), two.system.key_wrap())
+    store = two.system.commit_store(LosingStore)
+    store.times = 0
+    committer = two.system.committer(store)
     (movie,) = commit(committer, a_movie())
     assert isinstance(movie, Outcome)
     movie_id = MovieId(movie.subject)
@@ -119,10 +102,9 @@ def test_after_a_lost_connection_a_movie_has_to_be_there_again(two: Two) -> None
     owner.execute("DELETE FROM events WHERE originator_id = %s", [movie_id])
     (believed,) = commit(committer, a_rating(two.user_id, movie_id, 6))
     assert isinstance(believed, Outcome)
-    store.lose = True
+    store.times = 1
     commit(committer, a_rating(two.user_id, movie_id, 7))
     (answer,) = commit(committer, a_rating(two.user_id, movie_id, 8))
-    store.close()
     assert isinstance(answer, NotFound)
 
 

@@ -9,7 +9,6 @@ from uuid import UUID
 import msgspec
 import pytest
 
-from command_api.commit import Committer
 from command_api.deciders.user import EraseUser
 from command_api.pending import Outcome
 from projector import scrub
@@ -125,7 +124,7 @@ class Followed:
 
     def __init__(self, system: System) -> None:
         self.system = system
-        self.committer = Committer(system.event_store(), system.codec(), system.key_wrap())
+        self.committer = system.committer()
         self.wiring = system.projector_wiring()
         self.builder = Builder(self.wiring.reader, self.wiring.store, self.wiring.generations)
         upkeep = Upkeep(self.wiring.generations, self.wiring.store, self.builder)

@@ -14,7 +14,6 @@ import psycopg
 import pytest
 
 from command_api.accounts import Accounts
-from command_api.commit import Committer
 from command_api.deciders.user import ChangePassword
 from command_api.principal import Member
 from command_api.sessions import Sessions
@@ -149,7 +148,7 @@ def test_a_log_in_with_a_password_that_changed_meanwhile_opens_nothing(
     change = ChangePassword(
         user_id=ann, password_hash="new", replaces=account.user.password_hash, now=NOW
     )
-    commit(Committer(store, codec, key_wrap), change, principal=Member(ann))
+    commit(shared.committer(), change, principal=Member(ann))
     with pytest.raises(NotAuthenticated):
         Sessions(store, accounts, b"", idle_days_max=1).open_for_user(account)
 
