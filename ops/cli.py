@@ -80,13 +80,21 @@ def replay(
     ] = None,
     detach: Annotated[bool, typer.Option("--detach", help="Do not wait for it.")] = False,
 ) -> None:
-    """Build a projection's read model anew beside the live one, then switch, without downtime."""
+    """Build a projection's read model anew beside the live one, then switch, without downtime.
+
+    Ctrl-C cancels it: what was built is dropped. One that was detached is cancelled with purge.
+    """
     replays = Replays(Home(home))
     generation = replays.start(
         projection, shares=workers, switch=switch, audit=audit, events_per_s=throttle
     )
     if not detach:
-        generation = replays.watch(generation)
+        try:
+            generation = replays.watch(generation)
+        except KeyboardInterrupt:
+            generation = replays.cancel(generation)
+            typer.echo(f"generation {generation.number} of {projection} is {generation.state}")
+            raise
     typer.echo(f"generation {generation.number} of {projection} is {generation.state}")
 
 

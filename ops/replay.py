@@ -22,6 +22,7 @@ from ops.jobs import JobQueue
 from ops.progress import Progress
 from ops.read_models import definition_of
 from projector.generations import Generation, State
+from projector.switch import switch_if_ready
 from projector.upkeep import purge
 from projector.wiring import wire
 
@@ -113,7 +114,19 @@ class Replays:
             self._jobs.audit(projection, number)
         if not self._generations.switch_when_ready(projection, number):
             raise OperatorError(f"generation {number} of {projection} is {generation.state}")
-        self.watch(self._get(projection, number), until=("active",))
+        generation = self._get(projection, number)
+        # What cannot be done now is left to the projector, which looks now and then.
+        if generation.may_switch and switch_if_ready(
+            self._generations, self._wiring.store, generation
+        ):
+            return
+        self.watch(generation, until=("active",))
+
+    def cancel(self, generation: Generation) -> Generation:
+        """Drop what a replay has built, unless it has become live already; its jobs give up."""
+        if self._standing(generation).state in ("building", "following"):
+            self.purge(generation.projection, generation.number)
+        return self._standing(generation)
 
     def purge(self, projection: str, number: int) -> int:
         """Drop a generation that is not live; returns how many keys that were."""

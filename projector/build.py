@@ -81,11 +81,11 @@ class Builder:
             folded = self._fold(build, token, shares, target)
             for partition in shares:
                 self._write(partition, partition.working_set.take_operations(), last=True)
+            self._report(build, token, folded)
         except _TakenOver:
             share_log.info("build_given_up")
             self._drop_if_purged(build)
             return False
-        self._generations.report_progress(build, token, folded)
         self._generations.finish_build(build, token)
         seconds = round(time.monotonic() - started, 2)
         share_log.info("build_finished", events=folded, seconds=seconds)
@@ -128,7 +128,7 @@ class Builder:
                     for event in events:
                         folds[number](event)
             folded += len(batch)
-            self._hold_back(folded, started_at)
+            self._hold_back(build, token, folded, started_at)
             for partition in shares:
                 partition.last = batch[-1]
                 if partition.working_set.pending_commands > FLUSH_COMMANDS:
@@ -136,16 +136,20 @@ class Builder:
                     self._write(partition, operations, last=False)
             if time.monotonic() - reported_at > PROGRESS_EVERY_S:
                 reported_at = time.monotonic()
-                if not self._generations.report_progress(build, token, folded):
-                    raise _TakenOver
+                self._report(build, token, folded)
         return folded
 
-    def _hold_back(self, folded: int, started_at: float) -> None:
+    def _report(self, build: Build, token: UUID, folded: int) -> None:
+        if not self._generations.report_progress(build, token, folded):
+            raise _TakenOver
+
+    def _hold_back(self, build: Build, token: UUID, folded: int, started_at: float) -> None:
         """Wait while more events were folded than are allowed for the time that has passed."""
         if self._events_per_s is None:
             return
         due_at = started_at + folded / self._events_per_s
         while self._keep_on() and (wait_s := due_at - time.monotonic()) > 0:
+            self._report(build, token, folded)
             time.sleep(min(wait_s, HELD_BACK_POLL_S))
 
     def _write(

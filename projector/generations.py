@@ -29,6 +29,10 @@ Reason = Literal["first start", "lost", "new definition", "replay"]
 AuditState = Literal["none", "wanted", "passed", "failed"]
 Cursor = AnyCursor[Any]
 
+# A reader may still hold the number of a generation that was switched away from, and an operator
+# may want it back. After that it is purged, and no longer switched to.
+RETIRED_KEPT_S = 600.0
+
 _LOCK_ID = 0x5346_4745_4E53  # "SFGENS" in ASCII.
 
 _COLUMNS = (
@@ -206,13 +210,17 @@ class Generations:
             cursor.execute(_FOLLOW_WHEN_BUILT, [build.projection, build.number])
 
     def switch(self, projection: str, number: int) -> bool:
-        """Make a followed or retired generation the active one; False if it is neither."""
+        """Make a followed or retired generation the active one; False if it is neither, or retired
+        for so long that it may be being purged.
+        """
         with self._changing() as cursor:
             ready = _select(
                 cursor,
-                "projection = %s AND number = %s AND state IN ('following', 'retired')",
+                "projection = %s AND number = %s AND state IN ('following', 'retired')"
+                " AND coalesce(now() - retired_at < make_interval(secs => %s), true)",
                 projection,
                 number,
+                RETIRED_KEPT_S,
             )
             if not ready:
                 return False

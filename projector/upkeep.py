@@ -7,24 +7,17 @@ up.
 from __future__ import annotations
 
 import threading
-import time
-from collections.abc import Sequence
-from operator import ge
 
 import structlog
 
 from projector.build import Builder
 from projector.follow import SERVER_ERRORS
-from projector.generations import Generation, Generations, Reason
-from projector.partition_store import ABSENT, PartitionStore, decode_checkpoint
+from projector.generations import RETIRED_KEPT_S, Generation, Generations, Reason
+from projector.partition_store import ABSENT, PartitionStore
 from projector.projections import DEFINITIONS, Projection
-from shared.ids import START, Position
+from projector.switch import switch_if_ready
 
 EVERY_S = 1.0
-# A reader may still hold the number of a generation that was switched away from.
-PURGE_AFTER_S = 600.0
-SWITCH_WITHIN_S = 0.5
-SWITCH_POLL_S = 0.01
 
 log = structlog.get_logger()
 
@@ -61,11 +54,10 @@ class Upkeep:
         for definition in DEFINITIONS.values():
             self._make_good(definition)
         for generation in self._generations.all():
-            if generation.state in ("following", "retired") and generation.switch_when_ready:
-                if generation.may_switch:
-                    self._switch_if_ready(generation)
-            elif (generation.retired_for_s or 0) > PURGE_AFTER_S and generation.state == "retired":
+            if generation.state == "retired" and (generation.retired_for_s or 0) > RETIRED_KEPT_S:
                 self.purge(generation)
+            elif generation.switch_when_ready and generation.may_switch:
+                switch_if_ready(self._generations, self._store, generation)
         if self._generations.publish(self._store):
             log.info("generations_published")
 
@@ -135,52 +127,3 @@ class Upkeep:
 
     def _is_lost(self, generation: Generation) -> bool:
         return ABSENT in self._store.checkpoints(generation.all_keys)
-
-    def _switch_if_ready(self, generation: Generation) -> None:
-        """Make a generation that is followed active once it is nowhere behind the one that is.
-
-        The log may grow faster than it can be looked at: it is enough to have reached where the
-        active one stood at the first look, and better to be ahead of it at the last. One that has
-        stopped is not waited for: its log may be gone.
-        """
-        active = next(
-            (
-                one
-                for one in self._generations.all()
-                if one.projection == generation.projection and one.state == "active"
-            ),
-            None,
-        )
-        goes_on = active is not None and active.stopped is None
-        first = self._positions(active) if active is not None and goes_on else []
-        give_up_at = time.monotonic() + SWITCH_WITHIN_S
-        standing = first
-        positions = self._positions(generation)
-        while not _covers(positions, standing) and time.monotonic() < give_up_at:
-            time.sleep(SWITCH_POLL_S)
-            standing = self._positions(active) if active is not None and goes_on else []
-            positions = self._positions(generation)
-        if not _covers(positions, first):
-            return
-        if self._generations.switch(generation.projection, generation.number):
-            self._generations.publish(self._store)
-            log.info(
-                "generation_switched",
-                projection=generation.projection,
-                generation=generation.number,
-                position=min(positions),
-            )
-
-    def _positions(self, generation: Generation) -> list[Position]:
-        """Of each partition; of a generation without one there are none."""
-        stored: Sequence[bytes] = self._store.checkpoints(generation.all_keys)
-        if ABSENT in stored:
-            return []
-        return [decode_checkpoint(checkpoint).position for checkpoint in stored]
-
-
-def _covers(positions: Sequence[Position], standing: Sequence[Position]) -> bool:
-    """Whether no partition is behind the one that its readers read so far."""
-    if not positions or len(positions) == len(standing):
-        return bool(positions) and all(map(ge, positions, standing))
-    return min(positions) >= max(standing, default=START)

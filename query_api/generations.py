@@ -1,4 +1,4 @@
-"""Which generation of each projection is active: the readers' copy, looked at every second."""
+"""Which generation of each projection is active: the readers' copy, looked at again and again."""
 
 from __future__ import annotations
 
@@ -11,7 +11,8 @@ import structlog
 from shared.errors import Unavailable
 from shared.read_model import GENERATIONS_KEY, GenerationCopy
 
-REFRESH_EVERY_S = 1.0
+# So late at most a switch is seen.
+REFRESH_EVERY_S = 0.1
 TIMEOUT_S = 1.0
 
 log = structlog.get_logger()
@@ -20,7 +21,7 @@ _decode = msgspec.json.Decoder(dict[str, GenerationCopy]).decode
 
 
 class ActiveGenerations:
-    """A cache that may be a second old: a generation that was switched away from goes on being
+    """A cache that may be a moment old: a generation that was switched away from goes on being
     followed.
     """
 

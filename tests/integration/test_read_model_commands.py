@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 from collections.abc import Callable, Iterator
 
+import msgspec
 import pytest
 from rich.console import Console
 from rq import Worker
@@ -18,12 +19,13 @@ from ops.home import Home
 from ops.jobs import JobQueue
 from ops.options import DEFAULT_HOME
 from ops.replay import Replays
+from projector.generations import RETIRED_KEPT_S
 from projector.wiring import Wiring
 from shared.ids import MovieId, UserId
-from shared.read_model import partition_of
+from shared.read_model import GENERATIONS_KEY, partition_of
 from shared.schema import PROJECTOR_ROLE
 from tests.commands import a_movie, a_rating, a_user, commit
-from tests.projecting import History, append_raw, impossible_rating
+from tests.projecting import History, append_raw, bootstrapped, built, impossible_rating
 from tests.read_models import active, wait_until_applied
 from tests.system import System, eventually
 from tests.tampering import Tamperer
@@ -176,6 +178,38 @@ def test_a_replay_is_audited_before_it_becomes_the_live_one(
     # Back at once: what was live needs no audit.
     assert starfold("switch", "movies", "1").exit_code == 0
     assert active(wiring, "movies").number == 1
+
+
+def test_a_switch_waits_for_nobody(system: System, history: History, starfold: Starfold) -> None:
+    """There is no projector whose upkeep could do it; readers' copy and table are one."""
+    assert history.users
+    wiring = system.projector_wiring()
+    bootstrapped(wiring)
+    assert built(wiring, "movies").number == 2
+    for number in (2, 1):
+        switched = starfold("switch", "movies", str(number))
+        assert switched.exit_code == 0, switched.output
+        assert active(wiring, "movies").number == number
+        copy = msgspec.json.decode(wiring.store.read(GENERATIONS_KEY) or b"")
+        assert copy["movies"]["number"] == number
+
+
+def test_a_generation_that_may_be_being_purged_is_not_switched_to(
+    system: System, history: History
+) -> None:
+    assert history.users
+    wiring = system.projector_wiring()
+    bootstrapped(wiring)
+    assert wiring.generations.switch("movies", built(wiring, "movies").number)
+    system.owner().execute(
+        "UPDATE generations SET retired_at = now() - make_interval(secs => %s)"
+        " WHERE state = 'retired'",
+        [RETIRED_KEPT_S],
+    )
+    assert not wiring.generations.switch("movies", 1)
+    assert wiring.generations.switch_when_ready("movies", 1)
+    bootstrapped(wiring)
+    assert [one.number for one in wiring.generations.all() if one.projection == "movies"] == [2]
 
 
 def test_a_rewound_log_stops_a_projection_and_a_replay_heals_it(
