@@ -30,6 +30,7 @@ from bench.rows import (
     memory,
     put,
     replay,
+    switch,
     visible,
 )
 from bench.seed import fill_crud, seed
@@ -47,6 +48,7 @@ ROWS: dict[str, ModuleType] = {
     "visible": visible,
     "follow": follow,
     "replay": replay,
+    "switch": switch,
     # Fills both with more ratings.
     "crud": crud,
     "grown": grown,

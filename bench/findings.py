@@ -9,7 +9,7 @@ from typing import Literal
 import msgspec
 from rich.table import Table
 
-Unit = Literal["times", "events/s", "ms", "bytes"]
+Unit = Literal["times", "events/s", "ms", "bytes", "answers"]
 
 
 class Goal(msgspec.Struct, frozen=True):
@@ -108,3 +108,5 @@ def shown_in(unit: Unit, figure: float) -> str:
             return f"{figure / 2**20:,.0f} MiB" if figure >= 2**20 else f"{figure:.0f} B"
         case "events/s":
             return f"{figure:,.0f}/s"
+        case "answers":
+            return f"{figure:,.0f}"

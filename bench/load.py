@@ -22,7 +22,7 @@ HOST = "127.0.0.1"
 GRACE_S = 20.0
 ANSWERS_MAX = 400_000
 SUCCESS = frozenset({*range(200, 300), 304})
-_HEAD_END = b"\r\n\r\n"
+HEAD_END = b"\r\n\r\n"
 _LENGTH = b"content-length: "
 
 
@@ -123,8 +123,8 @@ class _Client(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         received = self._received + data if self._received else data
-        head = received.find(_HEAD_END)
-        if head < 0 or len(received) < head + len(_HEAD_END) + _body_bytes(received, head):
+        head = received.find(HEAD_END)
+        if head < 0 or len(received) < head + len(HEAD_END) + body_bytes(received, head):
             self._received = received
             return
         self._received = b""
@@ -148,7 +148,8 @@ class _Client(asyncio.Protocol):
         self._transport.write(next(self._requests))
 
 
-def _body_bytes(received: bytes, head: int) -> int:
+def body_bytes(received: bytes, head: int) -> int:
+    """What the header of an answer that ends at `head` says of its length."""
     at = received.find(_LENGTH, 0, head)
     if at < 0:
         return 0
