@@ -25,6 +25,8 @@ from shared.ids import Position
 BATCH_EVENTS_MAX = 5_000
 # Partitions that no event of a batch concerns are brought up this much later at most.
 IDLE_ADVANCE_S = 0.05
+# Readers hear of a switch earlier than this.
+READERS_LATE_S = 1.0
 
 # A server that does not answer: the pass is repeated, nothing is wrong with an event.
 SERVER_ERRORS = (redis.RedisError, PersistenceError, psycopg.Error, OSError)
@@ -100,8 +102,7 @@ class Follower:
             personal=any(followed.definition.personal for followed in group),
         )
         reached_end = len(events) < BATCH_EVENTS_MAX
-        # The active one is written last, so that no reader steps back at a switch to another.
-        in_order = sorted(group, key=lambda followed: followed.generation.state == "active")
+        in_order = sorted(group, key=_readers_leave)
         shares = [
             followed.shares(events, reached_end=reached_end, advance_idle=advance_idle)
             for followed in in_order
@@ -170,3 +171,13 @@ class Follower:
             self.followed.pop((generation.projection, generation.number), None)
         else:
             share.partition.reset(standing)
+
+
+def _readers_leave(followed: Followed) -> int:
+    """What readers leave for another at a switch is written after that, so that they never step
+    back: the active one, and the one that was it a moment ago.
+    """
+    retired_for_s = followed.generation.retired_for_s
+    if retired_for_s is not None and retired_for_s < READERS_LATE_S:
+        return 2
+    return 1 if followed.generation.state == "active" else 0

@@ -62,8 +62,12 @@ FROM generations g
 WHERE b.projection = %s AND b.number = %s AND b.share = %s AND b.build_token = %s
     AND g.projection = b.projection AND g.number = b.number AND g.state = 'building'
 """
+# Until a projector has taken it up it stands still, and readers of the active one are ahead of it.
 _FOLLOW_WHEN_BUILT = """
-UPDATE generations g SET state = 'following'
+UPDATE generations g SET state = 'following', stopped = (
+    SELECT 'no projector follows it yet'
+    FROM generations a WHERE a.projection = g.projection AND a.state = 'active'
+)
 WHERE g.projection = %s AND g.number = %s AND g.state = 'building'
     AND NOT EXISTS (
         SELECT FROM builds b

@@ -25,12 +25,15 @@ def switch_if_ready(generations: Generations, store: PartitionStore, wanted: Gen
     """Make a generation that is followed active once it is nowhere behind the one that is.
 
     The log may grow faster than it can be looked at: it is enough to have reached where the active
-    one stood at the first look, and better to be ahead of it at the last. One that has stopped is
+    one stood at the first look, and better to be ahead of it at the last. It has to be followed by
+    then, since some readers go on with the old one for a moment. An active one that has stopped is
     not waited for: its log may be gone.
     """
     if wanted.state not in ("following", "retired"):
         return False
     active = _followed_active(generations, wanted.projection)
+    if active is not None and wanted.stopped is not None:
+        return False
     first = _positions(store, active) if active is not None else []
     give_up_at = time.monotonic() + WITHIN_S
     standing = first

@@ -1,14 +1,28 @@
-"""Fixtures: the servers once a session, a system of its own for a module or for a test."""
+"""Fixtures: the servers once a session, a system of its own for a module or for a test, and an
+operator's commands on it.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import pytest
+from rq import Worker
+from rq.serializers import JSONSerializer
+from typer.testing import CliRunner, Result
 
+from ops.access import jobs_settings
+from ops.cli import app
+from ops.home import Home
+from ops.jobs import JobQueue
+from ops.options import DEFAULT_HOME
+from shared.schema import PROJECTOR_ROLE
 from tests.api import Api
 from tests.servers import Servers
 from tests.system import System, eventually
+
+Starfold = Callable[..., Result]
+Work = Callable[[], None]
 
 
 @pytest.fixture(scope="session")
@@ -49,6 +63,34 @@ def api(servers: Servers) -> Iterator[Api]:
         wait_ready(client)
         yield client
     shared.close()
+
+
+@pytest.fixture
+def starfold(system: System, monkeypatch: pytest.MonkeyPatch) -> Starfold:
+    settings = system.servers.home.environment(PROJECTOR_ROLE)
+    for name, value in (settings | {"STARFOLD_DATABASE_SCHEMA": system.schema}).items():
+        monkeypatch.setenv(name, value)
+
+    def run(*arguments: str) -> Result:
+        return CliRunner().invoke(app, arguments)
+
+    return run
+
+
+@pytest.fixture
+def work(starfold: Starfold) -> Iterator[Work]:
+    """Does every job in the queue, by `starfold`'s settings; commands see a worker."""
+    jobs = JobQueue(jobs_settings(Home(DEFAULT_HOME)))
+    worker = Worker([jobs.queue], connection=jobs.connection, serializer=JSONSerializer)
+    worker.register_birth()  # type: ignore[no-untyped-call]  # RQ gives it no types.
+
+    def work() -> None:
+        for job in jobs.queue.jobs:
+            jobs.queue.remove(job)
+            job.perform()
+
+    yield work
+    worker.register_death()  # type: ignore[no-untyped-call]  # RQ gives it no types.
 
 
 def wait_ready(client: Api) -> None:

@@ -3,34 +3,27 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Callable, Iterator
 
 import msgspec
 import pytest
 from rich.console import Console
-from rq import Worker
-from rq.serializers import JSONSerializer
-from typer.testing import CliRunner, Result
+from typer.testing import Result
 
-from ops.access import jobs_settings
-from ops.cli import app
 from ops.errors import OperatorError
 from ops.home import Home
-from ops.jobs import JobQueue
 from ops.options import DEFAULT_HOME
 from ops.replay import Replays
 from projector.generations import RETIRED_KEPT_S
+from projector.switch import switch_if_ready
 from projector.wiring import Wiring
 from shared.ids import MovieId, UserId
 from shared.read_model import GENERATIONS_KEY, partition_of
-from shared.schema import PROJECTOR_ROLE
 from tests.commands import a_movie, a_rating, a_user, commit
+from tests.conftest import Starfold, Work
 from tests.projecting import History, append_raw, bootstrapped, built, impossible_rating
 from tests.read_models import active, wait_until_applied
 from tests.system import System, eventually
 from tests.tampering import Tamperer
-
-Starfold = Callable[..., Result]
 
 
 @pytest.fixture
@@ -47,34 +40,6 @@ def wiring(system: System, history: History) -> Wiring:
     wiring = system.projector_wiring()
     wait_until_applied(wiring)
     return wiring
-
-
-@pytest.fixture
-def starfold(system: System, monkeypatch: pytest.MonkeyPatch) -> Starfold:
-    settings = system.servers.home.environment(PROJECTOR_ROLE)
-    for name, value in (settings | {"STARFOLD_DATABASE_SCHEMA": system.schema}).items():
-        monkeypatch.setenv(name, value)
-
-    def run(*arguments: str) -> Result:
-        return CliRunner().invoke(app, arguments)
-
-    return run
-
-
-@pytest.fixture
-def work(starfold: Starfold) -> Iterator[Callable[[], None]]:
-    """Does every job in the queue, by `starfold`'s settings; commands see a worker."""
-    jobs = JobQueue(jobs_settings(Home(DEFAULT_HOME)))
-    worker = Worker([jobs.queue], connection=jobs.connection, serializer=JSONSerializer)
-    worker.register_birth()  # type: ignore[no-untyped-call]  # RQ gives it no types.
-
-    def work() -> None:
-        for job in jobs.queue.jobs:
-            jobs.queue.remove(job)
-            job.perform()
-
-    yield work
-    worker.register_death()  # type: ignore[no-untyped-call]  # RQ gives it no types.
 
 
 def refusal(result: Result) -> str:
@@ -149,7 +114,7 @@ def test_what_is_parked_is_listed_retried_and_discarded(
 
 
 def test_a_replay_is_audited_before_it_becomes_the_live_one(
-    system: System, wiring: Wiring, starfold: Starfold, work: Callable[[], None]
+    system: System, wiring: Wiring, starfold: Starfold, work: Work
 ) -> None:
     before = active(wiring, "movies")
     started = starfold("replay", "movies", "--no-switch", "--detach", "--throttle", "100000")
@@ -180,13 +145,15 @@ def test_a_replay_is_audited_before_it_becomes_the_live_one(
     assert active(wiring, "movies").number == 1
 
 
-def test_a_switch_waits_for_nobody(system: System, history: History, starfold: Starfold) -> None:
+def test_a_rollback_waits_for_nobody(system: System, history: History, starfold: Starfold) -> None:
     """There is no projector whose upkeep could do it; readers' copy and table are one."""
     assert history.users
     wiring = system.projector_wiring()
     bootstrapped(wiring)
-    assert built(wiring, "movies").number == 2
-    for number in (2, 1):
+    new = built(wiring, "movies")
+    assert not switch_if_ready(wiring.generations, wiring.store, new), "nobody follows it"
+    wiring.generations.set_stopped("movies", new.number, None)
+    for number in (2, 1, 2):
         switched = starfold("switch", "movies", str(number))
         assert switched.exit_code == 0, switched.output
         assert active(wiring, "movies").number == number
@@ -213,7 +180,7 @@ def test_a_generation_that_may_be_being_purged_is_not_switched_to(
 
 
 def test_a_rewound_log_stops_a_projection_and_a_replay_heals_it(
-    system: System, wiring: Wiring, history: History, starfold: Starfold, work: Callable[[], None]
+    system: System, wiring: Wiring, history: History, starfold: Starfold, work: Work
 ) -> None:
     """As after a fail-over that lost the last events: other ones stand at their positions."""
     owner = system.owner()
