@@ -114,6 +114,11 @@ class IndexFeed:
         index = Index()
         loaded = [await self._load(index, movies, number) for number in range(movies.partitions)]
         seen = min(start.position, *(checkpoint.position for checkpoint in loaded))
+        # Partitions that rest are brought up a moment later: readers would step back.
+        while seen < min(start.position, self.position):
+            changed = await self._changed_after(changes, seen)
+            await self._take_in(index, movies, changed)
+            seen = changed.last
         complete_after, changed_before = await self._history(changes, seen)
         self._index = index
         self._changes.restart(complete_after, changed_before)

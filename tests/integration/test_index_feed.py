@@ -13,11 +13,15 @@ import pytest
 
 from projector.audit import Audit
 from projector.follow import Follower
+from projector.partition_store import decode_checkpoint
 from projector.wiring import Wiring
+from query_api.changes import Changes
+from query_api.index_feed import IndexFeed
 from shared.ids import Position
 from shared.read_model import CHANGES, MOVIES, partition_of, statistics_of
 from tests.api import AT_LEAST, POSITION
-from tests.projecting import History, bootstrapped, follow_to_the_end
+from tests.commands import a_rating, commit
+from tests.projecting import History, bootstrapped, built, follow_to_the_end
 from tests.read_models import active
 from tests.system import System, eventually
 
@@ -103,6 +107,45 @@ def test_an_index_loaded_while_partitions_lag_catches_up(read: Read) -> None:
     read.load_anew()
     read.catch_up()
     assert read.lists() == read.singles()
+
+
+def test_a_load_does_not_step_back_where_partitions_rest(
+    read: Read, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """They are brought up a moment later than those that an event concerns."""
+    reached: list[Position] = []
+    loads: list[Position] = []
+    _noting(monkeypatch, IndexFeed, "_reached", reached)
+    _noting(monkeypatch, Changes, "restart", loads)
+    before = read.wiring.reader.head()
+    commit(read.history.committer, a_rating(read.history.users[0], read.history.movies[0], 9))
+    head = read.wiring.reader.head()
+    monkeypatch.setattr("projector.follow.IDLE_ADVANCE_S", float("inf"))
+    follower = Follower(read.wiring.reader, read.wiring.store)
+    follower.follow(read.wiring.generations.all())
+    while follower.run_pass():
+        pass
+    stored = read.wiring.store.checkpoints(active(read.wiring, MOVIES).all_keys)
+    assert {decode_checkpoint(one).position for one in stored} == {before, head}
+    eventually(lambda: reached[-1:] == [head])
+    reached.clear()
+    generation = built(read.wiring, CHANGES)
+    assert read.wiring.generations.switch(CHANGES, generation.number)
+    assert read.wiring.generations.publish(read.wiring.store)
+    eventually(lambda: loads)
+    eventually(lambda: len(reached) > 1)
+    assert set(reached) == {head}
+
+
+def _noting(monkeypatch: pytest.MonkeyPatch, owner: type, name: str, noted: list[Position]) -> None:
+    """Note the position that a method is called with."""
+    method = getattr(owner, name)
+
+    def note(self: object, position: Position, *others: object) -> None:
+        noted.append(position)
+        method(self, position, *others)
+
+    monkeypatch.setattr(owner, name, note)
 
 
 def test_an_index_that_the_stream_has_outrun_is_loaded_again(
