@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import multiprocessing
 import resource
-import sys
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor
+from pathlib import Path
 from typing import NamedTuple
 
 import psycopg
@@ -36,8 +36,7 @@ from shared.sealing import KeyWrap
 RATINGS = 3_000_000
 MEMORY_MAX_BYTES = 1024**3
 VERIFIED_MAX_MS = 60_000
-# ru_maxrss is in KiB on Linux and in bytes on macOS.
-RSS_UNIT = 1 if sys.platform == "darwin" else 1024
+PROCESS_STATUS = Path("/proc/self/status")
 
 
 class _Run(NamedTuple):
@@ -143,4 +142,9 @@ def _wired(settings: ProjectorSettings) -> Wiring:
 
 
 def _peak_bytes() -> int:
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * RSS_UNIT
+    """The most that this process has held. What Linux's getrusage says may be its parent's peak."""
+    if not PROCESS_STATUS.exists():
+        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    lines = PROCESS_STATUS.read_text().splitlines()
+    (peak,) = (line.split() for line in lines if line.startswith("VmHWM:"))
+    return int(peak[1]) * 1024
