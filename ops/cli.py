@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
 
 from ops import catalogue as catalogues
 from ops.bootstrap import access_token
@@ -101,7 +100,7 @@ def replay(
 @app.command("replays")
 def list_replays(home: HomeOption = DEFAULT_HOME) -> None:
     """List every projection's generations."""
-    Replays(Home(home)).print(Console())
+    Replays(Home(home)).print()
 
 
 @app.command()

@@ -109,7 +109,7 @@ def _parked(wiring: Wiring, generation: Generation) -> list[Parked]:
 
 
 def _of(wiring: Wiring, generation: Generation, entity: str) -> Parked:
-    wanted = uuid_of(entity, "entity")
+    wanted = uuid_of(entity, "movie or user")
     for one in _parked(wiring, generation):
         if one.entity == wanted:
             return one

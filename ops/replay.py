@@ -10,8 +10,6 @@ import time
 from collections.abc import Sequence
 
 import structlog
-from rich.console import Console
-from rich.table import Table
 from rq.exceptions import NoSuchJobError
 from rq.job import Job, JobStatus
 
@@ -21,12 +19,14 @@ from ops.home import Home
 from ops.jobs import JobQueue
 from ops.progress import Progress
 from ops.read_models import definition_of
+from ops.tables import print_table
 from projector.generations import Generation, State
 from projector.switch import switch_if_ready
 from projector.upkeep import purge
 from projector.wiring import wire
 
 POLL_S = 0.2
+COLUMNS = ("projection", "generation", "state", "why", "definition", "built", "audit", "stopped")
 BUILT: tuple[State, ...] = ("following", "active", "retired")
 BUILT_AND_LIVE: tuple[State, ...] = ("active", "retired")
 
@@ -135,26 +135,15 @@ class Replays:
             raise OperatorError(f"generation {number} of {projection} is {generation.state}")
         return purge(self._generations, self._wiring.store, generation)
 
-    def print(self, console: Console) -> None:
-        columns = (
-            "projection",
-            "generation",
-            "state",
-            "why",
-            "definition",
-            "built",
-            "audit",
-            "stopped",
-        )
-        table = Table(*columns)
+    def print(self) -> None:
+        """A line a generation."""
+        rows = []
         for one in self._generations.all():
             builds = self._generations.builds(one.projection, one.number)
             built = f"{sum(build.built for build in builds)} of {len(builds)} shares"
-            table.add_row(
-                *(one.projection, str(one.number), one.state, one.reason),
-                *(f"v{one.definition_version}", built, one.audit, one.stopped or ""),
-            )
-        console.print(table)
+            row = (one.projection, one.number, one.state, one.reason)
+            rows.append((*row, f"v{one.definition_version}", built, one.audit, one.stopped))
+        print_table(COLUMNS, rows)
 
     def _get(self, projection: str, number: int) -> Generation:
         definition_of(projection)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import sys
 import time
-from typing import Annotated
+from typing import Annotated, Never
 
 import typer
 from rich.console import Console
@@ -31,16 +32,19 @@ def status(
     with wired(Home(home)) as wiring:
         sampler = Sampler(wiring)
         sampler.sample()
-        if watch:
+        if watch and sys.stdout.isatty():
             _watch(sampler)
-            return
-        time.sleep(EVERY_S)
-        now = sampler.sample()
-    typer.echo(_heading(now))
-    print_table(COLUMNS, map(_row, now.generations))
+        while True:
+            time.sleep(EVERY_S)
+            now = sampler.sample()
+            typer.echo(_heading(now))
+            print_table(COLUMNS, map(_row, now.generations))
+            sys.stdout.flush()
+            if not watch:
+                return
 
 
-def _watch(sampler: Sampler) -> None:
+def _watch(sampler: Sampler) -> Never:
     with Live(console=Console()) as live:
         while True:
             time.sleep(EVERY_S)

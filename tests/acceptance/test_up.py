@@ -17,10 +17,12 @@ import httpx
 import msgspec
 import psutil
 import pytest
+import redis
 
 from ops.movielens_files import read
 from tests.acceptance.local import Local, free_port, mode_of, starfold, wait_gone
 from tests.synthetic import write_movielens
+from tests.system import eventually
 from tests.truth import differences
 
 GONE_WITHIN_S = 2.0
@@ -137,6 +139,35 @@ def _replay_under_reads(local: Local, projection: str) -> subprocess.CompletedPr
         assert {(status, same) for status, same, _ in seen} == {(200, True)}
         positions = [position for _, _, position in seen]
         assert positions == sorted(positions)
+
+
+def test_a_cancelled_replay_leaves_nothing(local: Local) -> None:
+    """By Ctrl-C, or by `starfold purge` where nobody waits for it."""
+    local.up()
+    movies = [{"title": f"Film {n}", "year": 1975, "external_id": f"film:{n}"} for n in range(20)]
+    with local.client() as client:
+        client.rows("/v1/movies/batch", "movies", movies)
+    slow = ("replay", "movies", "--throttle", "1")
+    with redis.Redis.from_url(local.home.redis_url()) as connection:
+
+        def keys(generation: int) -> list[bytes]:
+            return list(connection.scan_iter(f"sf:{{movies:{generation}:*", count=1_000))
+
+        command = starfold(*slow, "--home", str(local.home.path))
+        with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as waiting:
+            eventually(lambda: keys(2))
+            waiting.send_signal(signal.SIGINT)
+            said, _ = waiting.communicate(timeout=30)
+        assert (waiting.returncode, said) == (130, "generation 2 of movies is purged\n")
+        assert keys(2) == []
+        assert local.run(*slow, "--detach").returncode == 0
+        # The worker has given the first one up.
+        eventually(lambda: keys(3))
+        assert local.run("purge", "movies", "3").returncode == 0
+        assert keys(3) == []
+        replayed = local.run("replay", "movies")
+        assert replayed.returncode == 0, replayed.stderr
+        assert (keys(2), keys(3)) == ([], [])
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
