@@ -20,6 +20,7 @@ import pytest
 import redis
 
 from ops.movielens_files import read
+from projector.projections import DEFINITIONS
 from tests.acceptance.local import Local, free_port, mode_of, starfold, wait_gone
 from tests.synthetic import write_movielens
 from tests.system import eventually
@@ -168,6 +169,21 @@ def test_a_cancelled_replay_leaves_nothing(local: Local) -> None:
         replayed = local.run("replay", "movies")
         assert replayed.returncode == 0, replayed.stderr
         assert (keys(2), keys(3)) == ([], [])
+
+
+def test_the_status_is_watched_until_ctrl_c(local: Local) -> None:
+    local.up()
+    command = starfold("status", "--watch", "--home", str(local.home.path))
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as watching:
+        assert watching.stdout is not None
+        shown = [next(watching.stdout) for _ in range(2 * (2 + len(DEFINITIONS)))]
+        watching.send_signal(signal.SIGINT)
+        watching.communicate(timeout=30)
+    assert watching.returncode == 130
+    headings = shown[:: 2 + len(DEFINITIONS)]
+    assert all(line.startswith("log at position ") for line in headings)
+    followed = sorted(line.split("\t")[0] for line in shown[2 : 2 + len(DEFINITIONS)])
+    assert followed == sorted(DEFINITIONS)
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
