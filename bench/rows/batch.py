@@ -38,8 +38,9 @@ def run(bench: Bench) -> list[Finding]:
         batch_body(bench.seeded, ratings[start : start + RATINGS_A_BATCH])
         for start in range(0, len(ratings), RATINGS_A_BATCH)
     ]
-    per_round = min(BATCHES_A_ROUND, len(bodies) // bench.rounds)
+    per_round = min(BATCHES_A_ROUND, len(bodies) // (2 * bench.rounds))
     through_http: list[float] = []
+    paused: list[float] = []
     raw: list[float] = []
     with (
         Connection(stack.command_port, stack.service_key) as connection,
@@ -48,11 +49,15 @@ def run(bench: Bench) -> list[Finding]:
         peers.execute(TABLE)
         for number in range(bench.rounds):
             head = stack.wiring.reader.head()
-            through_http.append(_sent(connection, bodies[number * per_round :][:per_round]))
+            own = bodies[2 * number * per_round :][: 2 * per_round]
+            through_http.append(_sent(connection, own[:per_round]))
+            stack.wait_caught_up()
+            with stack.paused_projector():
+                paused.append(_sent(connection, own[per_round:]))
             stack.wait_caught_up()
             rows = stack.wiring.events.fetch(Position(head + 1), per_round * RATINGS_A_BATCH)
             raw.append(_inserted(peers, rows))
-        for body in bodies[bench.rounds * per_round :]:
+        for body in bodies[2 * bench.rounds * per_round :]:
             send_batch(connection, body)
     stack.wait_caught_up()
     return [
@@ -61,7 +66,13 @@ def run(bench: Bench) -> list[Finding]:
             against="raw unnest insert",
             goal=at_least(0.3),
             note="ratings a second; one request at a time, projector following",
-        )
+        ),
+        ratios(
+            *("batch", "the same, projector paused", paused, raw),
+            against="raw unnest insert",
+            goal=at_least(0.3),
+            note="the raw insert has no projector either",
+        ),
     ]
 
 
