@@ -13,6 +13,7 @@ from fastapi.middleware.cors import CORSMiddleware
 
 from command_api.accounts import Accounts
 from command_api.authentication import Authentication
+from command_api.batch_room import BatchRoom
 from command_api.commit import Committer
 from command_api.commit_store import CommitStore
 from command_api.dispatcher import Dispatcher
@@ -93,6 +94,8 @@ def create_app(settings: CommandSettings) -> FastAPI:
         )
     for room in (users, sessions, movies, ratings, operations):
         app.include_router(room.router)
+    for room in (users, movies, ratings):
+        app.include_router(room.batches)
     return app
 
 
@@ -144,6 +147,7 @@ def _wire(settings: CommandSettings) -> Wiring:
             per_account=settings.log_in_failures_per_account,
             per_address=settings.log_in_failures_per_address,
         ),
+        batch_room=BatchRoom(),
         settings=settings,
         store=store,
         reservation_secret=secret,

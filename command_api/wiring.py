@@ -11,6 +11,7 @@ from starlette.types import Scope
 
 from command_api.accounts import Accounts
 from command_api.authentication import Authentication
+from command_api.batch_room import BatchRoom
 from command_api.dispatcher import Dispatcher
 from command_api.erasures import ErasureLedger
 from command_api.export import Export
@@ -37,6 +38,7 @@ class Wiring(NamedTuple):
     erasure_ledger: ErasureLedger | None
     rate_limits: RateLimits
     log_in_limits: LogInLimits
+    batch_room: BatchRoom
     settings: CommandSettings
     store: EventStore
     reservation_secret: bytes
@@ -73,8 +75,13 @@ async def wiring_of(request: Request) -> Wiring:
 
 
 async def principal_of(request: Request) -> Principal:
-    wiring = await wiring_of(request)
-    return await wiring.principal(request.scope, request.headers.get("authorization"))
+    """The caller; asked once a request."""
+    principal: Principal | None = getattr(request.state, "principal", None)
+    if principal is None:
+        wiring = await wiring_of(request)
+        principal = await wiring.principal(request.scope, request.headers.get("authorization"))
+        request.state.principal = principal
+    return principal
 
 
 async def visitor_of(request: Request) -> Anyone:

@@ -12,6 +12,7 @@ from fastapi import APIRouter, Request, Response
 from starlette.concurrency import run_in_threadpool
 
 from command_api.accounts import Account
+from command_api.batch_route import BatchRoute
 from command_api.bodies import (
     ExternalUserBody,
     ExternalUsersBody,
@@ -39,6 +40,7 @@ from shared.errors import Forbidden, NotAuthenticated
 from shared.ids import UserId, new_uuid7
 
 router = APIRouter(prefix="/v1/users", tags=["users"], responses=PROBLEMS)
+batches = APIRouter(prefix="/v1/users", tags=["users"], responses=PROBLEMS, route_class=BatchRoute)
 
 log = structlog.get_logger()
 
@@ -69,7 +71,7 @@ async def sign_up(body: SignUpBody, request: Request, wiring: Wired, caller: Cal
     return answer(status, {"user_id": outcome.subject}, outcome)
 
 
-@router.post("/batch", response_model=RowsAnswer)
+@batches.post("/batch", response_model=RowsAnswer)
 async def create_external_users(
     body: ExternalUsersBody, request: Request, wiring: Wired, caller: Caller
 ) -> Response:

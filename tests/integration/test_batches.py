@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import socket
 from collections.abc import Iterator
+from contextlib import ExitStack
 from typing import Any
+from urllib.parse import urlsplit
 from uuid import UUID, uuid4
 
 import msgspec
 import psutil
 import pytest
 
+from command_api.batch_room import BATCHES_MAX
 from command_api.bodies import RATINGS_MAX
 from command_api.settings import MIB
 from shared.events import RatingSubmitted
@@ -17,7 +21,7 @@ from tests.api import POSITION, Api
 from tests.log import read_log
 from tests.processes import CommandProcess, start_processes
 from tests.servers import Servers
-from tests.system import System
+from tests.system import System, eventually
 
 USERS, MOVIES = 100, 100
 NOBODY = str(UUID(int=7))
@@ -134,6 +138,43 @@ def test_a_batch_has_one_to_10_000_rows(api: Api, pairs: list[Row], rows: int, s
 def test_a_batch_over_16_mib_is_a_413(api: Api, pairs: list[Row]) -> None:
     rows = [{**pairs[0], "review": "x" * 10_000}] * 1_700
     assert api.post("/v1/ratings/batch", {"ratings": rows}, api.service).status_code == 413
+
+
+def test_more_batches_than_a_process_takes_are_told_to_come_again(
+    process: CommandProcess, api: Api, pairs: list[Row]
+) -> None:
+    """The others are known, and have sent no more than their head so far."""
+    head = (
+        "POST /v1/ratings/batch HTTP/1.1\r\nhost: starfold\r\ncontent-type: application/json\r\n"
+        f"authorization: {api.service['Authorization']}\r\ncontent-length: 1000\r\n\r\n"
+    )
+    address = urlsplit(process.url)
+    with ExitStack() as held:
+        for _ in range(BATCHES_MAX):
+            waiting = socket.create_connection((address.hostname, address.port))
+            held.enter_context(waiting)
+            waiting.sendall(head.encode())
+        eventually(lambda: _is_told_to_come_again(api, pairs))
+        assert api.command.get("/ready").status_code == 200
+    eventually(lambda: not _is_told_to_come_again(api, pairs))
+
+
+def _is_told_to_come_again(api: Api, pairs: list[Row]) -> bool:
+    answer = api.post("/v1/ratings/batch", {"ratings": pairs[:1]}, api.service)
+    if answer.status_code == 200:
+        return False
+    assert (answer.status_code, answer.json()["type"].rpartition(":")[2]) == (503, "overloaded")
+    assert answer.headers["Retry-After"]
+    return True
+
+
+@pytest.mark.parametrize("headers", [{}, {"Authorization": "Bearer nonsense"}])
+def test_nobody_sends_a_batch(api: Api, headers: dict[str, str]) -> None:
+    """However large: its body is not read."""
+    body = {"ratings": ["x" * 8 * MIB]}
+    answer = api.post("/v1/ratings/batch", body, headers)
+    assert answer.status_code == 401, answer.text
+    assert answer.headers["WWW-Authenticate"] == "Bearer"
 
 
 def test_a_batch_takes_memory_by_its_own_size(
