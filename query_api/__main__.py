@@ -12,12 +12,13 @@ from query_api.settings import WORKERS_MAX, QuerySettings
 from shared.collector import tune_collector
 from shared.errors import Misconfigured
 from shared.logs import configure_logging
-from shared.serving import serve
+from shared.serving import serve, stop_with_parent
 from shared.settings import settings_from_environment
 
 
 def application() -> FastAPI:
     """Made in each worker's own process."""
+    stop_with_parent()
     settings = settings_from_environment(QuerySettings)
     configure_logging(settings, process="query-api")
     tune_collector()

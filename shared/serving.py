@@ -12,6 +12,11 @@ Streams, which never end by themselves, end when the server stops.
 from __future__ import annotations
 
 import asyncio
+import multiprocessing
+import os
+import signal
+import threading
+from collections.abc import Callable
 from typing import Any
 
 import uvicorn
@@ -50,6 +55,22 @@ def serve(app: Any, settings: HttpSettings, *, port: int, workers: int = 1) -> N
         forwarded_allow_ips=settings.trusted_proxies or None,
         timeout_graceful_shutdown=DRAIN_FOR_S,
     )
+
+
+def stop_with_parent() -> None:
+    """In a worker: stop as for SIGTERM once the process that started it is gone, however it went.
+
+    A worker that stayed behind would serve on beside those of the next start, and for ever. In a
+    process that nobody started as a worker this does nothing.
+    """
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        threading.Thread(target=_stop_after, args=(parent.join,), daemon=True).start()
+
+
+def _stop_after(wait: Callable[[], object]) -> None:
+    wait()
+    os.kill(os.getpid(), signal.SIGTERM)
 
 
 class GatheringProtocol(HttpToolsProtocol):

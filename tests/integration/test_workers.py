@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import socket
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -42,9 +43,9 @@ class Workers:
         except httpx.TransportError:
             return False
 
-    def stop(self) -> int:
+    def stop(self, *, how: signal.Signals = signal.SIGTERM) -> int:
         """Returns the exit status."""
-        self._process.terminate()
+        self._process.send_signal(how)
         return self._process.wait(STOPPED_WITHIN_S)
 
 
@@ -52,6 +53,14 @@ def _is_worker(child: psutil.Process) -> bool:
     try:
         return "spawn_main" in " ".join(child.cmdline())
     except psutil.NoSuchProcess:  # A zombie, too.
+        return False
+
+
+def _runs(pid: int) -> bool:
+    """Whoever takes in orphans may let a dead one stand as a zombie for a while."""
+    try:
+        return psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
         return False
 
 
@@ -75,3 +84,16 @@ def test_workers_share_a_port_and_one_that_dies_is_replaced(workers: Workers) ->
     assert first <= kept
     assert workers.stop() == 0
     assert not any(psutil.pid_exists(pid) for pid in kept)
+
+
+def test_no_worker_outlives_a_parent_that_was_killed(workers: Workers) -> None:
+    """Nobody is left to tell them; and the port is free for the next start."""
+    eventually(workers.answers)
+    eventually(lambda: len(workers.pids()) == WORKERS)
+    orphans = workers.pids()
+    workers.stop(how=signal.SIGKILL)
+    eventually(lambda: not any(_runs(pid) for pid in orphans))
+    with socket.socket() as probe:
+        # Past connections do not count, one that listens does.
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        probe.bind(("127.0.0.1", workers.port))
