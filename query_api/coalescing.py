@@ -10,18 +10,24 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import math
 from collections.abc import Sequence
 from importlib.resources import files
 from typing import Any, NamedTuple
 
 import redis.asyncio
 import structlog
+from hiredis import pack_command
+from redis.asyncio.connection import AbstractConnection
 
 from shared.errors import Overloaded, Unavailable
 from shared.read_model import PartitionKeys
 
 READS_A_ROUND_TRIP_MAX = 512
 WAITING_MAX = 20_000
+# Redis takes its time over scripts: while it runs those of one round trip, the next is made ready.
+# Plain reads are the cheaper the more go together.
+CALLS_UNDER_WAY_MAX = 2
 TIMEOUT_S = 1.0
 
 log = structlog.get_logger()
@@ -94,7 +100,7 @@ class CoalescedReads:
     def __init__(self, client: redis.asyncio.Redis) -> None:
         self._client = client
         self._waiting: list[_Waiting] = []
-        self._task: asyncio.Task[None] | None = None
+        self._round_trips: set[asyncio.Task[None]] = set()
 
     async def documents(self, keys: PartitionKeys, documents: Sequence[str]) -> PartitionRead:
         """The documents, named by what follows the partition's prefix."""
@@ -133,8 +139,8 @@ class CoalescedReads:
         loop = asyncio.get_running_loop()
         future: asyncio.Future[Any] = loop.create_future()
         self._waiting.append(_Waiting(keys, documents, call, future))
-        if self._task is None:
-            self._task = loop.create_task(self._run())
+        if len(self._round_trips) < (1 if call is None else CALLS_UNDER_WAY_MAX):
+            self._round_trips.add(loop.create_task(self._run()))
         return await future
 
     async def _run(self) -> None:
@@ -153,7 +159,11 @@ class CoalescedReads:
                 _fail(batch, Unavailable("the read models do not answer"))
             except Exception as error:  # noqa: BLE001  # Whoever waits must hear of it, whatever it is.
                 _fail(batch, error)
-        self._task = None
+        # At once, not when the task is seen to have ended: what is asked for until then would wait
+        # for a round trip that does not come.
+        this = asyncio.current_task()
+        assert this is not None
+        self._round_trips.discard(this)
 
     async def _load_scripts(self) -> None:
         """Redis does not keep them when it starts anew. Not the library's scripts, which ask before
@@ -170,17 +180,15 @@ class CoalescedReads:
             wanted = by_partition.setdefault(waiting.keys, {"checkpoint": 0})
             for document in waiting.documents:
                 wanted.setdefault(document, len(wanted))
-        pipeline = self._client.pipeline(transaction=False)
-        for keys, wanted in by_partition.items():
-            prefix = keys.prefix
-            pipeline.mget([prefix + document for document in wanted])
+        commands: list[tuple[str | int | bytes, ...]] = [
+            ("MGET", *(keys.prefix + document for document in wanted))
+            for keys, wanted in by_partition.items()
+        ]
         for waiting, call in calls:
             prefix = waiting.keys.prefix
             names = [prefix + name for name in ("checkpoint", *call.names)]
-            pipeline.execute_command(
-                "EVALSHA", call.script.sha, len(names), *names, *call.arguments
-            )
-        results = iter(await pipeline.execute())
+            commands.append(("EVALSHA", call.script.sha, len(names), *names, *call.arguments))
+        results = iter(await self._answered(commands))
         found = {keys: next(results) for keys in by_partition}
         for waiting, _ in calls:
             _resolve(waiting, next(results))
@@ -188,6 +196,35 @@ class CoalescedReads:
             places, values = by_partition[waiting.keys], found[waiting.keys]
             documents = [values[places[document]] for document in waiting.documents]
             _resolve(waiting, PartitionRead(values[0], documents))
+
+    async def _answered(self, commands: Sequence[tuple[str | int | bytes, ...]]) -> list[Any]:
+        """What Redis says to each; raises the first refusal.
+
+        Over a connection of the client's pool, without the client's layers around each command:
+        they cost more than all else that is done for it here.
+        """
+        pool = self._client.connection_pool
+        connection = await pool.get_connection()  # type: ignore[no-untyped-call]  # Its decorator.
+        try:
+            # Its type allows one argument only; it takes any number.
+            packed = [pack_command(one) for one in commands]  # type: ignore[arg-type]  # As said.
+            await connection.send_packed_command(packed)
+            # All are read, or what comes next would be taken for another's.
+            results = [await _result(connection) for _ in commands]
+        finally:
+            await pool.release(connection)
+        for result in results:
+            if isinstance(result, redis.ResponseError):
+                raise result
+        return results
+
+
+async def _result(connection: AbstractConnection) -> Any:
+    try:
+        # `_run` has a time limit for all; one for each would cost each something.
+        return await connection.read_response(timeout=math.inf)
+    except redis.ResponseError as refusal:
+        return refusal
 
 
 def _script(name: str) -> _Script:

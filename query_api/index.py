@@ -64,11 +64,13 @@ _decode_ratings = msgspec.json.Decoder(Ratings).decode
 class Film(NamedTuple):
     """What the index holds of a movie's details; `stored` is what it was made from.
 
-    `listed` and `rated` are the beginnings of its JSON in a list and in a rating.
+    `shown_id` is its id as text, `listed` the beginning of its JSON in a list.
     """
 
     movie_id: bytes
+    shown_id: str
     stored: bytes
+    title: str
     folded_title: str
     year: int
     created_ms: int
@@ -77,16 +79,14 @@ class Film(NamedTuple):
     directors: frozenset[str]
     words: frozenset[str]
     listed: bytes
-    rated: bytes
 
 
 class Entry(msgspec.Struct, gc=False):
-    """A movie as the index holds it. What is shown of it is encoded when it is first shown."""
+    """A movie as the index holds it. What a list shows of it is encoded when it is first shown."""
 
     film: Film
     ratings: Ratings
     _item: bytes | None = None
-    _rated: bytes | None = None
     weighted: Key | None = None
 
     @property
@@ -95,13 +95,6 @@ class Entry(msgspec.Struct, gc=False):
         if self._item is None:
             self._item = b"".join((self.film.listed, b',"ratings":', _json(self.ratings), b"}"))
         return self._item
-
-    @property
-    def rated(self) -> bytes:
-        """The beginning of a rating's JSON, the movie's part of it."""
-        if self._rated is None:
-            self._rated = self.film.rated + b',"movie_average":' + _json(self.ratings.average)
-        return self._rated
 
 
 _KEYS: dict[Order, Callable[[Film, Ratings], Key]] = {
@@ -294,11 +287,18 @@ def _from(order: list[Key], after: Key | None) -> Iterator[Key]:
 
 def _film(details: bytes) -> Film:
     movie = _decode_movie(details)
-    shown = {"movie_id": movie.movie_id, "title": movie.title, "year": movie.year}
-    listed = {**shown, "genres": movie.genres, "external_id": movie.external_id}
+    listed = {
+        "movie_id": movie.movie_id,
+        "title": movie.title,
+        "year": movie.year,
+        "genres": movie.genres,
+        "external_id": movie.external_id,
+    }
     return Film(
         movie_id=movie.movie_id.bytes,
+        shown_id=str(movie.movie_id),
         stored=details,
+        title=movie.title,
         folded_title=fold(movie.title),
         year=movie.year,
         created_ms=milliseconds(movie.created_at),
@@ -307,7 +307,6 @@ def _film(details: bytes) -> Film:
         directors=folded(movie.directors),
         words=frozenset(words_of(movie.title)),
         listed=_json(listed)[:-1],
-        rated=_json(shown)[:-1],
     )
 
 

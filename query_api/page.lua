@@ -6,19 +6,18 @@
 -- Members of one rank come in descending order; ranks are compared as numbers, members as bytes.
 local wanted = tonumber(ARGV[1])
 local rank, after = ARGV[2], ARGV[3]
-local highest = rank
-if rank == '' then
-    highest = '+inf'
-end
 local page, offset = {}, 0
-while #page < 2 * wanted do
+if rank == '' then
+    page = redis.call('ZRANGE', KEYS[2], 0, wanted - 1, 'REV', 'WITHSCORES')
+end
+while rank ~= '' and #page < 2 * wanted do
     local found = redis.call(
-        'ZRANGE', KEYS[2], highest, '-inf', 'BYSCORE', 'REV', 'LIMIT', offset, wanted, 'WITHSCORES')
+        'ZRANGE', KEYS[2], rank, '-inf', 'BYSCORE', 'REV', 'LIMIT', offset, wanted, 'WITHSCORES')
     if #found == 0 then
         break
     end
     for i = 1, #found, 2 do
-        local seen = rank ~= '' and tonumber(found[i + 1]) == tonumber(rank) and found[i] >= after
+        local seen = tonumber(found[i + 1]) == tonumber(rank) and found[i] >= after
         if not seen and #page < 2 * wanted then
             page[#page + 1] = found[i]
             page[#page + 1] = found[i + 1]

@@ -6,8 +6,9 @@ states its position. So a page is as old as the older of the two.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import datetime
-from typing import Any, Literal, NamedTuple, get_args
+from typing import Any, Literal, NamedTuple, assert_never, get_args
 from uuid import UUID
 
 import msgspec
@@ -46,16 +47,15 @@ _decode_face = msgspec.json.Decoder(_Face).decode
 Member = tuple[bytes, float]
 
 
-class _Unknown(msgspec.Struct, gc=False):
-    movie_id: UUID
-    title: None = None
-    year: None = None
-    movie_average: None = None
+class _RatedMovie(msgspec.Struct, gc=False):
+    """A rating as the API shows it: the movie's part, then the user's. A movie that is not in the
+    index yet has no title.
+    """
 
-
-class _Rating(msgspec.Struct, gc=False):
-    """The user's part of a rating's JSON."""
-
+    movie_id: str
+    title: str | None
+    year: int | None
+    movie_average: float | None
     score: float
     difference: float | None
     review: str | None
@@ -120,15 +120,13 @@ class Pages:
         position = min(read.position, of_index)
         if not is_visible(read.values[0], user_id, caller):
             return Page(read.position, None, None)
-        places = list(range(len(read.members)))
-        if newest:
-            keys: list[tuple[Any, ...]] = [(rank, movie) for movie, rank in read.members]
-        else:
-            keys, places = _sorted(index, read, sort, after)
-        shown = places[:limit]
-        items = [_item(index, read, place) for place in shown]
-        more = len(places) > limit and shown
-        return Page(position, items, keys[len(shown) - 1] if more else None)
+        members = read.members
+        places = range(len(members)) if newest else _sorted(index, members, sort, after)
+        items = [_item(index, read, place) for place in places[:limit]]
+        more = len(places) > limit
+        return Page(
+            position, items, _key(index, sort, members[places[limit - 1]]) if more else None
+        )
 
 
 def is_visible(stored: bytes | None, user_id: UUID, caller: Claims | None) -> bool:
@@ -140,18 +138,20 @@ def is_visible(stored: bytes | None, user_id: UUID, caller: Claims | None) -> bo
 
 
 def rating_item(entry: Entry | None, member: Member, review: bytes | None) -> bytes:
-    """One rating as the API shows it. A movie that is not in the index yet has no title."""
+    """One rating as the API shows it."""
     movie, rank = member
     rated_at, half_stars = from_rating_rank(rank)
-    score, difference = half_stars / 2, None
-    if entry is None:
-        start = _json(_Unknown(UUID(bytes=movie)))[:-1]
-    else:
-        start, average = entry.rated, entry.ratings.average
-        if average is not None:
-            difference = round(score - average, 4)
+    score = half_stars / 2
     text = None if review is None else review.decode()
-    return b"%b,%b" % (start, _json(_Rating(score, difference, text, rated_at))[1:])
+    if entry is None:
+        movie_id, title, year, average = str(UUID(bytes=movie)), None, None, None
+    else:
+        film, average = entry.film, entry.ratings.average
+        movie_id, title, year = film.shown_id, film.title, film.year
+    difference = None if average is None else round(score - average, 4)
+    return _json(
+        _RatedMovie(movie_id, title, year, average, score, difference, text, rated_at),
+    )
 
 
 def score_key(member: bytes, rank: float) -> tuple[int, float, bytes]:
@@ -165,23 +165,28 @@ def _item(index: Index, read: RankedPage, place: int) -> bytes:
     return rating_item(index.entries.get(member[0]), member, review)
 
 
+def _key(index: Index, sort: RatingsSort, member: Member) -> tuple[Any, ...]:
+    movie, rank = member
+    match sort:
+        case "newest":
+            return rank, movie
+        case "score":
+            return score_key(movie, rank)
+        case "title":
+            entry = index.entries.get(movie)
+            return "" if entry is None else entry.film.folded_title, movie
+        case _:
+            assert_never(sort)
+
+
 def _sorted(
-    index: Index, read: RankedPage, sort: RatingsSort, after: tuple[Any, ...] | None
-) -> tuple[list[tuple[Any, ...]], list[int]]:
-    """Keys and places of the ratings that come after the cursor's, in order."""
-    if len(read.members) > SORTED_MAX:
+    index: Index, members: Sequence[Member], sort: RatingsSort, after: tuple[Any, ...] | None
+) -> Sequence[int]:
+    """Places of the ratings that come after the cursor's, in order."""
+    if len(members) > SORTED_MAX:
         raise InvalidInput(
             f"only up to {SORTED_MAX} ratings are sorted by {sort}; newest has no limit",
             pointer="sort",
         )
-    keyed: list[tuple[tuple[Any, ...], int]] = []
-    for place, (movie, rank) in enumerate(read.members):
-        if sort == "score":
-            key: tuple[Any, ...] = score_key(movie, rank)
-        else:
-            entry = index.entries.get(movie)
-            key = ("" if entry is None else entry.film.folded_title, movie)
-        if after is None or key > after:
-            keyed.append((key, place))
-    keyed.sort()
-    return [key for key, _ in keyed], [place for _, place in keyed]
+    keyed = ((_key(index, sort, member), place) for place, member in enumerate(members))
+    return [place for key, place in sorted(keyed) if after is None or key > after]
