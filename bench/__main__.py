@@ -27,6 +27,7 @@ from bench.rows import (
     half,
     hot,
     large,
+    large_reads,
     memory,
     put,
     replay,
@@ -53,9 +54,10 @@ ROWS: dict[str, ModuleType] = {
     "crud": crud,
     "grown": grown,
     "large": large,
+    "large_reads": large_reads,
 }
 # Run only when they are named: they take minutes.
-LONG = frozenset({"grown", "large"})
+LONG = frozenset({"grown", "large", "large_reads"})
 ROUNDS_MIN = 3
 # Where it does not go to a terminal.
 OUTPUT_COLUMNS = 150

@@ -9,7 +9,7 @@ import socket
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
@@ -26,6 +26,7 @@ from ops.bootstrap import operator_of
 from ops.child import POLL_S, Child, ChildSpec, stop_all
 from ops.home import Home
 from projector.partition_store import ABSENT, decode_checkpoint
+from projector.projections import DEFINITIONS
 from projector.settings import ProjectorSettings
 from projector.wiring import Wiring, wire
 from shared.ids import UserId
@@ -37,6 +38,8 @@ REPOSITORY = Path(__file__).parents[1]
 PREFIX = "STARFOLD_"
 PEERS_DATABASE = "peers"
 READY_WITHIN_S = 120.0
+# All read models of a log of millions.
+BUILT_WITHIN_S = 900.0
 STOP_WITHIN_S = 40.0
 CAUGHT_UP_WITHIN_S = 120.0
 CAUGHT_UP_POLL_S = 0.01
@@ -80,9 +83,7 @@ class Stack:
 
     @property
     def projector_settings(self) -> ProjectorSettings:
-        environment = self.home.environment(PROJECTOR_ROLE)
-        settings = {n.removeprefix(PREFIX).lower(): value for n, value in environment.items()}
-        return ProjectorSettings.model_validate(settings)
+        return _projector_settings(self.home.environment(PROJECTOR_ROLE))
 
     @property
     def service_key(self) -> str:
@@ -119,13 +120,51 @@ class Stack:
     def more_command_apis(self, count: int, **settings: str) -> Iterator[list[int]]:
         """So many beside the supervised one, with other settings if given; yields their ports."""
         ports = [_free_port() for _ in range(count)]
-        running = len(self._children)
         environment = self.home.environment(COMMAND_ROLE)
         environment |= {f"{PREFIX}{name}": value for name, value in settings.items()}
-        for port in ports:
-            self._start_child(self._command_api(port, environment))
-        try:
+        with self._beside([self._command_api(port, environment) for port in ports]):
             yield ports
+
+    @contextmanager
+    def other_read_models(self, settings: Mapping[str, str]) -> Iterator[int]:
+        """Build all read models by a projector with the given settings, stop it, and start a query
+        API on them; yields its port.
+        """
+        environment = self.home.environment(PROJECTOR_ROLE)
+        environment |= {f"{PREFIX}{name}": value for name, value in settings.items()}
+        wiring = wire(_projector_settings(environment))
+        try:
+            built = ChildSpec(
+                "projector-beside",
+                [sys.executable, "-m", "projector"],
+                environment,
+                ready=lambda: _is_built(wiring),
+                output=self.folder / "projector-beside.log",
+            )
+            with self._beside([built], within_s=BUILT_WITHIN_S):
+                pass
+        finally:
+            wiring.close()
+        port = _free_port()
+        serving = ChildSpec(
+            f"query-api-{port}",
+            [sys.executable, "-m", "query_api"],
+            environment | {f"{PREFIX}PORT": str(port)},
+            ready=lambda: _answers(port, "/ready"),
+            output=self.folder / f"query-api-{port}.log",
+        )
+        with self._beside([serving]):
+            yield port
+
+    @contextmanager
+    def _beside(
+        self, specs: Sequence[ChildSpec], *, within_s: float = READY_WITHIN_S
+    ) -> Iterator[None]:
+        running = len(self._children)
+        try:
+            for spec in specs:
+                self._start_child(spec, within_s=within_s)
+            yield
         finally:
             added = self._children[running:]
             stop_all(added)
@@ -211,11 +250,11 @@ class Stack:
         with psycopg.connect(self.home.owner_dsn("postgres"), autocommit=True) as connection:
             connection.execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(PEERS_DATABASE)))
 
-    def _start_child(self, spec: ChildSpec) -> None:
+    def _start_child(self, spec: ChildSpec, *, within_s: float = READY_WITHIN_S) -> None:
         child = Child(spec)
         self._children.append(child)
         child.start()
-        give_up_at = time.monotonic() + READY_WITHIN_S
+        give_up_at = time.monotonic() + within_s
         while not spec.ready():
             if not child.running or time.monotonic() > give_up_at:
                 assert spec.output is not None
@@ -257,9 +296,19 @@ def _position(stored: bytes) -> int:
     return decode_checkpoint(stored).position
 
 
-def _answers(port: int) -> bool:
+def _projector_settings(environment: Mapping[str, str]) -> ProjectorSettings:
+    settings = {n.removeprefix(PREFIX).lower(): value for n, value in environment.items()}
+    return ProjectorSettings.model_validate(settings)
+
+
+def _is_built(wiring: Wiring) -> bool:
+    active = [one for one in wiring.generations.all() if one.state == "active"]
+    return {one.projection for one in active} == set(DEFINITIONS)
+
+
+def _answers(port: int, path: str = "/health") -> bool:
     try:
-        return httpx.get(f"http://{HOST}:{port}/health", timeout=2).is_success
+        return httpx.get(f"http://{HOST}:{port}{path}", timeout=2).is_success
     except httpx.HTTPError:
         return False
 
