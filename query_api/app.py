@@ -9,7 +9,7 @@ from contextlib import asynccontextmanager
 
 import redis.asyncio
 import structlog
-from fastapi import FastAPI
+from fastapi import Depends, FastAPI
 
 from query_api.changes import Changes
 from query_api.coalescing import TIMEOUT_S, CoalescedReads
@@ -24,7 +24,7 @@ from query_api.reader import Reader
 from query_api.routes import movies, operations, past, projections, stream, users
 from query_api.settings import QuerySettings
 from query_api.streams import Streams
-from query_api.wiring import Wiring
+from query_api.wiring import Wiring, known_parameters
 from shared.http import RequestScope, Service, serve_docs
 from shared.problems import install_problem_handlers
 from shared.serving import END_STREAMS
@@ -78,8 +78,9 @@ def create_app(settings: QuerySettings) -> FastAPI:
     install_problem_handlers(app)
     serve_docs(app)
     app.add_middleware(RequestScope, access_log=settings.access_log)
-    for room in (movies, past, users, stream, projections, operations):
-        app.include_router(room.router)
+    for room in (movies, past, users, stream, projections):
+        app.include_router(room.router, dependencies=[Depends(known_parameters)])
+    app.include_router(operations.router)
     return app
 
 

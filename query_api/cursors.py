@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import base64
-import binascii
+from math import isnan
 from typing import TypeVar
 
 import msgspec
@@ -25,7 +25,7 @@ def decode_cursor(cursor: str, key_type: type[Key]) -> Key:
     try:
         padded = cursor[:CURSOR_CHARS_MAX] + "=" * (-len(cursor) % 4)
         encoded = base64.b64decode(padded, b"-_", validate=True)
-    except binascii.Error as error:
+    except ValueError as error:  # Also `binascii.Error`, which is one.
         raise InvalidInput(_FOREIGN, pointer="cursor") from error
     return decode_key(encoded, key_type)
 
@@ -33,6 +33,10 @@ def decode_cursor(cursor: str, key_type: type[Key]) -> Key:
 def decode_key(encoded: bytes | msgspec.Raw, key_type: type[Key]) -> Key:
     """A key, or a part of one that was left encoded; raises as above."""
     try:
-        return msgspec.msgpack.decode(encoded, type=key_type)
+        key = msgspec.msgpack.decode(encoded, type=key_type)
     except msgspec.DecodeError as error:
         raise InvalidInput(_FOREIGN, pointer="cursor") from error
+    # Redis refuses such a rank, and with it all that is asked for in the same round trip.
+    if isinstance(key, tuple) and any(isinstance(part, float) and isnan(part) for part in key):
+        raise InvalidInput(_FOREIGN, pointer="cursor")
+    return key

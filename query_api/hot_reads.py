@@ -79,7 +79,7 @@ class HotReads:
         if scope["type"] != "http" or scope["method"] != "GET":
             return False
         matched = _PATH.match(scope["path"])
-        if matched is None:
+        if matched is None or (scope["query_string"] and not _is_list(matched)):
             return False
         asked = _asked(scope)
         if asked.authorized:
@@ -145,6 +145,12 @@ class HotReads:
         after = ratings_key(cursor, sort) if cursor else None
         found = await self._pages.ratings(user_id, None, sort, after=after, limit=_limit(query))
         return _paged(scope, query, found, sort)
+
+
+def _is_list(matched: re.Match[str]) -> bool:
+    """Only lists have parameters."""
+    _, movie_id, user_id, ratings = matched.groups()
+    return bool(ratings) or not (movie_id or user_id)
 
 
 def _is_text(value: str) -> bool:

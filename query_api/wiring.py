@@ -15,6 +15,7 @@ from query_api.profiles import Profiles
 from query_api.raters import Raters
 from query_api.reader import Reader
 from query_api.streams import Streams
+from shared.errors import InvalidInput
 from shared.ids import Position
 from shared.tokens import Claims, TokenVerifier, bearer_token
 
@@ -56,6 +57,14 @@ async def at_least(
     ] = None,
 ) -> Position:
     return parse_position(starfold_at_least)
+
+
+async def known_parameters(request: Request) -> None:
+    """Refuses what no parameter of the route is: a misspelt filter would be no filter."""
+    known = {parameter.alias for parameter in request.scope["route"].dependant.query_params}
+    for name in request.query_params:
+        if name not in known:
+            raise InvalidInput(f"there is no parameter {name!r}", pointer=name)
 
 
 Wired = Annotated[Wiring, Depends(wiring_of)]

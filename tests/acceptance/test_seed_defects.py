@@ -10,13 +10,15 @@ import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
+from urllib.parse import quote
 
 import httpx
 import psycopg
 import pytest
 
 from command_api.bodies import MovieBody, MovieChangesBody
-from tests.api import PASSWORD, Api, User
+from query_api.cursors import encode_cursor
+from tests.api import AT_LEAST, PASSWORD, Api, User
 from tests.system import System, eventually
 
 CLIENTS = 256
@@ -33,6 +35,20 @@ NASTY = [
     *(b'"9999-12-31T23:59:59-23:59"', b'"0001-01-01T00:00:00+23:59"', b"-62135596801"),
     *('"İ@x.org"'.encode(), b'"a@b..c"', b'"2026-01-01T00:00:00"', f'"{SOMEBODY}"'.encode()),
 ]
+# The same in a URL.
+ASKED = [
+    *("", " ", "\0", "null", "-1", "0", "1e400", "NaN", "9" * 400, "9999-12-31", "0000-00-00"),
+    *("%", "%00", "'; DROP TABLE events; --", "../../x", "İ", "\u202e", "\uffff", "x" * 3_000),
+    *(
+        encode_cursor(("newest", (float("nan"), b"x"))),
+        "kqV0aXRsZZA",
+        SOMEBODY,
+        "[]",
+        "{}",
+        "\r\nX: y",
+    ),
+]
+PAGED = ["cursor", "limit"]
 
 
 def problem(answer: httpx.Response) -> dict[str, Any]:
@@ -293,6 +309,37 @@ class TestBadInput:
                     )
                     assert answer.status_code < 500, (body[:200], answer.text)
 
+    @pytest.mark.parametrize(
+        ("path", "parameters"),
+        [
+            ("/v1/movies", ["sort", "genre", "director", "year_min", "year_max", "q", *PAGED]),
+            ("/v1/movies/{movie_id}", []),
+            ("/v1/movies/{movie_id}/ratings", ["sort", *PAGED]),
+            ("/v1/movies/{movie_id}/stats", ["as_of"]),
+            ("/v1/movies/{movie_id}/history", PAGED),
+            ("/v1/users/{user_id}", []),
+            ("/v1/users/{user_id}/ratings", ["sort", *PAGED]),
+            ("/v1/users/{user_id}/ratings/{movie_id}", []),
+        ],
+    )
+    def test_nothing_that_a_reader_asks_is_a_server_error(
+        self, api: Api, path: str, parameters: list[str]
+    ) -> None:
+        """Neither in a parameter nor in the path nor in a header."""
+        ids = {"movie_id": api.movie(), "user_id": api.sign_up().user_id}
+        right = path.format_map(ids)
+        for value in ASKED:
+            for name in [*parameters, "offset", value[:50]]:
+                answer = api.query.get(right, params={name: value})
+                assert answer.status_code < 500, (name, value[:50], answer.text)
+            for name in ids:
+                wrong = path.format_map(ids | {name: quote(value[:200], safe="")})
+                assert api.query.get(wrong).status_code < 500, wrong
+            for header in (AT_LEAST, "If-None-Match", "Accept-Encoding", "X-Request-ID"):
+                encoded = value.strip().encode()
+                sent = {header.encode(): encoded} if value.isprintable() else {}
+                assert api.query.get(right, headers=sent).status_code < 500
+
     def test_nothing_refused_was_written(self, api: Api) -> None:
         before = api.command.get("/ready").json()["position"]
         api.post("/v1/users", {"email": "x"})
@@ -332,6 +379,12 @@ class TestLists:
         api.movie("One Hundred Per Cent", 2001)
         assert api.read("/v1/movies", q="%")["items"] == []
         assert api.read("/v1/movies", q="hun%red")["items"] == []
+
+    @pytest.mark.parametrize("name", ["sort_by", "offset", "Genre", "page", "", "as_of"])
+    def test_a_parameter_that_would_be_ignored_is_refused(self, api: Api, name: str) -> None:
+        user_id = api.sign_up().user_id
+        for path in ("/v1/movies", f"/v1/movies/{api.movie()}", f"/v1/users/{user_id}/ratings"):
+            assert problem(api.query.get(path, params={name: "title"}))["status"] == 422
 
     def test_every_order_is_obeyed(self, api: Api) -> None:
         ann = api.sign_up()
