@@ -239,16 +239,27 @@ class Index:
 
     def _search(self, q: str) -> set[bytes]:
         """Movies of whose title every word of `q` begins some word."""
-        found: set[bytes] | None = None
-        for prefix in words_of(q):
-            start = bisect_left(self._words, prefix)
-            matching: set[bytes] = set()
-            for word in self._words[start:]:
-                if not word.startswith(prefix):
-                    break
-                matching |= self._by_word[word]
-            found = matching if found is None else found & matching
-        return found or set()
+        by_prefix = sorted((self._beginning(prefix) for prefix in words_of(q)), key=_size)
+        if not by_prefix:
+            return set()
+        # The rarest first: all that a word finds which stands in most titles is not gathered then.
+        found: set[bytes] = set().union(*by_prefix[0])
+        for matching in by_prefix[1:]:
+            if len(found) * len(matching) < _size(matching):
+                found = {movie for movie in found if any(movie in movies for movies in matching)}
+            else:
+                found.intersection_update(set().union(*matching))
+        return found
+
+    def _beginning(self, prefix: str) -> list[set[bytes]]:
+        """The movies of each word that begins so."""
+        matching = []
+        for place in range(bisect_left(self._words, prefix), len(self._words)):
+            word = self._words[place]
+            if not word.startswith(prefix):
+                break
+            matching.append(self._by_word[word])
+        return matching
 
     def _index_words(self, film: Film, old: frozenset[str]) -> None:
         for word in old - film.words:
@@ -270,6 +281,10 @@ def fold(text: str) -> str:
 def words_of(text: str) -> list[str]:
     """The words of a text, folded; what is neither letter nor digit divides them."""
     return "".join(c if c.isalnum() else " " for c in fold(text)).split()
+
+
+def _size(sets: list[set[bytes]]) -> int:
+    return sum(map(len, sets))
 
 
 def _match(title: str, q: str) -> int:
