@@ -4,6 +4,7 @@ operator's commands on it.
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Callable, Iterator
 
 import pytest
@@ -20,6 +21,10 @@ from shared.schema import PROJECTOR_ROLE
 from tests.api import Api
 from tests.servers import Servers
 from tests.system import System, eventually
+
+# A shell has what it runs in the background ignore Ctrl-C, and so would every child of the tests.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 Starfold = Callable[..., Result]
 Work = Callable[[], None]
