@@ -25,8 +25,8 @@ Result = dict[str, Any]
 
 # Rows validated before other requests get their turn on the event loop, and then sent on their way.
 ROWS_A_TURN = 100
-# After each, long enough for the committing thread to get Python's lock and be off to the database;
-# in a turn of no length it would wait until the last row was validated.
+# After each, long enough for the former ones to be off to the database: rows are best validated
+# while that is waited for.
 TURN_PAUSE_S = 0.001
 # Of one request, how many such turns wait for their commit, so that the bulk queue holds several
 # requests.
