@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from types import TracebackType
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 from shared.errors import Overloaded
 
@@ -11,20 +12,18 @@ BATCHES_MAX = 16
 
 
 class BatchRoom:
-    """Entered by each batch; raises `Overloaded` when it is full."""
+    """Of one process."""
 
     def __init__(self) -> None:
         self._taken = 0
 
-    def __enter__(self) -> None:
+    @contextmanager
+    def entered(self) -> Iterator[None]:
+        """For one batch; raises `Overloaded` when there is no room."""
         if self._taken >= BATCHES_MAX:
             raise Overloaded(f"{BATCHES_MAX} batches are being taken already")
         self._taken += 1
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self._taken -= 1
+        try:
+            yield
+        finally:
+            self._taken -= 1

@@ -24,7 +24,7 @@ class BatchRoute(APIRoute):
         async def handle_where_there_is_room(request: Request) -> Response:
             if isinstance(await principal_of(request), Anyone):
                 raise NotAuthenticated("send an access token or a service key")
-            with (await wiring_of(request)).batch_room:
+            with (await wiring_of(request)).batch_room.entered():
                 return await handle(request)
 
         return handle_where_there_is_room

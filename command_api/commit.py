@@ -58,6 +58,7 @@ class Committer:
         try:
             return await self._commit_reconnecting(batch)
         except CONNECTION_LOST as error:
+            self._known.forget()
             log.warning("store_unavailable", commands=len(batch), error=str(error))
             return [Unavailable("the event store does not answer")] * len(batch)
         except AppendOutcomeUnknown as error:

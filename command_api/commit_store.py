@@ -24,6 +24,15 @@ from shared.load import LOAD, Loaded, Wanted, loaded
 # What a transaction that holds the append lock may be silent for, before the server ends it.
 IDLE_IN_TRANSACTION_MAX_S = 5
 
+# A server that is gone without a word is given up after a quarter of a minute: all commands wait
+# for it meanwhile. Of no effect on a Unix socket.
+_KEEPALIVE = {
+    "keepalives_idle": 5,
+    "keepalives_interval": 3,
+    "keepalives_count": 3,
+    "tcp_user_timeout": 15_000,
+}
+
 # A server that was demoted refuses to write: as good as away, and nothing was written.
 CONNECTION_LOST = (
     psycopg.OperationalError,
@@ -46,7 +55,8 @@ class CommitStore:
     """
 
     def __init__(self, dsn: str, *, schema: str = "starfold") -> None:
-        parameters: dict[str, Any] = {"connect_timeout": CONNECT_TIMEOUT_S, **conninfo_to_dict(dsn)}
+        defaults = {"connect_timeout": CONNECT_TIMEOUT_S, **_KEEPALIVE}
+        parameters: dict[str, Any] = {**defaults, **conninfo_to_dict(dsn)}
         silent = f"-c idle_in_transaction_session_timeout={IDLE_IN_TRANSACTION_MAX_S}s"
         parameters["options"] = f"{connection_options(schema)} {silent}"
         self._conninfo = make_conninfo(**parameters)

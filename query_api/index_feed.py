@@ -117,6 +117,8 @@ class IndexFeed:
         # Partitions that rest are brought up a moment later: readers would step back.
         while seen < min(start.position, self.position):
             changed = await self._changed_after(changes, seen)
+            if changed.last == seen:  # Redis has lost its tail since the start.
+                raise _Outrun
             await self._take_in(index, movies, changed)
             seen = changed.last
         complete_after, changed_before = await self._history(changes, seen)
