@@ -21,7 +21,7 @@ from tests.api import POSITION, Api
 from tests.log import read_log
 from tests.processes import CommandProcess, start_processes
 from tests.servers import Servers
-from tests.system import System, eventually
+from tests.system import WITHIN_S, System, eventually
 
 USERS, MOVIES = 100, 100
 NOBODY = str(UUID(int=7))
@@ -143,18 +143,20 @@ def test_a_batch_over_16_mib_is_a_413(api: Api, pairs: list[Row]) -> None:
 def test_more_batches_than_a_process_takes_are_told_to_come_again(
     process: CommandProcess, api: Api, pairs: list[Row]
 ) -> None:
-    """The others are known, and have sent no more than their head so far."""
+    """The others are known, and their bodies have been asked for and not been sent yet."""
     head = (
         "POST /v1/ratings/batch HTTP/1.1\r\nhost: starfold\r\ncontent-type: application/json\r\n"
-        f"authorization: {api.service['Authorization']}\r\ncontent-length: 1000\r\n\r\n"
+        f"authorization: {api.service['Authorization']}\r\n"
+        "expect: 100-continue\r\ncontent-length: 1000\r\n\r\n"
     )
     address = urlsplit(process.url)
     with ExitStack() as held:
         for _ in range(BATCHES_MAX):
-            waiting = socket.create_connection((address.hostname, address.port))
+            waiting = socket.create_connection((address.hostname, address.port), timeout=WITHIN_S)
             held.enter_context(waiting)
             waiting.sendall(head.encode())
-        eventually(lambda: _is_told_to_come_again(api, pairs))
+            assert waiting.recv(100).startswith(b"HTTP/1.1 100 ")
+        assert _is_told_to_come_again(api, pairs)
         assert api.command.get("/ready").status_code == 200
     eventually(lambda: not _is_told_to_come_again(api, pairs))
 
