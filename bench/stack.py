@@ -10,7 +10,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -279,9 +279,11 @@ class Stack:
 
     def _service(self, module: str) -> psutil.Process:
         for process in self._processes():
-            # A guardian's command line ends in the same words.
-            if process.cmdline()[1:] == ["-m", module]:
-                return process
+            # A guardian's command line ends in the same words; a process that has just ended has
+            # none.
+            with suppress(psutil.NoSuchProcess):
+                if process.cmdline()[1:] == ["-m", module]:
+                    return process
         raise RuntimeError(f"{module} does not run")
 
 
