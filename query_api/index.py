@@ -28,6 +28,8 @@ RATED_ORDERS: tuple[Order, ...] = ("weighted", "average", "count")
 # Below this many candidates of a search they are sorted; above, the order is walked and tested.
 SORT_CANDIDATES_MAX = 500
 WORST_MATCH = 2
+# A title is found with what stands inside its words and without it: Schindler's, Spider-Man, E.T.
+_JOINED = str.maketrans("", "", "'\u2019-\u2010.\u00b7")
 YEAR_MIN, YEAR_MAX = 0, 9_999
 # So many moved movies an order is brought up to date for, also when nobody asks: whoever asks next
 # is not held up for longer than that takes, some milliseconds.
@@ -35,14 +37,15 @@ MOVED_MAX = 2_000
 # Merging beats bisection where more than one movie in so many has moved.
 MERGE_ONE_IN = 128
 
-# Sort values and last the movie id as bytes, which makes it unique.
+# Sort values and last title, year, and the movie id as bytes, which makes it unique. The year is in
+# every key so that a list of some years looks at nothing else of the movies that it passes over.
 Key = tuple[Any, ...]
 KEY_TYPES: dict[Sort, type[Key]] = {
-    "match": tuple[int, float, int, str, bytes],
-    "weighted": tuple[float, int, str, bytes],
-    "average": tuple[float, int, str, bytes],
-    "count": tuple[int, str, bytes],
-    "newest": tuple[int, int, str, bytes],
+    "match": tuple[int, float, int, str, int, bytes],
+    "weighted": tuple[float, int, str, int, bytes],
+    "average": tuple[float, int, str, int, bytes],
+    "count": tuple[int, str, int, bytes],
+    "newest": tuple[int, int, str, int, bytes],
     "title": tuple[str, int, bytes],
 }
 
@@ -100,14 +103,17 @@ class Entry(msgspec.Struct, gc=False):
 _KEYS: dict[Order, Callable[[Film, Ratings], Key]] = {
     "weighted": lambda film, ratings: (
         *(-(ratings.weighted_average or 0), -ratings.count),
-        *(film.folded_title, film.movie_id),
+        *(film.folded_title, film.year, film.movie_id),
     ),
     "average": lambda film, ratings: (
         *(-(ratings.average or 0), -ratings.count),
-        *(film.folded_title, film.movie_id),
+        *(film.folded_title, film.year, film.movie_id),
     ),
-    "count": lambda film, ratings: (-ratings.count, film.folded_title, film.movie_id),
-    "newest": lambda film, _: (-film.year, -film.created_ms, film.folded_title, film.movie_id),
+    "count": lambda film, ratings: (-ratings.count, film.folded_title, film.year, film.movie_id),
+    "newest": lambda film, _: (
+        *(-film.year, -film.created_ms),
+        *(film.folded_title, film.year, film.movie_id),
+    ),
     "title": lambda film, _: (film.folded_title, film.year, film.movie_id),
 }
 
@@ -167,12 +173,12 @@ class Index:
         year_max = YEAR_MAX if wanted.year_max is None else wanted.year_max
         # Walks much of an order where few movies pass.
         for key in self._candidates(sort, wanted, after):
+            if not year_min <= key[-2] <= year_max:
+                continue
             entry = entries[key[-1]]
             film = entry.film
-            if (
-                year_min <= film.year <= year_max
-                and (genre is None or genre in film.genres)
-                and (director is None or director in film.directors)
+            if (genre is None or genre in film.genres) and (
+                director is None or director in film.directors
             ):
                 page.append((key, entry))
                 if len(page) == limit:
@@ -320,7 +326,7 @@ def _film(details: bytes) -> Film:
         genre_names=tuple(dict.fromkeys(movie.genres)),
         genres=folded(movie.genres),
         directors=folded(movie.directors),
-        words=frozenset(words_of(movie.title)),
+        words=frozenset(words_of(movie.title) + words_of(movie.title.translate(_JOINED))),
         listed=_json(listed)[:-1],
     )
 

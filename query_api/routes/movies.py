@@ -68,8 +68,9 @@ async def list_movies(  # One parameter for each filter.
 ) -> Response:
     """Movies in an order, narrowed by every filter given.
 
-    `q` finds titles in which every word of it begins a word, without case or accents, and orders
-    them by how well they match unless `sort` says otherwise; without `q` the order is `weighted`.
+    `q` finds titles in which every word of it begins a word, without case or accents, and with or
+    without the apostrophes, hyphens and dots inside words. It orders them by how well they match
+    unless `sort` says otherwise; without `q` the order is `weighted`.
     """
     wanted = Filter(
         genre=fold(genre) if genre else None,

@@ -133,6 +133,24 @@ def test_search_finds_the_beginning_of_every_word_without_case_or_accents() -> N
     assert titles(index, Filter(q="%")) == []
 
 
+@pytest.mark.parametrize(
+    ("name", "searches"),
+    [
+        ("Schindler's List", ["schindlers", "schindler's list", "schindler"]),
+        ("Spider-Man 2", ["spiderman", "spider-man", "spider", "man 2"]),
+        ("L.A. Confidential", ["la conf", "l.a. confidential"]),
+        ("WALL\u00b7E", ["walle", "wall"]),
+    ],
+)
+def test_a_title_is_found_with_and_without_what_stands_inside_its_words(
+    name: str, searches: list[str]
+) -> None:
+    index = Index()
+    put(index, 1, title=name)
+    put(index, 2, title="Something Else")
+    assert [titles(index, Filter(q=q)) for q in searches] == [[name]] * len(searches)
+
+
 def test_a_renamed_movie_is_found_by_its_new_title_alone() -> None:
     index = Index()
     put(index, 1, title="Working Title")
