@@ -29,6 +29,7 @@ WAITING_MAX = 20_000
 # Plain reads are the cheaper the more go together.
 CALLS_UNDER_WAY_MAX = 2
 TIMEOUT_S = 1.0
+_NO_ANSWER = "the read models do not answer"
 
 log = structlog.get_logger()
 
@@ -95,12 +96,17 @@ class _Waiting(NamedTuple):
 
 
 class CoalescedReads:
-    """Reads of partitions. Raises `Unavailable` at once when Redis does not answer."""
+    """Reads of partitions. Raises `Unavailable` at once when Redis does not answer.
+
+    A Redis that hangs is found out after `TIMEOUT_S`; from then on one round trip at a time tries
+    it, and all others are refused without waiting, until it answers.
+    """
 
     def __init__(self, client: redis.asyncio.Redis) -> None:
         self._client = client
         self._waiting: list[_Waiting] = []
         self._round_trips: set[asyncio.Task[None]] = set()
+        self._hangs = False
 
     async def documents(self, keys: PartitionKeys, documents: Sequence[str]) -> PartitionRead:
         """The documents, named by what follows the partition's prefix."""
@@ -134,6 +140,8 @@ class CoalescedReads:
         documents: Sequence[str],
         call: _Call | None = None,
     ) -> Any:
+        if self._hangs and self._round_trips:
+            raise Unavailable(_NO_ANSWER)
         if len(self._waiting) >= WAITING_MAX:
             raise Overloaded(f"{len(self._waiting)} reads are waiting already")
         loop = asyncio.get_running_loop()
@@ -156,9 +164,15 @@ class CoalescedReads:
                         await self._round_trip(batch)
             except (redis.RedisError, TimeoutError, OSError) as error:
                 log.warning("read_models_unavailable", error=type(error).__name__)
-                _fail(batch, Unavailable("the read models do not answer"))
+                if isinstance(error, (TimeoutError, redis.TimeoutError)):
+                    self._hangs = True
+                    batch += self._waiting
+                    self._waiting.clear()
+                _fail(batch, Unavailable(_NO_ANSWER))
             except Exception as error:  # noqa: BLE001  # Whoever waits must hear of it, whatever it is.
                 _fail(batch, error)
+            else:
+                self._hangs = False
         # At once, not when the task is seen to have ended: what is asked for until then would wait
         # for a round trip that does not come.
         this = asyncio.current_task()

@@ -8,12 +8,12 @@ import msgspec
 import redis.asyncio
 import structlog
 
+from query_api.single_reads import read_value
 from shared.errors import Unavailable
 from shared.read_model import GENERATIONS_KEY, GenerationCopy
 
 # So late at most a switch is seen.
 REFRESH_EVERY_S = 0.1
-TIMEOUT_S = 1.0
 
 log = structlog.get_logger()
 
@@ -60,10 +60,7 @@ class ActiveGenerations:
 
     async def _read(self) -> None:
         try:
-            async with asyncio.timeout(TIMEOUT_S):
-                stored = await self._client.get(GENERATIONS_KEY)
-        except (redis.RedisError, TimeoutError, OSError) as error:
-            raise Unavailable("the read models do not answer") from error
+            stored = await read_value(self._client, GENERATIONS_KEY)
         finally:
             self._refreshing = None
         self._copy = _decode(stored) if stored else {}

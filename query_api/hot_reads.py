@@ -2,8 +2,9 @@
 
 A movie, a profile, a page of a user's ratings and a page of the catalogue are one coalesced read or
 none, and a few bytes around it; the framework's layers cost several times that. What is answered
-here is what the routes would answer: something found and public, or 304. All else (errors, private
-profiles, a credential, a read that has to wait) is left to the application, which reads again.
+here is what the routes would answer: something found and public, or 304, or that Redis does not
+answer. All else (other errors, private profiles, a credential, a read that has to wait) is left to
+the application, which reads again.
 """
 
 from __future__ import annotations
@@ -34,9 +35,10 @@ from query_api.routes.answers import (
 from query_api.routes.movies import catalogue_key, sort_of
 from query_api.routes.users import ratings_key
 from query_api.shown import with_ratings
-from shared.errors import StarfoldError
+from shared.errors import Overloaded, StarfoldError, Unavailable
 from shared.http import REQUESTS, answer_headers, request_id_of
 from shared.ids import START, Position
+from shared.problems import problem_of
 from shared.read_model import MOVIES, PARKED
 
 _UUID = "[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}"
@@ -220,6 +222,10 @@ async def _answered(read: Read, asked: _Asked) -> Answer | None:
     try:
         wanted = parse_position(asked.at_least) if asked.at_least is not None else START
         found = await read()
+    except (Unavailable, Overloaded) as error:
+        # To read again would keep the caller waiting twice.
+        refusal = problem_of(error)
+        return Answer(refusal.status_code, refusal.raw_headers, bytes(refusal.body))
     except StarfoldError:
         return None
     if found is None or found.position < wanted:

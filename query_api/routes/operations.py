@@ -9,6 +9,7 @@ from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
 from query_api.routes.answers import example
 from query_api.routes.examples import METRICS, READY
+from query_api.single_reads import read_value
 from query_api.wiring import Wired
 from shared.errors import Unavailable
 from shared.read_model import CHANGES, MOVIES, PROFILES, PartitionKeys
@@ -37,7 +38,7 @@ async def ready(wiring: Wired) -> dict[str, object]:
     for projection in (MOVIES, PROFILES, CHANGES):
         generation = await wiring.generations.require(projection)
         keys = PartitionKeys(projection, generation.number, 0)
-        if await wiring.client.get(keys.checkpoint) is None:
+        if await read_value(wiring.client, keys.checkpoint) is None:
             raise Unavailable(f"the read model {projection} is being built")
         active[projection] = generation.number
     wiring.feed.require()

@@ -6,6 +6,7 @@ from fastapi import APIRouter, Response
 
 from query_api.routes.answers import JSON, PROBLEMS, example
 from query_api.routes.examples import PROJECTIONS
+from query_api.single_reads import read_value
 from query_api.wiring import Caller, Wired
 from shared.errors import Forbidden, NotAuthenticated, Unavailable
 from shared.status import STATUS_KEY
@@ -23,7 +24,7 @@ async def list_projections(wiring: Wired, caller: Caller) -> Response:
         raise NotAuthenticated("this needs an operator's access token")
     if caller.role != "operator":
         raise Forbidden("this is for operators")
-    status = await wiring.client.get(STATUS_KEY)
+    status = await read_value(wiring.client, STATUS_KEY)
     if status is None:
         raise Unavailable("no projector has said yet how far it is")
     return Response(status, media_type=JSON, headers={"Cache-Control": "no-cache"})

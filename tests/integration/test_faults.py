@@ -2,6 +2,18 @@
 
 from __future__ import annotations
 
+import asyncio
+import os
+import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import pytest
+import redis.asyncio
+
+from query_api.coalescing import CoalescedReads
+from shared.errors import Unavailable
+from shared.read_model import MOVIES, PartitionKeys
 from tests.api import POSITION, Api
 from tests.system import System, eventually
 
@@ -42,7 +54,7 @@ def test_without_postgresql_every_read_answers(system: System, own: Api) -> None
 
 
 def test_without_redis_every_write_succeeds_and_shows_later(system: System, own: Api) -> None:
-    ann, movie_id = own.sign_up(), own.movie()
+    ann, movie_id, operator = own.sign_up(), own.movie(), own.sign_up(role="operator")
     assert own.read(f"/v1/movies/{movie_id}")["ratings"]["count"] == 0
     system.servers.valkey.stop()
     try:
@@ -53,6 +65,7 @@ def test_without_redis_every_write_succeeds_and_shows_later(system: System, own:
             answer = own.query.get(path)
             assert (answer.status_code, "Retry-After" in answer.headers) == (503, True), path
         assert own.query.get("/ready").status_code == 503
+        assert own.get("/v1/projections", operator).status_code == 503
         listed = own.query.get("/v1/movies")
         assert listed.status_code == 200, "the catalogue's index is in memory"
         assert int(listed.headers[POSITION]) < own.position
@@ -60,6 +73,55 @@ def test_without_redis_every_write_succeeds_and_shows_later(system: System, own:
         system.servers.valkey.start()
     eventually(lambda: own.get(f"/v1/movies/{movie_id}").status_code == 200)
     assert own.read(f"/v1/movies/{movie_id}")["ratings"]["average"] == 2
+
+
+def test_a_redis_that_hangs_is_a_503_until_it_goes_on(system: System, own: Api) -> None:
+    ann, movie_id, operator = own.sign_up(), own.movie(), own.sign_up(role="operator")
+    own.rate(ann, movie_id, 4)
+    open_paths = [f"/v1/movies/{movie_id}", f"/v1/users/{ann.user_id}", "/ready"]
+    paths = [*open_paths, "/v1/projections"]
+    eventually(lambda: all(own.get(path, operator).status_code == 200 for path in paths))
+    with hanging(system):
+        answers = [own.get(path) for path in open_paths]
+        answers += [own.get(path, operator) for path in paths]
+        for answer in answers:
+            assert (answer.status_code, "Retry-After" in answer.headers) == (503, True)
+            assert answer.json()["type"].endswith(":unavailable")
+    eventually(lambda: all(own.get(path, operator).status_code == 200 for path in paths))
+
+
+def test_while_redis_hangs_one_read_tries_and_all_others_are_refused(system: System) -> None:
+    keys = PartitionKeys(MOVIES, 1, 0)
+
+    async def read() -> None:
+        async with redis.asyncio.Redis.from_url(system.servers.home.redis_url()) as client:
+            reads = CoalescedReads(client)
+            await reads.documents(keys, ())
+            with hanging(system):
+                first = asyncio.create_task(reads.documents(keys, ()))
+                with pytest.raises(Unavailable):
+                    await first
+                trying = asyncio.create_task(reads.documents(keys, ()))
+                await asyncio.sleep(0)
+                for _ in range(3):
+                    with pytest.raises(Unavailable):
+                        await reads.documents(keys, ())
+                assert not trying.done()
+            await trying
+            await reads.documents(keys, ())
+
+    asyncio.run(read())
+
+
+@contextmanager
+def hanging(system: System) -> Iterator[None]:
+    """Valkey takes connections and answers nothing."""
+    process = system.redis.info("server")["process_id"]
+    os.kill(process, signal.SIGSTOP)
+    try:
+        yield
+    finally:
+        os.kill(process, signal.SIGCONT)
 
 
 def test_an_emptied_redis_is_never_a_false_404(system: System, own: Api) -> None:

@@ -1,0 +1,23 @@
+"""A value by its key, outside of every partition: who is active, how far the projector is."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+import redis.asyncio
+
+from shared.errors import Unavailable
+
+TIMEOUT_S = 1.0
+
+
+async def read_value(client: redis.asyncio.Redis, key: str) -> bytes | None:
+    """None where there is none; raises `Unavailable` when Redis does not answer."""
+    try:
+        async with asyncio.timeout(TIMEOUT_S):
+            # The library's type leaves open whether answers are decoded; they are not.
+            value: Any = await client.get(key)
+    except (redis.RedisError, TimeoutError, OSError) as error:
+        raise Unavailable("the read models do not answer") from error
+    return None if value is None else bytes(value)
