@@ -26,7 +26,7 @@ def decode_cursor(cursor: str, key_type: type[Key]) -> Key:
         padded = cursor[:CURSOR_CHARS_MAX] + "=" * (-len(cursor) % 4)
         encoded = base64.b64decode(padded, b"-_", validate=True)
     except ValueError as error:  # Also `binascii.Error`, which is one.
-        raise InvalidInput(_FOREIGN, pointer="cursor") from error
+        raise InvalidInput(_FOREIGN, pointer="/query/cursor") from error
     return decode_key(encoded, key_type)
 
 
@@ -35,8 +35,8 @@ def decode_key(encoded: bytes | msgspec.Raw, key_type: type[Key]) -> Key:
     try:
         key = msgspec.msgpack.decode(encoded, type=key_type)
     except msgspec.DecodeError as error:
-        raise InvalidInput(_FOREIGN, pointer="cursor") from error
+        raise InvalidInput(_FOREIGN, pointer="/query/cursor") from error
     # Redis refuses such a rank, and with it all that is asked for in the same round trip.
     if isinstance(key, tuple) and any(isinstance(part, float) and isnan(part) for part in key):
-        raise InvalidInput(_FOREIGN, pointer="cursor")
+        raise InvalidInput(_FOREIGN, pointer="/query/cursor")
     return key

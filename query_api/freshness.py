@@ -44,7 +44,9 @@ def parse_position(header: str | None) -> Position:
     if header is None:
         return START
     if not (header.isascii() and header.isdigit()) or int(header[:20]) > POSITION_MAX:
-        raise InvalidInput("Starfold-At-Least is not a position", pointer="Starfold-At-Least")
+        raise InvalidInput(
+            "Starfold-At-Least is not a position", pointer="/header/starfold-at-least"
+        )
     return Position(int(header))
 
 

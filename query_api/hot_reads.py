@@ -238,7 +238,8 @@ def _asked(scope: Scope) -> _Asked:
     authorized = False
     for name, value in scope["headers"]:
         if name == b"starfold-at-least":
-            at_least = value.decode("latin-1")
+            given = value.decode("latin-1")
+            at_least = given if at_least is None else f"{at_least}, {given}"
         elif name == b"if-none-match":
             if_none_match = value.decode("latin-1")
         elif name == b"accept-encoding":

@@ -186,7 +186,7 @@ def _sorted(
     if len(members) > SORTED_MAX:
         raise InvalidInput(
             f"only up to {SORTED_MAX} ratings are sorted by {sort}; newest has no limit",
-            pointer="sort",
+            pointer="/query/sort",
         )
     keyed = ((_key(index, sort, member), place) for place, member in enumerate(members))
     return [place for key, place in sorted(keyed) if after is None or key > after]

@@ -77,7 +77,7 @@ def _by_score(members: list[tuple[bytes, float]], after: tuple[Any, ...] | None)
     if len(members) > SORTED_MAX:
         raise InvalidInput(
             f"only up to {SORTED_MAX} ratings are sorted by score; newest has no limit",
-            pointer="sort",
+            pointer="/query/sort",
         )
     keys = sorted(score_key(user, rank) for user, rank in members)
     if after is not None:

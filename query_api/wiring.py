@@ -17,6 +17,7 @@ from query_api.reader import Reader
 from query_api.streams import Streams
 from shared.errors import InvalidInput
 from shared.ids import Position
+from shared.problems import json_pointer
 from shared.tokens import Claims, TokenVerifier, bearer_token
 
 
@@ -51,20 +52,34 @@ async def caller_of(request: Request) -> Claims | None:
 
 
 async def at_least(
-    starfold_at_least: Annotated[
+    request: Request,
+    _documented: Annotated[
         str | None,
-        Header(description="Wait until the read model has applied this position", examples=["42"]),
+        Header(
+            alias="Starfold-At-Least",
+            description="Wait until the read model has applied this position",
+            examples=["42"],
+        ),
     ] = None,
 ) -> Position:
-    return parse_position(starfold_at_least)
+    """What comes twice is no position: which of them is meant?"""
+    given = request.headers.getlist("starfold-at-least")
+    return parse_position(", ".join(given) if given else None)
 
 
 async def known_parameters(request: Request) -> None:
-    """Refuses what no parameter of the route is: a misspelt filter would be no filter."""
+    """Refuses what no parameter of the route is, and what comes twice.
+
+    A misspelt filter would be no filter, and of two genres only one would count.
+    """
     known = {parameter.alias for parameter in request.scope["route"].dependant.query_params}
-    for name in request.query_params:
+    given = [name for name, _ in request.query_params.multi_items()]
+    for name in given:
+        pointer = json_pointer(("query", name))
         if name not in known:
-            raise InvalidInput(f"there is no parameter {name!r}", pointer=name)
+            raise InvalidInput(f"there is no parameter {name!r}", pointer=pointer)
+        if given.count(name) > 1:
+            raise InvalidInput(f"{name} is given more than once", pointer=pointer)
 
 
 Wired = Annotated[Wiring, Depends(wiring_of)]

@@ -81,6 +81,12 @@ def problem_of(error: errors.StarfoldError) -> Response:
     return problem(status, error.code, str(error), field_errors=fields, headers=headers)
 
 
+def json_pointer(location: Sequence[object]) -> str:
+    """`("body", "ratings", 3)` to `/ratings/3`; other places keep their name: `/query/limit`."""
+    parts = location[1:] if location and location[0] == "body" else location
+    return "".join("/" + str(part).replace("~", "~0").replace("/", "~1") for part in parts)
+
+
 def install_problem_handlers(app: FastAPI) -> None:
     """Every error of an app becomes a problem details response."""
     app.add_exception_handler(errors.StarfoldError, _on_starfold_error)
@@ -110,7 +116,9 @@ async def _on_validation_error(_request: Request, error: Exception) -> Response:
     first = error.errors()[:VALIDATION_ERRORS_MAX]
     if any(entry["type"] == "json_invalid" for entry in first):
         return problem(HTTPStatus.BAD_REQUEST, "malformed-json", "the body is not valid JSON")
-    fields = [{"pointer": _pointer(entry["loc"]), "detail": str(entry["msg"])} for entry in first]
+    fields = [
+        {"pointer": json_pointer(entry["loc"]), "detail": str(entry["msg"])} for entry in first
+    ]
     return problem(
         HTTPStatus.UNPROCESSABLE_ENTITY,
         errors.InvalidInput.code,
@@ -119,10 +127,22 @@ async def _on_validation_error(_request: Request, error: Exception) -> Response:
     )
 
 
-async def _on_http_exception(_request: Request, error: Exception) -> Response:
+async def _on_http_exception(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
     code = HTTPStatus(error.status_code).name.lower().replace("_", "-")
-    return problem(error.status_code, code, str(error.detail), headers=error.headers)
+    headers = dict(error.headers or {})
+    if error.status_code == HTTPStatus.METHOD_NOT_ALLOWED:
+        headers["Allow"] = ", ".join(sorted(_allowed(request, headers.get("Allow", ""))))
+    return problem(error.status_code, code, str(error.detail), headers=headers)
+
+
+def _allowed(request: Request, of_one_route: str) -> set[str]:
+    """Every method of the path: a router names those of the first route that has it alone."""
+    path = getattr(request.scope.get("route"), "path", None)
+    documented = request.app.openapi()["paths"].get(path, {})
+    allowed = {*of_one_route.split(", "), *map(str.upper, documented)}
+    # Both APIs answer HEAD wherever they answer GET.
+    return allowed | {"HEAD"} if "GET" in allowed else allowed
 
 
 async def _on_unexpected(_request: Request, error: Exception) -> Response:
@@ -130,9 +150,3 @@ async def _on_unexpected(_request: Request, error: Exception) -> Response:
     return problem(
         HTTPStatus.INTERNAL_SERVER_ERROR, "internal", "the request failed; the log says why"
     )
-
-
-def _pointer(location: Sequence[object]) -> str:
-    """`("body", "ratings", 3)` to `/ratings/3`; other places keep their name first."""
-    parts = location[1:] if location and location[0] == "body" else location
-    return "".join("/" + str(part).replace("~", "~0").replace("/", "~1") for part in parts)

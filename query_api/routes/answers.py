@@ -129,8 +129,9 @@ def etag_of(body: bytes) -> str:
 
 
 def knows(if_none_match: str, etag: str) -> bool:
-    """Whether an `If-None-Match` names the tag."""
-    return etag in (tag.strip() for tag in if_none_match.split(","))
+    """Whether an `If-None-Match` names the tag, also made weak by a proxy that compresses."""
+    tags = [tag.strip().removeprefix("W/") for tag in if_none_match.split(",")]
+    return etag in tags or tags == ["*"]
 
 
 def listing(

@@ -96,7 +96,7 @@ async def list_movies(  # One parameter for each filter.
 def sort_of(sort: Sort | None, q: str | None) -> Sort:
     """The order asked for, or the usual one; raises `InvalidInput` for a match with nothing."""
     if sort == "match" and q is None:
-        raise InvalidInput("match is the order of a search: give q", pointer="sort")
+        raise InvalidInput("match is the order of a search: give q", pointer="/query/sort")
     return sort or ("weighted" if q is None else "match")
 
 
@@ -104,7 +104,7 @@ def catalogue_key(cursor: str, sort: Sort) -> Key:
     """Where a page of this order goes on; raises `InvalidInput` for another's cursor."""
     after = decode_cursor(cursor, _SortCursor)
     if after.sort != sort:
-        raise InvalidInput(f"the cursor is of the order {after.sort!r}", pointer="cursor")
+        raise InvalidInput(f"the cursor is of the order {after.sort!r}", pointer="/query/cursor")
     return decode_key(after.key, KEY_TYPES[sort])
 
 
@@ -158,5 +158,5 @@ async def list_ratings(  # One parameter for each part of the request.
 def _raters_key(cursor: str, sort: RatersSort) -> tuple[Any, ...]:
     after = decode_cursor(cursor, _RatersCursor)
     if after.sort != sort:
-        raise InvalidInput(f"the cursor is of the order {after.sort!r}", pointer="cursor")
+        raise InvalidInput(f"the cursor is of the order {after.sort!r}", pointer="/query/cursor")
     return decode_key(after.key, RATERS_KEY_TYPES[sort])

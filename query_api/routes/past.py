@@ -57,7 +57,7 @@ async def get_stats(
     """A movie's rating statistics at the end of any past day, exact, by the time of rating."""
     today = datetime.now(UTC).date()
     if as_of is not None and as_of > today:
-        raise InvalidInput(f"as_of is after {today}, which is today", pointer="as_of")
+        raise InvalidInput(f"as_of is after {today}, which is today", pointer="/query/as_of")
     past = await _past(wiring, movie_id, wanted_position)
     at = as_of or today
     statistics = statistics_of(histogram_at(past.years, at), past.position)

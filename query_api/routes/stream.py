@@ -87,7 +87,7 @@ async def _standing(wiring: Wiring, wanted: Position) -> Position:
 
 def _position(last_event_id: str) -> int:
     if not (last_event_id.isascii() and last_event_id.isdigit()) or len(last_event_id) > DIGITS_MAX:
-        raise InvalidInput("the id is not one that this API gave", pointer="Last-Event-ID")
+        raise InvalidInput("the id is not one that this API gave", pointer="/header/last-event-id")
     return int(last_event_id)
 
 
@@ -95,7 +95,9 @@ def _movie_ids(movies: str) -> frozenset[bytes]:
     try:
         ids = frozenset(UUID(one.strip()).bytes for one in movies.split(","))
     except ValueError as error:
-        raise InvalidInput("these are not ids separated by commas", pointer="movies") from error
+        raise InvalidInput(
+            "these are not ids separated by commas", pointer="/query/movies"
+        ) from error
     if len(ids) > MOVIES_MAX:
-        raise InvalidInput(f"{len(ids)} movies are more than {MOVIES_MAX}", pointer="movies")
+        raise InvalidInput(f"{len(ids)} movies are more than {MOVIES_MAX}", pointer="/query/movies")
     return ids

@@ -98,7 +98,7 @@ def ratings_key(cursor: str, sort: RatingsSort) -> tuple[Any, ...]:
     """Where a page of this order goes on; raises `InvalidInput` for another's cursor."""
     after = decode_cursor(cursor, _SortCursor)
     if after.sort != sort:
-        raise InvalidInput(f"the cursor is of the order {after.sort!r}", pointer="cursor")
+        raise InvalidInput(f"the cursor is of the order {after.sort!r}", pointer="/query/cursor")
     return decode_key(after.key, RATINGS_KEY_TYPES[sort])
 
 

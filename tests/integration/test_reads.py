@@ -90,6 +90,42 @@ def test_head_is_get_without_the_body(api: Api, ann: User) -> None:
     assert api.query.head("/v1/movies/nothing").status_code == 422
 
 
+def test_a_refused_method_hears_which_there_are(api: Api, ann: User) -> None:
+    for client, path, allowed in (
+        (api.query, f"/v1/users/{ann.user_id}", "GET, HEAD"),
+        (api.query, "/docs/assets/swagger-ui.css", "GET, HEAD"),
+        (api.command, "/v1/users/me", "DELETE, PATCH"),
+        (api.command, "/v1/users", "POST"),
+    ):
+        for method in ("OPTIONS", "TRACE"):
+            answer = client.request(method, path)
+            assert (answer.status_code, answer.headers["Allow"]) == (405, allowed), path
+
+
+def test_what_is_wrong_is_pointed_at(api: Api, ann: User) -> None:
+    movie = f"/v1/movies/{api.movie()}"
+    for path, pointer in (
+        ("/v1/movies?limit=0", "/query/limit"),
+        ("/v1/movies?limit=1&limit=2", "/query/limit"),
+        ("/v1/movies?genre=Drama&genre=War", "/query/genre"),
+        ("/v1/movies?offset=5", "/query/offset"),
+        ("/v1/movies?a%2Fb=5", "/query/a~1b"),
+        ("/v1/movies?cursor=x", "/query/cursor"),
+        ("/v1/movies?sort=match", "/query/sort"),
+        (f"{movie}/stats?as_of=9999-01-01", "/query/as_of"),
+        (f"{movie}/stats?as_of=2026-02-30", "/query/as_of"),
+        ("/v1/stream?movies=x", "/query/movies"),
+        ("/v1/movies/x", "/path/movie_id"),
+    ):
+        for caller in (None, ann):
+            answer = api.query.get(path, headers=caller.headers if caller else {})
+            assert (answer.status_code, answer.json()["errors"][0]["pointer"]) == (422, pointer)
+    for values in (["x"], ["1", "2"]):
+        twice = api.query.get(movie, headers=[(AT_LEAST, value) for value in values])
+        assert twice.status_code == 422, values
+        assert twice.json()["errors"][0]["pointer"] == "/header/starfold-at-least"
+
+
 def test_large_pages_are_compressed_for_whom_takes_it(api: Api) -> None:
     for number in range(40):
         api.movie(f"A long enough title to fill a page with, number {number}")
