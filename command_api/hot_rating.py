@@ -29,8 +29,8 @@ from command_api.pending import Outcome
 from command_api.routes.ratings import rated_status, submission
 from command_api.wiring import Wiring
 from shared.errors import Unavailable
-from shared.http import POSITION_HEADER, REQUESTS, answer_headers, request_id_of
-from shared.problems import problem_to
+from shared.http import REQUESTS, answer_headers, request_id_of
+from shared.problems import POSITION_HEADER, problem_to
 
 METHOD = "PUT"
 ROUTE = "/v1/movies/{movie_id}/rating"

@@ -119,7 +119,7 @@ class Freshness:
             if loop.time() >= give_up_at:
                 raise ProjectionBehind(
                     f"the read model stands at position {result.position}, not yet at {wanted}"
-                )
+                ).at(result.position)
 
     async def _listen(self) -> None:
         loop = asyncio.get_running_loop()

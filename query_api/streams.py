@@ -21,8 +21,8 @@ from starlette.types import Receive, Scope, Send
 from query_api.changes import Changes
 from query_api.index_feed import IndexFeed
 from shared.errors import Overloaded
-from shared.http import POSITION_HEADER
 from shared.ids import START, Position
+from shared.problems import POSITION_HEADER
 
 HEARTBEAT_S = 15.0
 # When a client that was cut off comes back.

@@ -25,13 +25,21 @@ The HTTP status of each is in one table, `shared/problems.py`.
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import ClassVar, Self
+
+from shared.ids import Position
 
 
 class StarfoldError(Exception):
     """The root; `code` is the stable last part of the problem's `type`."""
 
     code: ClassVar[str] = "internal"
+    position: Position | None = None
+
+    def at(self, position: Position) -> Self:
+        """Of a read: what it has seen is of this position."""
+        self.position = position
+        return self
 
 
 class Rejected(StarfoldError):

@@ -25,7 +25,6 @@ from shared.problems import PROBLEM_JSON, problem
 
 ASSETS_PATH = "/docs/assets"
 REQUEST_ID_HEADER = b"x-request-id"
-POSITION_HEADER = "Starfold-Position"
 
 _SECURITY_HEADERS = [
     (b"x-content-type-options", b"nosniff"),

@@ -19,6 +19,7 @@ from starlette.exceptions import HTTPException
 from shared import errors
 
 PROBLEM_JSON = "application/problem+json"
+POSITION_HEADER = "Starfold-Position"
 TYPE_PREFIX = "urn:starfold:problem:"
 RETRY_AFTER_S = 1
 VALIDATION_ERRORS_MAX = 20
@@ -78,6 +79,8 @@ def problem_of(error: errors.StarfoldError) -> Response:
     headers = {}
     if isinstance(error, errors.TooManyRequests):
         headers["Retry-After"] = str(error.retry_after_s)
+    if error.position is not None:
+        headers[POSITION_HEADER] = str(error.position)
     return problem(status, error.code, str(error), field_errors=fields, headers=headers)
 
 

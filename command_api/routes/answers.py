@@ -13,8 +13,7 @@ from command_api.idempotency import HEADER, request_key
 from command_api.pending import Outcome
 from command_api.principal import Principal
 from command_api.wiring import Wiring
-from shared.http import POSITION_HEADER
-from shared.problems import PROBLEM_JSON
+from shared.problems import POSITION_HEADER, PROBLEM_JSON
 
 # What any route may answer beside its own; the body is RFC 9457 problem details.
 PROBLEMS: dict[int | str, dict[str, Any]] = {

@@ -17,8 +17,7 @@ from command_api.pending import Answer, Outcome
 from command_api.principal import Principal
 from command_api.wiring import Wiring
 from shared.errors import RatingSuperseded, Rejected
-from shared.http import POSITION_HEADER
-from shared.problems import TYPE_PREFIX
+from shared.problems import POSITION_HEADER, TYPE_PREFIX
 
 Row = TypeVar("Row", bound=BaseModel)
 Result = dict[str, Any]

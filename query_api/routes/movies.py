@@ -22,24 +22,18 @@ from query_api.routes.answers import (
     document,
     example,
     listing,
+    no_movie,
 )
 from query_api.routes.examples import MOVIE, MOVIES_PAGE, RATERS_PAGE
 from query_api.shown import with_ratings
 from query_api.wiring import AtLeast, Wired
-from shared.errors import InvalidInput, NotFound, Unavailable
-from shared.read_model import (
-    MOVIES,
-    PARKED,
-    ProfileDocument,
-)
+from shared.errors import InvalidInput, NotFound
+from shared.read_model import MOVIES, PARKED
 
 router = APIRouter(prefix="/v1/movies", tags=["movies"], responses=PROBLEMS)
 
 Text = Annotated[str | None, Query(min_length=1, max_length=TEXT_CHARS_MAX)]
 Year = Annotated[int | None, Query(ge=0, le=9_999)]
-
-_decode_profile = msgspec.json.Decoder(ProfileDocument).decode
-_json = msgspec.json.Encoder().encode
 
 
 class _SortCursor(msgspec.Struct, array_like=True):
@@ -123,9 +117,7 @@ async def get_movie(
     found = await wiring.freshness.at_least(wanted_position, read)
     movie, statistics, parked = found.values
     if movie is None or statistics is None:
-        if parked is not None:
-            raise Unavailable(f"movie {movie_id} cannot be shown: see `starfold parked`")
-        raise NotFound(f"there is no movie {movie_id}")
+        raise no_movie(movie_id, found.position, parked)
     return document(request, with_ratings(movie, statistics, parked), found.position)
 
 
@@ -150,7 +142,7 @@ async def list_ratings(  # One parameter for each part of the request.
 
     page = await wiring.freshness.at_least(wanted_position, read)
     if page.items is None:
-        raise NotFound(f"there is no movie {movie_id}")
+        raise NotFound(f"there is no movie {movie_id}").at(page.position)
     next_key = None if page.next_key is None else (sort, page.next_key)
     return listing(request, page.items, next_key, page.position)
 

@@ -21,24 +21,30 @@ from query_api.routes.answers import (
     document,
     example,
     listing,
+    no_movie,
 )
 from query_api.routes.examples import HISTORY_PAGE, STATS
 from query_api.shown import with_ratings
 from query_api.wiring import AtLeast, Wired, Wiring
-from shared.errors import InvalidInput, NotFound
+from shared.errors import InvalidInput
 from shared.ids import Position
-from shared.read_model import MOVIES, HistoryYear, statistics_of
+from shared.read_model import MOVIES, PARKED, HistoryYear, RatingStatistics, statistics_of
 
 router = APIRouter(prefix="/v1/movies", tags=["movies"], responses=PROBLEMS)
 
 AsOf = Annotated[date | None, Query(description="The end of this UTC day; left out, now")]
 
+_decode_statistics = msgspec.json.Decoder(RatingStatistics).decode
 _decode_year = msgspec.msgpack.Decoder(HistoryYear).decode
 _json = msgspec.json.Encoder().encode
 
 
 class _Past(NamedTuple):
+    """`rated_at_position` is of the movie's last rating, so that what others do changes no tag."""
+
     position: Position
+    rated_at_position: Position
+    parked: bytes | None
     years: dict[int, HistoryYear]
 
 
@@ -50,18 +56,20 @@ async def get_stats(
     request: Request,
     wiring: Wired,
     wanted_position: AtLeast,
-    as_of: Annotated[
-        date | None, Query(description="The end of this UTC day; left out, now")
-    ] = None,
+    as_of: AsOf = None,
 ) -> Response:
-    """A movie's rating statistics at the end of any past day, exact, by the time of rating."""
+    """A movie's rating statistics at the end of any past day, exact, by the time of rating.
+
+    `position` is of the last rating that is known, whatever day it is of.
+    """
     today = datetime.now(UTC).date()
     if as_of is not None and as_of > today:
         raise InvalidInput(f"as_of is after {today}, which is today", pointer="/query/as_of")
     past = await _past(wiring, movie_id, wanted_position)
     at = as_of or today
-    statistics = statistics_of(histogram_at(past.years, at), past.position)
-    body = with_ratings(_json({"movie_id": movie_id, "as_of": at}), _json(statistics), None)
+    statistics = statistics_of(histogram_at(past.years, at), past.rated_at_position)
+    details = _json({"movie_id": movie_id, "as_of": at})
+    body = with_ratings(details, _json(statistics), past.parked)
     return document(request, body, past.position)
 
 
@@ -91,18 +99,20 @@ async def _past(wiring: Wiring, movie_id: UUID, wanted_position: Position) -> _P
     """Every year's changes, in one read; raises `NotFound`."""
     movie = movie_id.hex
     years = range(FIRST_YEAR, datetime.now(UTC).year + 1)
-    names = [f"movie:{movie}", *(f"history:{movie}:{year}" for year in years)]
+    kinds = ("movie", "stats", PARKED)
+    names = [f"{kind}:{movie}" for kind in kinds]
+    names += [f"history:{movie}:{year}" for year in years]
 
     async def read() -> Documents:
         return await wiring.reader.named(MOVIES, movie_id, names)
 
     found = await wiring.freshness.at_least(wanted_position, read)
-    standing, *stored = found.values
-    if standing is None:
-        raise NotFound(f"there is no movie {movie_id}")
+    details, statistics, parked, *stored = found.values
+    if details is None or statistics is None:
+        raise no_movie(movie_id, found.position, parked)
     decoded = {
         year: _decode_year(changes)
         for year, changes in zip(years, stored, strict=True)
         if changes is not None
     }
-    return _Past(found.position, decoded)
+    return _Past(found.position, _decode_statistics(statistics).position, parked, decoded)

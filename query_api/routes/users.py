@@ -89,7 +89,7 @@ async def list_ratings(  # One parameter for each part of the request.
 
     page = await wiring.freshness.at_least(wanted_position, read)
     if page.items is None:
-        raise _unknown(user_id)
+        raise _unknown(user_id).at(page.position)
     next_key = None if page.next_key is None else (sort, page.next_key)
     return listing(request, page.items, next_key, page.position)
 
@@ -126,15 +126,15 @@ async def get_rating(  # One parameter for each part of the request.
 
     one = await wiring.freshness.at_least(wanted_position, read)
     if one.items is None:
-        raise _unknown(user_id)
+        raise _unknown(user_id).at(one.position)
     if not one.items:
-        raise NotFound(f"user {user_id} has not rated movie {movie_id}")
+        raise NotFound(f"user {user_id} has not rated movie {movie_id}").at(one.position)
     return document(request, one.items[0], one.position)
 
 
 def _profile(request: Request, user_id: UUID, found: Profile, *, own: bool = False) -> Response:
     if found.body is None:
-        raise _unknown(user_id)
+        raise _unknown(user_id).at(found.position)
     return document(request, found.body, found.position, own=own)
 
 

@@ -30,10 +30,28 @@ def test_a_read_that_is_behind_is_a_503_and_no_false_404(system: System) -> None
             assert behind.status_code == 503, path
             assert behind.json()["type"].endswith("projection-behind"), path
             assert "Retry-After" in behind.headers
+            assert int(behind.headers[POSITION]) < api.position
         system.start_projector()
         eventually(lambda: all(api.get(path, ann).status_code == 200 for path in paths))
         for path in paths:
             assert int(api.get(path, ann).headers[POSITION]) >= api.position
+
+
+def test_what_is_not_there_is_not_there_as_of_a_position(api: Api) -> None:
+    ann, private, movie_id = api.sign_up(), api.sign_up(), api.movie()
+    api.note(
+        api.command.patch("/v1/users/me", json={"visibility": "private"}, headers=private.headers)
+    )
+    for path in (
+        *(f"/v1/movies/{ann.user_id}{part}" for part in ("", "/ratings", "/stats", "/history")),
+        *(f"/v1/users/{movie_id}{part}" for part in ("", "/ratings", f"/ratings/{movie_id}")),
+        *(f"/v1/users/{private.user_id}{part}" for part in ("", "/ratings")),
+        f"/v1/users/{ann.user_id}/ratings/{movie_id}",
+    ):
+        for caller in (None, ann):
+            missing = api.get(path, caller)
+            assert missing.status_code == 404, path
+            assert int(missing.headers[POSITION]) >= api.position, path
 
 
 def test_a_reader_is_woken_when_its_position_is_applied(api: Api) -> None:

@@ -7,7 +7,7 @@ from datetime import UTC, date, datetime, timedelta
 from statistics import mean
 from typing import Any
 
-from tests.api import Api
+from tests.api import POSITION, Api
 
 FIRST = datetime(2025, 12, 20, 12, tzinfo=UTC)
 DAYS = 40
@@ -54,6 +54,22 @@ def test_a_withdrawal_leaves_the_days_before_it_as_they_were(api: Api) -> None:
     assert api.read(path, as_of="2026-01-04")["ratings"]["count"] == 0
     assert api.read(path, as_of="2026-01-05")["ratings"]["average"] == 4
     assert api.read(path)["ratings"]["count"] == 0
+
+
+def test_what_others_rate_changes_nothing_in_the_past_of_a_movie(api: Api) -> None:
+    movie_id, ann = api.movie(), api.sign_up()
+    rated = api.rate(ann, movie_id, 4, rated_at="2026-01-05T10:00:00Z")
+    paths = [
+        *(f"/v1/movies/{movie_id}/stats?as_of=2026-01-{day}" for day in ("04", "05", "06")),
+        f"/v1/movies/{movie_id}/history",
+    ]
+    before = [api.get(path) for path in paths]
+    api.rate(ann, api.movie(), 1)
+    for path, old in zip(paths, before, strict=True):
+        new = api.get(path)
+        assert int(new.headers[POSITION]) > int(old.headers[POSITION])
+        assert (new.headers["ETag"], new.content) == (old.headers["ETag"], old.content)
+    assert before[0].json()["ratings"]["position"] == int(rated.headers[POSITION])
 
 
 def test_days_that_cannot_be_asked_for(api: Api) -> None:

@@ -80,7 +80,8 @@ def test_what_is_parked_is_shown_as_stale(system: System) -> None:
         append_raw(system, impossible_rating(user, movie))
         wiring = system.projector_wiring()
         wait_until_applied(wiring)
-        for path in (f"/v1/movies/{movie_id}", f"/v1/users/{member.user_id}"):
+        shown = f"/v1/movies/{movie_id}"
+        for path in (shown, f"{shown}/stats", f"/v1/users/{member.user_id}"):
             document = api.read(path)
             assert document["stale"] is True
             assert document["ratings"]["count"] == 1
@@ -90,8 +91,9 @@ def test_what_is_parked_is_shown_as_stale(system: System) -> None:
         # One whose very first event could not be applied is there all the same: no false 404.
         keys = active(wiring, "movies").keys(partition_of(movie))
         system.redis.delete(keys.document("movie", movie.hex))
-        refused = api.get(f"/v1/movies/{movie_id}")
-        assert (refused.status_code, "retry-after" in refused.headers) == (503, True)
+        for path in (shown, f"{shown}/stats", f"{shown}/history"):
+            refused = api.get(path)
+            assert (refused.status_code, "retry-after" in refused.headers) == (503, True)
 
 
 def test_prometheus_reads_it_from_the_projector(system: System) -> None:
