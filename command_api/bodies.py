@@ -211,8 +211,16 @@ class MoviesBody(Body):
     movies: Annotated[list[Any], Field(min_length=1, max_length=BULK_CREATIONS_MAX)]
 
 
+def _without_defaults(schema: dict[str, Any]) -> None:
+    """A field that is left out stays as it is, whatever stands for it meanwhile."""
+    for field in schema["properties"].values():
+        field.pop("default", None)
+
+
 class MovieChangesBody(Body):
     """The fields to replace; null empties one that may be empty."""
+
+    model_config = ConfigDict(json_schema_extra=_without_defaults)
 
     title: Title = ""
     year: Year = 0

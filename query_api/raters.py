@@ -97,6 +97,7 @@ def _item(user_id: UUID, rated: Rated) -> bytes | None:
         {
             "user_id": user_id,
             "display_name": profile.display_name,
+            "erased": profile.erased,
             "score": half_stars / 2,
             "review": None if rated.review is None else rated.review.decode(),
             "rated_at": rated_at,

@@ -8,6 +8,7 @@ import time
 from collections.abc import Awaitable, Callable
 from http import HTTPStatus
 from pathlib import Path
+from typing import Any
 from uuid import UUID
 
 import fastapi_offline
@@ -67,6 +68,14 @@ class Service(FastAPI):
     """
 
     ahead: Callable[[Scope, Receive, Send], Awaitable[bool]] | None = None
+
+    def openapi(self) -> dict[str, Any]:
+        """Routes take a credential by themselves: without this the documentation knew of none."""
+        described = super().openapi()
+        schemes = described.setdefault("components", {}).setdefault("securitySchemes", {})
+        schemes["bearer"] = {"type": "http", "scheme": "bearer"}
+        described["security"] = [{}, {"bearer": []}]
+        return described
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "http" and scope["method"] == "HEAD":

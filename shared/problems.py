@@ -23,6 +23,24 @@ POSITION_HEADER = "Starfold-Position"
 TYPE_PREFIX = "urn:starfold:problem:"
 RETRY_AFTER_S = 1
 VALIDATION_ERRORS_MAX = 20
+# As the documentation has it.
+PROBLEM_SCHEMA: dict[str, Any] = {
+    "type": "object",
+    "required": ["type", "title", "status", "detail"],
+    "properties": {
+        "type": {"type": "string"},
+        "title": {"type": "string"},
+        "status": {"type": "integer"},
+        "detail": {"type": "string"},
+        "errors": {
+            "type": "array",
+            "items": {
+                "type": "object",
+                "properties": {"pointer": {"type": "string"}, "detail": {"type": "string"}},
+            },
+        },
+    },
+}
 
 STATUS_OF: dict[type[errors.StarfoldError], HTTPStatus] = {
     errors.InvalidInput: HTTPStatus.UNPROCESSABLE_ENTITY,

@@ -13,36 +13,13 @@ from command_api.idempotency import HEADER, request_key
 from command_api.pending import Outcome
 from command_api.principal import Principal
 from command_api.wiring import Wiring
-from shared.problems import POSITION_HEADER, PROBLEM_JSON
+from shared.problems import POSITION_HEADER, PROBLEM_JSON, PROBLEM_SCHEMA
 
 # What any route may answer beside its own; the body is RFC 9457 problem details.
 PROBLEMS: dict[int | str, dict[str, Any]] = {
     int(status): {
         "description": description,
-        "content": {
-            PROBLEM_JSON: {
-                "schema": {
-                    "type": "object",
-                    "required": ["type", "title", "status", "detail"],
-                    "properties": {
-                        "type": {"type": "string"},
-                        "title": {"type": "string"},
-                        "status": {"type": "integer"},
-                        "detail": {"type": "string"},
-                        "errors": {
-                            "type": "array",
-                            "items": {
-                                "type": "object",
-                                "properties": {
-                                    "pointer": {"type": "string"},
-                                    "detail": {"type": "string"},
-                                },
-                            },
-                        },
-                    },
-                }
-            }
-        },
+        "content": {PROBLEM_JSON: {"schema": PROBLEM_SCHEMA}},
     }
     for status, description in {
         HTTPStatus.BAD_REQUEST: "Malformed JSON",

@@ -12,11 +12,12 @@ from uuid import UUID
 
 import msgspec
 from fastapi import Query, Request, Response
+from pydantic import BaseModel
 
 from query_api.cursors import encode_cursor
 from shared.errors import NotFound, StarfoldError, Unavailable
 from shared.ids import Position
-from shared.problems import POSITION_HEADER, PROBLEM_JSON
+from shared.problems import POSITION_HEADER, PROBLEM_JSON, PROBLEM_SCHEMA
 
 LIMIT_MAX = 100
 LIMIT_DEFAULT = 20
@@ -30,22 +31,41 @@ TAG_CHARS = 24
 Limit = Annotated[int, Query(ge=1, le=LIMIT_MAX)]
 Cursor = Annotated[str | None, Query(description="`next_cursor` of the page before")]
 
-_PROBLEM: dict[str, Any] = {PROBLEM_JSON: {"schema": {"type": "object"}}}
+_PROBLEM: dict[str, Any] = {PROBLEM_JSON: {"schema": PROBLEM_SCHEMA}}
 PROBLEMS: dict[int | str, dict[str, Any]] = {
     404: {"description": "There is no such thing, or it is private", "content": _PROBLEM},
     422: {"description": "Some values are not allowed", "content": _PROBLEM},
     503: {"description": "Not there yet, or Redis does not answer; retry", "content": _PROBLEM},
 }
+CALLER_PROBLEMS: dict[int | str, dict[str, Any]] = {
+    401: {"description": "No access token, or one that is not believed", "content": _PROBLEM},
+}
+OPERATOR_PROBLEMS: dict[int | str, dict[str, Any]] = {
+    **CALLER_PROBLEMS,
+    403: {"description": "Not allowed to this caller", "content": _PROBLEM},
+}
 
 
 def example(value: object, *, description: str) -> dict[int | str, dict[str, Any]]:
-    """The documented answer of a route whose body is passed through as bytes."""
+    """The documented answer of a route of the operators'."""
+    content = {JSON: {"schema": {"type": "object"}, "example": value}}
+    return {200: {"description": description, "content": content}}
+
+
+def documented(
+    value: object, shape: type[BaseModel], *, description: str
+) -> dict[int | str, dict[str, Any]]:
+    """The documented answers of a read, whose body is passed through as bytes."""
+    position = {"description": "The log position that it stands at", "schema": {"type": "integer"}}
+    headers = {POSITION_HEADER: position, "ETag": {"schema": {"type": "string"}}}
     return {
         200: {
             "description": description,
-            "headers": {POSITION_HEADER: {"schema": {"type": "integer"}}},
-            "content": {JSON: {"schema": {"type": "object"}, "example": value}},
-        }
+            "headers": headers,
+            "model": shape,
+            "content": {JSON: {"example": value}},
+        },
+        304: {"description": "It is what `If-None-Match` names", "headers": headers},
     }
 
 

@@ -1,4 +1,4 @@
-"""Examples for the documentation of the routes."""
+"""Examples for the documentation of the routes. The framework drops what is null: nothing is."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from query_api.shown import WEIGHTED_BY
 
 _MOVIE_ID = "8d3f2f0e-6c1b-8f7a-9b0e-2f6f1f3a9c11"
 _USER_ID = "01a20a3c-c0ff-7c1d-a50f-874aed4ed724"
+_CURSOR = "kqVjb3VudJP-pGhlYXTEEI0_Lw5sG4-Kmw4vbx86nBE"
 _RATINGS = {
     "count": 2,
     "average": 4.25,
@@ -21,16 +22,16 @@ MOVIE = {
     "year": 1995,
     "genres": ["Crime", "Drama"],
     "directors": ["Michael Mann"],
-    "writers": [],
-    "cast": [],
+    "writers": ["Michael Mann"],
+    "cast": ["Al Pacino", "Robert De Niro"],
     "runtime_min": 170,
     "languages": ["English"],
     "countries": ["United States"],
     "certificate": "R",
-    "description": None,
+    "description": "A thief and a detective.",
     "imdb_id": "tt0113277",
-    "poster_url": None,
-    "external_id": None,
+    "poster_url": "https://example.org/heat.jpg",
+    "external_id": "films:949",
     "created_at": "2026-01-31T12:00:00Z",
     "version": 1,
     "ratings": {**_RATINGS, "weighted_by": WEIGHTED_BY},
@@ -42,11 +43,11 @@ MOVIES_PAGE = {
             "title": "Heat",
             "year": 1995,
             "genres": ["Crime", "Drama"],
-            "external_id": None,
+            "external_id": "films:949",
             "ratings": {"count": 2, "average": 4.25, "weighted_average": 3.5556},
         }
     ],
-    "next_cursor": None,
+    "next_cursor": _CURSOR,
 }
 STATS = {
     "movie_id": _MOVIE_ID,
@@ -58,19 +59,20 @@ HISTORY_PAGE = {
         {"date": "2026-01-30", "count": 1, "average": 4.0},
         {"date": "2026-01-31", "count": 2, "average": 4.25},
     ],
-    "next_cursor": None,
+    "next_cursor": _CURSOR,
 }
 RATERS_PAGE = {
     "items": [
         {
             "user_id": _USER_ID,
             "display_name": "Ann",
+            "erased": False,
             "score": 4.5,
             "review": "The diner scene.",
             "rated_at": "2026-01-31T12:00:00Z",
         }
     ],
-    "next_cursor": None,
+    "next_cursor": _CURSOR,
 }
 PROFILE = {
     "user_id": _USER_ID,
@@ -101,7 +103,7 @@ RATING = {
     "review": "The diner scene.",
     "rated_at": "2026-01-31T12:00:00Z",
 }
-RATINGS_PAGE = {"items": [RATING], "next_cursor": None}
+RATINGS_PAGE = {"items": [RATING], "next_cursor": _CURSOR}
 PROJECTIONS = {
     "at": "2026-01-31T12:00:00Z",
     "head": 1042,
@@ -117,7 +119,7 @@ PROJECTIONS = {
             "lag_s": 0.004,
             "events_per_s": 310.5,
             "parked": 0,
-            "stopped": None,
+            "stopped": "log-diverged",
         }
     ],
 }

@@ -13,6 +13,7 @@ from query_api.index import KEY_TYPES, Filter, Key, Sort, fold
 from query_api.pages import Page
 from query_api.raters import RATERS_KEY_TYPES, RatersSort
 from query_api.reader import Documents
+from query_api.routes import shapes
 from query_api.routes.answers import (
     LIMIT_DEFAULT,
     PROBLEMS,
@@ -20,7 +21,7 @@ from query_api.routes.answers import (
     Cursor,
     Limit,
     document,
-    example,
+    documented,
     listing,
     no_movie,
 )
@@ -46,7 +47,9 @@ class _RatersCursor(msgspec.Struct, array_like=True):
     key: msgspec.Raw
 
 
-@router.get("", responses=example(MOVIES_PAGE, description="A page of movies"))
+@router.get(
+    "", responses=documented(MOVIES_PAGE, shapes.MoviesPage, description="A page of movies")
+)
 async def list_movies(  # One parameter for each filter.
     request: Request,
     wiring: Wired,
@@ -102,7 +105,7 @@ def catalogue_key(cursor: str, sort: Sort) -> Key:
     return decode_key(after.key, KEY_TYPES[sort])
 
 
-@router.get("/{movie_id}", responses=example(MOVIE, description="The movie"))
+@router.get("/{movie_id}", responses=documented(MOVIE, shapes.Movie, description="The movie"))
 async def get_movie(
     movie_id: UUID, request: Request, wiring: Wired, wanted_position: AtLeast
 ) -> Response:
@@ -121,7 +124,10 @@ async def get_movie(
     return document(request, with_ratings(movie, statistics, parked), found.position)
 
 
-@router.get("/{movie_id}/ratings", responses=example(RATERS_PAGE, description="Who rated it"))
+@router.get(
+    "/{movie_id}/ratings",
+    responses=documented(RATERS_PAGE, shapes.RatersPage, description="Who rated it"),
+)
 async def list_ratings(  # One parameter for each part of the request.
     movie_id: UUID,
     request: Request,

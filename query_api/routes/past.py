@@ -13,13 +13,14 @@ from fastapi import APIRouter, Query, Request, Response
 from query_api.cursors import decode_cursor
 from query_api.history import FIRST_YEAR, days, histogram_at
 from query_api.reader import Documents
+from query_api.routes import shapes
 from query_api.routes.answers import (
     LIMIT_DEFAULT,
     PROBLEMS,
     Cursor,
     Limit,
     document,
-    example,
+    documented,
     listing,
     no_movie,
 )
@@ -49,7 +50,8 @@ class _Past(NamedTuple):
 
 
 @router.get(
-    "/{movie_id}/stats", responses=example(STATS, description="The statistics of that time")
+    "/{movie_id}/stats",
+    responses=documented(STATS, shapes.PastStatistics, description="As of that day"),
 )
 async def get_stats(
     movie_id: UUID,
@@ -73,7 +75,10 @@ async def get_stats(
     return document(request, body, past.position)
 
 
-@router.get("/{movie_id}/history", responses=example(HISTORY_PAGE, description="A page of days"))
+@router.get(
+    "/{movie_id}/history",
+    responses=documented(HISTORY_PAGE, shapes.HistoryPage, description="A page of days"),
+)
 async def list_history(
     movie_id: UUID,
     request: Request,

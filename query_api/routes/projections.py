@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from fastapi import APIRouter, Response
 
-from query_api.routes.answers import JSON, PROBLEMS, example
+from query_api.routes.answers import JSON, OPERATOR_PROBLEMS, PROBLEMS, example
 from query_api.routes.examples import PROJECTIONS
 from query_api.single_reads import read_value
 from query_api.wiring import Caller, Wired
 from shared.errors import Forbidden, NotAuthenticated, Unavailable
 from shared.status import STATUS_KEY
 
-router = APIRouter(prefix="/v1/projections", tags=["operations"], responses=PROBLEMS)
+router = APIRouter(
+    prefix="/v1/projections", tags=["operations"], responses=PROBLEMS | OPERATOR_PROBLEMS
+)
 
 
 @router.get("", responses=example(PROJECTIONS, description="As the projector last wrote it"))

@@ -11,20 +11,22 @@ from fastapi import APIRouter, Request, Response
 from query_api.cursors import decode_cursor, decode_key
 from query_api.pages import RATINGS_KEY_TYPES, Page, RatingsSort, is_visible, rating_item
 from query_api.profiles import Profile
+from query_api.routes import shapes
 from query_api.routes.answers import (
+    CALLER_PROBLEMS,
     LIMIT_DEFAULT,
     PROBLEMS,
     Cursor,
     Limit,
     document,
-    example,
+    documented,
     listing,
 )
 from query_api.routes.examples import OWN_PROFILE, PROFILE, RATING, RATINGS_PAGE
 from query_api.wiring import AtLeast, Caller, Wired
 from shared.errors import InvalidInput, NotAuthenticated, NotFound
 
-router = APIRouter(prefix="/v1/users", tags=["users"], responses=PROBLEMS)
+router = APIRouter(prefix="/v1/users", tags=["users"], responses=PROBLEMS | CALLER_PROBLEMS)
 
 
 class _SortCursor(msgspec.Struct, array_like=True):
@@ -32,7 +34,9 @@ class _SortCursor(msgspec.Struct, array_like=True):
     key: msgspec.Raw
 
 
-@router.get("/me", responses=example(OWN_PROFILE, description="One's own profile"))
+@router.get(
+    "/me", responses=documented(OWN_PROFILE, shapes.OwnProfile, description="One's own profile")
+)
 async def get_me(
     request: Request, wiring: Wired, caller: Caller, wanted_position: AtLeast
 ) -> Response:
@@ -48,7 +52,7 @@ async def get_me(
     return _profile(request, user_id, found, own=True)
 
 
-@router.get("/{user_id}", responses=example(PROFILE, description="The profile"))
+@router.get("/{user_id}", responses=documented(PROFILE, shapes.Profile, description="The profile"))
 async def get_profile(
     user_id: UUID, request: Request, wiring: Wired, caller: Caller, wanted_position: AtLeast
 ) -> Response:
@@ -65,7 +69,10 @@ async def get_profile(
     return _profile(request, user_id, await wiring.freshness.at_least(wanted_position, read))
 
 
-@router.get("/{user_id}/ratings", responses=example(RATINGS_PAGE, description="A page of ratings"))
+@router.get(
+    "/{user_id}/ratings",
+    responses=documented(RATINGS_PAGE, shapes.RatingsPage, description="A page of ratings"),
+)
 async def list_ratings(  # One parameter for each part of the request.
     user_id: UUID,
     request: Request,
@@ -102,7 +109,10 @@ def ratings_key(cursor: str, sort: RatingsSort) -> tuple[Any, ...]:
     return decode_key(after.key, RATINGS_KEY_TYPES[sort])
 
 
-@router.get("/{user_id}/ratings/{movie_id}", responses=example(RATING, description="The rating"))
+@router.get(
+    "/{user_id}/ratings/{movie_id}",
+    responses=documented(RATING, shapes.RatedMovie, description="The rating"),
+)
 async def get_rating(  # One parameter for each part of the request.
     user_id: UUID,
     movie_id: UUID,
