@@ -90,6 +90,7 @@ class Entry(msgspec.Struct, gc=False):
     film: Film
     ratings: Ratings
     _item: bytes | None = None
+    _rated: bytes | None = None
     weighted: Key | None = None
 
     @property
@@ -98,6 +99,22 @@ class Entry(msgspec.Struct, gc=False):
         if self._item is None:
             self._item = b"".join((self.film.listed, b',"ratings":', _json(self.ratings), b"}"))
         return self._item
+
+    @property
+    def rated(self) -> bytes:
+        """The beginning of its JSON in a list of somebody's ratings."""
+        if self._rated is None:
+            film = self.film
+            self._rated = rated_part(film.shown_id, film.title, film.year, self.ratings.average)
+        return self._rated
+
+
+def rated_part(
+    movie_id: str, title: str | None = None, year: int | None = None, average: float | None = None
+) -> bytes:
+    """A rated movie's part of the JSON, to be followed by the user's."""
+    shown = {"movie_id": movie_id, "title": title, "year": year, "movie_average": average}
+    return _json(shown)[:-1]
 
 
 _KEYS: dict[Order, Callable[[Film, Ratings], Key]] = {

@@ -13,7 +13,7 @@ from uuid import UUID
 
 import msgspec
 
-from query_api.index import Entry, Filter, Index, Sort
+from query_api.index import Entry, Filter, Index, Sort, rated_part
 from query_api.index_feed import IndexFeed
 from query_api.reader import RankedPage, Reader
 from shared.errors import InvalidInput
@@ -47,15 +47,9 @@ _decode_face = msgspec.json.Decoder(_Face).decode
 Member = tuple[bytes, float]
 
 
-class _RatedMovie(msgspec.Struct, gc=False):
-    """A rating as the API shows it: the movie's part, then the user's. A movie that is not in the
-    index yet has no title.
-    """
+class _Opinion(msgspec.Struct, gc=False):
+    """The user's part of a rating as the API shows it; the movie's comes before it."""
 
-    movie_id: str
-    title: str | None
-    year: int | None
-    movie_average: float | None
     score: float
     difference: float | None
     review: str | None
@@ -143,15 +137,11 @@ def rating_item(entry: Entry | None, member: Member, review: bytes | None) -> by
     rated_at, half_stars = from_rating_rank(rank)
     score = half_stars / 2
     text = None if review is None else review.decode()
-    if entry is None:
-        movie_id, title, year, average = str(UUID(bytes=movie)), None, None, None
-    else:
-        film, average = entry.film, entry.ratings.average
-        movie_id, title, year = film.shown_id, film.title, film.year
+    # A movie that is not in the index yet has no title.
+    of_movie = rated_part(str(UUID(bytes=movie))) if entry is None else entry.rated
+    average = None if entry is None else entry.ratings.average
     difference = None if average is None else round(score - average, 4)
-    return _json(
-        _RatedMovie(movie_id, title, year, average, score, difference, text, rated_at),
-    )
+    return b"%b,%b" % (of_movie, _json(_Opinion(score, difference, text, rated_at))[1:])
 
 
 def score_key(member: bytes, rank: float) -> tuple[int, float, bytes]:
