@@ -75,12 +75,13 @@ class Committer:
         await self._store.close()
 
     async def _commit_reconnecting(self, batch: Sequence[Pending]) -> list[Answer]:
-        """Where the connection was lost before anything was sent to be written, once more: it may
-        have been idle, and closed long ago.
+        """Once more where the connection was lost before anything was sent to be written: it may
+        have been idle, and closed long ago. And where it was lost under the append lock, and others
+        took the places meanwhile.
         """
         try:
             return await self._commit(batch)
-        except CONNECTION_LOST:
+        except (*CONNECTION_LOST, AppendRefused):
             self._known.forget()
             return await self._commit(batch)
 

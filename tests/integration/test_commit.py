@@ -53,6 +53,20 @@ class InterferingStore(CommitStore):
             yield
 
 
+class LosingLock(InterferingStore):
+    """Loses the connection under the append lock, before or after what is committed there."""
+
+    after_commit = False
+
+    @asynccontextmanager
+    async def holding_append_lock(self) -> AsyncIterator[None]:
+        async with super().holding_append_lock():
+            yield
+            if not self.after_commit:
+                raise psycopg.OperationalError("the connection was lost")
+        raise psycopg.OperationalError("the connection was lost")
+
+
 class Rated:
     """A user, a movie, and a committer of one's own."""
 
@@ -158,16 +172,8 @@ def test_a_connection_lost_under_the_lock_records_each_command_once(
 ) -> None:
     """The lock is gone with the connection; the events go in if they still can."""
 
-    class LosingLock(InterferingStore):
-        @asynccontextmanager
-        async def holding_append_lock(self) -> AsyncIterator[None]:
-            async with super().holding_append_lock():
-                yield
-                if not after_commit:
-                    raise psycopg.OperationalError("the connection was lost")
-            raise psycopg.OperationalError("the connection was lost")
-
     store = rated.system.commit_store(LosingLock)
+    store.after_commit = after_commit
     scores = iter(range(1, 10))
     store.interfere = lambda: commit(rated.committer, rated.rating(next(scores)))
     store.times = REFUSALS_MAX
@@ -175,6 +181,29 @@ def test_a_connection_lost_under_the_lock_records_each_command_once(
     assert isinstance(answer, Outcome)
     assert answer.position == rated.store.head()
     assert [event.half_stars for event in rated.recorded()] == [1, 2, 10]
+    rated.assert_unbroken()
+
+
+def test_what_others_append_after_a_connection_was_lost_under_the_lock_is_decided_on(
+    rated: Rated,
+) -> None:
+    class OvertakenLock(LosingLock):
+        @asynccontextmanager
+        async def holding_append_lock(self) -> AsyncIterator[None]:
+            try:
+                async with super().holding_append_lock():
+                    yield
+            except psycopg.OperationalError:
+                await asyncio.to_thread(commit, rated.committer, rated.rating(9))
+                raise
+
+    store = rated.system.commit_store(OvertakenLock)
+    scores = iter(range(1, 9))
+    store.interfere = lambda: commit(rated.committer, rated.rating(next(scores)))
+    store.times = REFUSALS_MAX
+    (answer,) = commit(rated.system.committer(store), rated.rating(10))
+    assert isinstance(answer, Outcome)
+    assert [event.half_stars for event in rated.recorded()] == [1, 2, 9, 10]
     rated.assert_unbroken()
 
 
