@@ -39,8 +39,8 @@ def test_a_place_that_the_stream_has_forgotten_is_reset(
         own.rate(ann, movie_id, score)
     own.read("/v1/movies")
     later = system.start_query_api()
-    with httpx.Client(base_url=later.url) as client:
-        eventually(lambda: client.get("/ready").status_code == 200)
+    with httpx.Client(base_url=later.url, headers={AT_LEAST: str(own.position)}) as client:
+        eventually(lambda: client.get("/v1/movies").status_code == 200)
     with listening(later.url, last_event_id=forgotten) as stream:
         reset = stream.next()
         assert (reset.kind, reset.data) == ("reset", {})
