@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 import structlog
-from eventsourcing.persistence import InterfaceError, OperationalError
+from eventsourcing.persistence import InterfaceError, OperationalError, PersistenceError
 from fastapi import FastAPI, Request, Response
 from fastapi.middleware.cors import CORSMiddleware
 
@@ -33,6 +34,7 @@ from shared.event_store import EventStore
 from shared.http import RequestScope, Service, serve_docs
 from shared.problems import install_problem_handlers, problem_of
 from shared.sealing import KeyWrap
+from shared.tasks import Tasks
 from shared.tokens import TokenIssuer, TokenVerifier
 
 CROSS_ORIGIN_REQUEST_HEADERS = ["Idempotency-Key", "If-Match", "X-Request-ID"]
@@ -53,16 +55,16 @@ def create_app(settings: CommandSettings) -> FastAPI:
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         wiring = _wire(settings)
         wiring.store.require_durability()
-        wiring.dispatcher.start()
-        upkeep = Upkeep(wiring.store, wiring.sessions, wiring.erasure_ledger)
-        upkeep.start()
+        wiring.dispatcher.start(wiring.tasks)
+        upkeep = Upkeep(wiring.store, wiring.sessions, wiring.erasure_ledger).start(wiring.tasks)
         app.state.wiring = wiring
         assert isinstance(app, Service)
         if not settings.access_log and not settings.cors_origins:
             app.ahead = HotRating(wiring, body_bytes_max=settings.body_bytes_max)
         log.info("command_api_started", port=settings.port)
         yield
-        await upkeep.stop()
+        upkeep.cancel()
+        await asyncio.wait({upkeep})
         await wiring.dispatcher.stop()
         wiring.passwords.close()
         wiring.store.close()
@@ -151,5 +153,6 @@ def _wire(settings: CommandSettings) -> Wiring:
         settings=settings,
         store=store,
         reservation_secret=secret,
+        tasks=Tasks(expected=(PersistenceError, OSError)),
         now=utc_now,
     )

@@ -24,6 +24,7 @@ from command_api.idempotency import RequestKey
 from command_api.pending import Answer, Outcome, Pending
 from command_api.principal import Principal
 from shared.errors import Overloaded, Unavailable
+from shared.tasks import TaskHealth, Tasks
 
 BATCH_COMMANDS_MAX = 1_000
 BULK_BATCH_COMMANDS_MAX = 250
@@ -54,17 +55,22 @@ class Dispatcher:
         self._bulk: deque[Pending] = deque()
         self._work = asyncio.Event()
         self._stopping = False
+        self._drained = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
 
-    def start(self) -> None:
-        self._task = asyncio.get_running_loop().create_task(self._run(), name="dispatcher")
+    def start(self, tasks: Tasks) -> None:
+        # A commit is never cancelled: its connection has deadlines of its own.
+        health = tasks.health("dispatcher", stale_after_s=math.inf)
+        self._task = tasks.start(health, partial(self._run, health))
 
     async def stop(self) -> None:
         """Take no more commands, commit those that wait, and end."""
         self._stopping = True
         self._work.set()
         if self._task is not None:
-            await self._task
+            await self._drained.wait()
+            self._task.cancel()
+            await asyncio.wait({self._task})
         await self._committer.close()
 
     async def dispatch(
@@ -124,12 +130,13 @@ class Dispatcher:
         if len(queue) + more > most:
             raise Overloaded(f"{len(queue)} commands are waiting already")
 
-    async def _run(self) -> None:
+    async def _run(self, health: TaskHealth) -> None:
         loop = asyncio.get_running_loop()
         bulk_turn = False
         while True:
             if not self._interactive and not self._bulk:
                 if self._stopping:
+                    self._drained.set()
                     return
                 self._work.clear()
                 await self._work.wait()
@@ -143,6 +150,7 @@ class Dispatcher:
                 BATCH_COMMANDS.observe(len(batch))
                 for pending, answer in await self._commit(batch):
                     pending.settle(answer)
+            health.succeeded()
 
     async def _commit(self, batch: Sequence[Pending]) -> list[tuple[Pending, Answer]]:
         """Whatever goes wrong is this batch's answer: the next one finds the dispatcher at work."""

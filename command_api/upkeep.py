@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-from contextlib import suppress
 
 import structlog
-from eventsourcing.persistence import PersistenceError
 from starlette.concurrency import run_in_threadpool
 
 from command_api.erasures import ErasureLedger
 from command_api.idempotency import purge_answers
 from command_api.sessions import Sessions
 from shared.event_store import EventStore
+from shared.tasks import Tasks
 
 EVERY_S = 600.0
 
@@ -28,24 +27,14 @@ class Upkeep:
         self._store = store
         self._ledger = ledger
         self._sessions = sessions
-        self._task: asyncio.Task[None] | None = None
 
-    def start(self) -> None:
-        self._task = asyncio.get_running_loop().create_task(self._run(), name="upkeep")
+    def start(self, tasks: Tasks) -> asyncio.Task[None]:
+        """Commands are taken all the same while it fails."""
+        health = tasks.health("upkeep", stale_after_s=3 * EVERY_S, needed=False)
+        return tasks.start(health, self._step, every_s=EVERY_S)
 
-    async def stop(self) -> None:
-        if self._task is not None:
-            self._task.cancel()
-            with suppress(asyncio.CancelledError):
-                await self._task
-
-    async def _run(self) -> None:
-        while True:
-            try:
-                await run_in_threadpool(self._once)
-            except (PersistenceError, OSError) as error:
-                log.warning("upkeep_postponed", error=str(error))
-            await asyncio.sleep(EVERY_S)
+    async def _step(self) -> None:
+        await run_in_threadpool(self._once)
 
     def _once(self) -> None:
         if self._ledger is not None:

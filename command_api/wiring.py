@@ -22,6 +22,7 @@ from command_api.sessions import Sessions
 from command_api.settings import CommandSettings
 from shared.errors import NotAuthenticated
 from shared.event_store import EventStore
+from shared.tasks import Tasks
 from shared.tokens import TokenIssuer
 
 
@@ -42,6 +43,7 @@ class Wiring(NamedTuple):
     settings: CommandSettings
     store: EventStore
     reservation_secret: bytes
+    tasks: Tasks
     now: Callable[[], datetime]
 
     async def principal(self, scope: Scope, authorization: str | None) -> Principal:

@@ -26,6 +26,7 @@ from shared.codec import Codec
 from shared.event_store import EventStore
 from shared.ids import new_uuid7
 from shared.sealing import KeyWrap
+from shared.tasks import Tasks
 
 
 class WriteSide:
@@ -49,7 +50,7 @@ class WriteSide:
 
         async def run() -> list[Outcome]:
             dispatcher = Dispatcher(self._committer)
-            dispatcher.start()
+            dispatcher.start(Tasks(expected=()))
             try:
                 return [
                     await dispatcher.dispatch(command, Console(), request_id=new_uuid7())

@@ -12,6 +12,7 @@ from starlette.concurrency import run_in_threadpool
 
 from command_api.wiring import Wired
 from shared.errors import NotAuthenticated, Unavailable
+from shared.tasks import require_working
 from shared.tokens import bearer_token, json_web_key
 
 KEYS_CACHED_FOR_S = 300
@@ -27,7 +28,8 @@ async def health() -> dict[str, str]:
 
 @router.get("/ready", status_code=HTTPStatus.OK)
 async def ready(wiring: Wired) -> dict[str, object]:
-    """The event store answers, so that commands can be taken; else 503."""
+    """The event store answers and every task works, so that commands can be taken; else 503."""
+    require_working(wiring.tasks)
     try:
         head = await run_in_threadpool(wiring.store.head)
     except PersistenceError as error:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
+from typing import Any
 from uuid import uuid4
 
 import pytest
@@ -13,6 +14,7 @@ from command_api.commit import Committer
 from command_api.dispatcher import Dispatcher
 from command_api.pending import Answer, Outcome, Pending
 from shared.errors import Overloaded, Unavailable
+from shared.tasks import Tasks
 from tests.commands import SERVICE, a_movie
 from tests.system import WITHIN_S, System
 
@@ -51,7 +53,7 @@ async def _enter(held: HeldCommitter) -> None:
 def test_commands_gather_while_a_commit_is_under_way(held: HeldCommitter) -> None:
     async def run() -> None:
         dispatcher = Dispatcher(held)
-        dispatcher.start()
+        dispatcher.start(Tasks(expected=()))
         first = asyncio.create_task(_dispatch(dispatcher))
         await _enter(held)
         rest = [asyncio.create_task(_dispatch(dispatcher)) for _ in range(10)]
@@ -69,7 +71,7 @@ def test_a_cancelled_request_changes_neither_its_command_nor_a_neighbour(
 ) -> None:
     async def run() -> Outcome:
         dispatcher = Dispatcher(held)
-        dispatcher.start()
+        dispatcher.start(Tasks(expected=()))
         first = asyncio.create_task(_dispatch(dispatcher))
         await _enter(held)
         cancelled, neighbour = (asyncio.create_task(_dispatch(dispatcher)) for _ in range(2))
@@ -90,7 +92,7 @@ def test_a_full_queue_refuses_at_once(held: HeldCommitter, monkeypatch: pytest.M
 
     async def run() -> None:
         dispatcher = Dispatcher(held)
-        dispatcher.start()
+        dispatcher.start(Tasks(expected=()))
         first = asyncio.create_task(_dispatch(dispatcher))
         await _enter(held)
         waiting = asyncio.create_task(_dispatch(dispatcher))
@@ -109,7 +111,7 @@ def test_a_command_that_waited_too_long_is_dropped_before_it_is_decided(
 ) -> None:
     async def run() -> None:
         dispatcher = Dispatcher(held)
-        dispatcher.start()
+        dispatcher.start(Tasks(expected=()))
         first = asyncio.create_task(_dispatch(dispatcher))
         await _enter(held)
         with monkeypatch.context() as patched:
@@ -133,7 +135,7 @@ def test_a_command_on_its_way_is_answered_however_late_it_is(held: HeldCommitter
 
     async def run() -> Outcome:
         dispatcher = Dispatcher(held)
-        dispatcher.start()
+        dispatcher.start(Tasks(expected=()))
         task = asyncio.create_task(_dispatch(dispatcher))
         await _enter(held)
         for pending in held.on_its_way:
@@ -149,7 +151,7 @@ def test_a_command_on_its_way_is_answered_however_late_it_is(held: HeldCommitter
 def test_bulk_takes_turns_with_interactive_commands(held: HeldCommitter) -> None:
     async def run() -> None:
         dispatcher = Dispatcher(held)
-        dispatcher.start()
+        dispatcher.start(Tasks(expected=()))
         first = asyncio.create_task(_dispatch(dispatcher))
         await _enter(held)
         movies = [a_movie() for _ in range(600)]
@@ -168,7 +170,7 @@ def test_bulk_takes_turns_with_interactive_commands(held: HeldCommitter) -> None
 def test_stopping_commits_what_waits_and_takes_no_more(held: HeldCommitter) -> None:
     async def run() -> None:
         dispatcher = Dispatcher(held)
-        dispatcher.start()
+        dispatcher.start(Tasks(expected=()))
         tasks = [asyncio.create_task(_dispatch(dispatcher)) for _ in range(3)]
         await _enter(held)
         stopping = asyncio.create_task(dispatcher.stop())
@@ -193,7 +195,7 @@ def test_a_fault_of_a_commit_is_that_batchs_answer_and_the_next_one_works(
 
     async def run() -> Outcome:
         dispatcher = Dispatcher(held)
-        dispatcher.start()
+        dispatcher.start(Tasks(expected=()))
         with monkeypatch.context() as patched:
             patched.setattr(held, "commit", faulty)
             for _ in range(2):
@@ -201,6 +203,32 @@ def test_a_fault_of_a_commit_is_that_batchs_answer_and_the_next_one_works(
                     await _dispatch(dispatcher)
         held.released.set()
         outcome = await _dispatch(dispatcher)
+        await dispatcher.stop()
+        return outcome
+
+    assert asyncio.run(run()).status == "created"
+
+
+def test_the_dispatcher_resumes_after_an_error_of_its_own(
+    held: HeldCommitter, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    take = Dispatcher._take
+    failures = iter([TypeError("odd")])
+
+    def take_or_fail(self: Dispatcher, *, bulk: bool, **options: Any) -> list[Pending]:
+        for failure in failures:
+            raise failure
+        return take(self, bulk=bulk, **options)
+
+    async def run() -> Outcome:
+        monkeypatch.setattr(Dispatcher, "_take", take_or_fail)
+        dispatcher = Dispatcher(held)
+        tasks = Tasks(expected=())
+        dispatcher.start(tasks)
+        held.released.set()
+        async with asyncio.timeout(WITHIN_S):
+            outcome = await _dispatch(dispatcher)
+        assert tasks.problems() == {}
         await dispatcher.stop()
         return outcome
 
