@@ -16,6 +16,7 @@
     ├── AppendOutcomeUnknown    the connection was lost, and could not be had again in time
     ├── Unavailable             a server that is needed does not answer
     ├── ProjectionBehind        a read model has not reached the wanted position in time
+    ├── DocumentDamaged         a stored value is not what was written; its projector heals it
     ├── LogDiverged             another event stands where a checkpoint points
     ├── ProjectionFault         an event cannot be folded into the read model
     └── Misconfigured           a setting or a server's setting with which nothing may start
@@ -116,6 +117,10 @@ class Unavailable(StarfoldError):
 
 class ProjectionBehind(StarfoldError):
     code = "projection-behind"
+
+
+class DocumentDamaged(StarfoldError):
+    code = "document-damaged"
 
 
 class LogDiverged(StarfoldError):

@@ -56,6 +56,7 @@ STATUS_OF: dict[type[errors.StarfoldError], HTTPStatus] = {
     errors.AppendOutcomeUnknown: HTTPStatus.SERVICE_UNAVAILABLE,
     errors.Unavailable: HTTPStatus.SERVICE_UNAVAILABLE,
     errors.ProjectionBehind: HTTPStatus.SERVICE_UNAVAILABLE,
+    errors.DocumentDamaged: HTTPStatus.SERVICE_UNAVAILABLE,
 }
 
 log = structlog.get_logger()

@@ -20,6 +20,9 @@ writes them at once.
 Where an entity is parked, its partition also has `parked:<id>` (JSON, Parked), and the same as a
 field of the hash `parked`, by the entity's id (16 bytes).
 
+Every string value and every field of a hash ends with a checksum (`shared/checksum.py`).
+`sf:damaged` is a set of what readers found damaged, for the projector to heal (`shared/damage.py`).
+
 `sf:generations` is the readers' copy of the table of generations; on the channel `sf:applied` the
 projector says which position it has come to; `sf:scrubbed` is the erasure that Redis's own files
 are clean of; `sf:status` says how far each projection is.
