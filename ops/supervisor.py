@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import select
 import signal
 import time
 from collections.abc import Sequence
@@ -16,6 +18,8 @@ from ops.errors import OperatorError
 from ops.home import Home, write_private
 
 READY_WITHIN_S = 60.0
+# While every child runs, signals say what happens: this is the backstop.
+LOOK_EVERY_S = 1.0
 
 log = structlog.get_logger()
 
@@ -31,8 +35,16 @@ class Supervisor:
         self._home = home
         self._children: list[Child] = []
         self._stopping = False
+        self._waiting = False
+        self._woken: int | None = None
 
     def handle_signals(self) -> None:
+        """Note a signal that asks for the end, and wake up when a child ends."""
+        self._woken, writable = os.pipe()
+        for end in (self._woken, writable):
+            os.set_blocking(end, False)
+        signal.set_wakeup_fd(writable)
+        signal.signal(signal.SIGCHLD, lambda *_: None)
         for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
             signal.signal(number, self._on_signal)
 
@@ -55,6 +67,7 @@ class Supervisor:
         """Wait until all are ready; raises `Stopped`, and `OperatorError` after the given time."""
         give_up_at = time.monotonic() + within_s
         waiting = list(children)
+        self._waiting = True
         while waiting:
             self.watch()
             if (waiting[0].running or waiting[0].done) and waiting[0].spec.ready():
@@ -63,6 +76,7 @@ class Supervisor:
                 raise OperatorError(
                     f"{waiting[0].spec.name} was not ready within {within_s:.0f} s; see above why"
                 )
+        self._waiting = False
 
     def watch(self) -> None:
         """Look after every child once; raises `Stopped` when a signal came."""
@@ -73,7 +87,16 @@ class Supervisor:
             child.watch()
         if [child.pid for child in self._children] != before:
             self._remember()
-        time.sleep(POLL_S)
+        at_rest = all(child.running or child.done for child in self._children)
+        self._wait(POLL_S if self._waiting or not at_rest else LOOK_EVERY_S)
+
+    def _wait(self, seconds: float) -> None:
+        """Wait for a signal, for the given time at most."""
+        readable, _, _ = select.select(
+            [] if self._woken is None else [self._woken], [], [], seconds
+        )
+        for descriptor in readable:
+            os.read(descriptor, 1024)
 
     def stop(self, order: Sequence[Sequence[str]]) -> None:
         """Stop the children by name, group after group; what is in no group first."""
