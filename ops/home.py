@@ -80,6 +80,15 @@ class Home:
     def valkey_data(self) -> Path:
         return self.path / "valkey"
 
+    @property
+    def valkey_log(self) -> Path:
+        return self.path / "valkey.log"
+
+    @property
+    def set_aside(self) -> Path:
+        """Where damaged files of Valkey are kept."""
+        return self.path / "set-aside"
+
     def create(self) -> None:
         try:
             self.path.mkdir(mode=0o700, parents=True, exist_ok=True)

@@ -22,6 +22,7 @@ from psycopg import sql
 from ops.child import GUARDIAN, POLL_S, ChildSpec, end_servers_in
 from ops.errors import OperatorError
 from ops.home import DATABASE, OWNER_ROLE, Home
+from ops.valkey_files import SNAPSHOT, ValkeyFiles
 
 INITDB_WITHIN_S = 60
 
@@ -58,31 +59,35 @@ def postgres_spec(home: Home) -> ChildSpec:
 
 
 def valkey_spec(home: Home) -> ChildSpec:
-    """Valkey on a socket only, with an append-only file; it never drops a key by itself."""
-    home.valkey_data.mkdir(mode=0o700, exist_ok=True)
-    configuration = home.valkey_data / "valkey.conf"
+    """Valkey on a socket only, with snapshots; it never drops a key by itself.
+
+    The log is the truth: a snapshot that cannot be written must not stop the projector.
+    """
     lines = {
         "port": "0",
         "unixsocket": f'"{home.sockets() / "valkey.sock"}"',
         "unixsocketperm": "700",
         "requirepass": home.secrets().valkey_password,
         "dir": f'"{home.valkey_data}"',
-        "appendonly": "yes",
-        "appendfsync": "everysec",
-        "save": '""',
+        "appendonly": "no",
+        "save": "300 1 60 1000",
+        "dbfilename": SNAPSHOT,
+        "rdbchecksum": "yes",
+        "stop-writes-on-bgsave-error": "no",
         "maxmemory-policy": "noeviction",
         "loglevel": "warning",
     }
-    configuration.touch(mode=0o600)
-    configuration.write_text("".join(f"{name} {value}\n" for name, value in lines.items()))
+    configuration = "".join(f"{name} {value}\n" for name, value in lines.items())
+    binary = _valkey_binary()
+    files = ValkeyFiles(home, binary, configuration)
     return ChildSpec(
         name="valkey",
-        argv=[str(_valkey_binary()), str(configuration)],
+        argv=[str(binary), str(files.configuration_file)],
         environment={},
         ready=lambda: _valkey_answers(home),
         stop_within_s=20,
-        output=home.path / "valkey.log",
-        prepare=lambda: end_servers_in(home.valkey_data),
+        output=home.valkey_log,
+        prepare=files.prepare,
     )
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
+from collections.abc import Iterator
 from typing import Annotated, Never
 
 import typer
@@ -15,6 +16,7 @@ from ops.home import Home
 from ops.options import DEFAULT_HOME, HomeOption
 from ops.read_models import wired
 from ops.tables import print_table
+from ops.valkey_files import all_set_aside
 from projector.status import EVERY_S, Sampler
 from shared.status import GenerationStatus, Status
 
@@ -29,7 +31,8 @@ def status(
     watch: Annotated[bool, typer.Option("--watch", help="Go on until Ctrl-C.")] = False,
 ) -> None:
     """Show checkpoints, lag, rates, and what is parked or has stopped; over a second."""
-    with wired(Home(home)) as wiring:
+    place = Home(home)
+    with wired(place) as wiring:
         sampler = Sampler(wiring)
         sampler.sample()
         if watch and sys.stdout.isatty():
@@ -38,6 +41,8 @@ def status(
             time.sleep(EVERY_S)
             now = sampler.sample()
             typer.echo(_heading(now))
+            for line in _set_aside(place):
+                typer.echo(line)
             print_table(COLUMNS, map(_row, now.generations))
             sys.stdout.flush()
             if not watch:
@@ -57,6 +62,16 @@ def _watch(sampler: Sampler) -> Never:
 
 def _heading(now: Status) -> str:
     return f"log at position {now.head}, {now.at:%Y-%m-%d %H:%M:%S} UTC"
+
+
+def _set_aside(home: Home) -> Iterator[str]:
+    """A line for each damaged file of Valkey that is kept in the home."""
+    for one in all_set_aside(home):
+        yield (
+            f"Valkey's snapshot was damaged ({one.reason}) and was set aside at"
+            f" {one.at:%Y-%m-%d %H:%M:%S} UTC in {one.path}; the read models were rebuilt from the"
+            " log. Delete the folder when you no longer need it"
+        )
 
 
 def _row(one: GenerationStatus) -> tuple[object, ...]:

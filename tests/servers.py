@@ -7,6 +7,8 @@ import tempfile
 import time
 from pathlib import Path
 
+import psutil
+
 from ops.child import POLL_S, Child, ChildSpec, stop_all
 from ops.home import Home
 from ops.servers import create_database, initialize_postgres, postgres_spec, valkey_spec
@@ -29,7 +31,19 @@ class Server:
             time.sleep(POLL_S)
 
     def stop(self) -> None:
+        """Stop it; it may be started again."""
         stop_all([self._child])
+        self._child = Child(self._spec)
+
+    def kill(self) -> None:
+        """SIGKILL, to its guardian as well."""
+        assert self._child.pid is not None
+        guardian = psutil.Process(self._child.pid)
+        everything = [guardian, *guardian.children(recursive=True)]
+        for process in everything:
+            process.kill()
+        psutil.wait_procs(everything[1:], timeout=10)
+        self.stop()
 
 
 class Servers:

@@ -97,7 +97,7 @@ def test_nothing_acknowledged_is_lost_when_everything_is_killed(local: Local, fo
         while client.head() == before:
             assert running.poll() is None
     local.kill_everything()
-    shutil.rmtree(local.home.valkey_data / "appendonlydir")
+    shutil.rmtree(local.home.valkey_data)
     local.up()
     assert running.wait(60) == 0, "the import has patience with a restart"
 

@@ -35,6 +35,8 @@ from tests.traces import (
 
 EMAIL, NAME = "zephyrine.quagmire@nowhere.example", "Zephyrine Quagmire"
 REVIEW, PASSWORD = "Seventeen melancholic giraffes.", "an unguessable wombat"
+# Redis keeps a snapshot, and writes it when the scrubber says so.
+NEVER_BY_ITSELF = "3600 100000000"
 TRACES = ("zephyrine", "quagmire", "melancholic giraffes", "unguessable wombat")
 
 
@@ -45,6 +47,7 @@ class TestNoByteIsLeft:
         system.start_projector(scrub_every_s=0)
         # A compressed file would hide what it holds from the search.
         system.redis.config_set("rdbcompression", "no")
+        system.redis.config_set("save", NEVER_BY_ITSELF)
         with (
             Api(command.url, query.url, system.service_key()) as api,
             system.owner() as owner,
@@ -54,6 +57,7 @@ class TestNoByteIsLeft:
             hashes = {t for t in opened_with_any_key(system, owner) if t.startswith("$argon2")}
             assert hashes
             personal = (NAME, REVIEW)
+            system.redis.save()
             assert all(holds(redis_bytes(system), trace) for trace in personal)
             eventually(lambda: all(holds(redis_file_bytes(system), trace) for trace in personal))
             assert {EMAIL, NAME, REVIEW} <= opened_with_any_key(system, owner)
@@ -152,11 +156,12 @@ class Followed:
             follower.follow(live)
 
     def rewrites(self) -> int:
-        return int(self.system.redis.info("persistence")["aof_rewrites"])
+        return int(self.system.redis.info("persistence")["rdb_saves"])
 
 
 @pytest.fixture
 def followed(system: System) -> Followed:
+    system.redis.config_set("save", NEVER_BY_ITSELF)
     return Followed(system)
 
 
@@ -247,8 +252,8 @@ def test_a_rewrite_under_way_is_waited_for_and_not_taken_for_ones_own(followed: 
     before = followed.rewrites()
     connection.config_set("rdb-key-save-delay", 1_000)
     try:
-        connection.bgrewriteaof()
-        assert connection.info("persistence")["aof_rewrite_in_progress"]
+        connection.bgsave()
+        assert connection.info("persistence")["rdb_bgsave_in_progress"]
         connection.config_set("rdb-key-save-delay", 0)
         assert followed.scrubber().run_once()
     finally:
@@ -261,27 +266,27 @@ def test_a_redis_that_refuses_is_asked_again(followed: Followed) -> None:
     followed.follow()
     connection: Any = followed.system.redis
     connection.acl_setuser("limited", enabled=True, nopass=True, keys=["*"], commands=["+@all"])
-    connection.execute_command("ACL", "SETUSER", "limited", "-bgrewriteaof")
+    connection.execute_command("ACL", "SETUSER", "limited", "-bgsave")
     url = followed.system.servers.home.redis_url()
     address = url.partition("@")[2]
     scrubber = followed.scrubber(redis_url=f"unix://limited:x@{address}")
     try:
         assert not scrubber.run_once()
         assert connection.get(SCRUBBED_KEY) is None
-        connection.execute_command("ACL", "SETUSER", "limited", "+bgrewriteaof")
+        connection.execute_command("ACL", "SETUSER", "limited", "+bgsave")
         assert scrubber.run_once()
     finally:
         connection.acl_deluser("limited")
 
 
-def test_a_dump_is_written_anew_where_redis_keeps_one(followed: Followed) -> None:
+def test_an_append_only_file_is_rewritten_where_redis_keeps_one(followed: Followed) -> None:
     followed.erase_somebody()
     followed.follow()
     connection: Any = followed.system.redis
-    before = connection.info("persistence")["rdb_saves"]
-    connection.config_set("save", "3600 1000000")
+    connection.config_set("appendonly", "yes")
     try:
+        before = connection.info("persistence")["aof_rewrites"]
         assert followed.scrubber().run_once()
+        assert connection.info("persistence")["aof_rewrites"] == before + 1
     finally:
-        connection.config_set("save", "")
-    assert connection.info("persistence")["rdb_saves"] == before + 1
+        connection.config_set("appendonly", "no")
