@@ -8,6 +8,8 @@ from command_api.app import create_app
 from command_api.settings import CommandSettings
 from shared.errors import Misconfigured
 from shared.logs import configure_logging
+from shared.postgres import forget_libpq_variables
+from shared.schema import require_database
 from shared.serving import serve
 from shared.settings import settings_from_environment
 
@@ -15,6 +17,12 @@ from shared.settings import settings_from_environment
 def main() -> None:
     settings = settings_from_environment(CommandSettings)
     configure_logging(settings, process="command-api")
+    forget_libpq_variables()
+    require_database(
+        settings.database_url.get_secret_value(),
+        schema=settings.database_schema,
+        pooler=settings.database_pooler,
+    )
     serve(create_app(settings), settings, port=settings.port)
 
 

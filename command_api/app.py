@@ -32,6 +32,7 @@ from shared.codec import Codec
 from shared.errors import Unavailable
 from shared.event_store import EventStore
 from shared.http import RequestScope, Service, serve_docs
+from shared.postgres import ANSWER_WITHIN_S
 from shared.problems import install_problem_handlers, problem_of
 from shared.sealing import KeyWrap
 from shared.tasks import Tasks
@@ -108,8 +109,11 @@ async def _on_store_away(_request: Request, error: Exception) -> Response:
 
 def _wire(settings: CommandSettings) -> Wiring:
     database_url, schema = settings.database_url.get_secret_value(), settings.database_schema
-    store = EventStore(database_url, schema=schema, pool_size=8)
-    commit_store = CommitStore(database_url, schema=schema)
+    pooler = settings.database_pooler
+    store = EventStore(
+        database_url, schema=schema, pool_size=8, pooler=pooler, answer_within_s=ANSWER_WITHIN_S
+    )
+    commit_store = CommitStore(database_url, schema=schema, pooler=pooler)
     codec = Codec()
     key_wrap = KeyWrap(settings.sealing_key.get_secret_value())
     secret = settings.reservation_secret.get_secret_value()

@@ -34,6 +34,7 @@ from shared.errors import AppendOutcomeUnknown, AppendRefused, Unavailable
 from shared.events import UserCreated, UserErased, UserPasswordChanged
 from shared.ids import Position, StreamId, UserId, Version
 from shared.load import Wanted
+from shared.postgres import cause_of
 from shared.sealing import KeyWrap, SubjectKeys
 
 REFUSALS_MAX = 2
@@ -53,13 +54,18 @@ class Committer:
         self._key_wrap = key_wrap
         self._known = Known()
 
+    @property
+    def store_is_silent(self) -> bool:
+        """The store got no answer when it was last tried."""
+        return self._store.silent
+
     async def commit(self, batch: Sequence[Pending]) -> list[Answer]:
         """An answer for each command, in order; one command's error is its own answer."""
         try:
             return await self._commit_reconnecting(batch)
         except CONNECTION_LOST as error:
             self._known.forget()
-            log.warning("store_unavailable", commands=len(batch), error=str(error))
+            log.warning("store_unavailable", commands=len(batch), error=cause_of(error))
             return [Unavailable("the event store does not answer")] * len(batch)
         except AppendOutcomeUnknown as error:
             return [error] * len(batch)
@@ -81,6 +87,8 @@ class Committer:
         """
         try:
             return await self._commit(batch)
+        except psycopg.errors.ConnectionTimeout:
+            raise
         except (*CONNECTION_LOST, AppendRefused):
             self._known.forget()
             return await self._commit(batch)
@@ -162,7 +170,7 @@ class Committer:
             return await self._store.append(append)
         except CONNECTION_LOST as error:
             self._known.forget()
-            log.warning("append_outcome_unknown", events=len(append.events), error=str(error))
+            log.warning("append_outcome_unknown", events=len(append.events), error=cause_of(error))
             return await self._resolve(append)
 
     async def _resolve(self, append: Append) -> Position:

@@ -12,26 +12,16 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 import psycopg
-from psycopg.conninfo import conninfo_to_dict, make_conninfo
 from psycopg.rows import TupleRow
 
 from shared.append import APPEND, Append
 from shared.arrays import ADAPTERS, BigintArray, UuidArray
-from shared.event_store import CONNECT_TIMEOUT_S, connection_options
 from shared.ids import Position, StreamId, Version
 from shared.load import LOAD, Loaded, Wanted, loaded
+from shared.postgres import PREPARE_THRESHOLD, AsyncConnection, NoAnswer, conninfo
 
 # What a transaction that holds the append lock may be silent for, before the server ends it.
 IDLE_IN_TRANSACTION_MAX_S = 5
-
-# A server that is gone without a word is given up after a quarter of a minute: all commands wait
-# for it meanwhile. Of no effect on a Unix socket.
-_KEEPALIVE = {
-    "keepalives_idle": 5,
-    "keepalives_interval": 3,
-    "keepalives_count": 3,
-    "tcp_user_timeout": 15_000,
-}
 
 # A server that was demoted refuses to write: as good as away, and nothing was written.
 CONNECTION_LOST = (
@@ -54,13 +44,13 @@ class CommitStore:
     duplicate; nothing is ever retried here. Errors are psycopg's.
     """
 
-    def __init__(self, dsn: str, *, schema: str = "starfold") -> None:
-        defaults = {"connect_timeout": CONNECT_TIMEOUT_S, **_KEEPALIVE}
-        parameters: dict[str, Any] = {**defaults, **conninfo_to_dict(dsn)}
-        silent = f"-c idle_in_transaction_session_timeout={IDLE_IN_TRANSACTION_MAX_S}s"
-        parameters["options"] = f"{connection_options(schema)} {silent}"
-        self._conninfo = make_conninfo(**parameters)
-        self._connection: psycopg.AsyncConnection[TupleRow] | None = None
+    def __init__(self, dsn: str, *, schema: str = "starfold", pooler: bool = False) -> None:
+        idle = f"-c idle_in_transaction_session_timeout={IDLE_IN_TRANSACTION_MAX_S}s"
+        self._conninfo = conninfo(dsn, schema=schema, pooler=pooler, options=idle)
+        self._prepare_threshold = None if pooler else PREPARE_THRESHOLD
+        self._connection: AsyncConnection[TupleRow] | None = None
+        # The last statement, or the last attempt to connect, got no answer at all.
+        self.silent = False
 
     async def append(self, append: Append) -> Position:
         """Write all events in order and return the first one's position, 0 for none; the others
@@ -113,16 +103,26 @@ class CommitStore:
         try:
             cursor = connection.cursor(binary=True)
             await cursor.execute(statement, parameters, prepare=True)
-            return await cursor.fetchall()
+            rows = await cursor.fetchall()
         except psycopg.IntegrityError:
             raise
-        except psycopg.Error:
+        except psycopg.Error as error:
+            self.silent = isinstance(error, NoAnswer)
             await self.close()
             raise
+        self.silent = False
+        return rows
 
-    async def _connected(self) -> psycopg.AsyncConnection[TupleRow]:
+    async def _connected(self) -> AsyncConnection[TupleRow]:
         if self._connection is None:
-            self._connection = await psycopg.AsyncConnection.connect(
-                self._conninfo, autocommit=True, context=ADAPTERS
-            )
+            try:
+                self._connection = await AsyncConnection.connect(
+                    self._conninfo,
+                    autocommit=True,
+                    context=ADAPTERS,
+                    prepare_threshold=self._prepare_threshold,
+                )
+            except psycopg.errors.ConnectionTimeout:
+                self.silent = True
+                raise
         return self._connection

@@ -55,6 +55,7 @@ class Dispatcher:
         self._bulk: deque[Pending] = deque()
         self._work = asyncio.Event()
         self._stopping = False
+        self._committing = False
         self._drained = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
 
@@ -127,6 +128,9 @@ class Dispatcher:
     def _require_room(self, queue: deque[Pending], more: int, most: int) -> None:
         if self._stopping:
             raise Unavailable("the command API is stopping")
+        if self._committing and self._committer.store_is_silent:
+            # One batch at a time finds out whether it answers again; nobody else waits for that.
+            raise Unavailable("the event store does not answer")
         if len(queue) + more > most:
             raise Overloaded(f"{len(queue)} commands are waiting already")
 
@@ -154,12 +158,15 @@ class Dispatcher:
 
     async def _commit(self, batch: Sequence[Pending]) -> list[tuple[Pending, Answer]]:
         """Whatever goes wrong is this batch's answer: the next one finds the dispatcher at work."""
+        self._committing = True
         try:
             answers = await self._committer.commit(batch)
             return list(zip(batch, answers, strict=True))
         except Exception as error:  # It must not end the only one that commits.
             log.exception("batch_failed", commands=len(batch))
             return [(pending, error) for pending in batch]
+        finally:
+            self._committing = False
 
     def _take(self, *, bulk: bool, beside_interactive: bool, now_s: float) -> list[Pending]:
         """The next batch, without the commands that nobody waits for any longer."""

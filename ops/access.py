@@ -13,14 +13,15 @@ from ops.home import Addresses, Home
 from ops.settings import JobsSettings, OwnerSettings, WriteSideSettings
 from projector.settings import ProjectorSettings
 from shared.schema import COMMAND_ROLE, PROJECTOR_ROLE
+from shared.setting_types import HttpUrl
 from shared.settings import Settings, settings_from_environment
 
 
 class ApiSettings(Settings):
     """Read from `STARFOLD_*` by commands that call the APIs of a Starfold that is not in a home."""
 
-    command_url: str | None = None
-    query_url: str | None = None
+    command_url: HttpUrl | None = None
+    query_url: HttpUrl | None = None
     api_key: SecretStr | None = None
 
 
@@ -34,7 +35,7 @@ class Access(NamedTuple):
 
 def access_of(home: Home) -> Access:
     """Raises `OperatorError` if neither the settings nor the home say it."""
-    settings = ApiSettings()
+    settings = settings_from_environment(ApiSettings)
     if settings.command_url and settings.query_url and settings.api_key:
         addresses = Addresses(settings.command_url, settings.query_url)
         return Access(addresses, settings.api_key.get_secret_value(), local=False)

@@ -30,7 +30,7 @@ class ApiClient:
     def __init__(self, addresses: Addresses, credential: str | None) -> None:
         self._addresses = addresses
         self._credential = {} if credential is None else {"Authorization": f"Bearer {credential}"}
-        self._http = httpx.Client(timeout=TIMEOUT_S)
+        self._http = httpx.Client(timeout=TIMEOUT_S, trust_env=False)
 
     def __enter__(self) -> Self:
         return self

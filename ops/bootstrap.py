@@ -70,6 +70,7 @@ def access_token(home: Home) -> str:
             f"{url}/v1/sessions",
             json={"email": operator.email, "password": operator.password},
             timeout=10,
+            trust_env=False,
         )
         response.raise_for_status()
     except httpx.HTTPError as error:
@@ -84,7 +85,10 @@ def _create_account(home: Home, operator: Operator) -> None:
         url = home.addresses().command_url
         credentials = {"email": operator.email, "password": operator.password}
         signed_up = httpx.post(
-            f"{url}/v1/users", json={**credentials, "display_name": "Operator"}, timeout=30
+            f"{url}/v1/users",
+            json={**credentials, "display_name": "Operator"},
+            timeout=30,
+            trust_env=False,
         )
         if signed_up.status_code not in (httpx.codes.CREATED, httpx.codes.CONFLICT):
             raise OperatorError(f"sign-up of the operator failed: {signed_up.text}")

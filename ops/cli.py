@@ -24,7 +24,8 @@ from ops.verify import verify
 from projector.follow import SERVER_ERRORS
 from shared.errors import Misconfigured
 from shared.logs import configure_logging
-from shared.settings import Settings
+from shared.postgres import forget_libpq_variables
+from shared.settings import Settings, settings_from_environment
 
 INTERRUPTED = 130
 
@@ -136,7 +137,8 @@ def movielens(
 def main() -> None:
     """The console script."""
     try:
-        configure_logging(Settings(), process="starfold")
+        forget_libpq_variables()
+        configure_logging(settings_from_environment(Settings), process="starfold")
         app()
     except typer.Exit as stop:
         sys.exit(stop.exit_code)

@@ -15,7 +15,8 @@ from ops.bootstrap import bootstrap
 from ops.errors import OperatorError
 from ops.home import Home
 from shared.logs import configure_logging
-from shared.settings import Settings
+from shared.postgres import forget_libpq_variables
+from shared.settings import Settings, settings_from_environment
 
 log = structlog.get_logger()
 
@@ -25,7 +26,8 @@ def first_steps(
     catalogue_choice: Annotated[str, typer.Option("--catalogue")] = catalogue.DEFAULT,
 ) -> None:
     """Make the operator's account and load the catalogue; may be interrupted and run again."""
-    configure_logging(Settings(), process="first-steps")
+    forget_libpq_variables()
+    configure_logging(settings_from_environment(Settings), process="first-steps")
     local = Home(home)
     try:
         operator = bootstrap(local)

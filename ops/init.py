@@ -29,6 +29,7 @@ from ops.errors import OperatorError
 from ops.home import DATABASE, Addresses, Home, Secrets, write_private
 from shared.errors import Misconfigured
 from shared.logs import configure_logging
+from shared.postgres import forget_libpq_variables
 from shared.schema import COMMAND_ROLE, PROJECTOR_ROLE, migrate
 from shared.settings import Settings
 
@@ -143,6 +144,7 @@ def run(program: list[str], settings: Path = OWN_SETTINGS) -> NoReturn:
 
 
 def main(arguments: list[str]) -> None:
+    forget_libpq_variables()
     settings = InitSettings()
     configure_logging(settings, process="init")
     home = ComposeHome(OPERATOR_HOME)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import structlog
-from redis import Redis
 from rq import Queue, Retry
 from rq.job import Job
 from rq.serializers import JSONSerializer
@@ -16,6 +15,7 @@ from projector.generations import AuditState, Generation, State
 from projector.settings import ProjectorSettings
 from projector.wiring import Wiring, wire
 from shared.errors import StarfoldError
+from shared.redis_clients import redis_client
 
 QUEUE = "starfold"
 # A job goes on where it was interrupted, so being interrupted often is no reason to give it up.
@@ -99,7 +99,7 @@ class JobQueue:
     """Puts jobs into the queue."""
 
     def __init__(self, settings: JobsSettings) -> None:
-        self.connection = Redis.from_url(settings.jobs_redis_url.get_secret_value())
+        self.connection = redis_client(settings.jobs_redis_url.get_secret_value())
         self.queue = Queue(
             QUEUE,
             connection=self.connection,

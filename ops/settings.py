@@ -2,28 +2,25 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
-from pydantic import SecretStr
-
-from shared.settings import Base64Secret, DatabaseSettings, SealingSettings, Settings
+from shared.setting_types import Base64Secret, NewFile, PostgresUrl, RedisUrl, SchemaName
+from shared.settings import DatabaseSettings, SealingSettings, Settings
 
 
 class JobsSettings(Settings):
     """Read from `STARFOLD_*`. RQ's Redis is a setting of its own and need not be a cluster."""
 
-    jobs_redis_url: SecretStr
+    jobs_redis_url: RedisUrl
 
 
 class WriteSideSettings(DatabaseSettings, SealingSettings):
     """Read from `STARFOLD_*` by commands that read accounts and commit beside the command API."""
 
     reservation_secret: Base64Secret
-    erasure_ledger: Path | None = None
+    erasure_ledger: NewFile | None = None
 
 
 class OwnerSettings(Settings):
     """Read from `STARFOLD_*` by commands on what no service may change, as service keys."""
 
-    owner_database_url: SecretStr
-    database_schema: str = "starfold"
+    owner_database_url: PostgresUrl
+    database_schema: SchemaName = "starfold"

@@ -7,7 +7,9 @@ from __future__ import annotations
 
 import signal
 import sys
+from contextlib import suppress
 
+import redis
 import structlog
 from rq import Worker
 from rq.job import Job
@@ -16,9 +18,12 @@ from rq.serializers import JSONSerializer
 from ops.guardian import die_with_parent
 from ops.jobs import AllowedJob, JobQueue
 from ops.settings import JobsSettings
+from projector.settings import ProjectorSettings
 from shared.collector import tune_collector
 from shared.errors import Misconfigured
 from shared.logs import configure_logging
+from shared.postgres import forget_libpq_variables
+from shared.redis_clients import require_no_cluster
 from shared.settings import settings_from_environment
 
 MAINTENANCE_EVERY_S = 15
@@ -47,8 +52,13 @@ class JobsWorker(Worker):
 def main() -> None:
     """Work until SIGTERM or SIGINT."""
     settings = settings_from_environment(JobsSettings)
+    # Jobs read theirs again, in processes of their own: said here, not by each of them.
+    settings_from_environment(ProjectorSettings)
     configure_logging(settings, process="worker")
+    forget_libpq_variables()
     jobs = JobQueue(settings)
+    with suppress(redis.RedisError):
+        require_no_cluster(jobs.connection, "STARFOLD_JOBS_REDIS_URL")
     worker = JobsWorker(
         [jobs.queue],
         connection=jobs.connection,

@@ -25,8 +25,12 @@ from ops.home import Home
 from shared.codec import Codec
 from shared.event_store import EventStore
 from shared.ids import new_uuid7
+from shared.postgres import cause_of, connect
 from shared.sealing import KeyWrap
 from shared.tasks import Tasks
+
+# Lists of all users take their time.
+PATIENCE_S = 60.0
 
 
 class WriteSide:
@@ -67,18 +71,21 @@ def write_side_of(home: Home) -> Iterator[WriteSide]:
     """Raises `OperatorError` if nothing says where it is, and if its database does not answer."""
     settings = write_side_settings(home)
     database_url, schema = settings.database_url.get_secret_value(), settings.database_schema
-    store = EventStore(database_url, schema=schema, pool_size=2)
+    pooler = settings.database_pooler
+    store = EventStore(
+        database_url, schema=schema, pool_size=2, pooler=pooler, answer_within_s=PATIENCE_S
+    )
     codec, key_wrap = Codec(), KeyWrap(settings.sealing_key.get_secret_value())
     secret = settings.reservation_secret.get_secret_value()
     try:
         yield WriteSide(
             store,
             Accounts(store, codec, key_wrap, secret),
-            Committer(CommitStore(database_url, schema=schema), codec, key_wrap),
+            Committer(CommitStore(database_url, schema=schema, pooler=pooler), codec, key_wrap),
             erasure_ledger=settings.erasure_ledger,
         )
     except PersistenceError as error:
-        raise OperatorError(f"PostgreSQL does not answer: {error}") from error
+        raise OperatorError(f"PostgreSQL does not answer: {cause_of(error)}") from error
     finally:
         store.close()
 
@@ -88,15 +95,16 @@ def owner_connection(home: Home) -> Iterator[psycopg.Connection[TupleRow]]:
     """Of the role that owns the schema, in one transaction. Raises `OperatorError` as above."""
     settings = owner_settings(home)
     try:
-        with psycopg.connect(
+        with connect(
             settings.owner_database_url.get_secret_value(),
-            options=f"-c search_path={settings.database_schema}",
+            schema=settings.database_schema,
+            answer_within_s=PATIENCE_S,
         ) as connection:
             yield connection
     except psycopg.errors.InsufficientPrivilege as error:
         raise OperatorError(f"this needs the database's owner: {error}") from error
     except psycopg.OperationalError as error:
-        raise OperatorError(f"PostgreSQL does not answer: {error}") from error
+        raise OperatorError(f"PostgreSQL does not answer: {cause_of(error)}") from error
 
 
 def uuid_of(text: str, what: str) -> UUID:

@@ -14,6 +14,7 @@ from projector.worker import Projector
 from shared.collector import tune_collector
 from shared.errors import Misconfigured
 from shared.logs import configure_logging
+from shared.postgres import forget_libpq_variables
 from shared.settings import settings_from_environment
 
 log = structlog.get_logger()
@@ -22,6 +23,7 @@ log = structlog.get_logger()
 def main() -> None:
     settings = settings_from_environment(ProjectorSettings)
     configure_logging(settings, process="projector")
+    forget_libpq_variables()
     projector = Projector(settings)
 
     def stop(_signal: int, _frame: FrameType | None) -> None:

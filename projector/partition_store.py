@@ -18,6 +18,7 @@ from projector.kinds import PARKED_ENTITIES, PARKED_MARK
 from shared.errors import Misconfigured
 from shared.ids import NO_VERSION, START, Position, StreamId
 from shared.read_model import APPLIED_CHANNEL, Checkpoint, Parked, PartitionKeys, document_name
+from shared.redis_clients import redis_client, require_no_cluster
 
 # More in one call would hold up every other client of the server for too long.
 CALL_COMMANDS_MAX = 1_000
@@ -26,11 +27,8 @@ CALL_BYTES_MAX = 512 * 1024
 EVENT_COMMANDS_MAX = 8
 EVENT_BYTES_MAX = 128 * 1024
 SCAN_KEYS = 1_000
-SOCKET_TIMEOUT_S = 10.0
 
 ABSENT = b""
-# Never written: unlinking it is refused like any write, and changes nothing.
-NO_KEY = "sf:nothing"
 NOTHING = StreamId(UUID(int=0))
 
 encode_checkpoint = msgspec.msgpack.Encoder(uuid_format="bytes").encode
@@ -91,30 +89,21 @@ class PartitionStore:
     """Not for several threads at once: each has its own."""
 
     def __init__(self, redis_url: str) -> None:
-        self._redis: Any = redis.Redis.from_url(
-            redis_url, socket_timeout=SOCKET_TIMEOUT_S, socket_connect_timeout=SOCKET_TIMEOUT_S
-        )
+        self._redis: Any = redis_client(redis_url)
         # Of its own, so that a pass does not ask the pool for one at every step.
         self._connection: Any = self._redis.connection_pool.make_connection()
         self._script = files("projector").joinpath("apply.lua").read_bytes()
         self._script_id = hashlib.sha1(self._script, usedforsecurity=False).hexdigest()
 
-    def require_no_eviction(self) -> None:
-        """Raise `Misconfigured` where Redis could drop a document by itself."""
+    def require_usable(self) -> None:
+        """Raise `Misconfigured` where Redis could drop a document by itself, or is a cluster."""
+        require_no_cluster(self._redis, "STARFOLD_REDIS_URL")
         policy = self._redis.config_get("maxmemory-policy").get("maxmemory-policy", "noeviction")
         if policy != "noeviction":
             raise Misconfigured(
                 f"Redis runs with maxmemory-policy {policy}: it may drop read models; "
                 "set it to noeviction"
             )
-
-    def require_writable(self) -> None:
-        """Raise Redis's error if a connection leads to a replica, or to a server without writes.
-
-        A server that was demoted in place keeps its connections, and answers reads from old data.
-        """
-        self._ask([("UNLINK", NO_KEY)])
-        self._redis.unlink(NO_KEY)
 
     def checkpoints(self, partitions: Sequence[PartitionKeys]) -> list[bytes]:
         """The stored checkpoint of each partition, `ABSENT` for none."""

@@ -14,6 +14,8 @@ from shared.sealing import KeyWrap
 
 # The upkeep's thread holds a lock on one while it reads by another, and the scrubber shares them.
 POOL_SIZE = 3
+# The largest statement reads 5,000 events.
+ANSWER_WITHIN_S = 10.0
 
 
 class Wiring(NamedTuple):
@@ -31,7 +33,13 @@ class Wiring(NamedTuple):
 
 def wire(settings: ProjectorSettings) -> Wiring:
     dsn = settings.database_url.get_secret_value()
-    events = EventStore(dsn, schema=settings.database_schema, pool_size=POOL_SIZE)
+    events = EventStore(
+        dsn,
+        schema=settings.database_schema,
+        pool_size=POOL_SIZE,
+        pooler=settings.database_pooler,
+        answer_within_s=ANSWER_WITHIN_S,
+    )
     key_wrap = KeyWrap(settings.sealing_key.get_secret_value())
     return Wiring(
         events=events,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import sys
 
+import redis
 from fastapi import FastAPI
 
 from query_api.app import create_app
@@ -12,6 +13,7 @@ from query_api.settings import WORKERS_MAX, QuerySettings
 from shared.collector import tune_collector
 from shared.errors import Misconfigured
 from shared.logs import configure_logging
+from shared.redis_clients import redis_client, require_no_cluster
 from shared.serving import serve, stop_with_parent
 from shared.settings import settings_from_environment
 
@@ -33,7 +35,19 @@ def main() -> None:
     )
     workers = parser.parse_args().workers
     configure_logging(settings, process="query-api")
+    _require_no_cluster(settings)
     serve("query_api.__main__:application", settings, port=settings.port, workers=workers)
+
+
+def _require_no_cluster(settings: QuerySettings) -> None:
+    """A server that does not answer yet is waited for later on."""
+    client = redis_client(settings.redis_url.get_secret_value())
+    try:
+        require_no_cluster(client, "STARFOLD_REDIS_URL")
+    except (redis.RedisError, OSError):
+        return
+    finally:
+        client.close()
 
 
 if __name__ == "__main__":

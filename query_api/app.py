@@ -7,7 +7,6 @@ import time
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 
-import redis.asyncio
 import structlog
 from fastapi import Depends, FastAPI
 
@@ -27,6 +26,7 @@ from query_api.streams import Streams
 from query_api.wiring import Wiring, known_parameters
 from shared.http import RequestScope, Service, serve_docs
 from shared.problems import install_problem_handlers
+from shared.redis_clients import async_redis_client
 from shared.serving import END_STREAMS
 from shared.tokens import TokenVerifier
 
@@ -94,9 +94,7 @@ async def _end(tasks: Sequence[asyncio.Task[None]]) -> None:
 
 
 def _wire(settings: QuerySettings) -> Wiring:
-    client = redis.asyncio.Redis.from_url(
-        settings.redis_url.get_secret_value(), socket_connect_timeout=TIMEOUT_S
-    )
+    client = async_redis_client(settings.redis_url.get_secret_value(), connect_within_s=TIMEOUT_S)
     generations = ActiveGenerations(client)
     freshness = Freshness(client)
     reads = CoalescedReads(client)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pydantic import Field
 
+from shared.setting_types import Port, Whole
 from shared.settings import HttpSettings, RedisSettings
 
 # Each holds the whole catalogue's index.
@@ -13,6 +14,6 @@ WORKERS_MAX = 64
 class QuerySettings(HttpSettings, RedisSettings):
     """Read from `STARFOLD_*`. Needs Redis alone."""
 
-    port: int = 8081
-    streams_max: int = Field(1_000, ge=0)
-    workers: int = Field(1, ge=1, le=WORKERS_MAX)
+    port: Port = 8081
+    streams_max: Whole = Field(1_000, ge=0, le=1_000_000)
+    workers: Whole = Field(1, ge=1, le=WORKERS_MAX)

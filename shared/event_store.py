@@ -10,24 +10,33 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from threading import Lock
 from typing import Any
 
 import psycopg
-from eventsourcing.persistence import IntegrityError, StoredEvent
-from eventsourcing.postgres import PostgresApplicationRecorder, PostgresDatastore
-from psycopg.conninfo import conninfo_to_dict
-from psycopg.rows import TupleRow, tuple_row
+from eventsourcing.persistence import IntegrityError, OperationalError, StoredEvent
+from eventsourcing.postgres import ConnectionPool, PostgresApplicationRecorder, PostgresDatastore
+from psycopg.rows import DictRow, TupleRow, dict_row, tuple_row
+from psycopg_pool import PoolTimeout
 
 from shared.append import APPEND, Append
 from shared.arrays import ADAPTERS
 from shared.errors import AppendRefused
 from shared.ids import Position, UserId
 from shared.load import LOAD, Loaded, StoredRow, Wanted, loaded
-from shared.schema import require_durability
+from shared.postgres import (
+    ANSWER_WITHIN_S,
+    CONNECT_WITHIN_S,
+    PREPARE_THRESHOLD,
+    Connection,
+    NoAnswer,
+    cause_of,
+    conninfo,
+)
+from shared.schema import require_durability, require_session
 
 EVENTS_TABLE = "events"
 CHANNEL = "events"
-CONNECT_TIMEOUT_S = 5
 # The pool's own back-off grows to minutes; given up soon, the next caller connects afresh.
 RECONNECT_WITHIN_S = 0.5
 
@@ -40,37 +49,83 @@ _WRAPPED_KEYS = "SELECT user_id, wrapped FROM subject_keys WHERE user_id = ANY (
 _LAST_WRAPPED_KEYS = "SELECT user_id, wrapped FROM subject_keys ORDER BY user_id DESC LIMIT %s"
 
 
-def connection_options(schema: str) -> str:
-    """Every statement reads by an index; a plan made on a small table must not outlive it."""
-    return f"-c search_path={schema} -c enable_seqscan=off -c jit=off"
+class _Pool(ConnectionPool[psycopg.Connection[DictRow]]):
+    """The library's pool; it keeps why the last connection could not be made."""
+
+    last_failure: str | None = None
+
+    def _connect(self, timeout: float | None = None) -> psycopg.Connection[DictRow]:
+        try:
+            connection = super()._connect(timeout)
+        except psycopg.Error as error:
+            self.last_failure = cause_of(error)
+            raise
+        self.last_failure = None
+        return connection
 
 
 class Datastore(PostgresDatastore):
-    """The library's connection pool, opened by a connection string so that a multi-host one works
-    too.
+    """The library's datastore with connections of `shared/postgres.py`, by a connection string so
+    that a multi-host one works too.
+
+    While the server does not answer, one caller at a time tries it, and all others are refused
+    without waiting.
     """
 
-    def __init__(self, dsn: str, *, schema: str, pool_size: int) -> None:
-        parameters = conninfo_to_dict(dsn)
-        super().__init__(
-            dbname=str(parameters.pop("dbname", "")),
-            host=str(parameters.pop("host", "")),
-            port=str(parameters.pop("port", "5432")),
-            user=str(parameters.pop("user", "")),
-            password=str(parameters.pop("password", "")),
-            pool_size=1,
-            max_overflow=pool_size - 1,
-            connect_timeout=CONNECT_TIMEOUT_S,
-            schema=schema,
+    def __init__(
+        self, dsn: str, *, schema: str, pool_size: int, pooler: bool, answer_within_s: float
+    ) -> None:
+        super().__init__(dbname="", host="", port="", user="", password="", schema=schema)
+
+        def configure(connection: psycopg.Connection[Any]) -> None:
+            assert isinstance(connection, Connection)
+            connection.answer_within_s = answer_within_s
+
+        pool = _Pool(
+            conninfo(dsn, schema=schema, pooler=pooler),
+            connection_class=Connection[DictRow],
+            kwargs={
+                "autocommit": True,
+                "row_factory": dict_row,
+                "context": ADAPTERS,
+                "prepare_threshold": None if pooler else PREPARE_THRESHOLD,
+            },
+            min_size=1,
+            max_size=pool_size,
+            open=False,
+            configure=configure,
+            timeout=CONNECT_WITHIN_S,
+            reconnect_timeout=RECONNECT_WITHIN_S,
         )
-        self.pool.reconnect_timeout = RECONNECT_WITHIN_S
-        assert isinstance(self.pool.kwargs, dict)
-        parameters.setdefault("connect_timeout", CONNECT_TIMEOUT_S)
-        options = connection_options(schema)
-        self.pool.kwargs.update(parameters, options=options, context=ADAPTERS)
+        self.pool = self._pool = pool
+        self._silent = False
+        self._trial = Lock()
 
     def register_type_adapters(self) -> None:
         """Nothing: the append takes arrays, so that construction needs no server."""
+
+    @contextmanager
+    def get_connection(self) -> Iterator[psycopg.Connection[DictRow]]:
+        on_trial = self._silent
+        if on_trial and not self._trial.acquire(blocking=False):
+            raise OperationalError(self._why("PostgreSQL does not answer"))
+        try:
+            with super().get_connection() as connection:
+                yield connection
+            self._silent = False
+        except OperationalError as error:
+            if not isinstance(error.__cause__, (NoAnswer, PoolTimeout)):
+                raise
+            self._silent = True
+            # Whatever silenced one connection has silenced the idle ones.
+            self.pool.drain()
+            raise OperationalError(self._why(cause_of(error))) from error
+        finally:
+            if on_trial:
+                self._trial.release()
+
+    def _why(self, otherwise: str) -> str:
+        return self._pool.last_failure or otherwise
 
 
 class EventStore(PostgresApplicationRecorder):
@@ -80,10 +135,23 @@ class EventStore(PostgresApplicationRecorder):
     connection is its `OperationalError` or `InterfaceError`, and nothing is ever retried here.
     """
 
-    def __init__(self, dsn: str, *, schema: str = "starfold", pool_size: int = 4) -> None:
-        super().__init__(
-            Datastore(dsn, schema=schema, pool_size=pool_size), events_table_name=EVENTS_TABLE
+    def __init__(
+        self,
+        dsn: str,
+        *,
+        schema: str = "starfold",
+        pool_size: int = 4,
+        pooler: bool = False,
+        answer_within_s: float = ANSWER_WITHIN_S,
+    ) -> None:
+        datastore = Datastore(
+            dsn,
+            schema=schema,
+            pool_size=pool_size,
+            pooler=pooler,
+            answer_within_s=answer_within_s,
         )
+        super().__init__(datastore, events_table_name=EVENTS_TABLE)
 
     def insert_events(
         self, stored_events: Sequence[StoredEvent], **kwargs: Any
@@ -150,9 +218,12 @@ class EventStore(PostgresApplicationRecorder):
             yield connection
 
     def require_durability(self) -> None:
-        """Raise `Misconfigured` where the server may lose what it acknowledged."""
+        """Raise `Misconfigured` where the server may lose what it acknowledged, or where a pooler
+        keeps the schema's tables from being found.
+        """
         with self.datastore.get_connection() as connection:
             require_durability(connection)
+            require_session(connection, self.datastore.schema)
 
     def close(self) -> None:
         self.datastore.close()

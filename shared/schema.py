@@ -15,10 +15,13 @@ from psycopg import sql
 from psycopg.rows import tuple_row
 
 from shared.errors import Misconfigured
+from shared.postgres import cause_of, connect, session_settings
 
 COMMAND_ROLE = "starfold_command"
 PROJECTOR_ROLE = "starfold_projector"
 
+# A migration may rewrite a large table.
+MIGRATED_WITHIN_S = 3_600.0
 _LOCK_ID = 0x5346_4D49_4752  # "SFMIGR" in ASCII.
 # Replaced as a whole at each start, so that a release always runs with its own functions.
 _FUNCTIONS = ("append.sql", "lock.sql")
@@ -32,7 +35,7 @@ def migrate(owner_dsn: str, *, schema: str = "starfold", roles: Mapping[str, str
     `roles` maps each of `COMMAND_ROLE` and `PROJECTOR_ROLE` to its password. Raises `Misconfigured`
     when the database is newer than this release, or when the server could lose a commit.
     """
-    with psycopg.connect(owner_dsn, autocommit=True) as connection:
+    with connect(owner_dsn, autocommit=True, answer_within_s=MIGRATED_WITHIN_S) as connection:
         require_durability(connection)
         with connection.transaction():
             connection.execute("SELECT pg_advisory_xact_lock(%s)", [_LOCK_ID])
@@ -41,6 +44,7 @@ def migrate(owner_dsn: str, *, schema: str = "starfold", roles: Mapping[str, str
                 connection.execute(_read(name).encode())
             for role, password in roles.items():
                 _create_role(connection, role, password)
+                _set_session(connection, role, schema)
             connection.execute(
                 sql.SQL(_read("grants.sql")).format(
                     schema=sql.Identifier(schema),
@@ -53,6 +57,19 @@ def migrate(owner_dsn: str, *, schema: str = "starfold", roles: Mapping[str, str
     return applied
 
 
+def require_database(dsn: str, *, schema: str, pooler: bool) -> None:
+    """Raise `Misconfigured` with the cause where a process could not work with the database."""
+    try:
+        with connect(dsn, schema=schema, pooler=pooler, autocommit=True) as connection:
+            require_durability(connection)
+            require_session(connection, schema)
+            found = connection.execute("SELECT to_regclass('events')").fetchone()
+    except psycopg.Error as error:
+        raise Misconfigured(f"STARFOLD_DATABASE_URL: {cause_of(error)}") from None
+    if found == (None,):
+        raise Misconfigured("the schema of STARFOLD_DATABASE_SCHEMA has no tables, or is not there")
+
+
 def require_durability(connection: psycopg.Connection[Any]) -> None:
     """Raise `Misconfigured` where the server may lose what it acknowledged."""
     unsafe = connection.cursor(row_factory=tuple_row).execute(
@@ -62,6 +79,17 @@ def require_durability(connection: psycopg.Connection[Any]) -> None:
     (names,) = unsafe.fetchone() or (None,)
     if names is not None:
         raise Misconfigured(f"PostgreSQL runs with these off, so a commit could be lost: {names}")
+
+
+def require_session(connection: psycopg.Connection[Any], schema: str) -> None:
+    """Raise `Misconfigured` where a session does not begin in the schema: a pooler dropped that."""
+    shown = connection.cursor(row_factory=tuple_row).execute("SHOW search_path").fetchone()
+    if shown != (schema,):
+        raise Misconfigured(
+            "PostgreSQL's sessions do not begin in the schema of STARFOLD_DATABASE_SCHEMA: a pooler"
+            " drops what a connection begins with. Set STARFOLD_DATABASE_POOLER=true, and let it"
+            " open its connections after the migrations"
+        )
 
 
 def _apply(connection: psycopg.Connection, schema: str) -> list[str]:
@@ -104,6 +132,20 @@ def _create_role(connection: psycopg.Connection, role: str, password: str) -> No
             verifier=sql.Literal(verifier),
         )
     )
+
+
+def _set_session(connection: psycopg.Connection, role: str, schema: str) -> None:
+    """What every session of the role begins with, also one that a pooler opens."""
+    (database,) = connection.execute("SELECT current_database()").fetchone() or ("",)
+    for name, value in session_settings(schema).items():
+        connection.execute(
+            sql.SQL("ALTER ROLE {role} IN DATABASE {database} SET {name} = {value}").format(
+                role=sql.Identifier(role),
+                database=sql.Identifier(database),
+                name=sql.Identifier(name),
+                value=sql.Literal(value),
+            )
+        )
 
 
 def _read(name: str) -> str:

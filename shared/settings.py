@@ -5,44 +5,41 @@ Secrets are `SecretStr` or `SecretBytes`, so that no repr and no log line shows 
 
 from __future__ import annotations
 
-import base64
-import binascii
-from typing import Annotated, TypeVar
+from typing import TypeVar
 
-from pydantic import BeforeValidator, Field, SecretBytes, SecretStr, ValidationError
+from pydantic import Field, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic_settings.exceptions import SettingsError
 
 from shared.errors import Misconfigured
+from shared.setting_types import (
+    Base64Secret,
+    Host,
+    LogLevel,
+    PostgresUrl,
+    Proxies,
+    RedisUrl,
+    SchemaName,
+)
 
-SECRET_BYTES = 32
 ENVIRONMENT_PREFIX = "STARFOLD_"
 
-
 Read = TypeVar("Read", bound="Settings")
-
-
-def _secret_bytes(value: object) -> object:
-    """Base64 text to exactly 32 bytes; a weak or default secret is refused at start."""
-    if isinstance(value, SecretBytes):
-        return value
-    try:
-        decoded = base64.b64decode(str(value), validate=True)
-    except binascii.Error as error:
-        raise ValueError("is not base64") from error
-    if len(decoded) != SECRET_BYTES:
-        raise ValueError(f"decodes to {len(decoded)} bytes and must be {SECRET_BYTES}")
-    return SecretBytes(decoded)
-
-
-Base64Secret = Annotated[SecretBytes, BeforeValidator(_secret_bytes)]
 
 
 class Settings(BaseSettings):
     """What every process reads. Each service extends it by what only it needs."""
 
-    model_config = SettingsConfigDict(env_prefix=ENVIRONMENT_PREFIX, extra="ignore", frozen=True)
+    model_config = SettingsConfigDict(
+        env_prefix=ENVIRONMENT_PREFIX,
+        extra="ignore",
+        frozen=True,
+        # As a compose file passes on what is not set.
+        env_ignore_empty=True,
+        hide_input_in_errors=True,
+    )
 
-    log_level: str = "INFO"
+    log_level: LogLevel = "INFO"
     log_format: str = Field("auto", pattern="^(auto|console|json)$")
 
 
@@ -54,23 +51,31 @@ def settings_from_environment(kind: type[Read]) -> Read:
         return kind()
     except ValidationError as error:
         wrong = "; ".join(
-            f"{ENVIRONMENT_PREFIX}{entry['loc'][0]!s}".upper() + f": {entry['msg']}"
+            f"{_variable(entry['loc'])}: {entry['msg'].removeprefix('Value error, ')}"
             for entry in error.errors(include_input=False, include_url=False)
         )
         raise Misconfigured(f"settings are missing or wrong: {wrong}") from None
+    except (SettingsError, UnicodeError) as error:
+        raise Misconfigured(f"settings cannot be read: {type(error).__name__}") from None
+
+
+def _variable(location: tuple[int | str, ...]) -> str:
+    return f"{ENVIRONMENT_PREFIX}{location[0] if location else 'settings'}".upper()
 
 
 class DatabaseSettings(Settings):
     """For a process that reaches PostgreSQL, each with its own role."""
 
-    database_url: SecretStr
-    database_schema: str = "starfold"
+    database_url: PostgresUrl
+    database_schema: SchemaName = "starfold"
+    # The address is that of a pooler that lends a server's connection for one transaction.
+    database_pooler: bool = False
 
 
 class RedisSettings(Settings):
     """For a process that reaches the read models."""
 
-    redis_url: SecretStr
+    redis_url: RedisUrl
 
 
 class SealingSettings(Settings):
@@ -82,10 +87,12 @@ class SealingSettings(Settings):
 class HttpSettings(Settings):
     """For a process that listens."""
 
-    host: str = "127.0.0.1"
-    trusted_proxies: str = ""
+    host: Host = "127.0.0.1"
+    trusted_proxies: Proxies = ""
     access_log: bool = False
+    # An idle connection is kept for longer than proxies keep theirs: 60 s is what most do.
+    keep_alive_s: float = Field(75, ge=0, le=86_400, allow_inf_nan=False)
     # 32 bytes, the raw Ed25519 public key that access tokens are verified with.
     token_public_key: Base64Secret
-    token_issuer: str = "starfold"
-    token_audience: str = "starfold"
+    token_issuer: str = Field("starfold", min_length=1)
+    token_audience: str = Field("starfold", min_length=1)

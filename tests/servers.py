@@ -23,6 +23,12 @@ class Server:
         self._spec = spec
         self._child = Child(spec)
 
+    @property
+    def pid(self) -> int:
+        """Of its guardian."""
+        assert self._child.pid is not None
+        return self._child.pid
+
     def start(self) -> None:
         self._child.start()
         give_up_at = time.monotonic() + READY_WITHIN_S

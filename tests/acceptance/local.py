@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import socket
 import subprocess
 import sys
 import time
+from collections.abc import Mapping
 from pathlib import Path
+from types import MappingProxyType
 
 import httpx
 import psutil
@@ -23,7 +26,14 @@ STOPPED_WITHIN_S = 30
 class Local:
     """One home, started and stopped as often as a test needs."""
 
-    def __init__(self, home: Path, *, catalogue: str = "none") -> None:
+    def __init__(
+        self,
+        home: Path,
+        *,
+        catalogue: str = "none",
+        environment: Mapping[str, str] = MappingProxyType({}),
+    ) -> None:
+        self._environment = {**os.environ, **environment}
         self.home = Home(home)
         self.catalogue = catalogue
         self.command_port, self.query_port = free_port(), free_port()
@@ -46,6 +56,7 @@ class Local:
                 ),
                 stdout=stream,
                 stderr=stream,
+                env=self._environment,
             )
         give_up_at = time.monotonic() + READY_WITHIN_S
         while not any(line.startswith("ready") for line in self.printed.splitlines()):
@@ -110,6 +121,7 @@ class Local:
             capture_output=True,
             text=True,
             timeout=120,
+            env=self._environment,
         )
 
     def close(self) -> None:

@@ -45,6 +45,30 @@ def local(folder: Path) -> Iterator[Local]:
     one.close()
 
 
+def test_variables_of_proxies_and_of_libpq_change_nothing(folder: Path) -> None:
+    nowhere = "http://127.0.0.1:9"
+    local = Local(
+        folder / "home",
+        environment={
+            **dict.fromkeys(["HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY"], nowhere),
+            **dict.fromkeys(["http_proxy", "https_proxy", "all_proxy"], nowhere),
+            **dict.fromkeys(["PGHOST", "PGHOSTADDR", "PGUSER", "PGDATABASE"], "nowhere"),
+            **dict.fromkeys(["PGPASSWORD", "PGSERVICE", "PGPASSFILE", "PGSSLMODE"], "nowhere"),
+            "PGPORT": "9",
+            "PGOPTIONS": "-c search_path=nowhere",
+            "PGCONNECT_TIMEOUT": "x",
+            "PGCLIENTENCODING": "nowhere",
+            "PGTARGETSESSIONATTRS": "read-only",
+        },
+    )
+    try:
+        local.up()
+        assert local.run("token").stdout.count(".") == 2
+        assert local.run("users", "list").returncode == 0
+    finally:
+        local.close()
+
+
 def test_the_first_start_makes_an_operator_and_loads_the_catalogue(folder: Path) -> None:
     local = Local(folder / "home", catalogue="default")
     try:
