@@ -15,6 +15,7 @@ from fastapi.middleware.cors import CORSMiddleware
 from command_api.accounts import Accounts
 from command_api.authentication import Authentication
 from command_api.batch_room import BatchRoom
+from command_api.bodies import RATING_BYTES_MAX
 from command_api.commit import Committer
 from command_api.commit_store import CommitStore
 from command_api.dispatcher import Dispatcher
@@ -61,7 +62,9 @@ def create_app(settings: CommandSettings) -> FastAPI:
         app.state.wiring = wiring
         assert isinstance(app, Service)
         if not settings.access_log and not settings.cors_origins:
-            app.ahead = HotRating(wiring, body_bytes_max=settings.body_bytes_max)
+            app.ahead = HotRating(
+                wiring, body_bytes_max=min(RATING_BYTES_MAX, settings.body_bytes_max)
+            )
         log.info("command_api_started", port=settings.port)
         yield
         upkeep.cancel()
@@ -125,9 +128,16 @@ def _wire(settings: CommandSettings) -> Wiring:
         audience=audience,
         clock=time.time,
     )
+    rate_limits = RateLimits(
+        {
+            "member": settings.rate_limit_member,
+            "service": settings.rate_limit_service,
+            "anonymous": settings.rate_limit_anonymous,
+        }
+    )
     return Wiring(
         dispatcher=Dispatcher(Committer(commit_store, codec, key_wrap)),
-        authentication=Authentication(verifier, store),
+        authentication=Authentication(verifier, store, rate_limits),
         accounts=accounts,
         passwords=Passwords(
             memory_kib=settings.argon2_memory_kib,
@@ -142,13 +152,7 @@ def _wire(settings: CommandSettings) -> Wiring:
         erasure_ledger=(
             ErasureLedger(settings.erasure_ledger, store) if settings.erasure_ledger else None
         ),
-        rate_limits=RateLimits(
-            {
-                "member": settings.rate_limit_member,
-                "service": settings.rate_limit_service,
-                "anonymous": settings.rate_limit_anonymous,
-            }
-        ),
+        rate_limits=rate_limits,
         log_in_limits=LogInLimits(
             per_account=settings.log_in_failures_per_account,
             per_address=settings.log_in_failures_per_address,

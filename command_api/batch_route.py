@@ -1,30 +1,57 @@
-"""Routes of batches, which hold memory by the size of their bodies: so many at once, of callers who
-are known.
-"""
+"""Route of bulk requests, which hold memory by the size of their bodies."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Coroutine
 from typing import Any
 
 from fastapi import Request, Response
-from fastapi.routing import APIRoute
+from starlette.requests import ClientDisconnect
 
+from command_api.bodies import BulkBody
+from command_api.body_route import (
+    BodyRoute,
+    DecodedRequest,
+    Handler,
+    gone,
+    off_loop_if_large,
+    says_json,
+)
+from command_api.bulk_rows import rows_decoder
+from command_api.limits import note_body_bytes
 from command_api.principal import Anyone
 from command_api.wiring import principal_of, wiring_of
 from shared.errors import NotAuthenticated
 
 
-class BatchRoute(APIRoute):
-    """Asks who is calling, and for room, before it has the body read."""
+class BatchRoute(BodyRoute):
+    """Authenticates the caller and looks for room before it reads the body, and takes a place of
+    the caller's once the body is there.
+    """
 
-    def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
-        handle = super().get_route_handler()
+    def get_route_handler(self) -> Handler:
+        handle = super(BodyRoute, self).get_route_handler()
+        assert self.body_field is not None
+        body_type: Any = self.body_field.field_info.annotation
+        assert issubclass(body_type, BulkBody)
+        decode = rows_decoder(body_type)
 
         async def handle_where_there_is_room(request: Request) -> Response:
-            if isinstance(await principal_of(request), Anyone):
+            principal = await principal_of(request)
+            if isinstance(principal, Anyone) or principal.actor is None:
                 raise NotAuthenticated("send an access token or a service key")
-            with (await wiring_of(request)).batch_room.entered():
-                return await handle(request)
+            wiring, caller = await wiring_of(request), principal.actor
+            wiring.batch_room.require_place(caller)
+            try:
+                body = await wiring.batch_room.received(caller, request.stream())
+            except ClientDisconnect as error:
+                raise gone() from error
+            with wiring.batch_room.entered(caller):
+                note_body_bytes(request.scope, len(body))
+                value: dict[str, list[object]] | None = None
+                if body and says_json(request):
+                    value = await off_loop_if_large(decode, body)
+                    rows = len(value[body_type.FIELD])
+                    wiring.rate_limits.charge_rows(request.scope, principal, rows)
+                return await handle(DecodedRequest(request, body, value))
 
         return handle_where_there_is_room

@@ -5,21 +5,24 @@ Unknown fields are refused, so that nothing that a client means is silently drop
 
 from __future__ import annotations
 
+import re
 import unicodedata
 from datetime import UTC, datetime
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, ClassVar, Literal, Self
 from uuid import UUID
 
 from pydantic import (
     AfterValidator,
     AwareDatetime,
     BaseModel,
+    BeforeValidator,
     ConfigDict,
     Field,
     StringConstraints,
     model_validator,
 )
 
+from command_api.settings import KIB, MIB
 from shared.events import MovieFields, Role, Visibility
 
 TITLE_CHARS_MAX = 300
@@ -38,28 +41,62 @@ LIST_ITEMS_MAX = 100
 RATINGS_MAX = 10_000
 BULK_CREATIONS_MAX = 1_000
 
-_KEPT_CONTROLS = "\n\r\t"
+# An emoji that is escaped as two surrogates.
+JSON_BYTES_A_CHAR_MAX = 12
+# The fields of a body beside its longest one, with generous white space.
+OTHER_FIELDS_BYTES = 16 * KIB
+RATING_BYTES_MAX = OTHER_FIELDS_BYTES + JSON_BYTES_A_CHAR_MAX * REVIEW_CHARS_MAX
+MOVIE_BYTES_MAX = 256 * KIB
+EXTERNAL_USER_BYTES_MAX = 4 * KIB
+# Sign-up, log-in, refresh, password, profile, role.
+ACCOUNT_BYTES_MAX = 16 * KIB
+BULK_BYTES_MAX = 16 * MIB
+BULK_USERS_BYTES_MAX = BULK_CREATIONS_MAX * EXTERNAL_USER_BYTES_MAX
+# As in the Stream-Safe Text Format of UAX #15. Normalizing n marks in a row takes n² steps.
+COMBINING_IN_A_ROW_MAX = 30
+
+_LINE_CONTROLS = "\n\r\t"
+_FORBIDDEN = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ud800-\udfff]")
 
 
 def _printable(text: str) -> str:
     """NFC without outer white space; control characters and lone surrogates are refused."""
-    return _without_controls(unicodedata.normalize("NFC", text).strip())
+    text = _without_controls(text.strip())
+    if text.isascii():
+        return text
+    _require_few_combining_marks(text)
+    return unicodedata.normalize("NFC", text)
 
 
 def _without_controls(text: str) -> str:
-    for character in text:
-        if unicodedata.category(character) in ("Cc", "Cs") and character not in _KEPT_CONTROLS:
-            raise ValueError(f"holds the control character U+{ord(character):04X}")
+    found = _FORBIDDEN.search(text)
+    if found is not None:
+        raise ValueError(f"holds the control character U+{ord(found[0]):04X}")
     return text
+
+
+def _require_few_combining_marks(text: str) -> None:
+    in_a_row = 0
+    for combining_class in map(unicodedata.combining, text):
+        in_a_row = in_a_row + 1 if combining_class else 0
+        if in_a_row > COMBINING_IN_A_ROW_MAX:
+            raise ValueError(f"holds more than {COMBINING_IN_A_ROW_MAX} combining marks in a row")
 
 
 def _one_line(text: str) -> str:
     text = _printable(text)
-    if any(character in _KEPT_CONTROLS for character in text):
+    if any(character in _LINE_CONTROLS for character in text):
         raise ValueError("holds a line break or a tab")
     if not text:
         raise ValueError("is empty")
     return text
+
+
+def _few_items(items: Any) -> Any:
+    """Refuse a long list before each of its items is validated."""
+    if isinstance(items, list) and len(items) > LIST_ITEMS_MAX:
+        raise ValueError(f"has {len(items)} items and may have {LIST_ITEMS_MAX}")
+    return items
 
 
 def _canonical_email(text: str) -> str:
@@ -92,7 +129,7 @@ def _year_not_far_ahead(year: int) -> int:
 
 Title = Annotated[str, StringConstraints(max_length=TITLE_CHARS_MAX), AfterValidator(_one_line)]
 Name = Annotated[str, StringConstraints(max_length=NAME_CHARS_MAX), AfterValidator(_one_line)]
-Names = Annotated[tuple[Name, ...], Field(max_length=LIST_ITEMS_MAX)]
+Names = Annotated[tuple[Name, ...], Field(max_length=LIST_ITEMS_MAX), BeforeValidator(_few_items)]
 ExternalId = Annotated[str, StringConstraints(max_length=NAME_CHARS_MAX), AfterValidator(_one_line)]
 Email = Annotated[
     str, StringConstraints(max_length=EMAIL_CHARS_MAX), AfterValidator(_canonical_email)
@@ -121,6 +158,13 @@ class Body(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
+class BulkBody(Body):
+    """One list of rows, under the name `FIELD`; each row is decoded and validated on its own."""
+
+    FIELD: ClassVar[str]
+    ROWS_MAX: ClassVar[int]
+
+
 class SignUpBody(Body):
     """A person signs up with `email` and `password`; a service names a user by `external_id`."""
 
@@ -142,7 +186,10 @@ class ExternalUserBody(Body):
     display_name: Name
 
 
-class ExternalUsersBody(Body):
+class ExternalUsersBody(BulkBody):
+    FIELD = "users"
+    ROWS_MAX = BULK_CREATIONS_MAX
+
     users: Annotated[list[Any], Field(min_length=1, max_length=BULK_CREATIONS_MAX)]
 
 
@@ -207,7 +254,10 @@ class MovieBody(Body):
         return MovieFields(**self.model_dump())
 
 
-class MoviesBody(Body):
+class MoviesBody(BulkBody):
+    FIELD = "movies"
+    ROWS_MAX = BULK_CREATIONS_MAX
+
     movies: Annotated[list[Any], Field(min_length=1, max_length=BULK_CREATIONS_MAX)]
 
 
@@ -256,7 +306,10 @@ class MovieRatingBody(RatingBody):
     user_id: UUID | None = None
 
 
-class RatingsBody(Body):
+class RatingsBody(BulkBody):
+    FIELD = "ratings"
+    ROWS_MAX = RATINGS_MAX
+
     ratings: Annotated[list[Any], Field(min_length=1, max_length=RATINGS_MAX)]
 
 

@@ -11,7 +11,7 @@ BUCKETS_MAX = 100_000
 
 
 class Level(NamedTuple):
-    """A bucket after a request for a token; refused if `retry_after_s` is not 0."""
+    """A bucket after a request for tokens; refused if `retry_after_s` is not 0."""
 
     remaining: int
     full_in_s: int
@@ -33,31 +33,47 @@ class Buckets:
         # By key: the tokens that there were, and when.
         self._buckets: dict[Hashable, tuple[float, float]] = {}
 
-    def take(self, key: Hashable) -> Level:
-        """Take a token if there is one."""
+    def take(self, key: Hashable, count: int = 1) -> Level:
+        """Take `count` tokens if there are as many, else none.
+
+        Where there are never as many, `retry_after_s` says when the bucket is full.
+        """
         if self.limit == 0:
             return Level(0, 0, 0)
         now = self._clock()
-        tokens, at = self._buckets.pop(key, (float(self.limit), now))
-        tokens = min(self.limit, tokens + (now - at) * self.limit / self.window_s)
-        granted = tokens >= 1
+        tokens = self._tokens(key, now)
+        granted = tokens >= count
         if granted:
-            tokens -= 1
+            tokens -= count
         self._keep(key, tokens, now)
+        missing = 0.0 if granted else min(count, self.limit) - tokens
         a_token_s = self.window_s / self.limit
         return Level(
             remaining=int(tokens),
             full_in_s=max(1, math.ceil((self.limit - tokens) * a_token_s)),
-            retry_after_s=0 if granted else max(1, math.ceil((1 - tokens) * a_token_s)),
+            retry_after_s=0 if granted else max(1, math.ceil(missing * a_token_s)),
         )
 
+    def wait_s(self, key: Hashable) -> int:
+        """Seconds until there is a token; 0 where there is one."""
+        if self.limit == 0:
+            return 0
+        missing = 1 - self._tokens(key, self._clock())
+        return max(1, math.ceil(missing * self.window_s / self.limit)) if missing > 0 else 0
+
     def give_back(self, key: Hashable) -> None:
-        """Undo a `take` that was granted."""
-        standing = self._buckets.get(key)
-        if standing is not None:
-            self._buckets[key] = (min(self.limit, standing[0] + 1), standing[1])
+        """Undo a `take` of one token that was granted."""
+        bucket = self._buckets.get(key)
+        if bucket is not None:
+            self._buckets[key] = (min(self.limit, bucket[0] + 1), bucket[1])
+
+    def _tokens(self, key: Hashable, now: float) -> float:
+        tokens, at = self._buckets.get(key, (float(self.limit), now))
+        return min(self.limit, tokens + (now - at) * self.limit / self.window_s)
 
     def _keep(self, key: Hashable, tokens: float, now: float) -> None:
+        """As the key that was seen last."""
+        self._buckets.pop(key, None)
         if len(self._buckets) >= BUCKETS_MAX:
             del self._buckets[next(iter(self._buckets))]
         self._buckets[key] = (tokens, now)

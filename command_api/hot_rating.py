@@ -22,6 +22,7 @@ from starlette.requests import ClientDisconnect
 from starlette.types import Receive, Scope, Send
 
 from command_api.bodies import RatingBody
+from command_api.bounded_json import validated
 from command_api.handling import Status
 from command_api.idempotency import key_of
 from command_api.limits import rate_limit_fields
@@ -91,7 +92,7 @@ class HotRating:
         wiring = self._wiring
         caller = await wiring.member(scope, asked.authorization)
         body = await _body(receive)
-        rating = RatingBody.model_validate_json(body)
+        rating = validated(RatingBody, body)
         key = None
         if asked.idempotency_key is not None:
             named = (METHOD, scope["path"], asked.if_match)

@@ -23,7 +23,7 @@ KEY_CHARS_MAX = 255
 KEPT_FOR_H = 24
 PURGED_AT_ONCE_MAX = 10_000
 
-_KEY = re.compile(rf"^[\x21-\x7e]{{1,{KEY_CHARS_MAX}}}$")
+_KEY = re.compile(rf"[\x21-\x7e]{{1,{KEY_CHARS_MAX}}}")
 _PURGE = (
     "DELETE FROM idempotency_keys WHERE (principal, key_id) IN ("
     "SELECT principal, key_id FROM idempotency_keys"
@@ -68,7 +68,7 @@ def key_of(
     text = header.strip()
     if len(text) > 1 and text[0] == text[-1] == '"':  # A string of RFC 9651, as the draft has it.
         text = text[1:-1]
-    if not _KEY.match(text):
+    if not _KEY.fullmatch(text):
         raise InvalidInput(
             f"Idempotency-Key must be 1 to {KEY_CHARS_MAX} visible ASCII characters without spaces"
         )

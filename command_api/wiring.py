@@ -49,7 +49,7 @@ class Wiring(NamedTuple):
     async def principal(self, scope: Scope, authorization: str | None) -> Principal:
         """The caller, whose rate limit is charged; for a credential not believed the address's."""
         try:
-            principal = await self.authentication.principal(authorization)
+            principal = await self.authentication.principal(authorization, scope)
         except NotAuthenticated:
             self.rate_limits.charge(scope, Anyone())
             raise

@@ -23,6 +23,10 @@ POSITION_HEADER = "Starfold-Position"
 TYPE_PREFIX = "urn:starfold:problem:"
 RETRY_AFTER_S = 1
 VALIDATION_ERRORS_MAX = 20
+# What a client sent is shown to it in this length at most.
+POINTER_PART_CHARS_MAX = 64
+POINTER_PARTS_MAX = 8
+DETAIL_CHARS_MAX = 300
 # As the documentation has it.
 PROBLEM_SCHEMA: dict[str, Any] = {
     "type": "object",
@@ -106,7 +110,25 @@ def problem_of(error: errors.StarfoldError) -> Response:
 def json_pointer(location: Sequence[object]) -> str:
     """`("body", "ratings", 3)` to `/ratings/3`; other places keep their name: `/query/limit`."""
     parts = location[1:] if location and location[0] == "body" else location
-    return "".join("/" + str(part).replace("~", "~0").replace("/", "~1") for part in parts)
+    shown = [shortened(str(part), POINTER_PART_CHARS_MAX) for part in parts[:POINTER_PARTS_MAX]]
+    return "".join("/" + part.replace("~", "~0").replace("/", "~1") for part in shown)
+
+
+def field_problem(location: Sequence[object], detail: str) -> dict[str, str]:
+    """One entry of a problem's `errors`."""
+    return {
+        "pointer": json_pointer(location),
+        "detail": shortened(detail, DETAIL_CHARS_MAX),
+    }
+
+
+def shortened(text: str, chars_max: int) -> str:
+    """The text, or its beginning and an ellipsis; lone surrogates, which no answer can carry, as
+    question marks.
+    """
+    if len(text) > chars_max:
+        text = text[: chars_max - 1] + "…"
+    return text.encode(errors="replace").decode()
 
 
 def install_problem_handlers(app: FastAPI) -> None:
@@ -135,17 +157,18 @@ async def _on_starfold_error(_request: Request, error: Exception) -> Response:
 
 async def _on_validation_error(_request: Request, error: Exception) -> Response:
     assert isinstance(error, RequestValidationError)
-    first = error.errors()[:VALIDATION_ERRORS_MAX]
+    entries = error.errors()
+    first = entries[:VALIDATION_ERRORS_MAX]
     if any(entry["type"] == "json_invalid" for entry in first):
         return problem(HTTPStatus.BAD_REQUEST, "malformed-json", "the body is not valid JSON")
-    fields = [
-        {"pointer": json_pointer(entry["loc"]), "detail": str(entry["msg"])} for entry in first
-    ]
+    detail = "some values are not allowed"
+    if len(entries) > len(first):
+        detail += f"; these are the first {len(first)} errors of {len(entries)}"
     return problem(
         HTTPStatus.UNPROCESSABLE_ENTITY,
         errors.InvalidInput.code,
-        "some values are not allowed",
-        field_errors=fields,
+        detail,
+        field_errors=[field_problem(entry["loc"], str(entry["msg"])) for entry in first],
     )
 
 

@@ -25,6 +25,8 @@ TOKEN_LIFETIME_S = 15 * 60
 # Some 700 bytes each. With more callers than this in 15 minutes, signatures are verified again.
 VERIFIED_TOKENS_MAX = 50_000
 TOKEN_BYTES_MAX = 2_000
+# How far ahead the issuer's clock may be, for `iat` and `nbf`.
+LEEWAY_S = 60
 
 
 class Claims(NamedTuple):
@@ -118,6 +120,8 @@ class TokenVerifier:
                 algorithms=[ALGORITHM],
                 issuer=self._issuer,
                 audience=self._audience,
+                # Also of `exp`, which `verify` looks at once more and without leeway.
+                leeway=LEEWAY_S,
                 options={"require": ["exp", "iss", "aud", "sub", "role"]},
             )
             role: Role = payload["role"]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import assert_never
 
 import msgspec
@@ -12,6 +12,9 @@ from shared.events import RatingSubmitted, RatingWithdrawn
 from shared.ids import MovieId, StreamId, UserId
 
 RatingEvent = RatingSubmitted | RatingWithdrawn
+
+# A client's clock may be ahead of this one by this much; what it dates later than now is of now.
+CLOCK_AHEAD_MAX = timedelta(minutes=5)
 
 
 class Rating(msgspec.Struct, frozen=True, kw_only=True):
@@ -77,8 +80,8 @@ def evolve(_rating: Rating, event: RatingEvent) -> Rating:
 
 
 def _submit(command: SubmitRating, rating: Rating) -> list[RatingEvent]:
-    if command.rated_at is not None and command.rated_at > command.now:
-        raise InvalidInput("rated_at is in the future", pointer="/rated_at")
+    if command.rated_at is not None and command.rated_at > command.now + CLOCK_AHEAD_MAX:
+        raise InvalidInput("rated_at is more than 5 minutes in the future", pointer="/rated_at")
     review = rating.review if command.review is msgspec.UNSET else command.review
     if rating.half_stars == command.half_stars and rating.review == review:
         return []  # The same opinion again: nothing happened, so nothing is recorded.
@@ -111,7 +114,7 @@ def _withdraw(command: WithdrawRating, rating: Rating) -> list[RatingEvent]:
 
 def _rated_at(command: SubmitRating, rating: Rating) -> datetime:
     """Never earlier than what stands: an earlier time is refused, a default is raised."""
-    if command.rated_at is None:
+    if command.rated_at is None or command.rated_at > command.now:
         return max(command.now, rating.changed_at or command.now)
     if rating.changed_at is not None and command.rated_at < rating.changed_at:
         raise RatingSuperseded(

@@ -10,22 +10,29 @@ from uuid import UUID
 from fastapi import APIRouter, Header, Request, Response
 
 from command_api.batch_route import BatchRoute
-from command_api.bodies import MovieAnswer, MovieBody, MovieChangesBody, MoviesBody, RowsAnswer
+from command_api.bodies import (
+    BULK_BYTES_MAX,
+    MOVIE_BYTES_MAX,
+    MovieAnswer,
+    MovieBody,
+    MovieChangesBody,
+    MoviesBody,
+    RowsAnswer,
+)
+from command_api.body_route import BodyRoute
 from command_api.deciders.movie import ChangeMovieDetails, CreateMovie
 from command_api.idempotency import DOCUMENTED
 from command_api.principal import Anyone, Member
 from command_api.routes.answers import PROBLEMS, answer, send_once
-from command_api.routes.rows import commit_rows, rows_response
-from command_api.settings import MIB
+from command_api.routes.rows import RowKind, commit_rows, rows_response
 from command_api.wiring import Caller, Wired, Wiring
 from shared.errors import InvalidInput, NotAuthenticated
 from shared.ids import MovieId, StreamId, Version, keyed_uuid, new_uuid7
 from shared.problems import problem
 
-BATCH_BODY_BYTES_MAX = 16 * MIB
 _VERSION_TAG = re.compile(r'^"([0-9]{1,18})"$')
 
-router = APIRouter(prefix="/v1/movies", tags=["movies"], responses=PROBLEMS)
+router = APIRouter(prefix="/v1/movies", tags=["movies"], responses=PROBLEMS, route_class=BodyRoute)
 batches = APIRouter(
     prefix="/v1/movies", tags=["movies"], responses=PROBLEMS, route_class=BatchRoute
 )
@@ -47,7 +54,7 @@ async def create_movie(
     return answer(status, {"movie_id": outcome.subject}, outcome)
 
 
-@batches.post("/batch", response_model=RowsAnswer, max_body_size=BATCH_BODY_BYTES_MAX)
+@batches.post("/batch", response_model=RowsAnswer, max_body_size=BULK_BYTES_MAX)
 async def create_movies(
     body: MoviesBody, request: Request, wiring: Wired, caller: Caller
 ) -> Response:
@@ -56,9 +63,8 @@ async def create_movies(
     def command_of(row: MovieBody) -> CreateMovie:
         return _create(wiring, row)
 
-    results = await commit_rows(
-        body.movies, MovieBody, command_of, request, wiring, caller, subject="movie_id"
-    )
+    kind = RowKind(MovieBody, MOVIE_BYTES_MAX, subject="movie_id")
+    results = await commit_rows(body.movies, kind, command_of, request, wiring, caller)
     return rows_response(results)
 
 

@@ -11,25 +11,31 @@ from fastapi import APIRouter, Request, Response
 
 from command_api.batch_route import BatchRoute
 from command_api.bodies import (
+    BULK_BYTES_MAX,
+    RATING_BYTES_MAX,
     MovieRatingBody,
     RatingAnswer,
     RatingBody,
     RatingsBody,
     RowsAnswer,
 )
+from command_api.body_route import BodyRoute
 from command_api.deciders.rating import SubmitRating, WithdrawRating
 from command_api.idempotency import DOCUMENTED
 from command_api.pending import Outcome
 from command_api.principal import acting_user
 from command_api.routes.answers import PROBLEMS, answer, send_once
-from command_api.routes.rows import commit_rows, rows_response
-from command_api.settings import MIB
+from command_api.routes.rows import RowKind, commit_rows, rows_response
 from command_api.wiring import Caller, CallingMember, Wired
 from shared.ids import MovieId, UserId, rating_stream_id
 
-BATCH_BODY_BYTES_MAX = 16 * MIB
-
-router = APIRouter(prefix="/v1", tags=["ratings"], responses=PROBLEMS)
+router = APIRouter(
+    prefix="/v1",
+    tags=["ratings"],
+    responses=PROBLEMS,
+    route_class=BodyRoute,
+    max_body_size=RATING_BYTES_MAX,
+)
 batches = APIRouter(prefix="/v1", tags=["ratings"], responses=PROBLEMS, route_class=BatchRoute)
 
 
@@ -70,7 +76,7 @@ async def submit_rating(
     return _rated(await send_once(command, request, wiring, caller))
 
 
-@batches.post("/ratings/batch", response_model=RowsAnswer, max_body_size=BATCH_BODY_BYTES_MAX)
+@batches.post("/ratings/batch", response_model=RowsAnswer, max_body_size=BULK_BYTES_MAX)
 async def submit_ratings(
     body: RatingsBody, request: Request, wiring: Wired, caller: Caller
 ) -> Response:
@@ -81,7 +87,8 @@ async def submit_ratings(
         user_id = acting_user(caller, UserId(row.user_id) if row.user_id else None)
         return submission(user_id, row.movie_id, row, now)
 
-    results = await commit_rows(body.ratings, MovieRatingBody, command_of, request, wiring, caller)
+    kind = RowKind(MovieRatingBody, RATING_BYTES_MAX)
+    results = await commit_rows(body.ratings, kind, command_of, request, wiring, caller)
     return rows_response(results)
 
 

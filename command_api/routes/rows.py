@@ -1,4 +1,4 @@
-"""Batches: each row is a command of its own, and a bad one spoils no other."""
+"""Rows of bulk requests: each row is a command of its own, and a bad one spoils no other."""
 
 from __future__ import annotations
 
@@ -6,24 +6,32 @@ import asyncio
 from collections import deque
 from collections.abc import Callable, Sequence
 from http import HTTPStatus
-from typing import Any, TypeVar
+from typing import Any, NamedTuple
 
 import msgspec
 from fastapi import Request, Response
+from fastapi.exceptions import RequestValidationError
 from pydantic import BaseModel, ValidationError
 
+from command_api.bounded_json import validated
+from command_api.bulk_rows import Raw
 from command_api.handling import Command
 from command_api.pending import Answer, Outcome
 from command_api.principal import Principal
 from command_api.wiring import Wiring
-from shared.errors import RatingSuperseded, Rejected
-from shared.problems import POSITION_HEADER, TYPE_PREFIX
+from shared.errors import InvalidInput, RatingSuperseded, Rejected
+from shared.problems import POSITION_HEADER, TYPE_PREFIX, field_problem
 
-Row = TypeVar("Row", bound=BaseModel)
 Result = dict[str, Any]
 
 # Rows validated before other requests get their turn on the event loop, and then sent on their way.
+# A turn ends earlier when it has validated this many bytes or reported this many errors.
 ROWS_A_TURN = 100
+BYTES_A_TURN = 128 * 1024
+ERRORS_A_TURN = 200
+# What the answer says of wrong fields: more are counted only.
+ERRORS_A_ROW_MAX = 8
+ERRORS_A_BODY_MAX = 1_000
 # After each, long enough for the former ones to be off to the database: rows are best validated
 # while that is waited for.
 TURN_PAUSE_S = 0.001
@@ -33,39 +41,48 @@ TURNS_WAITING_MAX = 10
 
 
 class Results(list[Result]):
-    """One result a row, in order, and the highest position among them."""
+    """One result a row, in order, the highest position among them, and how many errors of fields
+    they report.
+    """
 
     position: int = 0
+    errors: int = 0
+
+
+class RowKind(NamedTuple):
+    """What the rows of a request are. `subject` names the field that holds what a row created."""
+
+    model: type[BaseModel]
+    bytes_max: int
+    subject: str | None = None
 
 
 async def commit_rows(
-    rows: Sequence[Any],
-    model: type[Row],
-    command_of: Callable[[Row], Command],
+    rows: Sequence[Raw],
+    kind: RowKind,
+    command_of: Callable[[Any], Command],
     request: Request,
     wiring: Wiring,
     principal: Principal,
-    *,
-    subject: str | None = None,
 ) -> Results:
     """Validate each row, commit the good ones, and say of each what it came to.
 
-    While some rows are committed the next ones are validated. `subject` names the field that holds
-    what a row created. Raises only what concerns the whole request.
+    While some rows are committed the next ones are validated. Raises only what concerns the whole
+    request.
     """
     results = Results()
     waiting: deque[tuple[list[int], asyncio.Future[list[Answer]]]] = deque()
-    for start in range(0, len(rows), ROWS_A_TURN):
+    while len(results) < len(rows):
         if len(waiting) == TURNS_WAITING_MAX:
-            await _settle_first(waiting, results, subject)
-        commands, places = _validated(rows, start, model, command_of, results)
+            await _settle_first(waiting, results, kind.subject)
+        commands, places = _validated_turn(rows, kind, command_of, results)
         answers = wiring.dispatcher.dispatch_bulk(
             commands, principal, request_id=request.state.request_id
         )
         waiting.append((places, answers))
         await asyncio.sleep(TURN_PAUSE_S)
     while waiting:
-        await _settle_first(waiting, results, subject)
+        await _settle_first(waiting, results, kind.subject)
     return results
 
 
@@ -79,26 +96,35 @@ def rows_response(results: Results) -> Response:
     )
 
 
-def _validated(
-    rows: Sequence[Any],
-    start: int,
-    model: type[Row],
-    command_of: Callable[[Row], Command],
-    results: Results,
+def _validated_turn(
+    rows: Sequence[Raw], kind: RowKind, command_of: Callable[[Any], Command], results: Results
 ) -> tuple[list[Command], list[int]]:
     """The commands of a turn's good rows and their places; every row gets its result."""
     commands: list[Command] = []
     places: list[int] = []
-    for place, row in enumerate(rows[start : start + ROWS_A_TURN], start=start):
+    start, bytes_left, errors_before = len(results), BYTES_A_TURN, results.errors
+    for place, raw in enumerate(rows[start : start + ROWS_A_TURN], start=start):
+        row = bytes(raw)
         try:
-            commands.append(command_of(model.model_validate(row)))
+            commands.append(command_of(_validated_row(row, kind)))
             places.append(place)
             results.append({"index": place})
         except ValidationError as error:
-            results.append(_invalid(place, error))
+            results.append(_invalid(place, error, results))
+        except RequestValidationError:
+            results.append({"index": place, **_failed(InvalidInput("the row is not valid JSON"))})
         except Rejected as error:
             results.append({"index": place, **_failed(error)})
+        bytes_left -= len(row)
+        if bytes_left <= 0 or results.errors - errors_before >= ERRORS_A_TURN:
+            break
     return commands, places
+
+
+def _validated_row(row: bytes, kind: RowKind) -> BaseModel:
+    if len(row) > kind.bytes_max:
+        raise InvalidInput(f"the row has {len(row):,} bytes and may have {kind.bytes_max:,}")
+    return validated(kind.model, row)
 
 
 async def _settle_first(
@@ -132,17 +158,20 @@ def _failed(error: Rejected) -> Result:
     return {"status": status, "problem": problem}
 
 
-def _invalid(place: int, error: ValidationError) -> Result:
-    fields = [
-        {
-            "pointer": "".join(f"/{part}" for part in entry["loc"]),
-            "detail": entry["msg"],
-        }
-        for entry in error.errors(include_url=False, include_context=False, include_input=False)
-    ]
-    detail = "; ".join(f"{field['pointer'] or 'row'}: {field['detail']}" for field in fields)
-    return {
-        "index": place,
-        "status": "rejected",
-        "problem": {"type": TYPE_PREFIX + "invalid-input", "detail": detail, "errors": fields},
-    }
+def _invalid(place: int, error: ValidationError, results: Results) -> Result:
+    """The first errors of a row, as far as the body's number of errors is not used up."""
+    count = error.error_count()
+    shown = min(count, ERRORS_A_ROW_MAX, max(0, ERRORS_A_BODY_MAX - results.errors))
+    results.errors += shown
+    problem: dict[str, Any] = {"type": TYPE_PREFIX + InvalidInput.code}
+    if shown:
+        entries = error.errors(include_url=False, include_context=False, include_input=False)
+        fields = [field_problem(("body", *entry["loc"]), entry["msg"]) for entry in entries[:shown]]
+        problem["errors"] = fields
+        said = [f"{field['pointer'] or 'row'}: {field['detail']}" for field in fields]
+    else:
+        said = []
+    if count > shown:
+        said.append(f"{count - shown} more values are not allowed")
+    problem["detail"] = "; ".join(said)
+    return {"index": place, "status": "rejected", "problem": problem}

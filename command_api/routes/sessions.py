@@ -11,8 +11,11 @@ from fastapi import APIRouter, Request, Response
 from starlette.concurrency import run_in_threadpool
 
 from command_api.accounts import Account
-from command_api.bodies import RefreshBody, SessionAnswer, SessionBody
+from command_api.authentication import key_id_of
+from command_api.bodies import ACCOUNT_BYTES_MAX, RefreshBody, SessionAnswer, SessionBody
+from command_api.body_route import BodyRoute
 from command_api.deciders.user import ChangePassword
+from command_api.limits import address_of
 from command_api.principal import Member, Service, session_of
 from command_api.routes.answers import PROBLEMS, send
 from command_api.sessions import Session
@@ -22,7 +25,13 @@ from shared.events import Role
 from shared.ids import UserId
 from shared.tokens import TOKEN_LIFETIME_S
 
-router = APIRouter(prefix="/v1/sessions", tags=["sessions"], responses=PROBLEMS)
+router = APIRouter(
+    prefix="/v1/sessions",
+    tags=["sessions"],
+    responses=PROBLEMS,
+    route_class=BodyRoute,
+    max_body_size=ACCOUNT_BYTES_MAX,
+)
 
 log = structlog.get_logger()
 
@@ -38,12 +47,14 @@ async def log_in(body: SessionBody, request: Request, wiring: Wired, _visitor: V
     assert body.email is not None
     assert body.password is not None
     email = unicodedata.normalize("NFKC", body.email.strip()).lower()
-    wiring.log_in_limits.begin(request, email)
-    account = await run_in_threadpool(wiring.accounts.by_email, email)
-    password_hash = account.user.password_hash if account else None
-    if not await wiring.passwords.matches(password_hash, body.password) or account is None:
+    with wiring.log_in_limits.attempt(request, email) as attempt:
+        account = await run_in_threadpool(wiring.accounts.by_email, email)
+        password_hash = account.user.password_hash if account else None
+        address = address_of(request.scope)
+        if not await wiring.passwords.matches(password_hash, body.password, address=address):
+            attempt.failed()
+    if attempt.has_failed or account is None:
         raise NotAuthenticated("the e-mail address or the password is not right")
-    wiring.log_in_limits.succeeded(request, email)
     session = await run_in_threadpool(wiring.sessions.open_for_user, account)
     await _rehash(account, body.password, request, wiring)
     return _answer(HTTPStatus.CREATED, wiring, session, account.user.role)
@@ -71,9 +82,12 @@ async def log_out(wiring: Wired, caller: Caller) -> Response:
 
 
 async def _log_in_service(api_key: str, request: Request, wiring: Wiring) -> Response:
-    wiring.log_in_limits.begin(request, "")
-    service = await wiring.authentication.service(api_key)
-    wiring.log_in_limits.succeeded(request, "")
+    with wiring.log_in_limits.attempt_with_key(request, key_id_of(api_key).hex) as attempt:
+        try:
+            service = await wiring.authentication.service(api_key, request.scope)
+        except NotAuthenticated:
+            attempt.failed()
+            raise
     session = await run_in_threadpool(wiring.sessions.open_for_service, service.key_id)
     return _answer(HTTPStatus.CREATED, wiring, session, _service_role(service))
 
@@ -86,7 +100,7 @@ async def _rehash(account: Account, password: str, request: Request, wiring: Wir
     try:
         command = ChangePassword(
             user_id=account.user_id,
-            password_hash=await wiring.passwords.hash(password),
+            password_hash=await wiring.passwords.hash(password, address=address_of(request.scope)),
             replaces=old_hash,
             ends_sessions=False,
             now=wiring.now(),

@@ -14,6 +14,9 @@ from starlette.concurrency import run_in_threadpool
 from command_api.accounts import Account
 from command_api.batch_route import BatchRoute
 from command_api.bodies import (
+    ACCOUNT_BYTES_MAX,
+    BULK_USERS_BYTES_MAX,
+    EXTERNAL_USER_BYTES_MAX,
     ExternalUserBody,
     ExternalUsersBody,
     PasswordBody,
@@ -23,6 +26,7 @@ from command_api.bodies import (
     SignUpBody,
     UserAnswer,
 )
+from command_api.body_route import BodyRoute
 from command_api.deciders.user import (
     ChangePassword,
     ChangeProfile,
@@ -32,14 +36,21 @@ from command_api.deciders.user import (
     User,
 )
 from command_api.idempotency import DOCUMENTED
+from command_api.limits import address_of
 from command_api.principal import Anyone, Principal, require_scope
 from command_api.routes.answers import PROBLEMS, answer, send, send_once
-from command_api.routes.rows import commit_rows, rows_response
+from command_api.routes.rows import RowKind, commit_rows, rows_response
 from command_api.wiring import Caller, CallingMember, Wired, Wiring
 from shared.errors import Forbidden, NotAuthenticated
 from shared.ids import UserId, new_uuid7
 
-router = APIRouter(prefix="/v1/users", tags=["users"], responses=PROBLEMS)
+router = APIRouter(
+    prefix="/v1/users",
+    tags=["users"],
+    responses=PROBLEMS,
+    route_class=BodyRoute,
+    max_body_size=ACCOUNT_BYTES_MAX,
+)
 batches = APIRouter(prefix="/v1/users", tags=["users"], responses=PROBLEMS, route_class=BatchRoute)
 
 log = structlog.get_logger()
@@ -62,7 +73,9 @@ async def sign_up(body: SignUpBody, request: Request, wiring: Wired, caller: Cal
             user_id=UserId(new_uuid7()),
             email=body.email,
             email_stream=wiring.accounts.email_stream(body.email),
-            password_hash=await wiring.passwords.hash(body.password),
+            password_hash=await wiring.passwords.hash(
+                body.password, address=address_of(request.scope)
+            ),
             display_name=body.display_name,
             now=wiring.now(),
         )
@@ -71,7 +84,7 @@ async def sign_up(body: SignUpBody, request: Request, wiring: Wired, caller: Cal
     return answer(status, {"user_id": outcome.subject}, outcome)
 
 
-@batches.post("/batch", response_model=RowsAnswer)
+@batches.post("/batch", response_model=RowsAnswer, max_body_size=BULK_USERS_BYTES_MAX)
 async def create_external_users(
     body: ExternalUsersBody, request: Request, wiring: Wired, caller: Caller
 ) -> Response:
@@ -81,9 +94,8 @@ async def create_external_users(
     def command_of(row: ExternalUserBody) -> CreateExternalUser:
         return wiring.accounts.external_user(row.external_id, row.display_name, wiring.now())
 
-    results = await commit_rows(
-        body.users, ExternalUserBody, command_of, request, wiring, caller, subject="user_id"
-    )
+    kind = RowKind(ExternalUserBody, EXTERNAL_USER_BYTES_MAX, subject="user_id")
+    results = await commit_rows(body.users, kind, command_of, request, wiring, caller)
     return rows_response(results)
 
 
@@ -107,15 +119,17 @@ async def change_password(
     body: PasswordBody, request: Request, wiring: Wired, caller: CallingMember
 ) -> Response:
     """Change one's password; needs the old one. One's other sessions end."""
-    account = await run_in_threadpool(wiring.accounts.by_id, caller.user_id)
-    old_hash = account.user.password_hash if account else None
-    wiring.log_in_limits.begin(request, str(caller.user_id))
-    if not await wiring.passwords.matches(old_hash, body.old) or old_hash is None:
+    address = address_of(request.scope)
+    with wiring.log_in_limits.attempt(request, str(caller.user_id)) as attempt:
+        account = await run_in_threadpool(wiring.accounts.by_id, caller.user_id)
+        old_hash = account.user.password_hash if account else None
+        if not await wiring.passwords.matches(old_hash, body.old, address=address):
+            attempt.failed()
+    if attempt.has_failed or old_hash is None:
         raise Forbidden("the old password is another one", pointer="/old")
-    wiring.log_in_limits.succeeded(request, str(caller.user_id))
     command = ChangePassword(
         user_id=caller.user_id,
-        password_hash=await wiring.passwords.hash(body.new),
+        password_hash=await wiring.passwords.hash(body.new, address=address),
         replaces=old_hash,
         now=wiring.now(),
     )

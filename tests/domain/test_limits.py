@@ -38,8 +38,8 @@ def test_an_address_is_limited_over_all_accounts() -> None:
 def test_what_succeeds_is_not_counted() -> None:
     limits = LogInLimits(per_account=1, per_address=1)
     for _ in range(10):
-        limits.begin(came_from("192.0.2.1"), "ann@x.org")
-        limits.succeeded(came_from("192.0.2.1"), "ann@x.org")
+        with limits.attempt(came_from("192.0.2.1"), "ann@x.org"):
+            pass
 
 
 @pytest.mark.parametrize(

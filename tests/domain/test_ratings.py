@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
+
+from command_api.deciders.rating import CLOCK_AHEAD_MAX
 from shared.errors import InvalidInput, RatingSuperseded
 from tests.domain.builders import (
     NOON,
@@ -65,8 +68,22 @@ def test_a_default_date_is_never_earlier_than_the_standing_one() -> None:
     )
 
 
-def test_a_date_in_the_future_is_refused() -> None:
-    given().when(submit_rating(rated_at=later(1))).then_refused(InvalidInput, "future")
+def test_a_date_of_a_clock_that_is_ahead_is_taken_for_now() -> None:
+    """Up to five minutes; it replaces what is dated later still, as a rating without a date."""
+    ahead = NOON + CLOCK_AHEAD_MAX
+    given().when(submit_rating(rated_at=ahead)).then(rating_submitted(rated_at=NOON))
+    given(rating_submitted(rated_at=later(1))).when(
+        submit_rating(half_stars=1, rated_at=ahead)
+    ).then(
+        rating_submitted(
+            half_stars=1, rated_at=later(1), previous_half_stars=6, previous_rated_at=later(1)
+        )
+    )
+
+
+def test_a_date_further_in_the_future_is_refused() -> None:
+    beyond = NOON + CLOCK_AHEAD_MAX + timedelta(milliseconds=1)
+    given().when(submit_rating(rated_at=beyond)).then_refused(InvalidInput, "future")
 
 
 def test_a_rating_may_be_dated_in_the_past() -> None:

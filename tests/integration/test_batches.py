@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import socket
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from typing import Any
 from urllib.parse import urlsplit
@@ -13,8 +15,9 @@ import msgspec
 import psutil
 import pytest
 
-from command_api.batch_room import BATCHES_MAX
-from command_api.bodies import RATINGS_MAX
+from command_api.batch_room import BATCHES_MAX, BATCHES_PER_CALLER_MAX
+from command_api.bodies import RATING_BYTES_MAX, RATINGS_MAX, REVIEW_CHARS_MAX
+from command_api.routes.rows import ERRORS_A_BODY_MAX, ERRORS_A_ROW_MAX
 from command_api.settings import MIB
 from shared.events import RatingSubmitted
 from tests.api import POSITION, Api
@@ -140,34 +143,57 @@ def test_a_batch_over_16_mib_is_a_413(api: Api, pairs: list[Row]) -> None:
     assert api.post("/v1/ratings/batch", {"ratings": rows}, api.service).status_code == 413
 
 
-def test_more_batches_than_a_process_takes_are_told_to_come_again(
+def test_batches_that_come_slowly_keep_nobody_out(
     process: CommandProcess, api: Api, pairs: list[Row]
 ) -> None:
-    """The others are known, and their bodies have been asked for and not been sent yet."""
+    """Not even their own sender: a place is taken once a body is there."""
+    body = msgspec.json.encode({"ratings": pairs[:1]})
     head = (
         "POST /v1/ratings/batch HTTP/1.1\r\nhost: starfold\r\ncontent-type: application/json\r\n"
         f"authorization: {api.service['Authorization']}\r\n"
-        "expect: 100-continue\r\ncontent-length: 1000\r\n\r\n"
+        f"expect: 100-continue\r\ncontent-length: {len(body)}\r\n\r\n"
     )
     address = urlsplit(process.url)
     with ExitStack() as held:
-        for _ in range(BATCHES_MAX):
+        slow: list[socket.socket] = []
+        for _ in range(BATCHES_MAX + 1):
             waiting = socket.create_connection((address.hostname, address.port), timeout=WITHIN_S)
-            held.enter_context(waiting)
+            slow.append(held.enter_context(waiting))
             waiting.sendall(head.encode())
             assert waiting.recv(100).startswith(b"HTTP/1.1 100 ")
-        assert _is_told_to_come_again(api, pairs)
-        assert api.command.get("/ready").status_code == 200
-    eventually(lambda: not _is_told_to_come_again(api, pairs))
+            waiting.sendall(body[:1])
+        assert _status_of_a_batch(api, pairs) == 200
+        slow[0].sendall(body[1:])
+        assert slow[0].recv(100).startswith(b"HTTP/1.1 200 ")
 
 
-def _is_told_to_come_again(api: Api, pairs: list[Row]) -> bool:
-    answer = api.post("/v1/ratings/batch", {"ratings": pairs[:1]}, api.service)
-    if answer.status_code == 200:
-        return False
-    assert (answer.status_code, answer.json()["type"].rpartition(":")[2]) == (503, "overloaded")
-    assert answer.headers["Retry-After"]
-    return True
+def test_a_caller_has_some_of_the_places_and_others_have_the_rest(
+    system: System, api: Api, pairs: list[Row]
+) -> None:
+    """While the append lock is held, no batch ends."""
+    other = {"Authorization": f"Bearer {system.service_key()}"}
+    batch = {"ratings": pairs[:1]}
+    with ThreadPoolExecutor(BATCHES_MAX) as pool, ExitStack() as held:
+        held.enter_context(system.event_store().holding_append_lock())
+        mine = [
+            pool.submit(api.post, "/v1/ratings/batch", batch, api.service)
+            for _ in range(BATCHES_PER_CALLER_MAX)
+        ]
+        eventually(lambda: _status_of_a_batch(api, [], api.service) == 503)
+        assert _status_of_a_batch(api, [], other) == 422
+        theirs = pool.submit(api.post, "/v1/ratings/batch", batch, other)
+        held.close()
+        assert {one.result().status_code for one in (*mine, theirs)} == {200}
+    assert _status_of_a_batch(api, pairs, api.service) == 200
+
+
+def _status_of_a_batch(api: Api, pairs: list[Row], headers: dict[str, str] | None = None) -> int:
+    batch = {"ratings": pairs[:1]}
+    answer = api.post("/v1/ratings/batch", batch, headers or api.service)
+    if answer.status_code == 503:
+        assert answer.json()["type"].rpartition(":")[2] == "overloaded"
+        assert answer.headers["Retry-After"]
+    return answer.status_code
 
 
 @pytest.mark.parametrize("headers", [{}, {"Authorization": "Bearer nonsense"}])
@@ -191,3 +217,71 @@ def test_a_batch_takes_memory_by_its_own_size(
     before = running.memory_info().rss
     assert {result["status"] for result in send(api, rows)} == {"changed"}
     assert running.memory_info().rss - before < HELD_BODIES_MAX * size
+
+
+def junk_members(count: int) -> bytes:
+    """The members of an object, without its braces; no two have the same name."""
+    return b",".join(b'"a%d":1' % n for n in range(count))
+
+
+@pytest.mark.parametrize(
+    "rows",
+    [
+        b"{%s}" % junk_members(1_200_000),
+        b",".join([b"1"] * 7_000_000),
+        b",".join([b"{%s}" % junk_members(10_000)] * 130),
+        b",".join([b'{"score":"%s"}' % (b"x" * 100_000)] * 140),
+        b'{"%s":1}' % (b"x" * 14_000_000),
+        b"[" * 7_000_000 + b"]" * 7_000_000,
+    ],
+    ids=["one row of names", "rows", "many rows of names", "long values", "one name", "depth"],
+)
+def test_junk_costs_no_more_than_its_own_size(
+    process: CommandProcess, api: Api, rows: bytes
+) -> None:
+    body = b'{"ratings":[%s]}' % rows
+    running = psutil.Process(process.pid)
+    before = running.memory_info().rss
+    headers = {"Content-Type": "application/json"} | api.service
+    answer = api.command.post("/v1/ratings/batch", content=body, headers=headers)
+    assert answer.status_code in (200, 422), answer.text[:500]
+    assert len(answer.content) < 64 * 1024
+    assert running.memory_info().rss - before < HELD_BODIES_MAX * len(body)
+
+
+def test_an_answer_lists_so_many_errors_of_a_row_and_of_all(api: Api) -> None:
+    """Each row says in any case that it is rejected, and how many of its errors are not listed."""
+    names = {f"{n}{'long name' * 8}": 1 for n in range(12)}
+    results = send(api, [names] * RATINGS_MAX)
+    problems = [result["problem"] for result in results]
+    assert {len(problem.get("errors", [])) for problem in problems[:100]} <= {ERRORS_A_ROW_MAX, 0}
+    listed = sum(len(problem.get("errors", [])) for problem in problems)
+    assert ERRORS_A_ROW_MAX <= listed <= ERRORS_A_BODY_MAX
+    first = problems[0]["errors"][-1]
+    assert len(first["pointer"]) == 65
+    assert first["pointer"].endswith("…")
+    assert problems[0]["detail"].endswith("6 more values are not allowed")
+    assert problems[-1]["detail"] == "14 more values are not allowed"
+    size = len(msgspec.json.encode(results))
+    assert size < RATINGS_MAX * 200
+
+
+@pytest.mark.parametrize("more", [0, 1])
+def test_a_row_has_so_many_bytes(api: Api, pairs: list[Row], more: int) -> None:
+    """As many as the longest review takes with every character escaped, and some besides."""
+    row = json.dumps({**pairs[0], "review": "\U0001f600" * REVIEW_CHARS_MAX})
+    padded = row[:-1] + " " * (RATING_BYTES_MAX - len(row) + more) + "}"
+    assert len(padded) == RATING_BYTES_MAX + more
+    headers = {"Content-Type": "application/json"} | api.service
+    body = '{"ratings":[' + padded + ", {}]}"
+    answer = api.command.post("/v1/ratings/batch", content=body, headers=headers)
+    statuses = [result["status"] for result in answer.json()["results"]]
+    assert statuses == ["rejected" if more else "created", "rejected"]
+
+
+def test_a_thousand_users_may_have_names_as_long_as_names_are(api: Api) -> None:
+    rows = [
+        {"external_id": f"é{n}".rjust(100, "x"), "display_name": "é" * 100} for n in range(1_000)
+    ]
+    answer = api.post("/v1/users/batch", {"users": rows}, api.service)
+    assert {result["status"] for result in api.expect(200, answer)["results"]} == {"created"}
