@@ -29,6 +29,8 @@ EVENT_BYTES_MAX = 128 * 1024
 SCAN_KEYS = 1_000
 
 ABSENT = b""
+# Never written: unlinking it is refused like any write, and changes nothing.
+NO_KEY = "sf:nothing"
 NOTHING = StreamId(UUID(int=0))
 
 encode_checkpoint = msgspec.msgpack.Encoder(uuid_format="bytes").encode
@@ -104,6 +106,14 @@ class PartitionStore:
                 f"Redis runs with maxmemory-policy {policy}: it may drop read models; "
                 "set it to noeviction"
             )
+
+    def require_writable(self) -> None:
+        """Raise Redis's error if a connection leads to a replica, or to a server without writes.
+
+        A server that was demoted in place keeps its connections, and answers reads from old data.
+        """
+        self._ask([("UNLINK", NO_KEY)])
+        self._redis.unlink(NO_KEY)
 
     def checkpoints(self, partitions: Sequence[PartitionKeys]) -> list[bytes]:
         """The stored checkpoint of each partition, `ABSENT` for none."""

@@ -14,14 +14,13 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import msgspec
 import redis
 import structlog
 
-from projector.follow import SERVER_ERRORS
 from projector.generations import Generation, Generations
 from projector.partition_store import ABSENT, PartitionStore, decode_checkpoint
 from shared.event_store import EventStore
@@ -29,7 +28,6 @@ from shared.ids import Position, UserId
 from shared.read_model import PROFILES, SCRUBBED_KEY
 from shared.redis_clients import redis_client
 
-TICK_S = 0.5
 # So long is waited for a generation that has not applied the erasure, before the others' turn.
 SETTLED_WITHIN_S = 30.0
 # So long may the server take to write one of its files; then it is asked anew.
@@ -78,36 +76,38 @@ class Scrubber:
     """Has the files rewritten, at most every `every_s`; on a thread of its own."""
 
     def __init__(
-        self, events: EventStore, generations: Generations, redis_url: str, *, every_s: float
+        self,
+        events: EventStore,
+        generations: Generations,
+        redis_url: str,
+        *,
+        every_s: float,
+        stop: threading.Event | None = None,
+        on_progress: Callable[[], object] = lambda: None,
     ) -> None:
         self._events = events
         self._generations = generations
         self._store = PartitionStore(redis_url)
         self._redis: Any = redis_client(redis_url)
         self._every_s = every_s
-        self._stop = threading.Event()
+        self._stop = stop or threading.Event()
+        self.on_progress = on_progress
         self._rewritten_at: float | None = None
         # The erasure that is waited for, and since when.
         self._wanted: tuple[Erasure, float] | None = None
 
-    def run(self, stop: threading.Event) -> None:
-        """Until told to stop; a server that is away is waited for."""
-        self._stop = stop
-        failing = False
-        while not stop.is_set():
-            try:
-                self.run_once()
-                failing = False
-            except SERVER_ERRORS as error:
-                if not failing:
-                    log.warning("scrubbing_waits", error=str(error))
-                failing = True
-            stop.wait(TICK_S)
+    def forget_connections(self) -> None:
+        """Drop the connections, as after an error."""
+        self._store.forget_connection()
+        self._redis.connection_pool.disconnect()
+
+    def close(self) -> None:
         self._store.close()
         self._redis.close()
 
     def run_once(self) -> bool:
         """Rewrite the files if it is time; whether they were rewritten."""
+        self._store.require_writable()
         now = time.monotonic()
         if self._rewritten_at is not None and now < self._rewritten_at + self._every_s:
             return False
@@ -161,7 +161,13 @@ class Scrubber:
 
     def _scrubbed(self) -> Scrubbed | None:
         stored = self._redis.get(SCRUBBED_KEY)
-        return msgspec.json.decode(stored, type=Scrubbed) if stored is not None else None
+        if stored is None:
+            return None
+        try:
+            return msgspec.json.decode(stored, type=Scrubbed)
+        except msgspec.MsgspecError:
+            log.warning("scrubbed_damaged", consequence="the files are rewritten once more")
+            return None
 
     def _files(self) -> list[_File]:
         """The files that the server keeps."""
@@ -189,6 +195,7 @@ class Scrubber:
             fields = (*_APPEND_ONLY.under_way, *_DUMP.under_way)
             if not any(persistence.get(field) for field in fields):
                 return True
+            self.on_progress()
             self._stop.wait(POLL_S)
         return False
 

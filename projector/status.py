@@ -4,7 +4,6 @@ Prometheus.
 
 from __future__ import annotations
 
-import threading
 import time
 from collections.abc import Iterable
 from datetime import UTC, datetime
@@ -15,12 +14,13 @@ from prometheus_client import CollectorRegistry, ProcessCollector, start_http_se
 from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.registry import Collector
 
-from projector.follow import SERVER_ERRORS
 from projector.generations import Generation
 from projector.partition_store import ABSENT, decode_checkpoint
 from projector.wiring import Wiring
+from shared.errors import Misconfigured
 from shared.ids import Position
 from shared.status import STATUS_KEY, GenerationStatus, Status
+from shared.tasks import FAILURES, LAST_SUCCESS_AGE
 
 EVERY_S = 1.0
 
@@ -99,21 +99,16 @@ def _status(
 
 
 class StatusKeeper:
-    """Samples about once a second; a server that is away is waited for."""
+    """Holds the latest sample, and keeps it in Redis for the query API."""
 
     def __init__(self, wiring: Wiring) -> None:
         self._wiring = wiring
         self._sampler = Sampler(wiring)
         self.latest: Status | None = None
 
-    def run(self, stop: threading.Event) -> None:
-        while not stop.is_set():
-            try:
-                self.latest = self._sampler.sample()
-                self._wiring.store.write(STATUS_KEY, msgspec.json.encode(self.latest))
-            except SERVER_ERRORS as error:
-                log.debug("status_waits", error=str(error))
-            stop.wait(EVERY_S)
+    def run_once(self) -> None:
+        self.latest = self._sampler.sample()
+        self._wiring.store.write(STATUS_KEY, msgspec.json.encode(self.latest))
 
 
 class StatusCollector(Collector):
@@ -159,8 +154,15 @@ class MetricsServer:
     def __init__(self, keeper: StatusKeeper, *, host: str, port: int) -> None:
         registry = CollectorRegistry()
         registry.register(StatusCollector(keeper))
+        registry.register(FAILURES)
+        registry.register(LAST_SUCCESS_AGE)
         ProcessCollector(registry=registry)
-        self._server, self._thread = start_http_server(port, addr=host, registry=registry)
+        try:
+            self._server, self._thread = start_http_server(port, addr=host, registry=registry)
+        except OSError as error:
+            raise Misconfigured(
+                f"STARFOLD_METRICS_PORT: cannot listen on port {port} of {host}: {error.strerror}"
+            ) from None
         log.info("metrics_served", host=host, port=port)
 
     def close(self) -> None:

@@ -6,18 +6,13 @@ up.
 
 from __future__ import annotations
 
-import threading
-
 import structlog
 
 from projector.build import Builder
-from projector.follow import SERVER_ERRORS
 from projector.generations import RETIRED_KEPT_S, Generation, Generations, Reason
 from projector.partition_store import ABSENT, PartitionStore
 from projector.projections import DEFINITIONS, Projection
 from projector.switch import switch_if_ready
-
-EVERY_S = 1.0
 
 log = structlog.get_logger()
 
@@ -37,20 +32,8 @@ class Upkeep:
         self._store = store
         self._builder = builder
 
-    def run(self, stop: threading.Event) -> None:
-        """Look after the generations until told to stop; a server that is away is waited for."""
-        failing = False
-        while not stop.is_set():
-            try:
-                self.run_once()
-                failing = False
-            except SERVER_ERRORS as error:
-                if not failing:
-                    log.warning("upkeep_waits", error=str(error))
-                failing = True
-            stop.wait(EVERY_S)
-
     def run_once(self) -> None:
+        self._store.require_writable()
         for definition in DEFINITIONS.values():
             self._make_good(definition)
         for generation in self._generations.all():

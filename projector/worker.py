@@ -1,9 +1,15 @@
-"""The projector's loop: follow the log, and heal by itself when a server goes away."""
+"""The projector's process: it follows the log on the main thread, and heals by itself when a server
+goes away.
+
+Each thread is a supervised task with connections of its own. After any error a task drops them: one
+may lead to a server that was demoted to a replica, and a new one may lead to another server.
+"""
 
 from __future__ import annotations
 
 import threading
 import time
+from collections.abc import Callable
 
 import structlog
 
@@ -16,8 +22,14 @@ from projector.status import MetricsServer, StatusKeeper
 from projector.upkeep import Upkeep
 from projector.wakeup import POLL_S, WakeUp
 from projector.wiring import Wiring, wire
+from shared.tasks import TaskHealth, Tasks
 
 REFRESH_EVERY_S = 0.5
+UPKEEP_EVERY_S = 1.0
+STATUS_EVERY_S = 1.0
+SCRUB_TICK_S = 0.5
+# Longer than any server's timeout: a thread cannot be cancelled, only reported.
+STALE_AFTER_S = 60.0
 # Half of what a small batch costs is the pass itself: after one, the next is given time to gather.
 # An event that comes alone is not held up, and one that follows it by this much.
 SMALL_BATCH_EVENTS = 250
@@ -29,22 +41,25 @@ log = structlog.get_logger()
 
 
 class Projector:
-    """Follows on the thread that calls `run`, with upkeep on another; `stop` ends both after the
-    batch.
+    """Follows on the thread that calls `run`, with upkeep, scrubbing and status on others; `stop`
+    ends all of them after the batch.
     """
 
     def __init__(self, settings: ProjectorSettings) -> None:
         self._stop = threading.Event()
+        self._settings = settings
+        self._tasks = Tasks(expected=SERVER_ERRORS)
+        self._following = self._tasks.health("following", stale_after_s=STALE_AFTER_S)
         self._wiring = wire(settings)
         self._upkeep_wiring = wire(settings)
         self._status_wiring = wire(settings)
         self._status = StatusKeeper(self._status_wiring)
-        self._settings = settings
         self._scrubber = Scrubber(
             self._upkeep_wiring.events,
             self._upkeep_wiring.generations,
             settings.redis_url.get_secret_value(),
             every_s=settings.scrub_every_s,
+            stop=self._stop,
         )
         self._follower = Follower(self._wiring.reader, self._wiring.store)
         self._wake_up = WakeUp(settings.listen_dsn)
@@ -59,16 +74,14 @@ class Projector:
         metrics = None
         if port is not None:
             metrics = MetricsServer(self._status, host=host, port=port)
-        beside = [
-            threading.Thread(target=self._run_upkeep, name="upkeep"),
-            threading.Thread(target=self._scrubber.run, args=[self._stop], name="scrubbing"),
-            threading.Thread(target=self._status.run, args=[self._stop], name="status"),
-        ]
+        beside = [self._upkeep_thread(), self._scrubbing_thread(), self._status_thread()]
         for thread in beside:
             thread.start()
         log.info("projector_started", projections=list(DEFINITIONS))
         try:
-            self._follow_until_stopped()
+            self._tasks.run(
+                self._following, self._follow, stop=self._stop, recover=self._stop_following
+            )
         finally:
             self._stop.set()
             for thread in beside:
@@ -76,6 +89,7 @@ class Projector:
             if metrics is not None:
                 metrics.close()
             self._wake_up.close()
+            self._scrubber.close()
             for wiring in (self._wiring, self._upkeep_wiring, self._status_wiring):
                 wiring.close()
         log.info("projector_stopped")
@@ -90,37 +104,34 @@ class Projector:
                 self._wiring.reader.require_sealing_key()
             except SERVER_ERRORS as error:
                 log.warning("projector_waits", error=str(error))
+                self._wiring.store.forget_connection()
             else:
                 return
             self._stop.wait(pause_s)
             pause_s = min(2 * pause_s, RETRY_MAX_S)
 
-    def _follow_until_stopped(self) -> None:
-        pause_s = RETRY_FIRST_S
-        while not self._stop.is_set():
-            try:
-                self._wake_up.listen()
-                self._refresh()
-                self._wake_up.forget()
-                folded = self._follower.run_pass()
-                if folded == 0:
-                    self._wake_up.wait(IDLE_ADVANCE_S if self._follower.lagging else POLL_S)
-                elif folded < SMALL_BATCH_EVENTS:
-                    self._stop.wait(GATHER_S)
-                pause_s = RETRY_FIRST_S
-            except SERVER_ERRORS as error:
-                log.warning("following_waits", error=str(error), seconds=pause_s)
-                # What was folded and not written must not be folded on.
-                self._follower.forget()
-                self._wiring.store.forget_connection()
-                self._refreshed_at = 0.0
-                self._stop.wait(pause_s)
-                pause_s = min(2 * pause_s, RETRY_MAX_S)
+    def _follow(self) -> None:
+        """Fold one batch of the log, or wait for it to grow."""
+        self._wake_up.listen()
+        self._refresh()
+        self._wake_up.forget()
+        folded = self._follower.run_pass()
+        if folded == 0:
+            self._wake_up.wait(IDLE_ADVANCE_S if self._follower.lagging else POLL_S)
+        elif folded < SMALL_BATCH_EVENTS:
+            self._stop.wait(GATHER_S)
+
+    def _stop_following(self) -> None:
+        """What was folded and not written must not be folded on."""
+        self._follower.forget()
+        self._wiring.store.forget_connection()
+        self._refreshed_at = 0.0
 
     def _refresh(self) -> None:
         """Take up the generations that came, let those go that went."""
         if time.monotonic() - self._refreshed_at < REFRESH_EVERY_S:
             return
+        self._wiring.store.require_writable()
         followed = [
             generation
             for generation in self._wiring.generations.all()
@@ -137,12 +148,46 @@ class Projector:
                 )
         self._refreshed_at = time.monotonic()
 
-    def _run_upkeep(self) -> None:
+    def _upkeep_thread(self) -> threading.Thread:
         wiring: Wiring = self._upkeep_wiring
+        health = self._tasks.health("upkeep", stale_after_s=STALE_AFTER_S)
         builder = Builder(
-            wiring.reader,
-            wiring.store,
-            wiring.generations,
-            keep_on=lambda: not self._stop.is_set(),
+            wiring.reader, wiring.store, wiring.generations, keep_on=self._keep_on(health)
         )
-        Upkeep(wiring.generations, wiring.store, builder).run(self._stop)
+        upkeep = Upkeep(wiring.generations, wiring.store, builder)
+        return self._thread(health, upkeep.run_once, UPKEEP_EVERY_S, wiring)
+
+    def _scrubbing_thread(self) -> threading.Thread:
+        health = self._tasks.health("scrubbing", stale_after_s=STALE_AFTER_S, needed=False)
+        self._scrubber.on_progress = health.succeeded
+        return self._tasks.thread(
+            health,
+            self._scrubber.run_once,
+            stop=self._stop,
+            every_s=SCRUB_TICK_S,
+            recover=self._scrubber.forget_connections,
+        )
+
+    def _status_thread(self) -> threading.Thread:
+        health = self._tasks.health("status", stale_after_s=STALE_AFTER_S, needed=False)
+        return self._thread(health, self._status.run_once, STATUS_EVERY_S, self._status_wiring)
+
+    def _thread(
+        self, health: TaskHealth, step: Callable[[], object], every_s: float, wiring: Wiring
+    ) -> threading.Thread:
+        return self._tasks.thread(
+            health,
+            step,
+            stop=self._stop,
+            every_s=every_s,
+            recover=wiring.store.forget_connection,
+        )
+
+    def _keep_on(self, health: TaskHealth) -> Callable[[], bool]:
+        """What a long-running step asks at each of its rounds."""
+
+        def keep_on() -> bool:
+            health.succeeded()
+            return not self._stop.is_set()
+
+        return keep_on
