@@ -48,7 +48,7 @@ class RateLimits:
         if principal.actor is not None:
             tokens = -(-_body_bytes_of(scope) // BYTES_A_TOKEN) or 1
         scope["state"][_CHARGED] = tokens
-        self._take(scope, principal, tokens)
+        self._take(scope, principal, tokens, in_all=tokens)
 
     def charge_rows(self, scope: Scope, principal: Principal, rows: int) -> None:
         """Charge what a bulk request's rows, or a body that did not say its bytes before, cost more
@@ -57,7 +57,7 @@ class RateLimits:
         tokens = max(rows, -(-_body_bytes_of(scope) // BYTES_A_TOKEN))
         more = tokens - scope["state"].get(_CHARGED, 0)
         if more > 0:
-            self._take(scope, principal, more)
+            self._take(scope, principal, more, in_all=tokens)
 
     def require_room(self, scope: Scope) -> None:
         """Raises `TooManyRequests` where the address may send no request without a credential."""
@@ -65,7 +65,7 @@ class RateLimits:
         if wait_s:
             raise TooManyRequests("too many requests from this address", retry_after_s=wait_s)
 
-    def _take(self, scope: Scope, principal: Principal, tokens: int) -> None:
+    def _take(self, scope: Scope, principal: Principal, tokens: int, *, in_all: int) -> None:
         policy = type(principal).__name__.lower() if principal.actor else "anonymous"
         buckets = self._buckets[policy]
         if buckets.limit == 0:
@@ -76,13 +76,13 @@ class RateLimits:
             f'"{policy}";r={level.remaining};t={level.full_in_s}',
         )
         if level.retry_after_s:
-            raise _refusal(level, tokens, buckets.limit)
+            raise _refusal(level, in_all, buckets.limit)
 
 
 def _refusal(level: Level, tokens: int, limit: int) -> TooManyRequests:
     detail = f"more than {limit} requests or rows in {WINDOW_S} seconds"
     if tokens > limit:
-        detail = f"it costs {tokens}, and there are {limit} in {WINDOW_S} seconds: send less"
+        detail = f"this costs {tokens} of {limit} requests or rows in {WINDOW_S} seconds: send less"
     return TooManyRequests(detail, retry_after_s=level.retry_after_s)
 
 

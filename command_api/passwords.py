@@ -25,8 +25,9 @@ HASHING_THREADS_MAX = 1
 # Of checks, and of hashes to make: in all and for one address.
 WAITING_MAX = 128
 WAITING_PER_ADDRESS_MAX = 32
-# Beside the event loop, which all other requests wait for, argon2 gets a third of a busy core.
-NICENESS = 5
+# Beside the event loop, which all other requests wait for, argon2 gets a quarter of a busy core.
+NICER_BY = 5
+NICENESS_MAX = 19
 
 
 class Passwords:
@@ -134,4 +135,5 @@ def _lower_priority() -> None:
     """Let this thread, and those that argon2 starts from it, give way to the event loop's."""
     if sys.platform == "linux":
         # The kernel has a priority for each thread there; POSIX has one for the process.
-        os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), NICENESS)
+        niceness = min(os.getpriority(os.PRIO_PROCESS, 0) + NICER_BY, NICENESS_MAX)
+        os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), niceness)

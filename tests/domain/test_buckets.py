@@ -46,9 +46,28 @@ def test_each_key_has_its_own_and_what_is_given_back_is_there_again(clock: Clock
     assert buckets.take("ann").retry_after_s == 0
 
 
+def test_several_tokens_are_taken_together_or_not_at_all(clock: Clock) -> None:
+    buckets = Buckets(10, window_s=60, clock=clock)
+    assert buckets.take("ann", 8) == Level(remaining=2, full_in_s=48, retry_after_s=0)
+    assert buckets.take("ann", 5) == Level(remaining=2, full_in_s=48, retry_after_s=18)
+    assert buckets.take("ann", 2).remaining == 0
+    assert buckets.wait_s("ann") == 6
+    assert buckets.wait_s("ben") == 0
+    clock.now += 30
+    assert buckets.take("ann", 5).retry_after_s == 0
+
+
+def test_more_than_there_ever_are_waits_for_a_full_bucket(clock: Clock) -> None:
+    buckets = Buckets(10, window_s=60, clock=clock)
+    buckets.take("ann", 4)
+    assert buckets.take("ann", 11).retry_after_s == 24
+    assert buckets.take("ann", 6).remaining == 0
+
+
 def test_no_limit_is_never_reached() -> None:
     buckets = Buckets(0, window_s=60)
-    assert {buckets.take("ann").retry_after_s for _ in range(100)} == {0}
+    assert {buckets.take("ann", 1_000).retry_after_s for _ in range(100)} == {0}
+    assert buckets.wait_s("ann") == 0
 
 
 def test_memory_is_bounded(clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -9,7 +9,12 @@ from collections.abc import Iterator
 import pytest
 
 from command_api import passwords as passwords_module
-from command_api.passwords import Passwords
+from command_api.passwords import (
+    HASHING_THREADS_MAX,
+    THREADS,
+    WAITING_PER_ADDRESS_MAX,
+    Passwords,
+)
 from shared.errors import Overloaded
 
 RIGHT, WRONG = "correct horse battery staple", "correct horse battery stapler"
@@ -82,5 +87,62 @@ def test_only_so_many_wait_and_the_next_is_refused_at_once(
         passwords.let_go.set()
         assert await asyncio.gather(*waiting) == [False] * 3
         assert not await passwords.matches(None, RIGHT)
+
+    asyncio.run(run())
+
+
+def test_an_address_fills_its_own_line_and_waits_in_it(passwords: Counted) -> None:
+    """The two that are checked already do not wait."""
+
+    async def run() -> None:
+        passwords.let_go.clear()
+        first = [
+            asyncio.create_task(passwords.matches(f"first {n}", RIGHT, address="first"))
+            for n in range(THREADS + WAITING_PER_ADDRESS_MAX)
+        ]
+        await asyncio.sleep(0)
+        with pytest.raises(Overloaded, match="your address"):
+            await passwords.matches("first", RIGHT, address="first")
+        second = asyncio.create_task(passwords.matches("second", RIGHT, address="second"))
+        await asyncio.sleep(0)
+        passwords.let_go.set()
+        await asyncio.gather(*first, second)
+        # Behind the two that were checked already and one of the first address's turn.
+        assert passwords.checked.index("second") <= THREADS + 2
+
+    asyncio.run(run())
+
+
+def test_log_ins_go_before_sign_ups_and_wait_for_no_room_of_theirs(passwords: Counted) -> None:
+    async def run() -> None:
+        passwords.let_go.clear()
+        sign_ups = [
+            asyncio.create_task(passwords.hash(f"{RIGHT} {n}"))
+            for n in range(HASHING_THREADS_MAX + WAITING_PER_ADDRESS_MAX)
+        ]
+        await asyncio.sleep(0)
+        with pytest.raises(Overloaded):
+            await passwords.hash(RIGHT)
+        log_ins = [asyncio.create_task(passwords.matches(f"{n}", RIGHT)) for n in range(5)]
+        await asyncio.sleep(0)
+        passwords.let_go.set()
+        await asyncio.gather(*log_ins)
+        assert sum(one.done() for one in sign_ups) < len(sign_ups)
+        assert len({*await asyncio.gather(*sign_ups)}) == len(sign_ups)
+
+    asyncio.run(run())
+
+
+def test_whoever_is_cancelled_leaves_the_line(passwords: Counted) -> None:
+    async def run() -> None:
+        passwords.let_go.clear()
+        tasks = [asyncio.create_task(passwords.matches(f"{n}", RIGHT)) for n in range(10)]
+        await asyncio.sleep(0)
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        passwords.let_go.set()
+        assert not await passwords.matches("last", RIGHT)
+        assert len(passwords.checked) <= THREADS + 1
 
     asyncio.run(run())

@@ -2,11 +2,21 @@
 
 from __future__ import annotations
 
+import asyncio
+import time
 from collections.abc import Iterator
+from typing import Any
+from uuid import UUID, uuid4
 
 import httpx
 import pytest
 
+from command_api.authentication import Authentication
+from command_api.bodies import RATINGS_MAX
+from command_api.limits import RateLimits
+from command_api.principal import Anyone
+from shared.errors import NotAuthenticated, TooManyRequests
+from shared.tokens import TokenVerifier
 from tests.api import Api
 from tests.servers import Servers
 from tests.system import System
@@ -47,6 +57,134 @@ def test_a_service_has_a_limit_of_its_own(limited: Api) -> None:
     refused = limited.post("/v1/movies", {}, limited.service)
     assert refused.status_code == 422
     assert "RateLimit" in refused.headers
+
+
+@pytest.fixture
+def rows_limited(system: System) -> Iterator[Api]:
+    command = system.start_command_api(rate_limit_service=100)
+    with Api(command.url, command.url, system.service_key()) as client:
+        yield client
+
+
+def users(name: str, count: int) -> dict[str, list[dict[str, str]]]:
+    return {"users": [{"external_id": f"{name} {n}", "display_name": "Ann"} for n in range(count)]}
+
+
+def test_a_batch_costs_its_rows(rows_limited: Api) -> None:
+    """One that is over the limit is refused before any of its rows is committed."""
+    api = rows_limited
+    first = api.post("/v1/users/batch", users("first", 60), api.service)
+    assert first.status_code == 200
+    assert first.headers["RateLimit"].startswith('"service";r=40;')
+    head = api.command.get("/ready").json()["position"]
+    second = api.post("/v1/users/batch", users("second", 50), api.service)
+    assert (second.status_code, second.json()["type"].rpartition(":")[2]) == (
+        *(429, "too-many-requests"),
+    )
+    assert 1 <= int(second.headers["Retry-After"]) <= 6
+    assert api.command.get("/ready").json()["position"] == head
+    assert api.post("/v1/users/batch", users("third", 20), api.service).status_code == 200
+
+
+def test_a_batch_may_cost_no_more_than_there_is_in_a_minute(rows_limited: Api) -> None:
+    api = rows_limited
+    refused = api.post("/v1/users/batch", users("many", 101), api.service)
+    assert refused.status_code == 429
+    assert "send less" in refused.json()["detail"]
+    assert api.post("/v1/users/batch", users("fewer", 90), api.service).status_code == 200
+
+
+def test_a_long_body_costs_more_than_a_short_one(rows_limited: Api) -> None:
+    api = rows_limited
+    movie = {"title": "Mirror", "year": 1975}
+    long = api.post("/v1/movies", {**movie, "description": "x" * 5_000}, api.service)
+    assert long.headers["RateLimit"].startswith('"service";r=90;')
+    short = api.post("/v1/movies", movie, api.service)
+    assert short.headers["RateLimit"].startswith('"service";r=89;')
+
+
+def test_by_default_the_largest_batch_of_a_member_is_taken(api: Api) -> None:
+    ann, movie_id = api.sign_up(), api.movie()
+    rows = [{"movie_id": movie_id, "score": 4}] * RATINGS_MAX
+    answer = api.post("/v1/ratings/batch", {"ratings": rows}, ann.headers)
+    assert {row["status"] for row in api.expect(200, answer)["results"]} == {"created", "unchanged"}
+
+
+class CountedLookUps(Authentication):
+    """Counts the keys that it looks up in the database."""
+
+    def __init__(self, system: System, *, anonymous: int) -> None:
+        settings = system.command_settings()
+        verifier = TokenVerifier(
+            settings.token_public_key.get_secret_value(), issuer="s", audience="s", clock=time.time
+        )
+        self.limits = RateLimits({"member": 0, "service": 0, "anonymous": anonymous})
+        super().__init__(verifier, system.event_store(), self.limits)
+        self.looked_up: list[UUID] = []
+
+    def _look_up(self, key_id: UUID) -> Any:
+        self.looked_up.append(key_id)
+        return super()._look_up(key_id)
+
+
+def from_address(address: str) -> dict[str, Any]:
+    return {"type": "http", "client": (address, 1), "headers": [], "state": {}}
+
+
+def test_a_flood_with_an_unknown_key_is_one_look_up(system: System) -> None:
+    """Also of requests that come at once, and where the first of them is cancelled."""
+    authentication = CountedLookUps(system, anonymous=0)
+    scope = from_address("192.0.2.1")
+
+    async def flood() -> None:
+        key = f"Bearer sfk_{uuid4().hex}_wrong"
+        tasks = [asyncio.create_task(authentication.principal(key, scope)) for _ in range(50)]
+        await asyncio.sleep(0)
+        tasks[0].cancel()
+        answers = await asyncio.gather(*tasks, return_exceptions=True)
+        assert {type(one) for one in answers[1:]} == {NotAuthenticated}
+        for _ in range(50):
+            with pytest.raises(NotAuthenticated):
+                await authentication.principal(key, scope)
+
+    asyncio.run(flood())
+    assert len(authentication.looked_up) == 1
+
+
+def test_an_address_over_its_limit_has_no_new_key_looked_up(system: System) -> None:
+    """A key that is known works from there all the same, and any key from elsewhere."""
+    authentication = CountedLookUps(system, anonymous=3)
+    mine, other = (f"Bearer {system.service_key()}" for _ in range(2))
+    scope = from_address("192.0.2.1")
+
+    async def run() -> None:
+        await authentication.principal(mine, scope)
+        for _ in range(3):
+            with pytest.raises(NotAuthenticated):
+                await authentication.principal(f"Bearer sfk_{uuid4().hex}_x", scope)
+            authentication.limits.charge(scope, Anyone())
+        assert len(authentication.looked_up) == 4
+        for key in (f"Bearer sfk_{uuid4().hex}_x", other):
+            with pytest.raises(TooManyRequests):
+                await authentication.principal(key, scope)
+        assert len(authentication.looked_up) == 4
+        await authentication.principal(mine, scope)
+        await authentication.principal(other, from_address("192.0.2.2"))
+
+    asyncio.run(run())
+
+
+def test_a_flood_with_wrong_keys_leaves_the_right_one_alone(system: System) -> None:
+    command = system.start_command_api(rate_limit_anonymous=20)
+    with Api(command.url, command.url, system.service_key()) as client:
+        client.movie()
+        answers = [
+            client.post("/v1/movies", {}, {"Authorization": f"Bearer sfk_{uuid4().hex}_x"})
+            for _ in range(30)
+        ]
+        assert {answer.status_code for answer in answers} == {401, 429}
+        assert answers[-1].headers["Retry-After"]
+        client.movie()
 
 
 def test_a_forged_credential_counts_for_its_address(limited: Api) -> None:

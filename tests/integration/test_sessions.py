@@ -6,13 +6,14 @@ import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
-from uuid import UUID
+from uuid import UUID, uuid4
 
 import httpx
 import jwt
 import psycopg
 import pytest
 
+from command_api import passwords
 from command_api.accounts import Accounts
 from command_api.deciders.user import ChangePassword
 from command_api.principal import Member
@@ -273,6 +274,47 @@ class TestThrottling:
     def test_an_address_has_so_many_failures_for_all_accounts(self, strict: Api) -> None:
         statuses = [self._fail(strict, f"nobody{n}@x.org").status_code for n in range(6)]
         assert statuses == [401] * 5 + [429]
+
+    def test_a_log_in_that_was_not_tried_has_not_failed(
+        self, strict: Api, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        ann = strict.sign_up()
+        with monkeypatch.context() as patched:
+            patched.setattr(passwords, "WAITING_MAX", 0)
+            for _ in range(10):
+                refused = strict.post("/v1/sessions", {"email": ann.email, "password": PASSWORD})
+                assert refused.status_code == 503
+                assert refused.headers["Retry-After"]
+        log_in(strict, ann.email)
+
+    def test_wrong_keys_count_for_their_own_key(self, shared: System, strict: Api) -> None:
+        right, attacked = shared.service_key(), shared.service_key()
+        wrong = f"{attacked[:37]}wrong"
+
+        def status(api_key: str) -> int:
+            return strict.post("/v1/sessions", {"api_key": api_key}).status_code
+
+        assert [status(wrong) for _ in range(10)] == [401] * 3 + [429] * 7
+        assert status(attacked) == 429
+        assert [status(f"sfk_{uuid4().hex}_x") for _ in range(10)] == [401] * 10
+        assert status(right) == 201
+        log_in(strict, strict.sign_up().email)
+
+    def test_a_crowd_that_signs_up_keeps_nobody_from_logging_in(self, strict: Api) -> None:
+        """Though they share an address: log-ins go first and have room of their own."""
+        ann = strict.sign_up()
+        crowd = [
+            {"email": f"crowd{n}@x.org", "password": PASSWORD, "display_name": "Ann"}
+            for n in range(75)
+        ]
+        url = str(strict.command.base_url)
+        with ThreadPoolExecutor(75) as pool, httpx.Client(base_url=url, timeout=30) as client:
+            signing_up = [pool.submit(client.post, "/v1/users", json=one) for one in crowd]
+            for _ in range(10):
+                log_in(strict, ann.email)
+            statuses = {one.result().status_code for one in signing_up}
+        assert statuses <= {201, 503}
+        log_in(strict, ann.email)
 
     def test_an_old_password_is_not_guessed_with_a_stolen_token(self, strict: Api) -> None:
         ann = strict.sign_up()
