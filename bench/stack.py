@@ -25,10 +25,11 @@ from bench.load import HOST
 from ops.bootstrap import operator_of
 from ops.child import POLL_S, Child, ChildSpec, stop_all
 from ops.home import Home
-from projector.partition_store import ABSENT, decode_checkpoint
+from projector.partition_store import ABSENT
 from projector.projections import DEFINITIONS
 from projector.settings import ProjectorSettings
 from projector.wiring import Wiring, wire
+from shared.checkpoints import decode_checkpoint
 from shared.ids import UserId
 from shared.read_model import PartitionKeys
 from shared.schema import COMMAND_ROLE, PROJECTOR_ROLE

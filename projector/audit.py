@@ -29,11 +29,10 @@ from projector.partition_store import (
     Parts,
     Slice,
     cut,
-    decode_checkpoint,
-    encode_checkpoint,
 )
 from projector.projections import DEFINITIONS
 from projector.shadow import Shadow
+from shared.checkpoints import decode_checkpoint, encode_checkpoint
 from shared.errors import AuditImpossible
 from shared.ids import START, Position, new_uuid7
 from shared.read_model import Checkpoint, Parked, PartitionKeys, partition_of

@@ -12,6 +12,8 @@ from projector.documents import Key, Operation, stream_operations
 from projector.kinds import HISTORY, PRIVATE, PROFILE, REVIEWS
 from projector.partition_store import Parts, Slice
 from projector.shadow import Shadow
+from shared.checksum import checked
+from shared.errors import DocumentDamaged
 
 # Their values are a person's: a difference says which there is, not what it says.
 PERSONAL = (PROFILE.name, PRIVATE.name, REVIEWS)
@@ -102,9 +104,9 @@ def _fields(kind: str, document: bytes | None) -> dict[str, Any] | None:
         return None
     try:
         if kind == HISTORY.name:
-            return {"added": msgspec.msgpack.decode(document)}
-        decoded = msgspec.json.decode(document)
-    except msgspec.MsgspecError:
+            return {"added": msgspec.msgpack.decode(checked(document))}
+        decoded = msgspec.json.decode(checked(document))
+    except (DocumentDamaged, msgspec.MsgspecError):
         return None
     return decoded if isinstance(decoded, dict) else None
 

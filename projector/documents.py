@@ -15,6 +15,7 @@ import msgspec
 from projector.kinds import Kind
 from shared.errors import ProjectionFault
 from shared.ids import Position
+from shared.ranks import stored_rank
 
 Folded = TypeVar("Folded")
 # The kind's name and what follows it in the key.
@@ -118,7 +119,7 @@ class WorkingSet:
         self.pending_bytes += COMMAND_BYTES + kind.bytes_max(document)
 
     def rank(self, kind: str, suffix: str, member: bytes, rank: int) -> None:
-        self._set(self.members, (kind, suffix), member, rank)
+        self._set(self.members, (kind, suffix), member, stored_rank(member, rank))
 
     def unrank(self, kind: str, suffix: str, member: bytes) -> None:
         self._set(self.members, (kind, suffix), member, None)

@@ -22,7 +22,7 @@ from psycopg.rows import namedtuple_row
 from projector.partition_store import PartitionStore
 from projector.projections import Projection
 from shared.ids import Position
-from shared.read_model import GENERATIONS_KEY, GenerationCopy, PartitionKeys
+from shared.read_model import GENERATIONS_KEY, PartitionKeys, generation_copy
 
 State = Literal["building", "following", "active", "retired", "purged"]
 Reason = Literal["first start", "lost", "new definition", "replay"]
@@ -272,8 +272,11 @@ class Generations:
         with self._changing() as cursor:
             active = _select(cursor, "state = 'active'")
             copy = {
-                generation.projection: GenerationCopy(
-                    generation.number, generation.definition_version, generation.partitions
+                generation.projection: generation_copy(
+                    generation.projection,
+                    generation.number,
+                    generation.definition_version,
+                    generation.partitions,
                 )
                 for generation in active
             }

@@ -1,7 +1,8 @@
 """The kinds of string documents: what a projection folds, and how that is stored.
 
 What is folded may be less than what is stored: statistics are folded as their histogram, and the
-averages are computed when they are encoded. Folded documents are changed in place.
+averages are computed when they are encoded. Folded documents are changed in place. What
+is stored ends with its checksum; decoding raises `DocumentDamaged` where that does not match.
 """
 
 from __future__ import annotations
@@ -11,6 +12,8 @@ from typing import Any, Generic, NamedTuple, TypeVar
 
 import msgspec
 
+from shared.checksum import CHECKSUM_BYTES, checked, with_checksum
+from shared.errors import DocumentDamaged
 from shared.ids import Position
 from shared.read_model import (
     PARKED,
@@ -60,28 +63,47 @@ def _decode_scores(stored: bytes) -> Scores:
 
 
 def _encoded_bytes(document: object) -> int:
-    return len(_json(document))
+    return len(_json(document)) + CHECKSUM_BYTES
 
 
-MOVIE: Kind[MovieDocument] = Kind(
-    "movie", _json, msgspec.json.Decoder(MovieDocument).decode, _encoded_bytes
+def _stored(
+    name: str,
+    encode: Callable[[Folded], bytes],
+    decode: Callable[[bytes], Folded],
+    bytes_max: Callable[[Folded], int] = _encoded_bytes,
+) -> Kind[Folded]:
+    """Return a kind whose documents are stored with a checksum."""
+
+    def encode_checked(document: Folded) -> bytes:
+        return with_checksum(encode(document))
+
+    def decode_checked(stored: bytes) -> Folded:
+        document = checked(stored)
+        try:
+            return decode(document)
+        except msgspec.MsgspecError as error:
+            raise DocumentDamaged(f"a {name} document cannot be decoded") from error
+
+    return Kind(name, encode_checked, decode_checked, bytes_max)
+
+
+MOVIE: Kind[MovieDocument] = _stored("movie", _json, msgspec.json.Decoder(MovieDocument).decode)
+PROFILE: Kind[ProfileDocument] = _stored(
+    "profile", _json, msgspec.json.Decoder(ProfileDocument).decode
 )
-PROFILE: Kind[ProfileDocument] = Kind(
-    "profile", _json, msgspec.json.Decoder(ProfileDocument).decode, _encoded_bytes
+PRIVATE: Kind[PrivateDocument] = _stored(
+    "private", _json, msgspec.json.Decoder(PrivateDocument).decode
 )
-PRIVATE: Kind[PrivateDocument] = Kind(
-    "private", _json, msgspec.json.Decoder(PrivateDocument).decode, _encoded_bytes
-)
-STATISTICS: Kind[Scores] = Kind(
+STATISTICS: Kind[Scores] = _stored(
     "stats", _encode_scores, _decode_scores, lambda _scores: STATISTICS_BYTES_MAX
 )
-HISTORY: Kind[HistoryYear] = Kind(
+HISTORY: Kind[HistoryYear] = _stored(
     "history",
     msgspec.msgpack.Encoder().encode,
     msgspec.msgpack.Decoder(HistoryYear).decode,
     lambda year: HISTORY_BIN_BYTES_MAX * (1 + len(year.added)),
 )
-PARKED_MARK: Kind[Parked] = Kind(PARKED, _json, msgspec.json.Decoder(Parked).decode, _encoded_bytes)
+PARKED_MARK: Kind[Parked] = _stored(PARKED, _json, msgspec.json.Decoder(Parked).decode)
 KINDS: dict[str, Kind[Any]] = {
     kind.name: kind for kind in (MOVIE, PROFILE, PRIVATE, STATISTICS, HISTORY, PARKED_MARK)
 }

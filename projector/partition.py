@@ -8,8 +8,6 @@ from collections.abc import Sequence
 from typing import Any
 from uuid import UUID
 
-import msgspec
-
 from projector.documents import Corrupt, Key, WorkingSet
 from projector.fold import PartitionFold
 from projector.kinds import KINDS, Kind
@@ -21,12 +19,11 @@ from projector.partition_store import (
     EVENT_COMMANDS_MAX,
     Call,
     Found,
-    decode_checkpoint,
-    encode_checkpoint,
 )
 from projector.place import Place, place_of
 from projector.projections import LogEvent, Projection
-from shared.errors import LogDiverged
+from shared.checkpoints import decode_checkpoint, encode_checkpoint
+from shared.errors import DocumentDamaged, LogDiverged
 from shared.read_model import Checkpoint, PartitionKeys
 
 DOCUMENTS_CACHED_MAX = 20_000
@@ -142,7 +139,7 @@ def _decoded(kind: Kind[Any], stored: bytes | None) -> object:
         return None
     try:
         return kind.decode(stored)
-    except msgspec.MsgspecError as error:
+    except DocumentDamaged as error:
         return Corrupt(str(error))
 
 

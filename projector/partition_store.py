@@ -5,16 +5,17 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from importlib.resources import files
+from math import isfinite
 from typing import Any, Literal, NamedTuple, cast
 from uuid import UUID
 
-import msgspec
 import redis
 from hiredis import pack_command
 from redis.exceptions import NoScriptError
 
 from projector.documents import Key, Operation
 from projector.kinds import PARKED_ENTITIES, PARKED_MARK
+from shared.checkpoints import encode_checkpoint
 from shared.errors import Misconfigured
 from shared.ids import NO_VERSION, START, Position, StreamId
 from shared.read_model import APPLIED_CHANNEL, Checkpoint, Parked, PartitionKeys, document_name
@@ -32,9 +33,6 @@ ABSENT = b""
 # Never written: unlinking it is refused like any write, and changes nothing.
 NO_KEY = "sf:nothing"
 NOTHING = StreamId(UUID(int=0))
-
-encode_checkpoint = msgspec.msgpack.Encoder(uuid_format="bytes").encode
-decode_checkpoint = msgspec.msgpack.Decoder(Checkpoint).decode
 
 
 Type = Literal["string", "zset", "hash", "stream", "absent"]
@@ -202,7 +200,13 @@ class PartitionStore:
         self._redis.set(keys.checkpoint, checkpoint)
 
     def read(self, key: str) -> bytes | None:
-        value: bytes | None = self._redis.get(key)
+        """The value of a key; what is no string value is damage, and read as an empty one."""
+        try:
+            value: bytes | None = self._redis.get(key)
+        except redis.ResponseError as error:
+            if not str(error).startswith("WRONGTYPE"):
+                raise
+            return b""
         return value
 
     def write(self, key: str, value: bytes) -> None:
@@ -263,6 +267,11 @@ def _read(pipeline: Any, key: str, part: Slice) -> None:
             pipeline.exists(key)
 
 
+def _whole(rank: float) -> int:
+    """A stored rank; -1, which none has, for a damaged one that is no number."""
+    return int(rank) if isfinite(rank) else -1
+
+
 def _parts(part: Slice, answer: Any) -> Parts | None:
     if isinstance(answer, redis.ResponseError):
         return None
@@ -270,7 +279,7 @@ def _parts(part: Slice, answer: Any) -> Parts | None:
         case "string":
             return {} if answer is None else {b"": answer}
         case "zset":
-            return {member: int(rank) for member, rank in answer}
+            return {member: _whole(rank) for member, rank in answer}
         case "hash":
             return dict(answer)
         case "stream":

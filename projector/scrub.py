@@ -22,7 +22,8 @@ import redis
 import structlog
 
 from projector.generations import Generation, Generations
-from projector.partition_store import ABSENT, PartitionStore, decode_checkpoint
+from projector.partition_store import ABSENT, PartitionStore
+from shared.checkpoints import decode_checkpoint
 from shared.event_store import EventStore
 from shared.ids import Position, UserId
 from shared.read_model import PROFILES, SCRUBBED_KEY

@@ -15,8 +15,9 @@ from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.registry import Collector
 
 from projector.generations import Generation
-from projector.partition_store import ABSENT, decode_checkpoint
+from projector.partition_store import ABSENT
 from projector.wiring import Wiring
+from shared.checkpoints import decode_checkpoint
 from shared.errors import Misconfigured
 from shared.ids import Position
 from shared.status import STATUS_KEY, GenerationStatus, Status

@@ -12,7 +12,8 @@ from operator import ge
 import structlog
 
 from projector.generations import Generation, Generations
-from projector.partition_store import ABSENT, PartitionStore, decode_checkpoint
+from projector.partition_store import ABSENT, PartitionStore
+from shared.checkpoints import decode_checkpoint
 from shared.ids import START, Position
 
 WITHIN_S = 0.5

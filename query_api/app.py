@@ -9,13 +9,15 @@ from contextlib import asynccontextmanager
 
 import structlog
 from fastapi import Depends, FastAPI
+from redis.exceptions import RedisError
 
 from query_api.changes import Changes
 from query_api.coalescing import TIMEOUT_S, CoalescedReads
+from query_api.damage import SEND_EVERY_S, Damage
 from query_api.freshness import Freshness
-from query_api.generations import ActiveGenerations
+from query_api.generations import REFRESH_EVERY_S, ActiveGenerations
 from query_api.hot_reads import HotReads
-from query_api.index_feed import IndexFeed
+from query_api.index_feed import RELOAD_S, IndexFeed
 from query_api.pages import Pages
 from query_api.profiles import Profiles
 from query_api.raters import Raters
@@ -24,10 +26,12 @@ from query_api.routes import movies, operations, past, projections, stream, user
 from query_api.settings import QuerySettings
 from query_api.streams import Streams
 from query_api.wiring import Wiring, known_parameters
+from shared.errors import DocumentDamaged, Unavailable
 from shared.http import RequestScope, Service, serve_docs
 from shared.problems import install_problem_handlers
 from shared.redis_clients import async_redis_client
 from shared.serving import END_STREAMS
+from shared.tasks import Tasks
 from shared.tokens import TokenVerifier
 
 log = structlog.get_logger()
@@ -39,6 +43,9 @@ Every answer states the log position that it stands at as `Starfold-Position`; a
 
 BODY_BYTES_MAX = 1024
 CANCEL_AGAIN_S = 0.2
+# A background task without a success for this time is started again, and said by `/ready`.
+STALE_AFTER_S = 15.0
+EXPECTED = (Unavailable, DocumentDamaged, RedisError, OSError)
 
 
 def create_app(settings: QuerySettings) -> FastAPI:
@@ -51,17 +58,10 @@ def create_app(settings: QuerySettings) -> FastAPI:
         assert isinstance(app, Service)
         if not settings.access_log:
             app.ahead = HotReads(wiring.reader, wiring.pages, wiring.profiles)
-        tasks = [
-            asyncio.create_task(work, name=name)
-            for name, work in (
-                ("generations", wiring.generations.run()),
-                ("freshness", wiring.freshness.run()),
-                ("index", wiring.feed.run()),
-            )
-        ]
+        running = _start(wiring)
         log.info("query_api_started", port=settings.port)
         yield {END_STREAMS: wiring.streams.end}
-        await _end(tasks)
+        await _end(running)
         await wiring.client.aclose()
         log.info("query_api_stopped")
 
@@ -84,6 +84,21 @@ def create_app(settings: QuerySettings) -> FastAPI:
     return app
 
 
+def _start(wiring: Wiring) -> list[asyncio.Task[None]]:
+    """The background tasks. Answers are right without freshness and damage reports, only later."""
+    tasks = wiring.tasks
+    generations = tasks.health("generations", stale_after_s=STALE_AFTER_S)
+    index = tasks.health("index", stale_after_s=STALE_AFTER_S)
+    freshness = tasks.health("freshness", stale_after_s=STALE_AFTER_S, needed=False)
+    damage = tasks.health("damage", stale_after_s=STALE_AFTER_S, needed=False)
+    return [
+        tasks.start(generations, wiring.generations.refresh, every_s=REFRESH_EVERY_S),
+        tasks.start(index, lambda: wiring.feed.step(index.succeeded), every_s=RELOAD_S),
+        tasks.start(freshness, lambda: wiring.freshness.step(freshness.succeeded)),
+        tasks.start(damage, wiring.damage.send, every_s=SEND_EVERY_S),
+    ]
+
+
 async def _end(tasks: Sequence[asyncio.Task[None]]) -> None:
     """Cancel until all have ended: below, a cancellation may be turned into another error."""
     pending = set(tasks)
@@ -98,11 +113,14 @@ def _wire(settings: QuerySettings) -> Wiring:
     generations = ActiveGenerations(client)
     freshness = Freshness(client)
     reads = CoalescedReads(client)
-    reader = Reader(reads, generations)
+    damage = Damage(client)
+    reader = Reader(reads, generations, damage)
     changes = Changes()
-    feed = IndexFeed(client, reads, generations, freshness, changes)
+    feed = IndexFeed(client, reads, generations, freshness, changes, damage)
     return Wiring(
         client=client,
+        tasks=Tasks(expected=EXPECTED),
+        damage=damage,
         generations=generations,
         freshness=freshness,
         reader=reader,

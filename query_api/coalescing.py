@@ -20,7 +20,7 @@ import structlog
 from hiredis import pack_command
 from redis.asyncio.connection import AbstractConnection
 
-from shared.errors import Overloaded, Unavailable
+from shared.errors import DocumentDamaged, Overloaded, Unavailable
 from shared.read_model import PartitionKeys
 
 READS_A_ROUND_TRIP_MAX = 512
@@ -59,11 +59,12 @@ class Page(NamedTuple):
 
 
 class Rated(NamedTuple):
-    """What a user says of a movie, of one moment."""
+    """What a user says of a movie, of one moment; `damage` where a key is of another type."""
 
     profile: bytes | None
     rank: float | None
     review: bytes | None
+    damage: str | None = None
 
 
 class RatedBy(NamedTuple):
@@ -119,12 +120,12 @@ class CoalescedReads:
         sorted_set: str,
         *,
         limit: int,
-        after: tuple[float, bytes] | None = None,
+        after: tuple[int, bytes] | None = None,
         documents: Sequence[str] = (),
         fields_of: str | None = None,
     ) -> Page:
         """At most `limit` members after the given rank and member; `fields_of` names a hash."""
-        bound, member = (f"{after[0]:.0f}", after[1]) if after is not None else ("", b"")
+        bound, member = (str(after[0]), after[1]) if after is not None else ("", b"")
         names = (sorted_set, fields_of or sorted_set, *documents)
         call = _Call(_PAGE, names, (limit, bound, member))
         return _as_page(await self._enqueue(keys, (), call))
@@ -205,14 +206,15 @@ class CoalescedReads:
         results = iter(await self._answered(commands))
         found = {keys: next(results) for keys in by_partition}
         for waiting, _ in calls:
-            _resolve(waiting, next(results))
+            _resolve_call(waiting, next(results))
         for waiting in plain:
             places, values = by_partition[waiting.keys], found[waiting.keys]
             documents = [values[places[document]] for document in waiting.documents]
             _resolve(waiting, PartitionRead(values[0], documents))
 
     async def _answered(self, commands: Sequence[tuple[str | int | bytes, ...]]) -> list[Any]:
-        """What Redis says to each; raises the first refusal.
+        """What Redis says to each; raises the first refusal but for those of a wrong type, which
+        concern one call alone.
 
         Over a connection of the client's pool, without the client's layers around each command:
         they cost more than all else that is done for it here.
@@ -228,7 +230,7 @@ class CoalescedReads:
         finally:
             await pool.release(connection)
         for result in results:
-            if isinstance(result, redis.ResponseError):
+            if isinstance(result, redis.ResponseError) and not _is_wrong_type(result):
                 raise result
         return results
 
@@ -239,6 +241,10 @@ async def _result(connection: AbstractConnection) -> Any:
         return await connection.read_response(timeout=math.inf)
     except redis.ResponseError as refusal:
         return refusal
+
+
+def _is_wrong_type(error: redis.ResponseError) -> bool:
+    return "WRONGTYPE" in str(error)
 
 
 def _script(name: str) -> _Script:
@@ -261,13 +267,25 @@ def _as_rated(result: list[Any]) -> RatedBy:
     users = []
     for i in range(0, len(flat), 3):
         profile, rank, review = flat[i : i + 3]
-        users.append(Rated(profile, None if rank is None else float(rank), review))
+        damage = next((str(one) for one in flat[i : i + 3] if isinstance(one, Exception)), None)
+        if damage is None:
+            users.append(Rated(profile, None if rank is None else float(rank), review))
+        else:
+            users.append(Rated(None, None, None, damage))
     return RatedBy(checkpoint, users)
 
 
 def _resolve(waiting: _Waiting, result: object) -> None:
     if not waiting.future.done():
         waiting.future.set_result(result)
+
+
+def _resolve_call(waiting: _Waiting, result: object) -> None:
+    """As above; a key of another type is damage of what was asked for, and of nothing else."""
+    if isinstance(result, redis.ResponseError):
+        _fail([waiting], DocumentDamaged("a key is of another type"))
+    else:
+        _resolve(waiting, result)
 
 
 def _fail(batch: Sequence[_Waiting], error: Exception) -> None:

@@ -12,7 +12,6 @@ from collections.abc import Awaitable, Callable
 from typing import Protocol, TypeVar
 
 import redis.asyncio
-import structlog
 
 from shared.errors import InvalidInput, Overloaded, ProjectionBehind
 from shared.ids import START, Position
@@ -21,12 +20,10 @@ from shared.read_model import APPLIED_CHANNEL
 WAIT_MAX_S = 2.0
 POLL_S = 0.05
 WAITERS_MAX = 2_000
-RECONNECT_S = 0.5
+LOOK_EVERY_S = 1.0
 # Subscribing anew costs the next one who waits a millisecond or two.
 LISTEN_ON_S = 5.0
 POSITION_MAX = 2**63 - 1
-
-log = structlog.get_logger()
 
 
 class Positioned(Protocol):
@@ -95,15 +92,14 @@ class Freshness:
         self._news.set()
         self._news = asyncio.Event()
 
-    async def run(self) -> None:
-        """Listen to the projector whenever somebody waits, for ever."""
-        while True:
-            await self._needed.wait()
-            try:
-                await self._listen()
-            except (redis.RedisError, OSError) as error:
-                log.debug("listening_failed", error=type(error).__name__)
-                await asyncio.sleep(RECONNECT_S)
+    async def step(self, alive: Callable[[], None]) -> None:
+        """Listen to the projector while somebody waits, or wait a while for somebody who does."""
+        try:
+            async with asyncio.timeout(LOOK_EVERY_S):
+                await self._needed.wait()
+        except TimeoutError:
+            return
+        await self._listen(alive)
 
     async def _wait(
         self, wanted: Position, read: Callable[[], Awaitable[Read]], news: asyncio.Event
@@ -121,14 +117,14 @@ class Freshness:
                     f"the read model stands at position {result.position}, not yet at {wanted}"
                 ).at(result.position)
 
-    async def _listen(self) -> None:
+    async def _listen(self, alive: Callable[[], None]) -> None:
         loop = asyncio.get_running_loop()
         async with self._client.pubsub() as subscription:
             await subscription.subscribe(APPLIED_CHANNEL)
             # The first message says that the subscription stands: what was written before it is
             # then to be read.
-            async for _ in subscription.listen():
-                self.tell()
-                if loop.time() - self._needed_at > LISTEN_ON_S:
-                    self._needed.clear()
-                    return
+            while loop.time() - self._needed_at <= LISTEN_ON_S:
+                if await subscription.get_message(timeout=LOOK_EVERY_S) is not None:
+                    self.tell()
+                alive()
+            self._needed.clear()

@@ -3,31 +3,33 @@
 from __future__ import annotations
 
 import asyncio
+from typing import Any
 
 import msgspec
 import redis.asyncio
-import structlog
 
 from query_api.single_reads import read_value
-from shared.errors import Unavailable
-from shared.read_model import GENERATIONS_KEY, GenerationCopy
+from shared.errors import DocumentDamaged, Unavailable
+from shared.read_model import GENERATIONS_KEY, GenerationCopy, generation_copy
 
 # So late at most a switch is seen.
 REFRESH_EVERY_S = 0.1
-
-log = structlog.get_logger()
+PARTITIONS_MAX = 16_384
 
 _decode = msgspec.json.Decoder(dict[str, GenerationCopy]).decode
+
+# Readers' copy by projection.
+Copy = dict[str, GenerationCopy]
 
 
 class ActiveGenerations:
     """A cache that may be a moment old: a generation that was switched away from goes on being
-    followed.
+    followed. A damaged copy changes nothing in it; the projector writes another within a second.
     """
 
     def __init__(self, client: redis.asyncio.Redis) -> None:
         self._client = client
-        self._copy: dict[str, GenerationCopy] = {}
+        self._copy: Copy = {}
         self._refreshing: asyncio.Task[None] | None = None
 
     def get(self, projection: str) -> GenerationCopy | None:
@@ -47,20 +49,31 @@ class ActiveGenerations:
         """Read the copy again; callers at the same time share one read."""
         if self._refreshing is None:
             self._refreshing = asyncio.get_running_loop().create_task(self._read())
+            # Its callers may all be gone by then.
+            self._refreshing.add_done_callback(_retrieve)
         await asyncio.shield(self._refreshing)
-
-    async def run(self) -> None:
-        """Refresh for ever; a Redis that is away is waited for."""
-        while True:
-            try:
-                await self.refresh()
-            except Unavailable:
-                log.debug("generations_unavailable")
-            await asyncio.sleep(REFRESH_EVERY_S)
 
     async def _read(self) -> None:
         try:
             stored = await read_value(self._client, GENERATIONS_KEY)
         finally:
             self._refreshing = None
-        self._copy = _decode(stored) if stored else {}
+        self._copy = {} if stored is None else _decoded(stored)
+
+
+def _decoded(stored: bytes) -> Copy:
+    """The copy; raises `DocumentDamaged`."""
+    try:
+        found: Copy = _decode(stored)
+    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+        raise DocumentDamaged("the readers' copy of the generations cannot be decoded") from error
+    for projection, copy in found.items():
+        whole = generation_copy(projection, copy.number, copy.definition_version, copy.partitions)
+        if copy.checksum not in (0, whole.checksum) or not 0 < copy.partitions <= PARTITIONS_MAX:
+            raise DocumentDamaged("the readers' copy of the generations is damaged")
+    return found
+
+
+def _retrieve(ended: asyncio.Task[Any]) -> None:
+    if not ended.cancelled():
+        ended.exception()

@@ -113,7 +113,7 @@ class HotReads:
         found = await self._reader.documents(MOVIES, movie_id, _DOCUMENTS)
         movie, statistics, parked = found.values
         if movie is None or statistics is None:
-            return None
+            return None  # Not there, or lost: the route looks closer.
         return _Found(found.position, with_ratings(movie, statistics, parked))
 
     async def _profile(self, user_id: UUID) -> _Found | None:

@@ -15,6 +15,8 @@ from typing import Any, Literal, NamedTuple, get_args
 
 import msgspec
 
+from shared.errors import DocumentDamaged
+from shared.ids import START
 from shared.read_model import MovieDocument, milliseconds
 
 # `match`, for a search alone: titles that are what was searched for, then those that begin with
@@ -92,12 +94,15 @@ class Entry(msgspec.Struct, gc=False):
     _item: bytes | None = None
     _rated: bytes | None = None
     weighted: Key | None = None
+    # What is stored of it cannot be read: this is how it was before.
+    stale: bool = False
 
     @property
     def item(self) -> bytes:
         """Its JSON in a list."""
         if self._item is None:
-            self._item = b"".join((self.film.listed, b',"ratings":', _json(self.ratings), b"}"))
+            end = b',"stale":true}' if self.stale else b"}"
+            self._item = b"".join((self.film.listed, b',"ratings":', _json(self.ratings), end))
         return self._item
 
     @property
@@ -150,6 +155,8 @@ class Index:
 
     def __init__(self) -> None:
         self.entries: dict[bytes, Entry] = {}
+        # The newest position that anything in it may be of.
+        self.newest = START
         # Counts the movies whose genres were not known before.
         self.genres_revision = 0
         self._orders: dict[Order, list[Key]] = {order: [] for order in ORDERS}
@@ -165,10 +172,12 @@ class Index:
         orders = RATED_ORDERS
         if old is not None and old.film.stored == details:
             film = old.film
-            if old.ratings == ratings:
+            if old.ratings == ratings and not old.stale:
                 return
         else:
             film = _film(details)
+            if film.movie_id != movie:
+                raise DocumentDamaged("a document is another movie's")
             orders = ORDERS
             if old is None or old.film.genre_names != film.genre_names:
                 self.genres_revision += 1
@@ -179,6 +188,12 @@ class Index:
             moved.setdefault(movie, old)
             if len(moved) > MOVED_MAX:
                 self._settle(order)
+
+    def mark_stale(self, movie: bytes) -> None:
+        """Show a movie as one that stands still, until it is next put."""
+        entry = self.entries.get(movie)
+        if entry is not None and not entry.stale:
+            self.entries[movie] = Entry(entry.film, entry.ratings, stale=True)
 
     def page(
         self, sort: Sort, wanted: Filter, *, after: Key | None, limit: int

@@ -4,29 +4,39 @@ A change says only which movie it was. A round reads what has changed since the 
 each of those movies once, from its own partition, in one round trip for all; a partition that has
 not yet applied the change is read again. So what the index holds of a movie is never older than the
 position that the index states.
+
+A movie whose documents are damaged or missing stays in the index as it was, marked as stale, and is
+read again until it is whole; all others go on.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping, Sequence
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any, NamedTuple
 from uuid import UUID
 
 import msgspec
 import redis.asyncio
 import structlog
+from prometheus_client import Gauge
 
 from query_api.changes import Change, Changes
 from query_api.coalescing import CoalescedReads
+from query_api.damage import Damage
 from query_api.freshness import WAIT_MAX_S, Freshness
 from query_api.generations import ActiveGenerations
 from query_api.index import Index
-from shared.errors import Unavailable
+from query_api.layouts import Layout, layout_of
+from shared.checkpoints import decode_checkpoint
+from shared.errors import DocumentDamaged, Unavailable
 from shared.ids import START, Position
 from shared.read_model import (
     CHANGES,
     MOVIES,
+    PARKED,
     Checkpoint,
     GenerationCopy,
     PartitionKeys,
@@ -40,17 +50,32 @@ CHANGES_A_ROUND = 2_000
 POLL_S = 0.05
 # Whether documents were repaired.
 LOOK_EVERY_S = 1.0
-RETRY_S = 0.5
+# An index that completes no round for this time is behind, and this process is not ready.
+BEHIND_AFTER_S = 5.0
+MOVIE_ID_BYTES = 16
 # Before a load, so that an index that is outrun again and again does not take all of the time.
 RELOAD_S = 0.1
 
 log = structlog.get_logger()
 
-_decode_checkpoint = msgspec.msgpack.Decoder(Checkpoint).decode
+POSITION = Gauge("starfold_index_position", "Log position that the index of the catalogue is at.")
+ROUND_AGE = Gauge(
+    "starfold_index_round_age_seconds", "Time since the index last took in all that had changed."
+)
+DAMAGED_MOVIES = Gauge(
+    "starfold_index_damaged_movies", "Movies that the index cannot read, and shows as they were."
+)
 
 
 class _Outrun(Exception):
     """The stream of changes no longer holds what follows, or another generation is active."""
+
+
+class _Sources(NamedTuple):
+    """The generations that the index is made of."""
+
+    movies: GenerationCopy | None = None
+    changes: GenerationCopy | None = None
 
 
 class _Changed(NamedTuple):
@@ -70,17 +95,39 @@ class IndexFeed:
         generations: ActiveGenerations,
         freshness: Freshness,
         changes: Changes,
+        damage: Damage,
     ) -> None:
         self._client: Any = client
         self._reads = reads
         self._generations = generations
         self._freshness = freshness
         self._changes = changes
+        self._damage = damage
+        # Movies whose documents could not be read, to be read again.
+        self._unread: set[bytes] = set()
+        self._sources = _Sources()
+        self._round_at = time.monotonic()
         self._index: Index | None = None
         self._wanted = START
         self._wanted_until = 0.0
         self._hurry = asyncio.Event()
         self.position = START
+        ROUND_AGE.set_function(lambda: self.round_age_s)
+        DAMAGED_MOVIES.set_function(lambda: len(self._unread))
+
+    @property
+    def round_age_s(self) -> float:
+        """Time since everything that had changed was taken in."""
+        return time.monotonic() - self._round_at
+
+    def require_current(self) -> None:
+        """Raise `Unavailable` if the index is not loaded, or does not move."""
+        self.require()
+        if self.round_age_s > BEHIND_AFTER_S:
+            raise Unavailable(
+                f"the index of the catalogue stands at position {self.position} for"
+                f" {self.round_age_s:.0f} s"
+            )
 
     def require(self, wanted: Position = START) -> Index:
         """The index as it is; raises `Unavailable` before it is loaded.
@@ -95,54 +142,62 @@ class IndexFeed:
             raise Unavailable("the index of the catalogue is being loaded")
         return self._index
 
-    async def run(self) -> None:
-        """Load and follow for ever."""
-        while True:
-            try:
-                await self._load_and_follow()
-            except _Outrun:
-                log.info("index_reloads", position=self.position)
-                await asyncio.sleep(RELOAD_S)
-            except (Unavailable, redis.RedisError, OSError) as error:
-                log.debug("index_waits", error=str(error))
-                await asyncio.sleep(RETRY_S)
+    async def step(self, alive: Callable[[], None]) -> None:
+        """Load and follow until another load is needed; `alive` is called at every round."""
+        try:
+            await self._load_and_follow(alive)
+        except _Outrun:
+            log.info("index_reloads", position=self.position)
 
-    async def _load_and_follow(self) -> None:
+    async def _load_and_follow(self, alive: Callable[[], None]) -> None:
         movies = await self._generations.require(MOVIES)
         changes = await self._generations.require(CHANGES)
+        self._sources = _Sources(movies, changes)
         start = await self._checkpoint(PartitionKeys(CHANGES, changes.number, 0))
         index = Index()
-        loaded = [await self._load(index, movies, number) for number in range(movies.partitions)]
+        self._unread.clear()
+        loaded = []
+        for number in range(movies.partitions):
+            loaded.append(await self._load(index, movies, number))
+            alive()
         seen = min(start.position, *(checkpoint.position for checkpoint in loaded))
         # Partitions that rest are brought up a moment later: readers would step back.
         while seen < min(start.position, self.position):
             changed = await self._changed_after(changes, seen)
             if changed.last == seen:  # Redis has lost its tail since the start.
                 raise _Outrun
-            await self._take_in(index, movies, changed)
+            await self._take_in(index, movies, changed, alive)
             seen = changed.last
         complete_after, changed_before = await self._history(changes, seen)
         self._index = index
         self._changes.restart(complete_after, changed_before)
         self._reached(seen)
         log.info("index_loaded", movies=len(index.entries), position=seen)
-        loop = asyncio.get_running_loop()
-        look_at = loop.time() + LOOK_EVERY_S
+        look_at = time.monotonic() + LOOK_EVERY_S
         while True:
-            if self._generations.get(MOVIES) != movies or self._generations.get(CHANGES) != changes:
-                raise _Outrun
-            if loop.time() >= look_at:
+            self._require_same_sources()
+            if time.monotonic() >= look_at:
                 await self._require_same_builds(movies, loaded)
-                look_at = loop.time() + LOOK_EVERY_S
+                self._changes.note(await self._read_again(index, movies, seen))
+                look_at = time.monotonic() + LOOK_EVERY_S
             news = self._freshness.news
             changed = await self._changed_after(changes, seen)
-            await self._take_in(index, movies, changed)
+            await self._take_in(index, movies, changed, alive)
             self._changes.note(changed.movies)
             seen = changed.last
             self._reached(seen)
+            alive()
             await self._pause(news, ROUND_EVERY_S)
 
+    def _require_same_sources(self) -> None:
+        """Raise `_Outrun` if another generation is active than those that are read."""
+        active = _Sources(self._generations.get(MOVIES), self._generations.get(CHANGES))
+        if active != self._sources:
+            raise _Outrun
+
     def _reached(self, position: Position) -> None:
+        self._round_at = time.monotonic()
+        POSITION.set(position)
         if position != self.position:
             self.position = position
             self._freshness.tell()
@@ -174,44 +229,68 @@ class IndexFeed:
 
     async def _load(self, index: Index, movies: GenerationCopy, number: int) -> Checkpoint:
         """One partition's movies; the checkpoint is of before they were read."""
-        keys = PartitionKeys(MOVIES, movies.number, number)
+        keys, layout = PartitionKeys(MOVIES, movies.number, number), layout_of(MOVIES, movies)
         checkpoint = await self._checkpoint(keys)
-        members = await self._client.zrange(keys.document("catalogue"), 0, -1)
+        with self._contained(keys):
+            ranked = await self._client.zrange(keys.document("catalogue"), 0, -1, withscores=True)
+        members = [member for member, rank in ranked if self._is_member(keys, layout, member, rank)]
         for start in range(0, len(members), MOVIES_A_READ):
-            await self._put(index, keys, members[start : start + MOVIES_A_READ])
+            await self._put(index, keys, layout, members[start : start + MOVIES_A_READ])
         return checkpoint
+
+    def _is_member(self, keys: PartitionKeys, layout: Layout, member: bytes, rank: float) -> bool:
+        """Whether a member of the catalogue is one that was written; else it is noted."""
+        try:
+            layout.rank(member, rank)
+        except DocumentDamaged as damaged:
+            self._damage.found(keys, None, str(damaged))
+            return False
+        return len(member) == MOVIE_ID_BYTES
 
     async def _history(
         self, changes: GenerationCopy, until: Position
     ) -> tuple[Position, list[Change]]:
         """The changes that the stream still holds, and the position after which those are all."""
-        stream = PartitionKeys(CHANGES, changes.number, 0).document("movies")
-        entries = await self._client.xrange(stream, "-", f"{until}-0")
-        held = [(_entry_position(entry), entry[1][b"movie"]) for entry in entries]
-        return (Position(held[0][0] - 1) if held else until), held
+        keys, layout = PartitionKeys(CHANGES, changes.number, 0), layout_of(CHANGES, changes)
+        with self._contained(keys):
+            entries = await self._client.xrange(keys.document("movies"), "-", f"{until}-0")
+        complete_after = Position(_entry_position(entries[0]) - 1) if entries else until
+        held: list[Change] = []
+        for entry in entries:
+            try:
+                held.append((_entry_position(entry), _entry_movie(layout, entry)))
+            except DocumentDamaged as damaged:
+                self._damage.found(keys, None, str(damaged))
+                complete_after = _entry_position(entry)
+                held.clear()
+        return complete_after, held
 
     async def _changed_after(self, changes: GenerationCopy, seen: Position) -> _Changed:
         """What changed after `seen`; raises `_Outrun` if the capped stream may have dropped some
-        of it.
+        of it, or an entry does not say which movie.
         """
-        keys = PartitionKeys(CHANGES, changes.number, 0)
+        keys, layout = PartitionKeys(CHANGES, changes.number, 0), layout_of(CHANGES, changes)
         stream = keys.document("movies")
-        pipeline = self._client.pipeline(transaction=False)
-        # Read before the stream: all changes up to here are then among those found.
-        pipeline.get(keys.checkpoint)
-        pipeline.xrange(stream, f"({seen}-0", "+", count=CHANGES_A_ROUND)
-        pipeline.xrange(stream, "-", "+", count=1)
-        checkpoint, entries, oldest = await pipeline.execute()
-        applied = _decoded(checkpoint).position
+        # Of one moment: all changes up to the checkpoint are among the entries, and no other.
+        with self._contained(keys):
+            pipeline = self._client.pipeline(transaction=True)
+            pipeline.get(keys.checkpoint)
+            pipeline.xrange(stream, f"({seen}-0", "+", count=CHANGES_A_ROUND)
+            pipeline.xrange(stream, "-", "+", count=1)
+            checkpoint, entries, oldest = await pipeline.execute()
+            applied = _decoded(checkpoint).position
+            if entries and _entry_position(entries[-1]) > applied:
+                raise DocumentDamaged("the stream of changes is ahead of its checkpoint")
         if not entries:
             return _Changed(max(seen, applied), {})
         if _entry_position(oldest[0]) > seen + 1 and await self._has_dropped(stream):
             raise _Outrun
-        movies = {fields[b"movie"]: entry_id for entry_id, fields in entries}
-        last = _entry_position(entries[-1])
-        if len(entries) < CHANGES_A_ROUND:
-            last = max(last, applied)
-        changed = {movie: _entry_position((entry_id,)) for movie, entry_id in movies.items()}
+        try:
+            changed = {_entry_movie(layout, entry): _entry_position(entry) for entry in entries}
+        except DocumentDamaged as damaged:
+            self._damage.found(keys, None, str(damaged))
+            raise _Outrun from damaged
+        last = applied if len(entries) < CHANGES_A_ROUND else _entry_position(entries[-1])
         return _Changed(last, changed)
 
     async def _has_dropped(self, stream: str) -> bool:
@@ -219,8 +298,15 @@ class IndexFeed:
         about = await self._client.xinfo_stream(stream)
         return bool(about["entries-added"] > about["length"])
 
-    async def _take_in(self, index: Index, movies: GenerationCopy, changed: _Changed) -> None:
+    async def _take_in(
+        self,
+        index: Index,
+        movies: GenerationCopy,
+        changed: _Changed,
+        alive: Callable[[], None],
+    ) -> None:
         """Read each changed movie, once its partition has applied the change."""
+        layout = layout_of(MOVIES, movies)
         waiting: dict[PartitionKeys, dict[bytes, Position]] = {}
         for movie, position in changed.movies.items():
             number = partition_of(UUID(bytes=movie), movies.partitions)
@@ -229,7 +315,7 @@ class IndexFeed:
         while waiting:
             news = self._freshness.news
             read = await asyncio.gather(
-                *(self._put(index, keys, list(found)) for keys, found in waiting.items())
+                *(self._put(index, keys, layout, list(found)) for keys, found in waiting.items())
             )
             waiting = {
                 keys: found
@@ -237,31 +323,104 @@ class IndexFeed:
                 if position < max(found.values())
             }
             if waiting:
-                if self._generations.get(MOVIES) != movies:
-                    raise _Outrun
+                # Neither may ever get there: a restored log is replayed one after the other.
+                self._require_same_sources()
+                alive()
                 await self._pause(news, POLL_S)
 
-    async def _put(self, index: Index, keys: PartitionKeys, movies: Sequence[bytes]) -> Position:
+    async def _put(
+        self, index: Index, keys: PartitionKeys, layout: Layout, movies: Sequence[bytes]
+    ) -> Position:
         """Read movies of one partition and take them in; returns the position that they are of."""
         names = [f"{kind}:{movie.hex()}" for movie in movies for kind in ("movie", "stats")]
         checkpoint, stored = await self._reads.documents(keys, names)
+        position = self._position(keys, checkpoint)
+        index.newest = max(index.newest, position)
         documents = iter(stored)
         for movie, details, statistics in zip(movies, documents, documents, strict=True):
-            if details is not None and statistics is not None:
-                index.put(movie, details, statistics)
+            self._put_one(index, keys, layout, movie, details, statistics)
         await asyncio.sleep(0)
-        return _decoded(checkpoint).position
+        return position
+
+    def _put_one(  # One parameter for each part of a movie.
+        self,
+        index: Index,
+        keys: PartitionKeys,
+        layout: Layout,
+        movie: bytes,
+        details: bytes | None,
+        statistics: bytes | None,
+    ) -> None:
+        """Take a movie in; one that cannot be read stays as it was."""
+        try:
+            if details is None or statistics is None:
+                raise DocumentDamaged("a document is missing")  # noqa: TRY301  # As any other.
+            index.put(movie, layout.document(details), layout.document(statistics))
+        except (DocumentDamaged, msgspec.MsgspecError) as damaged:
+            if movie not in self._unread:
+                self._unread.add(movie)
+                self._damage.found(keys, UUID(bytes=movie), str(damaged))
+            index.mark_stale(movie)
+        else:
+            self._unread.discard(movie)
+
+    async def _read_again(
+        self, index: Index, movies: GenerationCopy, seen: Position
+    ) -> Mapping[bytes, Position]:
+        """Read the movies that could not be read; returns those that are whole again."""
+        layout = layout_of(MOVIES, movies)
+        healed: dict[bytes, Position] = {}
+        for movie in list(self._unread)[:MOVIES_A_READ]:
+            number = partition_of(UUID(bytes=movie), movies.partitions)
+            keys = PartitionKeys(MOVIES, movies.number, number)
+            # One whose first event is parked has no documents, and nothing is damaged.
+            names = [f"{kind}:{movie.hex()}" for kind in ("movie", "stats", PARKED)]
+            checkpoint, (details, statistics, parked) = await self._reads.documents(keys, names)
+            self._unread.discard(movie)
+            if details is None and statistics is None and parked is not None:
+                continue
+            index.newest = max(index.newest, self._position(keys, checkpoint))
+            self._put_one(index, keys, layout, movie, details, statistics)
+            if movie not in self._unread:
+                healed[movie] = seen
+        return healed
 
     async def _checkpoint(self, keys: PartitionKeys) -> Checkpoint:
-        return _decoded((await self._reads.documents(keys, ())).checkpoint)
+        stored = (await self._reads.documents(keys, ())).checkpoint
+        with self._contained(keys):
+            return _decoded(stored)
+
+    def _position(self, keys: PartitionKeys, stored: bytes | None) -> Position:
+        with self._contained(keys):
+            return _decoded(stored).position
+
+    @contextmanager
+    def _contained(self, keys: PartitionKeys) -> Iterator[None]:
+        """Note what is wrong with a key that a partition shares, and raise `DocumentDamaged`."""
+        try:
+            yield
+        except DocumentDamaged as damaged:
+            raise self._damage.found(keys, None, str(damaged)) from damaged
+        except redis.ResponseError as refusal:
+            if "WRONGTYPE" not in str(refusal):
+                raise
+            raise self._damage.found(keys, None, "a key is of another type") from refusal
 
 
 def _decoded(checkpoint: bytes | None) -> Checkpoint:
     if checkpoint is None:
         raise Unavailable("a read model is being built")
-    return _decode_checkpoint(checkpoint)
+    return decode_checkpoint(checkpoint)
 
 
 def _entry_position(entry: Sequence[Any]) -> Position:
     """Of an entry of the stream: its id, `<position>-0`, and its fields."""
     return Position(int(entry[0].split(b"-")[0]))
+
+
+def _entry_movie(layout: Layout, entry: Sequence[Any]) -> bytes:
+    """The movie that changed; raises `DocumentDamaged`."""
+    stored = entry[1].get(b"movie")
+    if stored is None or len(movie := layout.document(stored)) != MOVIE_ID_BYTES:
+        raise DocumentDamaged("an entry does not say which movie changed")
+    return movie

@@ -28,8 +28,8 @@ SORTED_MAX = 20_000
 RatingsSort = Literal["newest", "score", "title"]
 RATINGS_SORTS: tuple[RatingsSort, ...] = get_args(RatingsSort)
 RATINGS_KEY_TYPES: dict[RatingsSort, type[tuple[Any, ...]]] = {
-    "newest": tuple[float, bytes],
-    "score": tuple[int, float, bytes],
+    "newest": tuple[int, bytes],
+    "score": tuple[int, int, bytes],
     "title": tuple[str, bytes],
 }
 
@@ -44,7 +44,7 @@ class _Face(msgspec.Struct, gc=False):
 
 _decode_face = msgspec.json.Decoder(_Face).decode
 
-Member = tuple[bytes, float]
+Member = tuple[bytes, int]
 
 
 class _Opinion(msgspec.Struct, gc=False):
@@ -113,6 +113,8 @@ class Pages:
         )
         position = min(read.position, of_index)
         if not is_visible(read.values[0], user_id, caller):
+            if read.values[0] is None:
+                await self._reader.require_absent(PROFILES, user_id, "profile", "stats")
             return Page(read.position, None, None)
         members = read.members
         places = range(len(members)) if newest else _sorted(index, members, sort, after)
@@ -144,9 +146,9 @@ def rating_item(entry: Entry | None, member: Member, review: bytes | None) -> by
     return b"%b,%b" % (of_movie, _json(_Opinion(score, difference, text, rated_at))[1:])
 
 
-def score_key(member: bytes, rank: float) -> tuple[int, float, bytes]:
+def score_key(member: bytes, rank: int) -> tuple[int, int, bytes]:
     """Orders by score, of the same score the newest first."""
-    return -(int(rank) % 16), -rank, member
+    return -(rank % 16), -rank, member
 
 
 def _item(index: Index, read: RankedPage, place: int) -> bytes:

@@ -69,6 +69,8 @@ class Profiles:
         read = await self._reader.documents(PROFILES, user_id, kinds)
         position, values = read.position, read.values
         if not is_visible(values[0], user_id, caller):
+            if values[0] is None and values[1] is not None and values[2] is None:
+                raise await self._reader.lost(PROFILES, user_id)
             return Profile(position, None)
         taste = self._known(user_id, read.build, values[1])
         if taste is None:

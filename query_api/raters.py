@@ -12,16 +12,15 @@ from uuid import UUID
 
 import msgspec
 
-from query_api.coalescing import Rated
 from query_api.pages import SORTED_MAX, Page, score_key
-from query_api.reader import Reader
+from query_api.reader import RatedMovie, Reader
 from shared.errors import InvalidInput
 from shared.read_model import MOVIES, ProfileDocument, from_rating_rank
 
 RatersSort = Literal["newest", "score"]
 RATERS_KEY_TYPES: dict[RatersSort, type[tuple[Any, ...]]] = {
-    "newest": tuple[float, bytes],
-    "score": tuple[int, float, bytes],
+    "newest": tuple[int, bytes],
+    "score": tuple[int, int, bytes],
 }
 
 _decode_profile = msgspec.json.Decoder(ProfileDocument).decode
@@ -61,19 +60,19 @@ class Raters:
         next_key = raters.keys[limit - 1] if len(raters.users) > limit else None
         if not users:
             return Page(read.position, [], None)
-        position, rated = await self._reader.rated(movie_id, users)
+        position, _, rated = await self._reader.rated(movie_id, users)
         shown = (_item(user_id, one) for user_id, one in zip(users, rated, strict=True))
         items = [item for item in shown if item is not None]
         return Page(min(read.position, position), items, next_key)
 
 
-def _newest(members: list[tuple[bytes, float]]) -> _Raters:
+def _newest(members: list[tuple[bytes, int]]) -> _Raters:
     return _Raters(
         [UUID(bytes=user) for user, _ in members], [(rank, user) for user, rank in members]
     )
 
 
-def _by_score(members: list[tuple[bytes, float]], after: tuple[Any, ...] | None) -> _Raters:
+def _by_score(members: list[tuple[bytes, int]], after: tuple[Any, ...] | None) -> _Raters:
     if len(members) > SORTED_MAX:
         raise InvalidInput(
             f"only up to {SORTED_MAX} ratings are sorted by score; newest has no limit",
@@ -85,7 +84,7 @@ def _by_score(members: list[tuple[bytes, float]], after: tuple[Any, ...] | None)
     return _Raters([UUID(bytes=key[-1]) for key in keys], keys)
 
 
-def _item(user_id: UUID, rated: Rated) -> bytes | None:
+def _item(user_id: UUID, rated: RatedMovie) -> bytes | None:
     """None for a private user, and for one who has withdrawn the rating since."""
     if rated.profile is None or rated.rank is None:
         return None

@@ -1,5 +1,8 @@
 """Reading entities from the active generations, each with the position that its partition stands
 at.
+
+What is read is checked here: a value that is not what was written is never passed on. It is noted,
+so that the projector heals it, and raised as `DocumentDamaged`.
 """
 
 from __future__ import annotations
@@ -9,21 +12,20 @@ from collections.abc import Sequence
 from typing import NamedTuple
 from uuid import UUID
 
-import msgspec
-
 from query_api.coalescing import CoalescedReads, Page, PartitionRead, Rated, Values
+from query_api.damage import Damage
 from query_api.generations import ActiveGenerations
-from shared.errors import Unavailable
+from query_api.layouts import Layout, layout_of
+from shared.checkpoints import decode_checkpoint
+from shared.errors import DocumentDamaged, Unavailable
 from shared.ids import Position
-from shared.read_model import PROFILES, Checkpoint, PartitionKeys, partition_of
+from shared.read_model import PARKED, PROFILES, Checkpoint, PartitionKeys, partition_of
 
 ATTEMPTS = 2
 
-_decode_checkpoint = msgspec.msgpack.Decoder(Checkpoint).decode
-
 
 class Documents(NamedTuple):
-    """An entity's documents as stored, in the order asked, and their partition's position.
+    """An entity's documents, in the order asked, and their partition's position.
 
     `build` is another one whenever the documents were not written by following the log.
     """
@@ -41,9 +43,24 @@ class RankedPage(NamedTuple):
 
     position: Position
     build: UUID
-    members: list[tuple[bytes, float]]
+    members: list[tuple[bytes, int]]
     values: Values
     fields: Values
+
+
+class RatedMovie(NamedTuple):
+    """What a user says of a movie, of one moment."""
+
+    profile: bytes | None
+    rank: int | None
+    review: bytes | None
+
+
+class _Place(NamedTuple):
+    """Where an entity is read, and how its values are stored there."""
+
+    keys: PartitionKeys
+    layout: Layout
 
 
 class Reader:
@@ -51,9 +68,12 @@ class Reader:
     `Unavailable`.
     """
 
-    def __init__(self, reads: CoalescedReads, generations: ActiveGenerations) -> None:
+    def __init__(
+        self, reads: CoalescedReads, generations: ActiveGenerations, damage: Damage
+    ) -> None:
         self._reads = reads
         self._generations = generations
+        self._damage = damage
 
     async def documents(self, projection: str, entity: UUID, kinds: Sequence[str]) -> Documents:
         """The entity's documents of the given kinds."""
@@ -63,11 +83,15 @@ class Reader:
     async def named(self, projection: str, entity: UUID, names: Sequence[str]) -> Documents:
         """Documents of the entity's partition, by what follows its prefix."""
         for _ in range(ATTEMPTS):
-            keys = await self._keys(projection, entity)
+            keys, layout = await self._place(projection, entity)
             read: PartitionRead = await self._reads.documents(keys, names)
             if read.checkpoint is not None:
-                checkpoint = _decode_checkpoint(read.checkpoint)
-                return Documents(checkpoint.position, checkpoint.build_token, read.values)
+                checkpoint = self._checkpoint(keys, read.checkpoint)
+                try:
+                    values = _documents(layout, read.values)
+                except DocumentDamaged as damaged:
+                    raise self._damage.found(keys, entity, str(damaged)) from damaged
+                return Documents(checkpoint.position, checkpoint.build_token, values)
             await self._generations.refresh()
         raise Unavailable(f"the read model {projection} is being built")
 
@@ -78,57 +102,115 @@ class Reader:
         sorted_set: str,
         *,
         limit: int,
-        after: tuple[float, bytes] | None,
+        after: tuple[int, bytes] | None,
         kinds: Sequence[str] = (),
         fields_of: str | None = None,
     ) -> RankedPage:
         """A page of the entity's sorted set, with what a hash of theirs has of each member."""
         hex_id = entity.hex
         for _ in range(ATTEMPTS):
-            keys = await self._keys(projection, entity)
-            page: Page = await self._reads.page(
-                keys,
-                f"{sorted_set}:{hex_id}",
-                limit=limit,
-                after=after,
-                documents=[f"{kind}:{hex_id}" for kind in kinds],
-                fields_of=None if fields_of is None else f"{fields_of}:{hex_id}",
-            )
-            if page.checkpoint is not None:
-                checkpoint = _decode_checkpoint(page.checkpoint)
-                position, build = checkpoint.position, checkpoint.build_token
-                return RankedPage(position, build, page.members, page.values, page.fields)
+            keys, layout = await self._place(projection, entity)
+            try:
+                page: Page = await self._reads.page(
+                    keys,
+                    f"{sorted_set}:{hex_id}",
+                    limit=limit,
+                    after=_stored_after(layout, after),
+                    documents=[f"{kind}:{hex_id}" for kind in kinds],
+                    fields_of=None if fields_of is None else f"{fields_of}:{hex_id}",
+                )
+                if page.checkpoint is not None:
+                    checkpoint = self._checkpoint(keys, page.checkpoint)
+                    rank = layout.rank
+                    return RankedPage(
+                        checkpoint.position,
+                        checkpoint.build_token,
+                        [(member, rank(member, stored)) for member, stored in page.members],
+                        _documents(layout, page.values),
+                        _documents(layout, page.fields),
+                    )
+            except DocumentDamaged as damaged:
+                raise self._damage.found(keys, entity, str(damaged)) from damaged
             await self._generations.refresh()
         raise Unavailable(f"the read model {projection} is being built")
 
     async def rated(
         self, movie_id: UUID, users: Sequence[UUID]
-    ) -> tuple[Position, Sequence[Rated]]:
-        """What users say of a movie, in the order asked, and the oldest of their positions."""
+    ) -> tuple[Position, Position, Sequence[RatedMovie]]:
+        """What users say of a movie, in the order asked, and the oldest and the newest of their
+        positions.
+        """
         for _ in range(ATTEMPTS):
-            by_partition: dict[PartitionKeys, list[UUID]] = {}
+            by_place: dict[_Place, list[UUID]] = {}
             for user_id in users:
-                keys = await self._keys(PROFILES, user_id)
-                by_partition.setdefault(keys, []).append(user_id)
+                place = await self._place(PROFILES, user_id)
+                by_place.setdefault(place, []).append(user_id)
             read = await asyncio.gather(
                 *(
-                    self._reads.rated(keys, [user_id.hex for user_id in of], movie_id.bytes)
-                    for keys, of in by_partition.items()
+                    self._reads.rated(place.keys, [user_id.hex for user_id in of], movie_id.bytes)
+                    for place, of in by_place.items()
                 )
             )
-            positions = [_decode_checkpoint(one.checkpoint) for one in read if one.checkpoint]
+            positions = [
+                self._checkpoint(place.keys, one.checkpoint).position
+                for place, one in zip(by_place, read, strict=True)
+                if one.checkpoint is not None
+            ]
             if len(positions) == len(read):
                 found = {
-                    user_id: rated
-                    for of, one in zip(by_partition.values(), read, strict=True)
+                    user_id: self._rated(place, user_id, movie_id, rated)
+                    for (place, of), one in zip(by_place.items(), read, strict=True)
                     for user_id, rated in zip(of, one.users, strict=True)
                 }
-                position = min(checkpoint.position for checkpoint in positions)
-                return position, [found[user_id] for user_id in users]
+                return min(positions), max(positions), [found[user_id] for user_id in users]
             await self._generations.refresh()
         raise Unavailable(f"the read model {PROFILES} is being built")
 
-    async def _keys(self, projection: str, entity: UUID) -> PartitionKeys:
+    async def require_absent(self, projection: str, entity: UUID, *kinds: str) -> None:
+        """Raise `DocumentDamaged` if some document of the entity is there: it was created, and what
+        was not found has been lost. A parked entity may lack any.
+        """
+        read = await self.documents(projection, entity, (*kinds, PARKED))
+        *values, parked = read.values
+        if parked is None and any(value is not None for value in values):
+            raise await self.lost(projection, entity)
+
+    async def lost(self, projection: str, entity: UUID) -> DocumentDamaged:
+        """Note that a document of an entity is missing; returns the error to raise."""
+        keys, _ = await self._place(projection, entity)
+        return self._damage.found(keys, entity, "a document is missing")
+
+    def _rated(self, place: _Place, user_id: UUID, movie_id: UUID, stored: Rated) -> RatedMovie:
+        keys, layout = place
+        try:
+            if stored.damage is not None:
+                raise DocumentDamaged(stored.damage)  # noqa: TRY301  # Noted like any other.
+            rank = None if stored.rank is None else layout.rank(movie_id.bytes, stored.rank)
+            profile, review = _documents(layout, (stored.profile, stored.review))
+        except DocumentDamaged as damaged:
+            raise self._damage.found(keys, user_id, str(damaged)) from damaged
+        return RatedMovie(profile, rank, review)
+
+    def _checkpoint(self, keys: PartitionKeys, stored: bytes) -> Checkpoint:
+        try:
+            return decode_checkpoint(stored)
+        except DocumentDamaged as damaged:
+            raise self._damage.found(keys, None, str(damaged)) from damaged
+
+    async def _place(self, projection: str, entity: UUID) -> _Place:
         generation = await self._generations.require(projection)
         partition = partition_of(entity, generation.partitions)
-        return PartitionKeys(projection, generation.number, partition)
+        keys = PartitionKeys(projection, generation.number, partition)
+        return _Place(keys, layout_of(projection, generation))
+
+
+def _documents(layout: Layout, stored: Sequence[bytes | None]) -> Values:
+    document = layout.document
+    return [None if value is None else document(value) for value in stored]
+
+
+def _stored_after(layout: Layout, after: tuple[int, bytes] | None) -> tuple[int, bytes] | None:
+    if after is None:
+        return None
+    rank, member = after
+    return layout.stored_rank(member, rank), member

@@ -24,7 +24,7 @@ FAVOURITE_PULL = 5
 
 _json = msgspec.json.Encoder().encode
 
-Member = tuple[bytes, float]
+Member = tuple[bytes, int]
 
 
 def taste_of(entries: Mapping[bytes, Entry], members: Sequence[Member]) -> bytes:
@@ -33,7 +33,7 @@ def taste_of(entries: Mapping[bytes, Entry], members: Sequence[Member]) -> bytes
     tallies: dict[str, list[int]] = {}
     total = 0
     for movie, rank in members:
-        half_stars = int(rank) % 16
+        half_stars = rank % 16
         total += half_stars
         entry = entries.get(movie)
         if entry is None:

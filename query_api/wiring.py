@@ -7,6 +7,7 @@ from typing import Annotated, NamedTuple
 import redis.asyncio
 from fastapi import Depends, Header, Request
 
+from query_api.damage import Damage
 from query_api.freshness import Freshness, parse_position
 from query_api.generations import ActiveGenerations
 from query_api.index_feed import IndexFeed
@@ -18,6 +19,7 @@ from query_api.streams import Streams
 from shared.errors import InvalidInput
 from shared.ids import Position
 from shared.problems import json_pointer
+from shared.tasks import Tasks
 from shared.tokens import Claims, TokenVerifier, bearer_token
 
 
@@ -25,6 +27,8 @@ class Wiring(NamedTuple):
     """The parts that routes use."""
 
     client: redis.asyncio.Redis
+    tasks: Tasks
+    damage: Damage
     generations: ActiveGenerations
     freshness: Freshness
     reader: Reader

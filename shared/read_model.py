@@ -20,7 +20,9 @@ writes them at once.
 Where an entity is parked, its partition also has `parked:<id>` (JSON, Parked), and the same as a
 field of the hash `parked`, by the entity's id (16 bytes).
 
-Every string value and every field of a hash ends with a checksum (`shared/checksum.py`).
+Every string document, every field of a hash and every entry's movie id ends with a checksum
+(`shared/checksum.py`); ranks carry check bits (`shared/ranks.py`), a checkpoint and the copy of the
+generations a checksum of their own, which older releases pass over (`shared/checkpoints.py`).
 `sf:damaged` is a set of what readers found damaged, for the projector to heal (`shared/damage.py`).
 
 `sf:generations` is the readers' copy of the table of generations; on the channel `sf:applied` the
@@ -36,6 +38,7 @@ from datetime import UTC, datetime, timedelta
 from itertools import accumulate
 from typing import NamedTuple
 from uuid import UUID
+from zlib import crc32
 
 import msgspec
 
@@ -52,6 +55,9 @@ PROFILES = "profiles"
 CHANGES = "changes"
 
 PARKED = "parked"
+
+# The definition versions from which on values are stored with checksums and ranks with check bits.
+CHECKED_SINCE = {MOVIES: 3, PROFILES: 3, CHANGES: 2}
 
 BINS = 10  # Half stars 1 to 10.
 AVERAGE_UNITS = 10_000  # In a star: averages have 4 decimals.
@@ -82,11 +88,15 @@ class Checkpoint(msgspec.Struct, frozen=True, array_like=True):
 
 
 class GenerationCopy(msgspec.Struct, frozen=True):
-    """What a reader needs to know of a projection's active generation."""
+    """What a reader needs to know of a projection's active generation.
+
+    `checksum` is 0 in the copies of releases that had none.
+    """
 
     number: int
     definition_version: int
     partitions: int
+    checksum: int = 0
 
 
 class PartitionKeys(NamedTuple):
@@ -190,6 +200,12 @@ class Parked(msgspec.Struct, frozen=True, kw_only=True):
     discarded: bool = False
 
 
+def generation_copy(projection: str, number: int, version: int, partitions: int) -> GenerationCopy:
+    """A copy with its checksum."""
+    checksum = crc32(f"{projection}:{number}:{version}:{partitions}".encode())
+    return GenerationCopy(number, version, partitions, checksum)
+
+
 def partition_of(entity: UUID, partitions: int = PARTITIONS) -> int:
     """The partition of an entity; the last bits of every kind of id that is used are random."""
     return entity.int % partitions
@@ -212,9 +228,9 @@ def rating_rank(rated_at: datetime, half_stars: int) -> int:
     return milliseconds(rated_at) * _RANK_STEP + half_stars
 
 
-def from_rating_rank(rank: float) -> tuple[datetime, int]:
+def from_rating_rank(rank: int) -> tuple[datetime, int]:
     """The time and the half stars of a rank."""
-    at_ms, half_stars = divmod(int(rank), _RANK_STEP)
+    at_ms, half_stars = divmod(rank, _RANK_STEP)
     return from_milliseconds(at_ms), half_stars
 
 

@@ -6,6 +6,8 @@ import asyncio
 from datetime import UTC, datetime
 from uuid import uuid4
 
+import msgspec
+
 from command_api.commit import Committer
 from command_api.deciders.movie import CreateMovie
 from command_api.deciders.rating import SubmitRating
@@ -77,11 +79,17 @@ def a_movie() -> CreateMovie:
     )
 
 
-def a_rating(user_id: UserId, movie_id: MovieId, half_stars: int = 7) -> SubmitRating:
+def a_rating(
+    user_id: UserId,
+    movie_id: MovieId,
+    half_stars: int = 7,
+    review: str | msgspec.UnsetType | None = msgspec.UNSET,
+) -> SubmitRating:
     return SubmitRating(
         user_id=user_id,
         movie_id=movie_id,
         rating_stream=rating_stream_id(user_id, movie_id),
         half_stars=half_stars,
+        review=review,
         now=NOW,
     )

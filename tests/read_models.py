@@ -5,9 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 from projector.generations import Generation
-from projector.partition_store import ABSENT, decode_checkpoint
+from projector.partition_store import ABSENT
 from projector.projections import DEFINITIONS
 from projector.wiring import Wiring
+from shared.checkpoints import decode_checkpoint
 from tests.system import System, eventually
 
 ReadModel = dict[str, Any]

@@ -11,6 +11,7 @@ import msgspec
 import redis
 
 from projector.generations import Generation
+from shared.checksum import checked, with_checksum
 
 
 class Fault(NamedTuple):
@@ -71,16 +72,16 @@ class Tamperer:
         return key
 
     def _damage_document(self, key: str) -> None:
-        document = json.loads(self._redis.get(key))
+        document = json.loads(checked(self._redis.get(key)))
         name = self._random.choice(sorted(document))
         document[name] = "changed" if document[name] != "changed" else None
-        self._redis.set(key, json.dumps(document, separators=(",", ":")))
+        self._redis.set(key, with_checksum(json.dumps(document, separators=(",", ":")).encode()))
 
     def _damage_history(self, key: str) -> None:
-        (added,) = msgspec.msgpack.decode(self._redis.get(key))
+        (added,) = msgspec.msgpack.decode(checked(self._redis.get(key)))
         day = self._random.choice(sorted(added))
         added[day] += 1
-        self._redis.set(key, msgspec.msgpack.encode([added]))
+        self._redis.set(key, with_checksum(msgspec.msgpack.encode([added])))
 
     def _damage_set(self, key: str) -> None:
         member = self._random.choice(sorted(self._redis.zrange(key, 0, -1)))

@@ -26,6 +26,7 @@ from bench.seed import batch_body, created, fresh_ratings, send_batch
 from bench.stack import Stack
 from bench.witness import Seen, Watch, Watching
 from ops.replay import Replays
+from shared.checksum import checked, with_checksum
 from shared.read_model import MOVIES, PROFILES, PartitionKeys, partition_of
 
 CLIENTS = 32
@@ -95,7 +96,8 @@ def _seconds_until_seen(
     document = stack.wiring.store.read(name)
     assert document is not None
     mark = uuid4().hex.encode()
-    stack.wiring.store.write(name, document.replace(one.field, one.field + mark))
+    marked = checked(document).replace(one.field, one.field + mark)
+    stack.wiring.store.write(name, with_checksum(marked))
     with Connection(stack.query_port) as connection:
         assert mark not in connection.send("GET", one.path).body
         started = time.perf_counter()

@@ -7,6 +7,7 @@ from __future__ import annotations
 from projector.documents import Documents, Key
 from projector.kinds import CHANGED_MOVIES
 from projector.projections.definition import LogEvent, Projection
+from shared.checksum import with_checksum
 from shared.events import (
     Event,
     MovieCreated,
@@ -25,14 +26,15 @@ def apply(documents: Documents, logged: LogEvent) -> None:
     event = logged.event
     match event:
         case MovieCreated() | MovieDetailsChanged() | RatingSubmitted() | RatingWithdrawn():
-            documents.append(CHANGED_MOVIES, logged.position, b"movie", event.movie_id.bytes)
+            movie = with_checksum(event.movie_id.bytes)
+            documents.append(CHANGED_MOVIES, logged.position, b"movie", movie)
         case _:
             pass
 
 
 PROJECTION = Projection(
     name=CHANGES,
-    version=1,
+    version=2,
     partitions=1,
     entities={
         MovieCreated: "movie_id",

@@ -147,7 +147,7 @@ def _last_day_before(year: int) -> int:
 
 PROJECTION = Projection(
     name=MOVIES,
-    version=2,
+    version=3,
     partitions=PARTITIONS,
     entities={
         MovieCreated: "movie_id",

@@ -10,6 +10,7 @@ from projector.documents import Documents, Key
 from projector.kinds import PRIVATE, PROFILE, RATINGS, REVIEWS, STATISTICS, Scores
 from projector.projections.definition import LogEvent, Projection
 from projector.projections.movies import move_score, standing_scores
+from shared.checksum import with_checksum
 from shared.errors import ProjectionFault
 from shared.events import (
     Event,
@@ -91,7 +92,7 @@ def _rate(documents: Documents, event: RatingSubmitted, logged: LogEvent) -> Non
     _move(documents, logged, user, removed=event.previous_half_stars, added=event.half_stars)
     documents.rank(RATINGS, user, movie, rating_rank(event.rated_at, event.half_stars))
     if event.review is not None:
-        documents.set_field(REVIEWS, user, movie, event.review.encode())
+        documents.set_field(REVIEWS, user, movie, with_checksum(event.review.encode()))
     elif event.previous_half_stars is not None:
         documents.delete_field(REVIEWS, user, movie)
 
@@ -119,7 +120,7 @@ def _profile(documents: Documents, user_id: UserId) -> ProfileDocument:
 
 PROJECTION = Projection(
     name=PROFILES,
-    version=2,
+    version=3,
     partitions=PARTITIONS,
     entities={
         UserCreated: "user_id",

@@ -8,14 +8,12 @@ from hashlib import sha256
 from http import HTTPStatus
 from typing import Annotated, Any, NamedTuple
 from urllib.parse import urlencode
-from uuid import UUID
 
 import msgspec
 from fastapi import Query, Request, Response
 from pydantic import BaseModel
 
 from query_api.cursors import encode_cursor
-from shared.errors import NotFound, StarfoldError, Unavailable
 from shared.ids import Position
 from shared.problems import POSITION_HEADER, PROBLEM_JSON, PROBLEM_SCHEMA
 
@@ -142,13 +140,6 @@ def document(
     response = Response(made.body, status_code=made.status)
     response.raw_headers = made.headers
     return response
-
-
-def no_movie(movie_id: UUID, position: Position, parked: bytes | None) -> StarfoldError:
-    """Why a movie cannot be shown; one whose very first event is parked is there all the same."""
-    if parked is not None:
-        return Unavailable(f"movie {movie_id} cannot be shown: see `starfold parked`")
-    return NotFound(f"there is no movie {movie_id}").at(position)
 
 
 def etag_of(body: bytes) -> str:

@@ -14,6 +14,7 @@ from query_api.pages import Page
 from query_api.raters import RATERS_KEY_TYPES, RatersSort
 from query_api.reader import Documents
 from query_api.routes import shapes
+from query_api.routes.absent import no_movie
 from query_api.routes.answers import (
     LIMIT_DEFAULT,
     PROBLEMS,
@@ -23,12 +24,11 @@ from query_api.routes.answers import (
     document,
     documented,
     listing,
-    no_movie,
 )
 from query_api.routes.examples import MOVIE, MOVIES_PAGE, RATERS_PAGE
 from query_api.shown import with_ratings
 from query_api.wiring import AtLeast, Wired
-from shared.errors import InvalidInput, NotFound
+from shared.errors import InvalidInput
 from shared.read_model import MOVIES, PARKED
 
 router = APIRouter(prefix="/v1/movies", tags=["movies"], responses=PROBLEMS)
@@ -120,7 +120,7 @@ async def get_movie(
     found = await wiring.freshness.at_least(wanted_position, read)
     movie, statistics, parked = found.values
     if movie is None or statistics is None:
-        raise no_movie(movie_id, found.position, parked)
+        raise await no_movie(wiring, movie_id, found.position, parked)
     return document(request, with_ratings(movie, statistics, parked), found.position)
 
 
@@ -148,7 +148,7 @@ async def list_ratings(  # One parameter for each part of the request.
 
     page = await wiring.freshness.at_least(wanted_position, read)
     if page.items is None:
-        raise NotFound(f"there is no movie {movie_id}").at(page.position)
+        raise await no_movie(wiring, movie_id, page.position)
     next_key = None if page.next_key is None else (sort, page.next_key)
     return listing(request, page.items, next_key, page.position)
 

@@ -13,6 +13,7 @@ from query_api.single_reads import read_value
 from query_api.wiring import Wired
 from shared.errors import Unavailable
 from shared.read_model import CHANGES, MOVIES, PROFILES, PartitionKeys
+from shared.tasks import require_working
 
 router = APIRouter(tags=["operations"])
 
@@ -32,7 +33,9 @@ async def health() -> dict[str, str]:
 
 @router.get("/ready", responses=example(READY, description="It is"))
 async def ready(wiring: Wired) -> dict[str, object]:
-    """Redis answers, every read model is there, and the index is loaded; else 503."""
+    """Redis answers, every read model is there, every background task works, and the index is up to
+    date; else 503.
+    """
     await wiring.generations.refresh()
     active = {}
     for projection in (MOVIES, PROFILES, CHANGES):
@@ -41,7 +44,8 @@ async def ready(wiring: Wired) -> dict[str, object]:
         if await read_value(wiring.client, keys.checkpoint) is None:
             raise Unavailable(f"the read model {projection} is being built")
         active[projection] = generation.number
-    wiring.feed.require()
+    require_working(wiring.tasks)
+    wiring.feed.require_current()
     return {"status": "ready", "generations": active, "index_position": wiring.feed.position}
 
 

@@ -14,6 +14,7 @@ from query_api.cursors import decode_cursor
 from query_api.history import FIRST_YEAR, days, histogram_at
 from query_api.reader import Documents
 from query_api.routes import shapes
+from query_api.routes.absent import no_movie
 from query_api.routes.answers import (
     LIMIT_DEFAULT,
     PROBLEMS,
@@ -22,7 +23,6 @@ from query_api.routes.answers import (
     document,
     documented,
     listing,
-    no_movie,
 )
 from query_api.routes.examples import HISTORY_PAGE, STATS
 from query_api.shown import with_ratings
@@ -114,7 +114,7 @@ async def _past(wiring: Wiring, movie_id: UUID, wanted_position: Position) -> _P
     found = await wiring.freshness.at_least(wanted_position, read)
     details, statistics, parked, *stored = found.values
     if details is None or statistics is None:
-        raise no_movie(movie_id, found.position, parked)
+        raise await no_movie(wiring, movie_id, found.position, parked)
     decoded = {
         year: _decode_year(changes)
         for year, changes in zip(years, stored, strict=True)

@@ -25,6 +25,7 @@ from query_api.routes.answers import (
 from query_api.routes.examples import OWN_PROFILE, PROFILE, RATING, RATINGS_PAGE
 from query_api.wiring import AtLeast, Caller, Wired
 from shared.errors import InvalidInput, NotAuthenticated, NotFound
+from shared.read_model import PROFILES
 
 router = APIRouter(prefix="/v1/users", tags=["users"], responses=PROBLEMS | CALLER_PROBLEMS)
 
@@ -125,8 +126,10 @@ async def get_rating(  # One parameter for each part of the request.
 
     async def read() -> Page:
         index, of_index = wiring.feed.require(wanted_position), wiring.feed.position
-        position, (rated,) = await wiring.reader.rated(movie_id, [user_id])
+        position, _, (rated,) = await wiring.reader.rated(movie_id, [user_id])
         if not is_visible(rated.profile, user_id, caller):
+            if rated.profile is None:
+                await wiring.reader.require_absent(PROFILES, user_id, "profile", "stats")
             return Page(position, None, None)
         items = []
         if rated.rank is not None:

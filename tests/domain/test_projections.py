@@ -17,6 +17,7 @@ from command_api.deciders.rating import Rating
 from projector.documents import Corrupt, WorkingSet
 from projector.kinds import HISTORY, KINDS, MOVIE, PRIVATE, PROFILE, STATISTICS
 from projector.projections import DEFINITIONS, LogEvent
+from shared.checksum import checked
 from shared.errors import ProjectionFault
 from shared.events import Event, UserErased
 from shared.ids import MovieId, Position, StreamId, UserId, Version
@@ -138,7 +139,7 @@ def test_a_review_is_replaced_and_removed() -> None:
         rating_submitted(review="First."),
         rating_submitted(review="Second.", **again),
     ).take_operations()
-    assert [op.arguments[1] for op in operations if op.letter == b"H"] == [b"Second."]
+    assert [checked(op.arguments[1]) for op in operations if op.letter == b"H"] == [b"Second."]
     removed = fold(
         "profiles",
         user_created(),

@@ -48,7 +48,7 @@ def test_a_weighted_average_is_drawn_towards_c_until_there_are_many() -> None:
 def test_a_rank_holds_time_and_score_exactly(half_stars: int, hours: int) -> None:
     """Redis keeps it as a float, which is exact up to 2**53."""
     rank = rating_rank(later(hours), half_stars)
-    assert from_rating_rank(float(rank)) == (later(hours), half_stars)
+    assert from_rating_rank(rank) == (later(hours), half_stars)
 
 
 def test_ranks_sort_by_time_first() -> None:

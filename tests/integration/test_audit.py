@@ -11,6 +11,7 @@ from projector.differences import Difference
 from projector.follow import Follower
 from projector.kinds import PARKED_MARK
 from projector.projections import DEFINITIONS
+from shared.checksum import with_checksum
 from shared.errors import AuditImpossible, LogDiverged
 from shared.ids import MovieId, UserId
 from shared.read_model import partition_of
@@ -152,7 +153,7 @@ def test_what_is_personal_is_not_shown(system: System) -> None:
     generation = active(live.wiring, "profiles")
     user = live.history.users[0]
     key = generation.keys(partition_of(user)).document("profile", user.hex)
-    system.redis.set(key, b'{"display_name":"Cassandra"}')
+    system.redis.set(key, with_checksum(b'{"display_name":"Cassandra"}'))
     (found,) = live.audit.verify(generation).differences
     assert (found.entity, found.stored, found.wanted) == (user, "(hidden)", "(hidden)")
     assert "display_name" in found.part

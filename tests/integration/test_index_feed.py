@@ -13,10 +13,11 @@ import pytest
 
 from projector.audit import Audit
 from projector.follow import Follower
-from projector.partition_store import decode_checkpoint
 from projector.wiring import Wiring
 from query_api.changes import Changes
 from query_api.index_feed import IndexFeed
+from shared.checkpoints import decode_checkpoint
+from shared.checksum import with_checksum
 from shared.ids import Position
 from shared.read_model import CHANGES, MOVIES, partition_of, statistics_of
 from tests.api import AT_LEAST, POSITION
@@ -169,7 +170,8 @@ def test_a_repaired_movie_is_shown_as_it_was_repaired(read: Read, system: System
     right, movie = read.lists(), read.history.movies[0]
     generation = active(read.wiring, MOVIES)
     key = generation.keys(partition_of(movie)).document("stats", movie.hex)
-    system.redis.set(key, msgspec.json.encode(statistics_of((0,) * 9 + (1,), Position(1))))
+    wrong = msgspec.json.encode(statistics_of((0,) * 9 + (1,), Position(1)))
+    system.redis.set(key, with_checksum(wrong))
     read.load_anew()
     assert read.lists() != right
     Audit(read.wiring.reader, read.wiring.store).verify(generation, repair=True)

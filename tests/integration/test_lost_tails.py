@@ -7,9 +7,9 @@ from collections.abc import Callable, Iterator
 import httpx
 import pytest
 
-from projector.partition_store import decode_checkpoint
 from projector.projections import DEFINITIONS
 from projector.wiring import Wiring
+from shared.checkpoints import decode_checkpoint
 from shared.ids import Position
 from tests.api import AT_LEAST
 from tests.conftest import Starfold, Work

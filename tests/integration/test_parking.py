@@ -10,8 +10,8 @@ from projector import fold, followed
 from projector.follow import Follower
 from projector.generations import Generation
 from projector.kinds import PARKED_MARK
-from projector.partition_store import decode_checkpoint
 from projector.wiring import Wiring
+from shared.checkpoints import decode_checkpoint
 from shared.events import RatingSubmitted, UserErased
 from shared.ids import MovieId, Position, UserId, new_uuid7
 from shared.read_model import Parked, partition_of

@@ -13,9 +13,9 @@ import pytest
 
 import projector
 from projector.audit import Audit
-from projector.partition_store import decode_checkpoint
 from projector.projections import DEFINITIONS
 from projector.wiring import Wiring
+from shared.checkpoints import decode_checkpoint
 from shared.errors import AuditImpossible
 from shared.ids import Position
 from shared.schema import PROJECTOR_ROLE
