@@ -16,6 +16,7 @@ from command_api.accounts import Accounts
 from command_api.authentication import Authentication
 from command_api.batch_room import BatchRoom
 from command_api.bodies import RATING_BYTES_MAX
+from command_api.callers import Callers
 from command_api.commit import Committer
 from command_api.commit_store import CommitStore
 from command_api.dispatcher import Dispatcher
@@ -138,6 +139,7 @@ def _wire(settings: CommandSettings) -> Wiring:
     return Wiring(
         dispatcher=Dispatcher(Committer(commit_store, codec, key_wrap)),
         authentication=Authentication(verifier, store, rate_limits),
+        callers=Callers(store, codec, key_wrap),
         accounts=accounts,
         passwords=Passwords(
             memory_kib=settings.argon2_memory_kib,

@@ -11,25 +11,23 @@ from command_api.bodies import BulkBody
 from command_api.body_route import (
     BodyRoute,
     DecodedRequest,
-    Handler,
     gone,
     off_loop_if_large,
     says_json,
 )
 from command_api.bulk_rows import rows_decoder
+from command_api.caller_route import Handler
 from command_api.limits import note_body_bytes
-from command_api.principal import Anyone
 from command_api.wiring import principal_of, wiring_of
-from shared.errors import NotAuthenticated
 
 
 class BatchRoute(BodyRoute):
-    """Authenticates the caller and looks for room before it reads the body, and takes a place of
+    """Looks for room before it reads the body, and takes a place of
     the caller's once the body is there.
     """
 
-    def get_route_handler(self) -> Handler:
-        handle = super(BodyRoute, self).get_route_handler()
+    def answering(self) -> Handler:
+        handle = super(BodyRoute, self).answering()
         assert self.body_field is not None
         body_type: Any = self.body_field.field_info.annotation
         assert issubclass(body_type, BulkBody)
@@ -37,9 +35,8 @@ class BatchRoute(BodyRoute):
 
         async def handle_where_there_is_room(request: Request) -> Response:
             principal = await principal_of(request)
-            if isinstance(principal, Anyone) or principal.actor is None:
-                raise NotAuthenticated("send an access token or a service key")
             wiring, caller = await wiring_of(request), principal.actor
+            assert caller is not None  # No bulk route may be called without a credential.
             wiring.batch_room.require_place(caller)
             try:
                 body = await wiring.batch_room.received(caller, request.stream())

@@ -2,23 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable
 from email.message import Message
 from http import HTTPStatus
 from typing import Any
 
 from fastapi import HTTPException, Request, Response
-from fastapi.routing import APIRoute
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import ClientDisconnect
 
 from command_api.bounded_json import decode_json
+from command_api.caller_route import CallerRoute, Handler
 from command_api.limits import note_body_bytes
 
 # Decoding this many bytes takes the event loop less than a millisecond.
 ON_LOOP_BYTES_MAX = 32 * 1024
-
-Handler = Callable[[Request], Coroutine[Any, Any, Response]]
 
 
 class DecodedRequest(Request):
@@ -36,11 +34,11 @@ class DecodedRequest(Request):
         return self._value
 
 
-class BodyRoute(APIRoute):
+class BodyRoute(CallerRoute):
     """Route whose body, if it has one, is decoded by `decode_json` instead of by the framework."""
 
-    def get_route_handler(self) -> Handler:
-        handle = super().get_route_handler()
+    def answering(self) -> Handler:
+        handle = super().answering()
         if self.body_field is None:
             return handle
 

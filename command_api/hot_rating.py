@@ -23,13 +23,13 @@ from starlette.types import Receive, Scope, Send
 
 from command_api.bodies import RatingBody
 from command_api.bounded_json import validated
-from command_api.handling import Status
+from command_api.handling import EVERYBODY, Status
 from command_api.idempotency import key_of
 from command_api.limits import rate_limit_fields
 from command_api.pending import Outcome
 from command_api.routes.ratings import rated_status, submission
 from command_api.wiring import Wiring
-from shared.errors import Unavailable
+from shared.errors import Rejected, Unavailable
 from shared.http import REQUESTS, answer_headers, request_id_of
 from shared.problems import POSITION_HEADER, problem_to
 
@@ -92,12 +92,16 @@ class HotRating:
         wiring = self._wiring
         caller = await wiring.member(scope, asked.authorization)
         body = await _body(receive)
-        rating = validated(RatingBody, body)
         key = None
-        if asked.idempotency_key is not None:
-            named = (METHOD, scope["path"], asked.if_match)
-            secret = wiring.reservation_secret
-            key = key_of(asked.idempotency_key, named, body, caller.user_id, secret)
+        try:
+            rating = validated(RatingBody, body)
+            if asked.idempotency_key is not None:
+                named = (METHOD, scope["path"], asked.if_match)
+                secret = wiring.reservation_secret
+                key = key_of(asked.idempotency_key, named, body, caller.user_id, secret)
+        except (ValidationError, RequestValidationError, Rejected):
+            await wiring.callers.require(caller, EVERYBODY)
+            raise
         command = submission(caller.user_id, movie_id, rating, wiring.now())
         return await wiring.dispatcher.dispatch(command, caller, request_id=request_id, key=key)
 

@@ -66,6 +66,17 @@ def session_of(principal: Principal) -> UUID | None:
     return principal.session_id if isinstance(principal, Member | Service) else None
 
 
+def require_member(principal: Principal) -> Member:
+    """Raise `NotAuthenticated` without a credential, `Forbidden` for a service."""
+    match principal:
+        case Member():
+            return principal
+        case Service():
+            raise Forbidden("this needs a user's access token")
+        case _:
+            raise NotAuthenticated("send an access token as `Authorization: Bearer TOKEN`")
+
+
 def require_session(principal: Principal, standing: Collection[UUID]) -> None:
     """Raises `NotAuthenticated` for a token whose session is not among those that stand."""
     session_id = session_of(principal)
@@ -74,7 +85,11 @@ def require_session(principal: Principal, standing: Collection[UUID]) -> None:
 
 
 def require_scope(principal: Principal, scope: Scope) -> None:
-    """Raises `Forbidden` for a service key without the scope, and for anybody who is no service."""
+    """Raise `Forbidden` for a service key without the scope and for a member, `NotAuthenticated`
+    without a credential.
+    """
+    if isinstance(principal, Anyone):
+        raise NotAuthenticated(f"this needs a service key with the scope {scope!r}")
     if not isinstance(principal, Service) or scope not in principal.scopes:
         raise Forbidden(f"this needs a service key with the scope {scope!r}")
 

@@ -36,7 +36,6 @@ _ROTATE = (
 )
 _END_REUSED = "DELETE FROM sessions WHERE session_id = %s AND rotation > %s"
 _END = "DELETE FROM sessions WHERE session_id = %s"
-_STANDS = "SELECT 1 FROM sessions WHERE session_id = %s"
 _PURGE = (
     "DELETE FROM sessions WHERE session_id IN"
     " (SELECT session_id FROM sessions WHERE expires_at < now() LIMIT %s)"
@@ -115,15 +114,6 @@ class Sessions:
         """Nothing where it has ended already."""
         with self._store.datastore.get_connection() as connection:
             connection.execute(_END, [session_id])
-
-    def require(self, session_id: UUID | None) -> None:
-        """Raises `NotAuthenticated` for one that has ended."""
-        if session_id is None:
-            return
-        with self._store.datastore.get_connection() as connection:
-            stands = connection.execute(_STANDS, [session_id]).fetchone()
-        if stands is None:
-            raise NotAuthenticated("the session of this access token has ended")
 
     def purge(self) -> int:
         """Delete expired sessions; returns how many. Several processes may do so."""

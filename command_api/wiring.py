@@ -12,12 +12,13 @@ from starlette.types import Scope
 from command_api.accounts import Accounts
 from command_api.authentication import Authentication
 from command_api.batch_room import BatchRoom
+from command_api.callers import Callers
 from command_api.dispatcher import Dispatcher
 from command_api.erasures import ErasureLedger
 from command_api.export import Export
 from command_api.limits import LogInLimits, RateLimits
 from command_api.passwords import Passwords
-from command_api.principal import Anyone, Member, Principal
+from command_api.principal import Anyone, Member, Principal, Service, require_member
 from command_api.sessions import Sessions
 from command_api.settings import CommandSettings
 from shared.errors import NotAuthenticated
@@ -31,6 +32,7 @@ class Wiring(NamedTuple):
 
     dispatcher: Dispatcher
     authentication: Authentication
+    callers: Callers
     accounts: Accounts
     passwords: Passwords
     token_issuer: TokenIssuer
@@ -57,11 +59,13 @@ class Wiring(NamedTuple):
         return principal
 
     async def member(self, scope: Scope, authorization: str | None) -> Member:
-        """The calling user; raises `NotAuthenticated` for a service and for nobody."""
+        """Return the calling user; raise `NotAuthenticated` without a credential, `Forbidden` for a
+        service.
+        """
         principal = await self.principal(scope, authorization)
-        if not isinstance(principal, Member):
-            raise NotAuthenticated("this needs a user's access token")
-        return principal
+        if isinstance(principal, Service):
+            await self.callers.require(principal, frozenset())
+        return require_member(principal)
 
 
 def utc_now() -> datetime:
@@ -94,8 +98,7 @@ async def visitor_of(request: Request) -> Anyone:
 
 
 async def member_of(request: Request) -> Member:
-    wiring = await wiring_of(request)
-    return await wiring.member(request.scope, request.headers.get("authorization"))
+    return require_member(await principal_of(request))
 
 
 Wired = Annotated[Wiring, Depends(wiring_of)]

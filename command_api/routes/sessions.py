@@ -20,7 +20,7 @@ from command_api.principal import Member, Service, session_of
 from command_api.routes.answers import PROBLEMS, send
 from command_api.sessions import Session
 from command_api.wiring import Caller, Visitor, Wired, Wiring
-from shared.errors import NotAuthenticated, StarfoldError
+from shared.errors import Forbidden, NotAuthenticated, StarfoldError
 from shared.events import Role
 from shared.ids import UserId
 from shared.tokens import TOKEN_LIFETIME_S
@@ -75,6 +75,8 @@ async def log_out(wiring: Wired, caller: Caller) -> Response:
     The command API refuses the token from then on, the query API when it expires.
     """
     session_id = session_of(caller)
+    if session_id is None and isinstance(caller, Service):
+        raise Forbidden("this needs an access token of a session")
     if session_id is None:
         raise NotAuthenticated("this needs an access token of a session")
     await run_in_threadpool(wiring.sessions.end, session_id)

@@ -37,7 +37,7 @@ from command_api.deciders.user import (
 )
 from command_api.idempotency import DOCUMENTED
 from command_api.limits import address_of
-from command_api.principal import Anyone, Principal, require_scope
+from command_api.principal import Principal, require_scope
 from command_api.routes.answers import PROBLEMS, answer, send, send_once
 from command_api.routes.rows import RowKind, commit_rows, rows_response
 from command_api.wiring import Caller, CallingMember, Wired, Wiring
@@ -89,7 +89,6 @@ async def create_external_users(
     body: ExternalUsersBody, request: Request, wiring: Wired, caller: Caller
 ) -> Response:
     """Make up to 1,000 external users at once (service keys with the scope `users`)."""
-    require_scope(caller, "users")
 
     def command_of(row: ExternalUserBody) -> CreateExternalUser:
         return wiring.accounts.external_user(row.external_id, row.display_name, wiring.now())
@@ -151,8 +150,6 @@ async def erase_user(user_id: UUID, request: Request, wiring: Wired, caller: Cal
     """Forget a user who asked for it, with a password or without (operators, and service keys with
     the scope `erasure`).
     """
-    if isinstance(caller, Anyone):
-        raise NotAuthenticated("send an access token or a service key")
     account = await run_in_threadpool(wiring.accounts.by_id, UserId(user_id))
     if account is None:
         # Refused as any other by who may not erase: it does not say whether there is a user.
@@ -163,9 +160,6 @@ async def erase_user(user_id: UUID, request: Request, wiring: Wired, caller: Cal
 @router.get("/me/export", response_class=Response)
 async def export(wiring: Wired, caller: CallingMember) -> Response:
     """All that is stored of oneself, as JSON: account, sessions, ratings with their history."""
-    await run_in_threadpool(wiring.sessions.require, caller.session_id)
-    if await run_in_threadpool(wiring.accounts.by_id, caller.user_id) is None:
-        raise NotAuthenticated("the user of this access token no longer exists")
     document = await run_in_threadpool(wiring.export.of, caller.user_id)
     return Response(
         msgspec.json.encode(document),

@@ -238,7 +238,7 @@ def test_a_user_of_no_ratings_and_a_service_have_little_to_export(writer: Api) -
     writer.command.delete("/v1/sessions/current", headers=ann.headers)
     path = "/v1/users/me/export"
     assert writer.command.get(path, headers=ann.headers).status_code == 401
-    assert writer.command.get(path, headers=writer.service).status_code == 401
+    assert writer.command.get(path, headers=writer.service).status_code == 403
     ben = writer.sign_up()
     assert writer.command.get(path, headers=ben.headers).json()["ratings"] == []
 

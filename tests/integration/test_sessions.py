@@ -178,7 +178,7 @@ class TestServices:
         assert (claims["kind"], claims["role"]) == ("service", "curator")
         movie = {"title": "Mirror", "year": 1975}
         assert writer.post("/v1/movies", movie, bearer(session)).status_code == 201
-        assert rename(writer, session) == 401, "a service is no user"
+        assert rename(writer, session) == 403, "a service is no user"
         again = refresh(writer, session["refresh_token"])
         assert again.status_code == 200
         role = f"/v1/users/{writer.sign_up().user_id}/role"

@@ -1,0 +1,42 @@
+"""Check callers against the database: what a credential says may have changed since its issue."""
+
+from __future__ import annotations
+
+from starlette.concurrency import run_in_threadpool
+
+from command_api.known import Known
+from command_api.principal import Member, Principal, require_role, require_session, session_of
+from command_api.streams import Streams
+from shared.codec import Codec
+from shared.event_store import EventStore
+from shared.events import Role
+from shared.ids import StreamId
+from shared.load import Wanted
+from shared.sealing import KeyWrap, SubjectKeys
+
+
+class Callers:
+    """Reads sessions and users outside any batch. A command checks the same when it is decided."""
+
+    def __init__(self, store: EventStore, codec: Codec, key_wrap: KeyWrap) -> None:
+        self._store = store
+        self._codec = codec
+        self._key_wrap = key_wrap
+
+    async def require(self, principal: Principal, roles: frozenset[Role]) -> None:
+        """Raise `NotAuthenticated` if the caller's session has ended or the user has been erased,
+        and `Forbidden` for a member whose role is none of `roles`.
+        """
+        if isinstance(principal, Member) or session_of(principal) is not None:
+            await run_in_threadpool(self._require, principal, roles)
+
+    def _require(self, principal: Principal, roles: frozenset[Role]) -> None:
+        session_id = session_of(principal)
+        sessions = [] if session_id is None else [session_id]
+        streams = [StreamId(principal.user_id)] if isinstance(principal, Member) else []
+        loaded = self._store.load(Wanted(whole=streams, sessions=sessions))
+        require_session(principal, loaded.sessions)
+        if isinstance(principal, Member):
+            keys = SubjectKeys(self._key_wrap, {})
+            user = Streams(loaded, self._codec, keys, Known()).user(principal.user_id)
+            require_role(user, roles)
