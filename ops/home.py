@@ -15,6 +15,8 @@ from urllib.parse import quote
 
 import msgspec
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 from psycopg.conninfo import make_conninfo
 
 from ops.errors import OperatorError
@@ -38,6 +40,12 @@ class Secrets(msgspec.Struct, frozen=True, kw_only=True):
     sealing_key: str
     token_private_key: str
     token_public_key: str
+
+    @property
+    def cursor_key(self) -> str:
+        """Derived, so that a home that was made before there were cursor keys has one too."""
+        derivation = HKDF(algorithm=SHA256(), length=32, salt=None, info=b"starfold cursors")
+        return _base64(derivation.derive(base64.b64decode(self.reservation_secret)))
 
     @property
     def role_passwords(self) -> dict[str, str]:
@@ -166,6 +174,7 @@ class Home:
             "STARFOLD_ERASURE_LEDGER": str(self.erasure_ledger),
             "STARFOLD_TOKEN_PRIVATE_KEY": own.token_private_key,
             "STARFOLD_TOKEN_PUBLIC_KEY": own.token_public_key,
+            "STARFOLD_CURSOR_KEY": own.cursor_key,
         }
 
 

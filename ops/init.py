@@ -58,7 +58,7 @@ NEEDS: Mapping[str, tuple[str, tuple[str, ...]]] = {
         ),
     ),
     "projector": (PROJECTOR_ROLE, ("DATABASE_URL", "REDIS_URL", "SEALING_KEY")),
-    "query-api": (PROJECTOR_ROLE, ("REDIS_URL", "TOKEN_PUBLIC_KEY")),
+    "query-api": (PROJECTOR_ROLE, ("REDIS_URL", "TOKEN_PUBLIC_KEY", "CURSOR_KEY")),
     "worker": (PROJECTOR_ROLE, ("DATABASE_URL", "REDIS_URL", "JOBS_REDIS_URL", "SEALING_KEY")),
     "operator": (
         COMMAND_ROLE,

@@ -13,6 +13,7 @@ from redis.exceptions import RedisError
 
 from query_api.changes import Changes
 from query_api.coalescing import TIMEOUT_S, CoalescedReads
+from query_api.cursors import Cursors
 from query_api.damage import SEND_EVERY_S, Damage
 from query_api.freshness import Freshness
 from query_api.generations import REFRESH_EVERY_S, ActiveGenerations
@@ -57,7 +58,7 @@ def create_app(settings: QuerySettings) -> FastAPI:
         app.state.wiring = wiring
         assert isinstance(app, Service)
         if not settings.access_log:
-            app.ahead = HotReads(wiring.reader, wiring.pages, wiring.profiles)
+            app.ahead = HotReads(wiring.reader, wiring.pages, wiring.profiles, wiring.cursors)
         running = _start(wiring)
         log.info("query_api_started", port=settings.port)
         yield {END_STREAMS: wiring.streams.end}
@@ -125,6 +126,7 @@ def _wire(settings: QuerySettings) -> Wiring:
         freshness=freshness,
         reader=reader,
         feed=feed,
+        cursors=Cursors(settings.cursor_key.get_secret_value()),
         pages=Pages(reader, feed),
         profiles=Profiles(reader, feed),
         raters=Raters(reader),

@@ -18,6 +18,7 @@ from uuid import UUID
 
 from starlette.types import Receive, Scope, Send
 
+from query_api.cursors import Cursors
 from query_api.freshness import parse_position
 from query_api.index import SORTS, Filter, Sort, fold
 from query_api.pages import RATINGS_SORTS, Page, Pages, RatingsSort
@@ -32,8 +33,8 @@ from query_api.routes.answers import (
     answer,
     page,
 )
-from query_api.routes.movies import catalogue_key, sort_of
-from query_api.routes.users import ratings_key
+from query_api.routes.movies import catalogue_key, catalogue_list, sort_of
+from query_api.routes.users import ratings_key, ratings_list
 from query_api.shown import with_ratings
 from shared.errors import Overloaded, StarfoldError, Unavailable
 from shared.http import REQUESTS, answer_headers, request_id_of
@@ -42,9 +43,9 @@ from shared.problems import problem_of
 from shared.read_model import MOVIES, PARKED
 
 _UUID = "[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}"
-_PATH = re.compile(f"^/v1/(?:(movies)(?:/({_UUID}))?|users/({_UUID})(/ratings)?)$")
-_YEAR = re.compile("^[0-9]{1,4}$")
-_LIMIT = re.compile("^[0-9]{1,3}$")
+_PATH = re.compile(f"/v1/(?:(movies)(?:/({_UUID}))?|users/({_UUID})(/ratings)?)")
+_YEAR = re.compile("[0-9]{1,4}")
+_LIMIT = re.compile("[0-9]{1,3}")
 _DOCUMENTS = ("movie", "stats", PARKED)
 
 Query = dict[str, str]
@@ -72,15 +73,16 @@ Read = Callable[[], Awaitable[_Found | None]]
 class HotReads:
     """Says whether it has answered a request."""
 
-    def __init__(self, reader: Reader, pages: Pages, profiles: Profiles) -> None:
+    def __init__(self, reader: Reader, pages: Pages, profiles: Profiles, cursors: Cursors) -> None:
         self._reader = reader
         self._pages = pages
         self._profiles = profiles
+        self._cursors = cursors
 
     async def __call__(self, scope: Scope, _receive: Receive, send: Send) -> bool:
         if scope["type"] != "http" or scope["method"] != "GET":
             return False
-        matched = _PATH.match(scope["path"])
+        matched = _PATH.fullmatch(scope["path"])
         if matched is None or (scope["query_string"] and not _is_list(matched)):
             return False
         asked = _asked(scope)
@@ -134,9 +136,9 @@ class HotReads:
             q=query.get("q"),
         )
         cursor = query.get("cursor")
-        after = catalogue_key(cursor, sort) if cursor else None
+        after = catalogue_key(self._cursors, cursor, sort) if cursor else None
         found = self._pages.catalogue(sort, wanted, after=after, limit=_limit(query))
-        return _paged(scope, query, found, sort)
+        return self._paged(scope, query, found, catalogue_list(sort))
 
     async def _ratings(self, user_id: UUID, scope: Scope) -> _Found | None:
         query = _query(scope, _RATINGS)
@@ -144,9 +146,16 @@ class HotReads:
             return None
         sort = cast("RatingsSort", query.get("sort", "newest"))
         cursor = query.get("cursor")
-        after = ratings_key(cursor, sort) if cursor else None
+        after = ratings_key(self._cursors, cursor, user_id, sort) if cursor else None
         found = await self._pages.ratings(user_id, None, sort, after=after, limit=_limit(query))
-        return _paged(scope, query, found, sort)
+        return self._paged(scope, query, found, ratings_list(user_id, sort))
+
+    def _paged(self, scope: Scope, query: Query, found: Page, of: str) -> _Found | None:
+        if found.items is None:
+            return None
+        cursor = found.cursor(self._cursors, of)
+        body, link = page(scope["path"], query, found.items, cursor)
+        return _Found(found.position, body, link)
 
 
 def _is_list(matched: re.Match[str]) -> bool:
@@ -160,11 +169,11 @@ def _is_text(value: str) -> bool:
 
 
 def _is_limit(value: str) -> bool:
-    return bool(_LIMIT.match(value)) and 1 <= int(value) <= LIMIT_MAX
+    return bool(_LIMIT.fullmatch(value)) and 1 <= int(value) <= LIMIT_MAX
 
 
 def _is_year(value: str) -> bool:
-    return bool(_YEAR.match(value))
+    return bool(_YEAR.fullmatch(value))
 
 
 # What a parameter must be; all else is for the application to refuse.
@@ -207,14 +216,6 @@ def _limit(query: Query) -> int:
 
 def _number(value: str | None) -> int | None:
     return None if value is None else int(value)
-
-
-def _paged(scope: Scope, query: Query, found: Page, sort: str) -> _Found | None:
-    if found.items is None:
-        return None
-    next_key = None if found.next_key is None else (sort, found.next_key)
-    body, link = page(scope["path"], query, found.items, next_key)
-    return _Found(found.position, body, link)
 
 
 async def _answered(read: Read, asked: _Asked) -> Answer | None:

@@ -13,6 +13,7 @@ from uuid import UUID
 
 import msgspec
 
+from query_api.cursors import Cursors
 from query_api.index import Entry, Filter, Index, Sort, rated_part
 from query_api.index_feed import IndexFeed
 from query_api.reader import RankedPage, Reader
@@ -62,6 +63,10 @@ class Page(NamedTuple):
     position: Position
     items: list[bytes] | None
     next_key: tuple[Any, ...] | None
+
+    def cursor(self, cursors: Cursors, of: str) -> str | None:
+        """Where the list goes on, None at its end."""
+        return None if self.next_key is None else cursors.seal(of, self.next_key)
 
 
 class Pages:

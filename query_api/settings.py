@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pydantic import Field
 
-from shared.setting_types import Port, Whole
+from shared.setting_types import Base64Secret, Port, Whole
 from shared.settings import HttpSettings, RedisSettings
 
 # Each holds the whole catalogue's index.
@@ -15,5 +15,7 @@ class QuerySettings(HttpSettings, RedisSettings):
     """Read from `STARFOLD_*`. Needs Redis alone."""
 
     port: Port = 8081
+    # 32 bytes that cursors are sealed with; the same for every process that answers for another.
+    cursor_key: Base64Secret
     streams_max: Whole = Field(1_000, ge=0, le=1_000_000)
     workers: Whole = Field(1, ge=1, le=WORKERS_MAX)

@@ -7,6 +7,7 @@ from typing import Annotated, NamedTuple
 import redis.asyncio
 from fastapi import Depends, Header, Request
 
+from query_api.cursors import Cursors
 from query_api.damage import Damage
 from query_api.freshness import Freshness, parse_position
 from query_api.generations import ActiveGenerations
@@ -33,6 +34,7 @@ class Wiring(NamedTuple):
     freshness: Freshness
     reader: Reader
     feed: IndexFeed
+    cursors: Cursors
     pages: Pages
     profiles: Profiles
     raters: Raters

@@ -28,6 +28,7 @@ SECRETS: dict[str, Any] = {
     "sealing_key": KEY,
     "token_public_key": KEY,
     "token_private_key": KEY,
+    "cursor_key": KEY,
     "reservation_secret": KEY,
     "database_url": "",
     "redis_url": "redis://localhost",

@@ -7,13 +7,12 @@ from collections.abc import Mapping, Sequence
 from hashlib import sha256
 from http import HTTPStatus
 from typing import Annotated, Any, NamedTuple
-from urllib.parse import urlencode
+from urllib.parse import quote, urlencode
 
 import msgspec
 from fastapi import Query, Request, Response
 from pydantic import BaseModel
 
-from query_api.cursors import encode_cursor
 from shared.ids import Position
 from shared.problems import POSITION_HEADER, PROBLEM_JSON, PROBLEM_SCHEMA
 
@@ -113,13 +112,12 @@ def answer(
 
 
 def page(
-    path: str, query: Mapping[str, str], items: Sequence[bytes], next_key: object | None
+    path: str, query: Mapping[str, str], items: Sequence[bytes], cursor: str | None
 ) -> tuple[bytes, str | None]:
-    """A page's body and its `Link`; the items are JSON already, `next_key` is where it goes on."""
-    cursor = None if next_key is None else encode_cursor(next_key)
+    """A page's body and its `Link`; the items are JSON already, `cursor` is where it goes on."""
     link = None
     if cursor is not None:
-        link = f'<{path}?{urlencode({**query, "cursor": cursor})}>; rel="next"'
+        link = f'<{quote(path)}?{urlencode({**query, "cursor": cursor})}>; rel="next"'
     body = b"".join(
         (b'{"items":[', b",".join(items), b'],"next_cursor":', msgspec.json.encode(cursor), b"}")
     )
@@ -154,10 +152,10 @@ def knows(if_none_match: str, etag: str) -> bool:
 
 
 def listing(
-    request: Request, items: Sequence[bytes], next_key: object | None, position: Position
+    request: Request, items: Sequence[bytes], cursor: str | None, position: Position
 ) -> Response:
-    """A page of items that are JSON already; `next_key` is where the next one goes on."""
-    body, link = page(request.url.path, request.query_params, items, next_key)
+    """A page of items that are JSON already; `cursor` is where the next one goes on."""
+    body, link = page(request.scope["path"], request.query_params, items, cursor)
     return document(request, body, position, link=link)
 
 

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Annotated
 from uuid import UUID
 
-import msgspec
 from fastapi import APIRouter, Query, Request, Response
 
-from query_api.cursors import decode_cursor, decode_key
+from query_api.cursors import Cursors
 from query_api.index import KEY_TYPES, Filter, Key, Sort, fold
 from query_api.pages import Page
 from query_api.raters import RATERS_KEY_TYPES, RatersSort
@@ -35,16 +34,6 @@ router = APIRouter(prefix="/v1/movies", tags=["movies"], responses=PROBLEMS)
 
 Text = Annotated[str | None, Query(min_length=1, max_length=TEXT_CHARS_MAX)]
 Year = Annotated[int | None, Query(ge=0, le=9_999)]
-
-
-class _SortCursor(msgspec.Struct, array_like=True):
-    sort: Sort
-    key: msgspec.Raw
-
-
-class _RatersCursor(msgspec.Struct, array_like=True):
-    sort: RatersSort
-    key: msgspec.Raw
 
 
 @router.get(
@@ -77,7 +66,7 @@ async def list_movies(  # One parameter for each filter.
         q=q,
     )
     order = sort_of(sort, q)
-    after = catalogue_key(cursor, order) if cursor else None
+    after = catalogue_key(wiring.cursors, cursor, order) if cursor else None
 
     async def read() -> Page:
         return wiring.pages.catalogue(
@@ -86,8 +75,8 @@ async def list_movies(  # One parameter for each filter.
 
     page = await wiring.freshness.at_least(wanted_position, read)
     assert page.items is not None
-    next_key = None if page.next_key is None else (order, page.next_key)
-    return listing(request, page.items, next_key, page.position)
+    next_cursor = page.cursor(wiring.cursors, catalogue_list(order))
+    return listing(request, page.items, next_cursor, page.position)
 
 
 def sort_of(sort: Sort | None, q: str | None) -> Sort:
@@ -97,12 +86,14 @@ def sort_of(sort: Sort | None, q: str | None) -> Sort:
     return sort or ("weighted" if q is None else "match")
 
 
-def catalogue_key(cursor: str, sort: Sort) -> Key:
+def catalogue_list(sort: Sort) -> str:
+    """What a cursor of the catalogue is bound to."""
+    return f"movies:{sort}"
+
+
+def catalogue_key(cursors: Cursors, cursor: str, sort: Sort) -> Key:
     """Where a page of this order goes on; raises `InvalidInput` for another's cursor."""
-    after = decode_cursor(cursor, _SortCursor)
-    if after.sort != sort:
-        raise InvalidInput(f"the cursor is of the order {after.sort!r}", pointer="/query/cursor")
-    return decode_key(after.key, KEY_TYPES[sort])
+    return cursors.open(catalogue_list(sort), cursor, KEY_TYPES[sort])
 
 
 @router.get("/{movie_id}", responses=documented(MOVIE, shapes.Movie, description="The movie"))
@@ -141,7 +132,8 @@ async def list_ratings(  # One parameter for each part of the request.
 
     So a page may hold fewer than `limit` while there are more: `next_cursor` says so.
     """
-    after = _raters_key(cursor, sort) if cursor else None
+    of = f"raters:{movie_id.hex}:{sort}"
+    after = wiring.cursors.open(of, cursor, RATERS_KEY_TYPES[sort]) if cursor else None
 
     async def read() -> Page:
         return await wiring.raters.page(movie_id, sort, after=after, limit=limit)
@@ -149,12 +141,4 @@ async def list_ratings(  # One parameter for each part of the request.
     page = await wiring.freshness.at_least(wanted_position, read)
     if page.items is None:
         raise await no_movie(wiring, movie_id, page.position)
-    next_key = None if page.next_key is None else (sort, page.next_key)
-    return listing(request, page.items, next_key, page.position)
-
-
-def _raters_key(cursor: str, sort: RatersSort) -> tuple[Any, ...]:
-    after = decode_cursor(cursor, _RatersCursor)
-    if after.sort != sort:
-        raise InvalidInput(f"the cursor is of the order {after.sort!r}", pointer="/query/cursor")
-    return decode_key(after.key, RATERS_KEY_TYPES[sort])
+    return listing(request, page.items, page.cursor(wiring.cursors, of), page.position)

@@ -10,7 +10,6 @@ from uuid import UUID
 import msgspec
 from fastapi import APIRouter, Query, Request, Response
 
-from query_api.cursors import decode_cursor
 from query_api.history import FIRST_YEAR, days, histogram_at
 from query_api.reader import Documents
 from query_api.routes import shapes
@@ -88,7 +87,8 @@ async def list_history(
     limit: Limit = LIMIT_DEFAULT,
 ) -> Response:
     """The days on which a movie's ratings changed, with count and average at the end of each."""
-    after = decode_cursor(cursor, date) if cursor else date.min
+    of = f"history:{movie_id.hex}"
+    after = wiring.cursors.open(of, cursor, date) if cursor else date.min
     past = await _past(wiring, movie_id, wanted_position)
     found = list(islice((day for day in days(past.years) if day.date > after), limit + 1))
     items = []
@@ -96,8 +96,8 @@ async def list_history(
         statistics = statistics_of(day.histogram, past.position)
         item = {"date": day.date, "count": statistics.count, "average": statistics.average}
         items.append(_json(item))
-    next_key = found[limit - 1].date if len(found) > limit else None
-    return listing(request, items, next_key, past.position)
+    cursor = wiring.cursors.seal(of, found[limit - 1].date) if len(found) > limit else None
+    return listing(request, items, cursor, past.position)
 
 
 async def _past(wiring: Wiring, movie_id: UUID, wanted_position: Position) -> _Past:

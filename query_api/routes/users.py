@@ -5,10 +5,9 @@ from __future__ import annotations
 from typing import Any
 from uuid import UUID
 
-import msgspec
 from fastapi import APIRouter, Request, Response
 
-from query_api.cursors import decode_cursor, decode_key
+from query_api.cursors import Cursors
 from query_api.pages import RATINGS_KEY_TYPES, Page, RatingsSort, is_visible, rating_item
 from query_api.profiles import Profile
 from query_api.routes import shapes
@@ -24,15 +23,10 @@ from query_api.routes.answers import (
 )
 from query_api.routes.examples import OWN_PROFILE, PROFILE, RATING, RATINGS_PAGE
 from query_api.wiring import AtLeast, Caller, Wired
-from shared.errors import InvalidInput, NotAuthenticated, NotFound
+from shared.errors import NotAuthenticated, NotFound
 from shared.read_model import PROFILES
 
 router = APIRouter(prefix="/v1/users", tags=["users"], responses=PROBLEMS | CALLER_PROBLEMS)
-
-
-class _SortCursor(msgspec.Struct, array_like=True):
-    sort: RatingsSort
-    key: msgspec.Raw
 
 
 @router.get(
@@ -88,7 +82,7 @@ async def list_ratings(  # One parameter for each part of the request.
 
     `difference` is the user's score less the movie's average.
     """
-    after = ratings_key(cursor, sort) if cursor else None
+    after = ratings_key(wiring.cursors, cursor, user_id, sort) if cursor else None
 
     async def read() -> Page:
         return await wiring.pages.ratings(
@@ -98,16 +92,18 @@ async def list_ratings(  # One parameter for each part of the request.
     page = await wiring.freshness.at_least(wanted_position, read)
     if page.items is None:
         raise _unknown(user_id).at(page.position)
-    next_key = None if page.next_key is None else (sort, page.next_key)
-    return listing(request, page.items, next_key, page.position)
+    next_cursor = page.cursor(wiring.cursors, ratings_list(user_id, sort))
+    return listing(request, page.items, next_cursor, page.position)
 
 
-def ratings_key(cursor: str, sort: RatingsSort) -> tuple[Any, ...]:
+def ratings_list(user_id: UUID, sort: RatingsSort) -> str:
+    """What a cursor of a user's ratings is bound to."""
+    return f"ratings:{user_id.hex}:{sort}"
+
+
+def ratings_key(cursors: Cursors, cursor: str, user_id: UUID, sort: RatingsSort) -> tuple[Any, ...]:
     """Where a page of this order goes on; raises `InvalidInput` for another's cursor."""
-    after = decode_cursor(cursor, _SortCursor)
-    if after.sort != sort:
-        raise InvalidInput(f"the cursor is of the order {after.sort!r}", pointer="/query/cursor")
-    return decode_key(after.key, RATINGS_KEY_TYPES[sort])
+    return cursors.open(ratings_list(user_id, sort), cursor, RATINGS_KEY_TYPES[sort])
 
 
 @router.get(

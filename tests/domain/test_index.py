@@ -9,9 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from query_api.cursors import decode_cursor, encode_cursor
 from query_api.index import ORDERS, SORTS, Entry, Filter, Index, Sort
-from shared.errors import InvalidInput
 from shared.ids import MovieId, Position
 from shared.read_model import BINS, movie_document, statistics_of
 from tests.domain.builders import later, movie_fields
@@ -168,11 +166,3 @@ def test_filters_hold_together() -> None:
     assert titles(index, wanted) == ["Film 006", "Film 007"]
     assert titles(index, Filter(genre="western")) == []
     assert titles(index, Filter(director="nobody")) == []
-
-
-def test_a_cursor_comes_back_and_a_foreign_one_is_refused() -> None:
-    key = ("stalker", 1979, b"\0" * 16)
-    assert decode_cursor(encode_cursor(key), tuple[str, int, bytes]) == key
-    for foreign in ("", "x", "*", encode_cursor(1), encode_cursor(("a", "b", "c"))):
-        with pytest.raises(InvalidInput, match="cursor"):
-            decode_cursor(foreign, tuple[str, int, bytes])

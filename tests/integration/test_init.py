@@ -39,7 +39,7 @@ def test_each_container_is_issued_what_it_needs_and_no_more(tmp_path: Path) -> N
     issue_secrets(home, issued)
     assert {file: file.read_text() for file in first} == first
 
-    assert _names(issued, "query-api") == {"REDIS_URL", "TOKEN_PUBLIC_KEY"}
+    assert _names(issued, "query-api") == {"REDIS_URL", "TOKEN_PUBLIC_KEY", "CURSOR_KEY"}
     assert home.secrets().owner_password == (issued / "postgres/password").read_text()
     for service in NEEDS:
         assert (issued / service / "environment").stat().st_mode & 0o777 == 0o600
@@ -48,6 +48,7 @@ def test_each_container_is_issued_what_it_needs_and_no_more(tmp_path: Path) -> N
         "RESERVATION_SECRET": {"operator", "command-api"},
         "ERASURE_LEDGER": {"operator", "command-api"},
         "TOKEN_PRIVATE_KEY": {"command-api"},
+        "CURSOR_KEY": {"query-api"},
         "REDIS_URL": {"projector", "query-api", "worker"},
     }.items():
         assert {service for service in NEEDS if setting in _names(issued, service)} == holders

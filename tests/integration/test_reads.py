@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import base64
 from typing import Any
+from uuid import UUID
 
 import pytest
 
@@ -177,6 +179,53 @@ def test_a_page_of_private_users_says_that_there_are_more(
     assert first["items"] == []
     second = api.read(f"/v1/movies/{rated[0]}/ratings", limit=1, cursor=first["next_cursor"])
     assert [item["display_name"] for item in second["items"]] == ["Rater 8"]
+
+
+def test_no_cursor_says_who_rated_in_private(api: Api, rated: tuple[str, list[User]]) -> None:
+    """Nor what, nor when: the cursor of a page that ends with a private rater is sealed."""
+    movie_id, users = rated
+    for sort in ("newest", "score"):
+        cursor: dict[str, Any] = {}
+        for _ in users:
+            page = api.get(f"/v1/movies/{movie_id}/ratings", sort=sort, limit=1, **cursor)
+            shown = page.text + page.headers.get("link", "")
+            cursor = {"cursor": page.json()["next_cursor"] or ""}
+            opened = base64.urlsafe_b64decode(cursor["cursor"] + "===")
+            for user in users[1::2]:
+                assert user.user_id not in shown
+                assert UUID(user.user_id).bytes not in opened
+                assert UUID(user.user_id).bytes.hex() not in opened.hex()
+            if not cursor["cursor"]:
+                break
+
+
+def test_a_cursor_is_of_one_list_alone(api: Api, ann: User, rated: tuple[str, list[User]]) -> None:
+    """Every list gives one, and every other list and order refuses it."""
+    movie_id, users = rated
+    other = api.movie("The Sacrifice")
+    for user in users[:4]:
+        api.rate(user, other, 4.0)
+        api.rate(user, movie_id, 4.0, rated_at="2024-01-01T00:00:00Z")
+    lists: list[tuple[str, dict[str, Any]]] = [
+        *(("/v1/movies", {"sort": sort}) for sort in ("weighted", "title", "newest")),
+        ("/v1/movies", {"q": "s"}),
+        (f"/v1/users/{users[0].user_id}/ratings", {"sort": "newest"}),
+    ]
+    for sort in ("newest", "score"):
+        lists += [
+            (f"/v1/movies/{movie_id}/ratings", {"sort": sort}),
+            (f"/v1/movies/{other}/ratings", {"sort": sort}),
+            (f"/v1/users/{ann.user_id}/ratings", {"sort": sort}),
+        ]
+    cursors = [api.read(path, limit=1, **order)["next_cursor"] for path, order in lists]
+    assert all(cursors)
+    for place, (path, order) in enumerate(lists):
+        for given, cursor in enumerate(cursors):
+            answer = api.get(path, limit=1, cursor=cursor, **order)
+            assert answer.status_code == (200 if given == place else 422), (path, order)
+        cursor = cursors[place]
+        changed = cursor[:9] + ("A" if cursor[9] != "A" else "B") + cursor[10:]
+        assert api.get(path, cursor=changed, **order).status_code == 422
 
 
 def test_every_documented_answer_has_an_example(api: Api) -> None:
