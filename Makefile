@@ -4,6 +4,9 @@ VENV := .venv
 BIN := $(VENV)/bin
 HOME_DIR ?= .starfold
 STAMP := $(VENV)/installed
+# Each process has its own servers. The tests mostly wait, so that four keep two cores busy.
+TEST_PROCESSES ?= 4
+PARALLEL := -n $(TEST_PROCESSES) --dist worksteal
 
 .PHONY: help install run sample test check faults bench lock clean
 .DEFAULT_GOAL := help
@@ -28,7 +31,7 @@ sample: $(STAMP)  ## Import the MovieLens 100K ratings into the running Starfold
 	@$(BIN)/python -m ops.sample --home "$(HOME_DIR)"
 
 test: $(STAMP)  ## Run every test on its own real servers
-	@$(BIN)/python -m pytest
+	@$(BIN)/python -m pytest $(PARALLEL)
 
 check: $(STAMP)  ## Lint, types, import contracts, tests with the coverage gates
 	$(BIN)/ruff check .
@@ -36,7 +39,7 @@ check: $(STAMP)  ## Lint, types, import contracts, tests with the coverage gates
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 	$(BIN)/python -m coverage erase
-	$(BIN)/python -m coverage run -m pytest
+	$(BIN)/python -m coverage run -m pytest $(PARALLEL)
 	$(BIN)/python -m coverage combine --quiet
 	$(BIN)/python -m coverage report --fail-under=85 --skip-covered
 	$(BIN)/python -m coverage report --fail-under=95 --include='command_api/deciders/*,projector/projections/*'
