@@ -18,6 +18,7 @@ from ops.read_models import wired
 from ops.tables import print_table
 from ops.valkey_files import all_set_aside
 from projector.status import EVERY_S, Sampler
+from projector.wiring import Wiring
 from shared.status import GenerationStatus, Status
 
 COLUMNS = (
@@ -41,7 +42,7 @@ def status(
             time.sleep(EVERY_S)
             now = sampler.sample()
             typer.echo(_heading(now))
-            for line in _set_aside(place):
+            for line in (*_set_aside(place), *_incidents(wiring)):
                 typer.echo(line)
             print_table(COLUMNS, map(_row, now.generations))
             sys.stdout.flush()
@@ -72,6 +73,12 @@ def _set_aside(home: Home) -> Iterator[str]:
             f" {one.at:%Y-%m-%d %H:%M:%S} UTC in {one.path}; the read models were rebuilt from the"
             " log. Delete the folder when you no longer need it"
         )
+
+
+def _incidents(wiring: Wiring) -> Iterator[str]:
+    """A line for each thing that the projector has mended lately."""
+    for one in wiring.incidents.recent():
+        yield f"{one.at:%Y-%m-%d %H:%M:%S} UTC: {one.what}"
 
 
 def _row(one: GenerationStatus) -> tuple[object, ...]:

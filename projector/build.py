@@ -1,25 +1,31 @@
-"""Building one share of a generation: fold the log in memory, then write the documents in bulk.
+"""Building partitions from the log: fold it in memory, then write the documents in bulk.
 
-Nobody reads a generation that is being built, so its partitions' checkpoints hold a marker with the
-build token until the very last call of each, which sets the real one. A second builder of the same
-share puts its own marker there first: from then on the first one's calls are refused, and it gives
-up.
+Several generations are built in one pass over the log. Nobody reads a generation that is being
+built, so its partitions' checkpoints hold a marker with the build token until the very last call of
+each, which sets the real one. A second builder of the same share puts its own marker there first:
+from then on the first one's calls are refused, and it gives up.
+
+A lost partition of a generation that is read is rebuilt in place. It has no checkpoint meanwhile,
+so that nobody reads it; the marker is another key, and the last call puts the checkpoint there.
 """
 
 from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
+from typing import NamedTuple, TypeVar
 from uuid import UUID
 
 import structlog
 
 from projector.documents import Operation, WorkingSet
 from projector.fold import PartitionFold
-from projector.generations import Build, Generations
-from projector.log_reader import LogReader
+from projector.generations import Build, Generation, Generations
+from projector.log_reader import BATCH_EVENTS, LogReader
 from projector.partition import checkpoint_at
 from projector.partition_store import (
+    CHECKPOINT,
+    REBUILDING,
     Call,
     PartitionStore,
     building_marker,
@@ -43,8 +49,19 @@ class _TakenOver(Exception):
     """Another builder has this share now, or this one has been told to stop."""
 
 
+Kind = TypeVar("Kind", bound="_Built")
+
+
+class ShareId(NamedTuple):
+    """One share of a generation's partitions."""
+
+    projection: str
+    number: int
+    share: int
+
+
 class Builder:
-    """Builds shares, one at a time, on the caller's thread.
+    """Builds on the caller's thread.
 
     `keep_on` is asked between fetches; `events_per_s` bounds how fast the log is read.
     """
@@ -69,104 +86,222 @@ class Builder:
 
         False if it was built already, another builder took it over, or it was told to stop.
         """
+        return bool(self.build_together([ShareId(projection, number, share)]))
+
+    def build_together(self, wanted: Sequence[ShareId]) -> list[ShareId]:
+        """Build several shares in one pass over the log; return those that are built."""
         token = new_uuid7()
-        target = self._reader.head()
-        build = self._generations.take_build(projection, number, share, token, target)
-        if build is None:
-            return False
-        share_log = log.bind(projection=projection, generation=number, share=share)
+        until = self._reader.head()
+        builds = [self._generations.take_build(*one, token, until) for one in wanted]
+        shares = [_Share(self._store, self._generations, one, token) for one in builds if one]
+        return [one.name for one in self._build(shares, until)]
+
+    def rebuild(self, generation: Generation, partitions: Sequence[int]) -> bool:
+        """Rebuild lost partitions of a generation in place; False if it was told to stop.
+
+        The caller holds the projection's bootstrap lock.
+        """
+        token = new_uuid7()
+        lost = _LostPartitions(self._store, generation, partitions, token)
+        return bool(self._build([lost], self._reader.head()))
+
+    def _build(self, wanted: Sequence[Kind], until: Position) -> list[Kind]:
         started = time.monotonic()
-        shares = self._take_partitions(build, token)
+        under_way = list(wanted)
+        for one in wanted:
+            one.take()
+        reading = list(under_way)
+        start, folded = Position(START + 1), 0
+        reported_at = started
+        while reading and start <= until:
+            events = self._reader.fetch(
+                start, BATCH_EVENTS, personal=any(one.definition.personal for one in reading)
+            )
+            while events and events[-1].position > until:
+                events.pop()
+            if not events:
+                break
+            folded += len(events)
+            report = time.monotonic() - reported_at > PROGRESS_EVERY_S
+            if report:
+                reported_at = time.monotonic()
+            for one in list(reading):
+                try:
+                    self._require_going_on()
+                    more = one.fold(events)
+                    if report:
+                        one.report()
+                    self._hold_back(one, folded, started)
+                except _TakenOver:
+                    under_way.remove(one)
+                    one.give_up()
+                    more = False
+                if not more:
+                    reading.remove(one)
+            start = Position(events[-1].position + 1)
+        return [one for one in under_way if self._finish(one, started)]
+
+    def _finish(self, built: _Built, started: float) -> bool:
         try:
-            folded = self._fold(build, token, shares, target)
-            for partition in shares:
-                self._write(partition, partition.working_set.take_operations(), last=True)
-            self._report(build, token, folded)
+            self._require_going_on()
+            built.finish()
         except _TakenOver:
-            share_log.info("build_given_up")
-            self._drop_if_purged(build)
+            built.give_up()
             return False
-        self._generations.finish_build(build, token)
         seconds = round(time.monotonic() - started, 2)
-        share_log.info("build_finished", events=folded, seconds=seconds)
+        built.log.info("build_finished", events=built.folded, seconds=seconds)
         return True
 
-    def _take_partitions(self, build: Build, token: UUID) -> list[_BuiltPartition]:
-        """Mark each partition as this builder's; drop what an interrupted build left in it."""
-        definition = DEFINITIONS[build.projection]
-        taken = []
-        for number in build.partitions:
-            keys = PartitionKeys(build.projection, build.number, number)
-            partition = _BuiltPartition(definition, keys, token)
-            self._store.replace_checkpoint(keys, partition.marker)
-            if build.attempts > 1:
-                self._store.drop(keys)
-                self._store.replace_checkpoint(keys, partition.marker)
-            taken.append(partition)
-        return taken
-
-    def _drop_if_purged(self, build: Build) -> None:
-        """A purge under way beside the build may have missed what was written after it."""
-        generation = self._generations.get(build.projection, build.number)
-        if generation is None or generation.state == "purged":
-            for number in build.partitions:
-                self._store.drop(PartitionKeys(build.projection, build.number, number))
-
-    def _fold(
-        self, build: Build, token: UUID, shares: Sequence[_BuiltPartition], target: Position
-    ) -> int:
-        """Fold the log up to `target`; returns how many events that were."""
-        definition = DEFINITIONS[build.projection]
-        folds = {partition.keys.partition: partition.fold for partition in shares}
-        folded = 0
-        started_at = reported_at = time.monotonic()
-        for batch in self._reader.batches(definition, after=START, until=target):
-            if not self._keep_on():
-                raise _TakenOver
-            for number, events in definition.shares(batch).items():
-                if number in folds:
-                    for event in events:
-                        folds[number](event)
-            folded += len(batch)
-            self._hold_back(build, token, folded, started_at)
-            for partition in shares:
-                partition.last = batch[-1]
-                if partition.working_set.pending_commands > FLUSH_COMMANDS:
-                    operations = partition.working_set.take_operations(final=False)
-                    self._write(partition, operations, last=False)
-            if time.monotonic() - reported_at > PROGRESS_EVERY_S:
-                reported_at = time.monotonic()
-                self._report(build, token, folded)
-        return folded
-
-    def _report(self, build: Build, token: UUID, folded: int) -> None:
-        if not self._generations.report_progress(build, token, folded):
+    def _require_going_on(self) -> None:
+        if not self._keep_on():
             raise _TakenOver
 
-    def _hold_back(self, build: Build, token: UUID, folded: int, started_at: float) -> None:
+    def _hold_back(self, built: _Built, folded: int, started: float) -> None:
         """Wait while more events were folded than are allowed for the time that has passed."""
         if self._events_per_s is None:
             return
-        due_at = started_at + folded / self._events_per_s
+        due_at = started + folded / self._events_per_s
         while self._keep_on() and (wait_s := due_at - time.monotonic()) > 0:
-            self._report(build, token, folded)
+            built.report()
             time.sleep(min(wait_s, HELD_BACK_POLL_S))
 
+
+class _Built:
+    """Partitions of one generation while they are built."""
+
+    def __init__(
+        self,
+        store: PartitionStore,
+        projection: str,
+        number: int,
+        partitions: Sequence[int],
+        token: UUID,
+        *,
+        marked_at: str,
+    ) -> None:
+        self._store = store
+        self.definition = DEFINITIONS[projection]
+        self.partitions = [
+            _BuiltPartition(self.definition, PartitionKeys(projection, number, one), token)
+            for one in partitions
+        ]
+        self.folded = 0
+        self.log = log.bind(projection=projection, generation=number)
+        self._marked_at = marked_at
+
+    def take(self) -> None:
+        """Mark each partition as this builder's, and drop what else stands in it: an interrupted
+        build has left it, or another log's generation of the same number.
+        """
+        for one in self.partitions:
+            self._store.mark(one.keys, self._marked_at, one.marker)
+        self._store.drop([one.keys for one in self.partitions], but_for=self._marked_at)
+
+    def fold(self, events: Sequence[LogEvent]) -> bool:
+        """Fold a batch; False if it holds an event that cannot be folded, at which it ends."""
+        readable = events[: self.definition.readable(events)]
+        if readable:
+            shares = self.definition.shares(readable)
+            for one in self.partitions:
+                for event in shares.get(one.keys.partition, ()):
+                    one.fold(event)
+                one.last = readable[-1]
+                if one.working_set.pending_commands > FLUSH_COMMANDS:
+                    self._write(one, one.working_set.take_operations(final=False))
+            self.folded += len(readable)
+        return len(readable) == len(events)
+
+    def report(self) -> None:
+        """Keep the progress. Raises `_TakenOver` if another builder has taken over."""
+
+    def give_up(self) -> None:
+        self.log.info("build_given_up")
+
+    def finish(self) -> None:
+        """Write all that is pending, and the checkpoints."""
+        for one in self.partitions:
+            self._write(one, one.working_set.take_operations(), last=True)
+
     def _write(
-        self, partition: _BuiltPartition, operations: Sequence[Operation], *, last: bool
+        self, partition: _BuiltPartition, operations: Sequence[Operation], *, last: bool = False
     ) -> None:
         """Write operations in calls of bounded size; with `last`, the final one sets the
         checkpoint.
         """
+        marker = partition.marker
         calls = [
-            Call(partition.keys, partition.marker, partition.marker, part)
-            for part in cut(operations)
+            Call(partition.keys, marker, marker, part, self._marked_at) for part in cut(operations)
         ]
         if last:
-            calls.append(Call(partition.keys, partition.marker, partition.final_checkpoint(), ()))
+            final = partition.final_checkpoint()
+            calls.append(Call(partition.keys, marker, final, (), self._marked_at))
         for start in range(0, len(calls), CALLS_A_ROUND_TRIP):
             results = self._store.apply(calls[start : start + CALLS_A_ROUND_TRIP])
             if any(standing is not None for standing in results):
+                raise _TakenOver
+
+
+class _Share(_Built):
+    """A share of a generation that nobody reads yet."""
+
+    def __init__(
+        self, store: PartitionStore, generations: Generations, build: Build, token: UUID
+    ) -> None:
+        super().__init__(
+            store,
+            build.projection,
+            build.number,
+            build.partitions,
+            token,
+            marked_at=CHECKPOINT,
+        )
+        self.log = self.log.bind(share=build.share)
+        self.name = ShareId(build.projection, build.number, build.share)
+        self._generations = generations
+        self._build = build
+        self._token = token
+
+    def report(self) -> None:
+        if not self._generations.report_progress(self._build, self._token, self.folded):
+            raise _TakenOver
+
+    def give_up(self) -> None:
+        super().give_up()
+        # A purge under way beside the build may have missed what was written after it.
+        generation = self._generations.get(self._build.projection, self._build.number)
+        if generation is None or generation.state == "purged":
+            self._store.drop([one.keys for one in self.partitions])
+
+    def finish(self) -> None:
+        super().finish()
+        self.report()
+        self._generations.finish_build(self._build, self._token)
+
+
+class _LostPartitions(_Built):
+    """Partitions without a checkpoint of a generation that is read and followed."""
+
+    def __init__(
+        self,
+        store: PartitionStore,
+        generation: Generation,
+        partitions: Sequence[int],
+        token: UUID,
+    ) -> None:
+        super().__init__(
+            store,
+            generation.projection,
+            generation.number,
+            partitions,
+            token,
+            marked_at=REBUILDING,
+        )
+        self.log = self.log.bind(partitions=list(partitions))
+
+    def finish(self) -> None:
+        super().finish()
+        for one in self.partitions:
+            if not self._store.put_back(one.keys, one.final_checkpoint()):
                 raise _TakenOver
 
 

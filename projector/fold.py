@@ -53,7 +53,8 @@ class PartitionFold:
         if parked and not erasure:
             return
         try:
-            if event.fault is not None:
+            # Who looks at nothing personal is not concerned by what does not open.
+            if event.fault is not None and self._definition.personal:
                 raise ProjectionFault(event.fault)  # noqa: TRY301  # Parked like any other.
             self._apply(self.working_set, event)
         except Exception as fault:  # noqa: BLE001  # Whatever is wrong, it is parked and shown.

@@ -44,22 +44,19 @@ class Follower:
         self._idle_advanced_at = 0.0
         self.lagging = False
 
-    def follow(self, generations: Sequence[Generation]) -> list[Generation]:
-        """Follow exactly these from now on; returns those that have a partition without a
-        checkpoint.
-        """
+    def follow(self, generations: Sequence[Generation]) -> None:
+        """Follow exactly these from now on, but for partitions that have no checkpoint."""
         wanted = {(one.projection, one.number): one for one in generations}
         for key in list(self.followed):
             if key not in wanted:
                 del self.followed[key]
-        lost = []
         for key, generation in wanted.items():
             stored = self._store.checkpoints(generation.all_keys)
-            if ABSENT in stored:
+            held = self.followed.get(key)
+            if all(one == ABSENT for one in stored):
                 self.followed.pop(key, None)
-                lost.append(generation)
-            elif key in self.followed:
-                self.followed[key].generation = generation
+            elif held is not None and held.has(stored):
+                held.generation = generation
             else:
                 self.followed[key] = Followed(generation, stored)
                 log.info(
@@ -68,7 +65,6 @@ class Follower:
                     generation=generation.number,
                     state=generation.state,
                 )
-        return lost
 
     def forget(self) -> None:
         """Drop all that is held in memory, as after a lost connection."""

@@ -17,7 +17,7 @@ import structlog
 
 from projector.generations import Generation
 from projector.partition import Partition
-from projector.partition_store import Call
+from projector.partition_store import ABSENT, Call
 from projector.place import Place
 from projector.projections import DEFINITIONS, LogEvent, Projection, Unreadable
 from shared.errors import EventUnreadable, LogDiverged, StarfoldError, TooManyParked
@@ -38,7 +38,10 @@ class Share(NamedTuple):
 
 
 class Followed:
-    """One generation. `stopped` says why it does not follow, None while it does."""
+    """One generation: its partitions that have a checkpoint, at least one.
+
+    `stopped` says why it does not follow, None while it does.
+    """
 
     def __init__(self, generation: Generation, stored: Sequence[bytes]) -> None:
         self.generation = generation
@@ -46,9 +49,15 @@ class Followed:
         self.partitions = [
             Partition(self.definition, keys, checkpoint)
             for keys, checkpoint in zip(generation.all_keys, stored, strict=True)
+            if checkpoint != ABSENT
         ]
         self.stopped: str | None = None
         self._retry_at = 0.0
+
+    def has(self, stored: Sequence[bytes]) -> bool:
+        """Whether just the partitions with a checkpoint are followed."""
+        present = [number for number, one in enumerate(stored) if one != ABSENT]
+        return present == [one.keys.partition for one in self.partitions]
 
     @property
     def is_due(self) -> bool:
@@ -106,9 +115,9 @@ class Followed:
         last = events[-1].place
         by_partition = self.definition.shares(events)
         shares = []
-        for number, partition in enumerate(self.partitions):
+        for partition in self.partitions:
             reached = partition.reached.position
-            own = by_partition.get(number, [])
+            own = by_partition.get(partition.keys.partition, [])
             if own and own[0].position <= reached:
                 own = [event for event in own if event.position > reached]
             behind = partition.checkpoint.position < last.position

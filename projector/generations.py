@@ -99,8 +99,15 @@ class Generation(NamedTuple):
 
     @property
     def may_switch(self) -> bool:
-        """Whether no audit stands in the way of making it active."""
-        return self.audit in ("none", "passed") or self.retired_for_s is not None
+        """Whether no audit stands in the way of making it active.
+
+        What replaces a lost one is audited afterwards: until then nothing can be read at all.
+        """
+        return (
+            self.audit in ("none", "passed")
+            or self.reason != "replay"
+            or self.retired_for_s is not None
+        )
 
     @property
     def all_keys(self) -> list[PartitionKeys]:
@@ -157,7 +164,7 @@ class Generations:
         switch_when_ready: bool,
         audit: AuditState = "none",
     ) -> Generation:
-        """A new generation in state `building`, its partitions spread over `shares`."""
+        """Create a generation in state `building`, its partitions spread over `shares`."""
         with self._changing() as cursor:
             name, version = definition.name, definition.version
             row = cursor.execute(
@@ -286,20 +293,26 @@ class Generations:
             store.write(GENERATIONS_KEY, encoded)
             return True
 
-    @contextmanager
-    def bootstrap_lock(self, projection: str) -> Iterator[bool]:
-        """Held while a missing generation is made good; False where another projector does so."""
+    def log_id(self) -> UUID:
+        """Which log this database holds; another one for a database that was made anew."""
         with self._rows() as cursor:
-            lock = [projection, _LOCK_ID]
-            row = cursor.execute(
-                "SELECT pg_try_advisory_lock(hashtextextended(%s, %s)) AS held", lock
-            ).fetchone()
-            held = bool(row and row.held)
+            row = cursor.execute("SELECT log_id FROM log_identity").fetchone()
+        assert row is not None
+        log_id: UUID = row.log_id
+        return log_id
+
+    @contextmanager
+    def bootstrap_locks(self, projections: Sequence[str]) -> Iterator[list[str]]:
+        """Hold the locks under which lost generations are made good; yields the projections whose
+        lock no other projector holds.
+        """
+        with self._rows() as cursor:
+            held = [one for one in projections if _locked(cursor, "pg_try_advisory_lock", one)]
             try:
                 yield held
             finally:
-                if held:
-                    cursor.execute("SELECT pg_advisory_unlock(hashtextextended(%s, %s))", lock)
+                for one in held:
+                    _locked(cursor, "pg_advisory_unlock", one)
 
     @contextmanager
     def _changing(self) -> Iterator[Cursor]:
@@ -311,6 +324,12 @@ class Generations:
     def _rows(self) -> Iterator[Cursor]:
         with self._datastore.get_connection() as connection:
             yield connection.cursor(row_factory=namedtuple_row)
+
+
+def _locked(cursor: Cursor, function: LiteralString, projection: str) -> bool:
+    statement: LiteralString = "SELECT {}(hashtextextended(%s, %s)) AS held"
+    row = cursor.execute(statement.format(function), [projection, _LOCK_ID]).fetchone()
+    return bool(row and row.held)
 
 
 def _select(cursor: Cursor, condition: str, *parameters: object) -> list[Generation]:

@@ -47,7 +47,7 @@ class LogReader:
             event = decoded.event
             if personal and event.personal and (subject := sealed_subject(event)) is not None:
                 sealed.append((len(events), decoded, subject))
-            events.append(LogEvent(row.position, row.stream_id, row.version, event))
+            events.append(LogEvent(row.position, row.stream_id, row.version, event, row.state))
         if sealed:
             self._open(events, sealed)
         return events
@@ -119,9 +119,8 @@ class LogReader:
 
 def _unreadable(row: StoredRow, error: Exception) -> LogEvent:
     reason = f"the event at position {row.position} cannot be read: {_named(error)}"
-    return LogEvent(
-        row.position, row.stream_id, row.version, Unreadable(topic=row.topic, reason=reason)
-    )
+    event = Unreadable(topic=row.topic, reason=reason)
+    return LogEvent(row.position, row.stream_id, row.version, event, row.state)
 
 
 def _named(error: Exception) -> str:

@@ -64,11 +64,11 @@ class Partition:
             raise LogDiverged(
                 f"{self.keys.prefix} has applied position {at.position}, which is gone"
             )
-        if (standing.stream_id, standing.version) != (at.stream_id, at.version):
+        if not standing.place.is_of_same_event(at):
             raise LogDiverged(
                 f"{self.keys.prefix} has applied version {at.version} of stream {at.stream_id} at"
                 f" position {at.position}, where version {standing.version} of"
-                f" {standing.stream_id} now stands"
+                f" {standing.stream_id} now stands, another event"
             )
 
     def missing(self, events: Sequence[LogEvent]) -> list[Key]:
@@ -145,4 +145,13 @@ def _decoded(kind: Kind[Any], stored: bytes | None) -> object:
 
 def checkpoint_at(place: Place, definition_version: int, build_token: UUID) -> bytes:
     """The stored checkpoint of a partition whose last event is at this place."""
-    return encode_checkpoint(Checkpoint(*place, definition_version, build_token))
+    return encode_checkpoint(
+        Checkpoint(
+            place.position,
+            place.stream_id,
+            place.version,
+            definition_version,
+            build_token,
+            place.digest,
+        )
+    )

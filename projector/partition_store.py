@@ -15,8 +15,8 @@ from redis.exceptions import NoScriptError
 
 from projector.documents import Key, Operation
 from projector.kinds import PARKED_ENTITIES, PARKED_MARK
-from shared.checkpoints import encode_checkpoint
-from shared.errors import Misconfigured
+from shared.checkpoints import decode_checkpoint, encode_checkpoint
+from shared.errors import DocumentDamaged, Misconfigured
 from shared.ids import NO_VERSION, START, Position, StreamId
 from shared.read_model import APPLIED_CHANNEL, Checkpoint, Parked, PartitionKeys, document_name
 from shared.redis_clients import redis_client, require_no_cluster
@@ -30,10 +30,24 @@ EVENT_BYTES_MAX = 128 * 1024
 SCAN_KEYS = 1_000
 
 ABSENT = b""
+# The keys of a partition that are no documents: which event it stands at, and while it is rebuilt
+# in place the marker of its builder.
+CHECKPOINT = "checkpoint"
+REBUILDING = "rebuilding"
+_OWN = frozenset({CHECKPOINT, REBUILDING})
 # Never written: unlinking it is refused like any write, and changes nothing.
 NO_KEY = "sf:nothing"
 NOTHING = StreamId(UUID(int=0))
 
+
+_PUT_BACK = """
+if redis.call('GET', KEYS[1]) ~= ARGV[1] then
+    return 0
+end
+redis.call('SET', KEYS[2], ARGV[1])
+redis.call('DEL', KEYS[1])
+return 1
+"""
 
 Type = Literal["string", "zset", "hash", "stream", "absent"]
 # By member, field or entry; a string document by the empty name.
@@ -70,12 +84,16 @@ class Found(NamedTuple):
 
 
 class Call(NamedTuple):
-    """One call of `apply.lua`: what it expects to stand, what then stands, what it writes."""
+    """One call of `apply.lua`: what it expects to stand, what then stands, what it writes.
+
+    `compared` names the key that holds what is expected.
+    """
 
     keys: PartitionKeys
     expected: bytes
     new: bytes
     operations: Sequence[Operation]
+    compared: str = CHECKPOINT
 
 
 def building_marker(definition_version: int, build_token: UUID) -> bytes:
@@ -118,7 +136,7 @@ class PartitionStore:
         with self._redis.pipeline(transaction=False) as pipeline:
             for keys in partitions:
                 pipeline.get(keys.checkpoint)
-            return [stored or ABSENT for stored in pipeline.execute()]
+            return [_readable(stored) for stored in pipeline.execute(raise_on_error=False)]
 
     def load(self, wanted: Sequence[Wanted]) -> list[Found]:
         """For each partition what is wanted of it, in one round trip."""
@@ -135,7 +153,7 @@ class PartitionStore:
             # Read before the checkpoint: if that is the one that was held, so are these.
             parked_entities = map(PARKED_MARK.decode, next(answers)) if one.parked else ()
             checkpoint, *values = next(answers)
-            found.append(Found(checkpoint or ABSENT, values, tuple(parked_entities)))
+            found.append(Found(_readable(checkpoint), values, tuple(parked_entities)))
         return found
 
     def parked(self, partitions: Iterable[PartitionKeys]) -> list[list[Parked]]:
@@ -159,10 +177,8 @@ class PartitionStore:
             for one in slices:
                 _read(pipeline, keys.document(*one.key), one)
             checkpoint, *answers = pipeline.execute(raise_on_error=False)
-        if isinstance(checkpoint, redis.RedisError):
-            raise checkpoint
         found = [_parts(one, answer) for one, answer in zip(slices, answers, strict=True)]
-        return checkpoint or ABSENT, found
+        return _readable(checkpoint), found
 
     def stored_keys(self, projection: str, generation: int) -> Iterator[tuple[int, str]]:
         """Every key of a generation but for checkpoints: its partition and what follows the prefix.
@@ -172,7 +188,7 @@ class PartitionStore:
         start = f"sf:{{{projection}:{generation}:"
         for key in self._redis.scan_iter(match=start + "*", count=SCAN_KEYS):
             partition, _, name = key.decode(errors="replace").removeprefix(start).partition("}:")
-            if name != "checkpoint":
+            if name not in _OWN:
                 yield int(partition), name
 
     def apply(
@@ -193,11 +209,19 @@ class PartitionStore:
             # The server has restarted. Repeated as a whole: what was applied is refused now.
             self._redis.script_load(self._script)
             answers = self._ask(commands)
-        return [None if answer == 1 else answer for answer in answers[: len(calls)]]
+        return [None if answer == 1 else _readable(answer) for answer in answers[: len(calls)]]
 
-    def replace_checkpoint(self, keys: PartitionKeys, checkpoint: bytes) -> None:
+    def mark(self, keys: PartitionKeys, name: str, marker: bytes) -> None:
         """Take a partition over, whatever stands: its last writer is refused from now on."""
-        self._redis.set(keys.checkpoint, checkpoint)
+        self._redis.set(keys.prefix + name, marker)
+
+    def put_back(self, keys: PartitionKeys, checkpoint: bytes) -> bool:
+        """End the rebuilding of a partition; False if another builder has taken it over."""
+        names = (keys.prefix + REBUILDING, keys.checkpoint)
+        return bool(self._redis.eval(_PUT_BACK, len(names), *names, checkpoint))
+
+    def delete(self, key: str) -> None:
+        self._redis.unlink(key)
 
     def read(self, key: str) -> bytes | None:
         """The value of a key; what is no string value is damage, and read as an empty one."""
@@ -212,19 +236,35 @@ class PartitionStore:
     def write(self, key: str, value: bytes) -> None:
         self._redis.set(key, value)
 
-    def drop(self, keys: PartitionKeys) -> int:
-        """Delete every key of a partition, a few at a time; returns how many there were."""
+    def drop(self, partitions: Sequence[PartitionKeys], *, but_for: str | None = None) -> int:
+        """Delete every key of partitions of one generation, a few at a time, in one pass over all
+        keys; return how many there were.
+        """
+        if not partitions:
+            return 0
+        first = partitions[0]
+        wanted = {one.prefix for one in partitions}
+        kept = {one.prefix + but_for for one in partitions} if but_for else set()
+
+        def is_wanted(key: str) -> bool:
+            return key not in kept and key[: key.find("}:") + 2] in wanted
+
+        return self._unlink(f"sf:{{{first.projection}:{first.generation}:*", is_wanted)
+
+    def drop_everything(self) -> int:
+        """Delete every key of every generation; return how many there were."""
+        return self._unlink("sf:{*", lambda _key: True)
+
+    def _unlink(self, pattern: str, is_wanted: Callable[[str], bool]) -> int:
         dropped = 0
-        pattern = keys.prefix + "*"
         batch: list[bytes] = []
         for key in self._redis.scan_iter(match=pattern, count=SCAN_KEYS):
-            batch.append(key)
+            if is_wanted(key.decode(errors="replace")):
+                batch.append(key)
             if len(batch) == SCAN_KEYS:
                 dropped += self._redis.unlink(*batch)
                 batch.clear()
-        if batch:
-            dropped += self._redis.unlink(*batch)
-        return dropped
+        return dropped + (self._redis.unlink(*batch) if batch else 0)
 
     def forget_connection(self) -> None:
         """Drop the connections, as after an error."""
@@ -249,6 +289,31 @@ class PartitionStore:
         if refusal is not None:
             raise refusal
         return answers
+
+
+def _readable(stored: Any) -> bytes:
+    """A stored checkpoint; `ABSENT` for one that is damaged, or is no string: the partition is
+    rebuilt then.
+
+    Raises Redis's errors.
+    """
+    if isinstance(stored, redis.ResponseError) and is_wrong_type(stored):
+        return ABSENT
+    if isinstance(stored, Exception):
+        raise stored
+    if not stored:
+        return ABSENT
+    try:
+        decode_checkpoint(stored)
+    except DocumentDamaged:
+        return ABSENT
+    checkpoint: bytes = stored
+    return checkpoint
+
+
+def is_wrong_type(error: Exception) -> bool:
+    """Whether a command met a key of another type, inside a script too."""
+    return "WRONGTYPE" in str(error)
 
 
 def _read(pipeline: Any, key: str, part: Slice) -> None:
@@ -306,7 +371,7 @@ def cut(operations: Sequence[Operation]) -> Iterator[list[Operation]]:
 def _as_command(call: Call, script_id: str) -> Command:
     """The call as EVALSHA, in the order that `apply.lua` states."""
     prefix = call.keys.prefix
-    names, documents = [call.keys.checkpoint], list[bytes]()
+    names, documents = [prefix + call.compared], list[bytes]()
     other_names, others = list[str](), list[bytes]()
     for operation in call.operations:
         name = prefix + document_name(*operation.key)

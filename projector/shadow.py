@@ -64,7 +64,7 @@ class Shadow:
     def require_same_log(self, checkpoint: Checkpoint) -> None:
         """Raise `LogDiverged` unless the checkpoint names the event that this stands at."""
         standing = self._standing
-        if standing is not None and standing != place_of(checkpoint):
+        if standing is not None and not standing.is_of_same_event(place_of(checkpoint)):
             raise LogDiverged(
                 f"{self.keys.prefix} has applied version {checkpoint.version} of stream"
                 f" {checkpoint.stream_id} at position {checkpoint.position}, which is not in"

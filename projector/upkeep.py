@@ -1,48 +1,82 @@
-"""Upkeep of generations, beside the following: build what is missing, drop what is retired.
-
-Runs on a thread of its own with connections of its own, so that a build holds no other projection
-up.
-"""
+"""Upkeep: every projection has exactly one active generation, of this log, and no old ones."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import structlog
 
-from projector.build import Builder
+from projector.build import Builder, ShareId
 from projector.generations import RETIRED_KEPT_S, Generation, Generations, Reason
 from projector.partition_store import ABSENT, PartitionStore
 from projector.projections import DEFINITIONS, Projection
 from projector.switch import switch_if_ready
+from projector.wiring import Wiring
+from shared.checksum import checked, with_checksum
+from shared.errors import DocumentDamaged
+from shared.read_model import GENERATIONS_KEY, LOG_KEY
 
 log = structlog.get_logger()
 
 
 def purge(generations: Generations, store: PartitionStore, generation: Generation) -> int:
     """Delete a generation's keys; returns how many. A builder still at it drops what it wrote."""
-    dropped = sum(store.drop(keys) for keys in generation.all_keys)
+    dropped = store.drop(generation.all_keys)
     generations.mark_purged(generation.projection, generation.number)
-    return dropped + sum(store.drop(keys) for keys in generation.all_keys)
+    return dropped + store.drop(generation.all_keys)
 
 
 class Upkeep:
-    """What keeps every projection with exactly one active generation, and no old ones for ever."""
+    """Makes good what is missing, purges what is old, and keeps the readers' copy up to date."""
 
-    def __init__(self, generations: Generations, store: PartitionStore, builder: Builder) -> None:
-        self._generations = generations
-        self._store = store
+    def __init__(self, wiring: Wiring, builder: Builder) -> None:
+        self._generations = wiring.generations
+        self._store = wiring.store
+        self._incidents = wiring.incidents
         self._builder = builder
 
     def run_once(self) -> None:
         self._store.require_writable()
-        for definition in DEFINITIONS.values():
-            self._make_good(definition)
+        self._require_own_log()
+        self._publish()
+        self._make_good()
+        self.rebuild_lost_partitions()
         for generation in self._generations.all():
             if generation.state == "retired" and (generation.retired_for_s or 0) > RETIRED_KEPT_S:
                 self.purge(generation)
             elif generation.switch_when_ready and generation.may_switch:
                 switch_if_ready(self._generations, self._store, generation)
-        if self._generations.publish(self._store):
-            log.info("generations_published")
+
+    def rebuild_lost_partitions(self) -> None:
+        """Rebuild in place what has no readable checkpoint in a generation that is followed."""
+        for generation in self._generations.all():
+            if not self._lost_partitions(generation):
+                continue
+            projection = generation.projection
+            with self._generations.bootstrap_locks([projection]) as held:
+                lost = self._lost_partitions(generation) if held else []
+                if not lost:
+                    continue
+                self._incidents.note(
+                    f"{len(lost)} of {generation.partitions} partitions of {projection} generation"
+                    f" {generation.number} had no readable checkpoint and are rebuilt from the log"
+                )
+                self._builder.rebuild(generation, lost)
+
+    def _require_own_log(self) -> None:
+        """Drop the read models if they are of another log: the database is new, or another one."""
+        own = with_checksum(str(self._generations.log_id()).encode())
+        stored = self._store.read(LOG_KEY)
+        if stored == own:
+            return
+        if _is_sound(stored):
+            self._store.delete(GENERATIONS_KEY)  # From now on nobody reads them.
+            dropped = self._store.drop_everything()
+            self._incidents.note(
+                f"the read models in Redis were of another log: {dropped} keys were dropped, and"
+                " the read models of this log are rebuilt"
+            )
+        self._store.write(LOG_KEY, own)
 
     def purge(self, generation: Generation) -> None:
         dropped = purge(self._generations, self._store, generation)
@@ -53,28 +87,38 @@ class Upkeep:
             keys=dropped,
         )
 
-    def _make_good(self, definition: Projection) -> None:
+    def _publish(self) -> None:
+        if self._generations.publish(self._store):
+            log.info("generations_published")
+
+    def _make_good(self) -> None:
         """Build a generation where none is active, where the active one's documents are gone, and
-        where this release brings a newer definition than there ever was.
+        where this release brings a newer definition than there ever was: all in one pass.
         """
-        own = [one for one in self._generations.all() if one.projection == definition.name]
-        active = next((one for one in own if one.state == "active"), None)
-        lost = active is not None and self._is_lost(active)
-        if active is not None and not lost and not self._is_new(definition):
+        wanting = [one.name for one in DEFINITIONS.values() if self._wants(one)]
+        if not wanting:
             return
-        with self._generations.bootstrap_lock(definition.name) as held:
-            if not held:
-                return
-            if active is None:
-                self._bootstrap(definition, "first start")
-            elif lost:
-                if active.definition_version != definition.version:
-                    log.warning("older_definition_lost", projection=definition.name)
-                log.warning("generation_lost", projection=definition.name, generation=active.number)
-                purge(self._generations, self._store, active)
-                self._bootstrap(definition, "lost")
-            else:
-                self._bootstrap(definition, "new definition")
+        with self._generations.bootstrap_locks(wanting) as held:
+            builds = [
+                share for projection in held for share in self._bootstrap(DEFINITIONS[projection])
+            ]
+            self._publish()  # What was lost is not to be looked for meanwhile.
+            if builds:
+                self._builder.build_together(builds)
+
+    def _wants(self, definition: Projection) -> bool:
+        active = self._active(definition)
+        return active is None or self._is_lost(active) or self._is_new(definition)
+
+    def _active(self, definition: Projection) -> Generation | None:
+        return next(
+            (
+                one
+                for one in self._generations.all()
+                if one.projection == definition.name and one.state == "active"
+            ),
+            None,
+        )
 
     def _is_new(self, definition: Projection) -> bool:
         """Whether its first generation is still to be built. Once there was one, the operator
@@ -83,15 +127,33 @@ class Upkeep:
         newest = self._generations.newest_definition(definition.name)
         return newest < definition.version or self._unfinished(definition) is not None
 
-    def _bootstrap(self, definition: Projection, reason: Reason) -> None:
+    def _bootstrap(self, definition: Projection) -> Sequence[ShareId]:
+        """The shares that are to be built."""
+        active = self._active(definition)
+        reason: Reason = "new definition"
+        if active is None:
+            reason = "first start"
+        elif self._is_lost(active):
+            reason = "lost"
+            if active.definition_version != definition.version:
+                log.warning("older_definition_lost", projection=definition.name)
+            self._incidents.note(
+                f"{definition.name} generation {active.number} was lost in Redis and is rebuilt"
+                " from the log"
+            )
+            purge(self._generations, self._store, active)
+        elif not self._is_new(definition):
+            return []
         generation = self._unfinished(definition)
         if generation is None:
             generation = self._generations.create(
-                definition, reason, shares=1, switch_when_ready=True
+                definition, reason, shares=1, switch_when_ready=True, audit="wanted"
             )
-        for build in self._generations.builds(generation.projection, generation.number):
-            if not build.built:
-                self._builder.build(build.projection, build.number, build.share)
+        return [
+            ShareId(build.projection, build.number, build.share)
+            for build in self._generations.builds(generation.projection, generation.number)
+            if not build.built
+        ]
 
     def _unfinished(self, definition: Projection) -> Generation | None:
         """A generation that a projector began to build, or has built and not yet switched to."""
@@ -109,4 +171,29 @@ class Upkeep:
         return None
 
     def _is_lost(self, generation: Generation) -> bool:
-        return ABSENT in self._store.checkpoints(generation.all_keys)
+        """Whether it must be built anew. What has lost some partitions is rebuilt in place, unless
+        this release does not know its definition.
+        """
+        stored = self._store.checkpoints(generation.all_keys)
+        return ABSENT in stored and not self._lost_partitions(generation)
+
+    def _lost_partitions(self, generation: Generation) -> list[int]:
+        """The partitions to be rebuilt in place: some, of a definition that is known here."""
+        definition = DEFINITIONS.get(generation.projection)
+        if (
+            generation.state == "building"
+            or definition is None
+            or definition.version != generation.definition_version
+        ):
+            return []
+        stored = self._store.checkpoints(generation.all_keys)
+        lost = [number for number, one in enumerate(stored) if one == ABSENT]
+        return lost if len(lost) < generation.partitions else []
+
+
+def _is_sound(stored: bytes | None) -> bool:
+    """Whether a stored identity is what was written; if not, it says nothing."""
+    try:
+        return stored is not None and bool(checked(stored))
+    except DocumentDamaged:
+        return False

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from projector.generations import Generations
+from projector.incidents import Incidents
 from projector.log_reader import LogReader
 from projector.partition_store import PartitionStore
 from projector.settings import ProjectorSettings
@@ -25,6 +26,7 @@ class Wiring(NamedTuple):
     reader: LogReader
     store: PartitionStore
     generations: Generations
+    incidents: Incidents
 
     def close(self) -> None:
         self.events.close()
@@ -46,4 +48,5 @@ def wire(settings: ProjectorSettings) -> Wiring:
         reader=LogReader(events, Codec(), key_wrap),
         store=PartitionStore(settings.redis_url.get_secret_value()),
         generations=Generations(events.datastore),
+        incidents=Incidents(events.datastore),
     )

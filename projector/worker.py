@@ -154,7 +154,7 @@ class Projector:
         builder = Builder(
             wiring.reader, wiring.store, wiring.generations, keep_on=self._keep_on(health)
         )
-        upkeep = Upkeep(wiring.generations, wiring.store, builder)
+        upkeep = Upkeep(wiring, builder)
         return self._thread(health, upkeep.run_once, UPKEEP_EVERY_S, wiring)
 
     def _scrubbing_thread(self) -> threading.Thread:

@@ -1,7 +1,7 @@
 """How a checkpoint is stored: a MessagePack array whose last element is the CRC-32 of the rest.
 
-Releases before checksums wrote the array without that element; they read this one, and this release
-reads theirs, since two releases work side by side during an upgrade.
+Releases before checksums wrote the array without that element and without the event's digest; they
+read this one, and this release reads theirs, since two releases work side by side in an upgrade.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from shared.read_model import Checkpoint
 
 _FIELDS = len(Checkpoint.__struct_fields__)
 _ARRAY = 0x90  # Of fewer than 16 elements: the count is in the low bits.
-_PLAIN = bytes([_ARRAY | _FIELDS])
+_PLAIN = bytes([_ARRAY | _FIELDS - 1])
 _CHECKED = bytes([_ARRAY | _FIELDS + 1])
 _UINT32 = b"\xce"
 _CRC_BYTES = 4

@@ -10,3 +10,5 @@ GRANT SELECT, INSERT, UPDATE, DELETE ON sessions TO {command};
 
 GRANT SELECT ON events, subject_keys TO {projector};
 GRANT SELECT, INSERT, UPDATE ON generations, builds TO {projector};
+GRANT SELECT ON log_identity TO {command}, {projector};
+GRANT SELECT, INSERT, DELETE ON incidents TO {projector};

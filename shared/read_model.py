@@ -25,6 +25,7 @@ Every string document, every field of a hash and every entry's movie id ends wit
 generations a checksum of their own, which older releases pass over (`shared/checkpoints.py`).
 `sf:damaged` is a set of what readers found damaged, for the projector to heal (`shared/damage.py`).
 
+`sf:log` says of which log the read models are (PostgreSQL's `log_identity`, with a checksum).
 `sf:generations` is the readers' copy of the table of generations; on the channel `sf:applied` the
 projector says which position it has come to; `sf:scrubbed` is the erasure that Redis's own files
 are clean of; `sf:status` says how far each projection is.
@@ -47,6 +48,7 @@ from shared.ids import MovieId, Position, StreamId, UserId, Version
 
 PARTITIONS = 16
 GENERATIONS_KEY = "sf:generations"
+LOG_KEY = "sf:log"
 SCRUBBED_KEY = "sf:scrubbed"
 APPLIED_CHANNEL = "sf:applied"
 
@@ -77,7 +79,10 @@ HISTORY_STEP = 16
 class Checkpoint(msgspec.Struct, frozen=True, array_like=True):
     """The last event that a partition has applied, and what applied it.
 
-    Position 0 with stream and version of nothing: nothing has been applied yet.
+    Position 0 with stream and version of nothing: nothing has been applied yet. `event_digest` is
+    the CRC-32 of the event as it is stored, 0 where an earlier release wrote the checkpoint: the
+    same version of the same stream may stand at the same position of a log that was restored and
+    went another way.
     """
 
     position: Position
@@ -85,6 +90,7 @@ class Checkpoint(msgspec.Struct, frozen=True, array_like=True):
     version: Version
     definition_version: int
     build_token: UUID
+    event_digest: int = 0
 
 
 class GenerationCopy(msgspec.Struct, frozen=True):

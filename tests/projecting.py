@@ -107,7 +107,7 @@ def built(wiring: Wiring, projection: str, *, shares: int = 1) -> Generation:
 def bootstrapped(wiring: Wiring) -> None:
     """One active generation of each projection, with no projector running."""
     builder = Builder(wiring.reader, wiring.store, wiring.generations)
-    upkeep = Upkeep(wiring.generations, wiring.store, builder)
+    upkeep = Upkeep(wiring, builder)
     upkeep.run_once()
     upkeep.run_once()
 

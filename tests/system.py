@@ -110,17 +110,18 @@ class RunningProjector:
 class System:
     """What a test needs; services are started when they are asked for.
 
-    One at a time: a new one empties Redis.
+    One at a time: a new one empties Redis, unless it is told to keep what is there.
     """
 
-    def __init__(self, servers: Servers) -> None:
+    def __init__(self, servers: Servers, *, keep_redis: bool = False) -> None:
         self.servers = servers
         self.schema = f"t{os.getpid()}_{next(_numbers)}"
         self._closers: list[Callable[[], object]] = []
         home = servers.home
         migrate(home.owner_dsn(), schema=self.schema, roles=home.secrets().role_passwords)
         self.redis = redis.Redis.from_url(home.redis_url())
-        self.redis.flushall()
+        if not keep_redis:
+            self.redis.flushall()
 
     def command_settings(self, **changes: Any) -> CommandSettings:
         return CommandSettings(**{**self._environment(COMMAND_ROLE), **CHEAP, **changes})

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import NamedTuple
 from uuid import UUID
+from zlib import crc32
 
 import msgspec
 
@@ -18,17 +19,21 @@ KNOWN_TOPICS = frozenset(event_type.__name__ for event_type in EVENT_TYPES)
 
 
 class LogEvent(msgspec.Struct, frozen=True, gc=False):
-    """An event at its place in the log. `fault` says why it cannot be applied as it was stored."""
+    """An event at its place in the log, and its `state` as it is stored.
+
+    `fault` says why it cannot be applied as it was stored.
+    """
 
     position: Position
     stream_id: StreamId
     version: Version
     event: Event
+    state: bytes = b""
     fault: str | None = None
 
     @property
     def place(self) -> Place:
-        return Place(self.position, self.stream_id, self.version)
+        return Place(self.position, self.stream_id, self.version, crc32(self.state))
 
 
 class Unreadable(Event, frozen=True, kw_only=True):

@@ -116,7 +116,8 @@ def test_a_replay_is_audited_before_it_becomes_the_live_one(
     before = active(wiring, "movies")
     started = starfold("replay", "movies", "--no-switch", "--detach", "--throttle", "100000")
     assert started.exit_code == 0, started.output
-    assert wiring.generations.all()[-1].audit == "none"  # Of `profiles`: nobody asked for one.
+    # Of `profiles`: the first one is live at once, and audited when a worker comes to it.
+    assert wiring.generations.all()[-1].audit == "wanted"
     work()
     (generation,) = (one for one in wiring.generations.all() if one.state == "following")
     assert generation.audit == "passed"

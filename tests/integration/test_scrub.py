@@ -131,7 +131,7 @@ class Followed:
         self.committer = system.committer()
         self.wiring = system.projector_wiring()
         self.builder = Builder(self.wiring.reader, self.wiring.store, self.wiring.generations)
-        upkeep = Upkeep(self.wiring.generations, self.wiring.store, self.builder)
+        upkeep = Upkeep(self.wiring, self.builder)
         upkeep.run_once()
         upkeep.run_once()
 

@@ -48,7 +48,7 @@ def test_lag_is_counted_in_events_and_seconds(system: System) -> None:
         assert one.lag_s > 0
         assert one.events_per_s == 0
         assert (one.parked, one.stopped, one.state) == (0, None, "active")
-    wiring.store.drop(active(wiring, "movies").keys(3))
+    wiring.store.drop([active(wiring, "movies").keys(3)])
     lost = sampler.sample().generations[1]
     assert (lost.checkpoint, lost.lag_events) == (None, None)
 

@@ -1,0 +1,46 @@
+"""What was found damaged or lost and mended without a hand: a line each for `starfold status`."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import NamedTuple
+
+import structlog
+from eventsourcing.postgres import PostgresDatastore
+
+KEPT = "7 days"
+SHOWN_MAX = 10
+
+log = structlog.get_logger()
+
+
+class Incident(NamedTuple):
+    """The time, and what happened in a sentence without personal data."""
+
+    at: datetime
+    what: str
+
+
+class Incidents:
+    """The table, on connections of the event store."""
+
+    def __init__(self, datastore: PostgresDatastore) -> None:
+        self._datastore = datastore
+
+    def note(self, what: str) -> None:
+        """Log and keep an incident, and delete old ones."""
+        log.warning("incident", what=what)
+        with self._datastore.get_connection() as connection, connection.transaction():
+            connection.execute("INSERT INTO incidents (what) VALUES (%s)", [what])
+            connection.execute(
+                "DELETE FROM incidents WHERE occurred_at < now() - %s::interval", [KEPT]
+            )
+
+    def recent(self) -> list[Incident]:
+        """The last ones, oldest first."""
+        with self._datastore.get_connection() as connection:
+            rows = connection.execute(
+                "SELECT occurred_at, what FROM incidents ORDER BY incident_id DESC LIMIT %s",
+                [SHOWN_MAX],
+            ).fetchall()
+        return [Incident(row["occurred_at"], row["what"]) for row in reversed(rows)]
