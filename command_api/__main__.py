@@ -10,7 +10,7 @@ from shared.errors import Misconfigured
 from shared.logs import configure_logging
 from shared.postgres import forget_libpq_variables
 from shared.schema import require_database
-from shared.serving import serve
+from shared.server import serve
 from shared.settings import settings_from_environment
 
 

@@ -14,7 +14,7 @@ from shared.collector import tune_collector
 from shared.errors import Misconfigured
 from shared.logs import configure_logging
 from shared.redis_clients import redis_client, require_no_cluster
-from shared.serving import serve, stop_with_parent
+from shared.server import serve, stop_with_parent
 from shared.settings import settings_from_environment
 
 

@@ -27,6 +27,7 @@ from query_api.routes import movies, operations, past, projections, stream, user
 from query_api.settings import QuerySettings
 from query_api.streams import Streams
 from query_api.wiring import Wiring, known_parameters
+from shared.descriptors import descriptors
 from shared.errors import DocumentDamaged, Unavailable
 from shared.http import RequestScope, Service, serve_docs
 from shared.problems import install_problem_handlers
@@ -118,6 +119,7 @@ def _wire(settings: QuerySettings) -> Wiring:
     reader = Reader(reads, generations, damage)
     changes = Changes()
     feed = IndexFeed(client, reads, generations, freshness, changes, damage)
+    streams_max = min(settings.streams_max, descriptors().streams_max)
     return Wiring(
         client=client,
         tasks=Tasks(expected=EXPECTED),
@@ -130,7 +132,7 @@ def _wire(settings: QuerySettings) -> Wiring:
         pages=Pages(reader, feed),
         profiles=Profiles(reader, feed),
         raters=Raters(reader),
-        streams=Streams(feed, changes, open_max=settings.streams_max),
+        streams=Streams(feed, changes, open_max=streams_max),
         verifier=TokenVerifier(
             settings.token_public_key.get_secret_value(),
             issuer=settings.token_issuer,

@@ -18,7 +18,7 @@ from fastapi.openapi.docs import get_swagger_ui_html
 from fastapi.staticfiles import StaticFiles
 from prometheus_client import Histogram
 from starlette.datastructures import MutableHeaders
-from starlette.responses import HTMLResponse
+from starlette.responses import HTMLResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from shared.ids import new_uuid7
@@ -60,11 +60,11 @@ def serve_docs(app: FastAPI) -> None:
 
 
 class Service(FastAPI):
-    """An application whose refusal of a too large body is a problem too.
+    """An application whose every refusal is a problem.
 
-    FastAPI's limit answers with plain text from outside of every middleware, so it is put right
-    outside of that. `ahead` is asked first and says whether it has answered. HEAD is GET without
-    the body.
+    FastAPI's limit of bodies answers with plain text from outside of every middleware, as an
+    unexpected error is answered: both are put right outside of that. `ahead` is asked first and
+    says whether it has answered. HEAD is GET without the body.
     """
 
     ahead: Callable[[Scope, Receive, Send], Awaitable[bool]] | None = None
@@ -82,25 +82,73 @@ class Service(FastAPI):
             # The server keeps the scope that it made, and knows that no body is to come.
             scope, send = {**scope, "method": "GET"}, _without_body(send)
         scope["app"] = self
-        if self.ahead is not None and await self.ahead(scope, receive, send):
+        if scope["type"] != "http":
+            await super().__call__(scope, receive, send)
             return
-        refused = False
+        answer = _Answer(scope, send)
+        try:
+            if self.ahead is None or not await self.ahead(scope, receive, send):
+                await super().__call__(scope, receive, answer.send)
+        except Exception as error:
+            # The application's last handler has answered and reported it, unless this came first.
+            if answer.begun and not answer.ended:
+                raise
+            if not answer.begun:
+                log.exception("request_failed", error=type(error).__name__)
+                await answer.fail()
 
-        async def send_problem(message: Message) -> None:
-            nonlocal refused
-            if message["type"] == "http.response.start":
+
+class _Answer:
+    """What is sent of one answer. Puts right what comes from outside of every middleware: plain
+    text for a body that is too large, and a failure without the fields that every answer has.
+    """
+
+    def __init__(self, scope: Scope, send: Send) -> None:
+        self._scope = scope
+        self._send = send
+        self._replaced = False
+        self.begun = False
+        self.ended = False
+
+    async def send(self, message: Message) -> None:
+        if self._replaced:
+            return
+        if message["type"] == "http.response.start":
+            self.begun = True
+            status = message["status"]
+            if status == HTTPStatus.REQUEST_ENTITY_TOO_LARGE:
                 content_type = MutableHeaders(scope=message).get("content-type", "")
-                too_large = message["status"] == HTTPStatus.REQUEST_ENTITY_TOO_LARGE
-                refused = too_large and not content_type.startswith(PROBLEM_JSON)
-                if refused:
+                if not content_type.startswith(PROBLEM_JSON):
                     detail = "the body is larger than this route takes"
-                    response = problem(message["status"], "too-large", detail)
-                    response.raw_headers += answer_headers(request_id_of(scope))
-                    await response(scope, receive, send)
-            if not refused:
-                await send(message)
+                    await self._replace(problem(status, "too-large", detail))
+                    return
+            elif status == HTTPStatus.INTERNAL_SERVER_ERROR:
+                names = {name for name, _ in message["headers"]}
+                if REQUEST_ID_HEADER not in names:
+                    message["headers"] = [*message["headers"], *self._own_headers()]
+        elif not message.get("more_body", False):
+            self.ended = True
+        await self._send(message)
 
-        await super().__call__(scope, receive, send_problem)
+    async def fail(self) -> None:
+        """Answer that the request failed."""
+        self.begun = True
+        detail = "the request failed; the log says why"
+        await self._replace(problem(HTTPStatus.INTERNAL_SERVER_ERROR, "internal", detail))
+
+    async def _replace(self, response: Response) -> None:
+        self._replaced = self.ended = True
+        response.raw_headers += self._own_headers()
+        for message in (
+            {"status": response.status_code, "headers": response.raw_headers},
+            {"body": bytes(response.body)},
+        ):
+            kind = "start" if "status" in message else "body"
+            await self._send({"type": f"http.response.{kind}", **message})
+
+    def _own_headers(self) -> list[tuple[bytes, bytes]]:
+        state = self._scope.get("state") or {}
+        return answer_headers(state.get("request_id") or request_id_of(self._scope))
 
 
 def _without_body(send: Send) -> Send:

@@ -1,104 +1,165 @@
-"""Serving an application with uvicorn, as both APIs do.
-
-uvicorn hands an answer's head and its body to the transport one by one, and uvloop writes each at
-once: two calls to the system, and a client that is woken twice. Here what an answer writes in one
-turn of the event loop goes out in one.
+"""HTTP/1.1 as both APIs serve it: uvicorn's protocol with bounds, whatever the application.
 
 uvicorn waits for ever: for a request once a connection has been made or a first byte has come, and
-for a client that takes nothing of what it is sent. Here both are bounded, whatever the application.
-Streams, which never end by themselves, end when the server stops.
+for a client that takes nothing of what it is sent. It takes heads of any size, and closes a
+connection on a body that is still coming, so that the kernel resets it and the client never reads
+why its request was refused. Here all of that is bounded, and who is refused hears it.
 """
 
 from __future__ import annotations
 
 import asyncio
-import multiprocessing
-import os
-import signal
-import threading
-from collections.abc import Callable
+import math
+from http import HTTPStatus
 from typing import Any
 
-import uvicorn
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+import structlog
+from starlette.types import Receive, Scope, Send
+from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 
-from shared.collector import tune_collector
-from shared.settings import HttpSettings
+from shared.gathering import GatheringTransport
+from shared.http import answer_headers, request_id_of
+from shared.problems import problem
 
-DRAIN_FOR_S = 10
 # Head and body: the largest batch comes in this time at two megabits a second.
 REQUEST_WITHIN_S = 60.0
 # Less than 64 KiB in this time, of a client that is sent more than that, is too little.
 STALLED_MAX_S = 30.0
+# Request line and fields, with the ends of their lines.
+HEAD_BYTES_MAX = 64 * 1024
+FIELDS_MAX = 100
+# What frames a chunked body: so many bytes for each of the body's, and `HEAD_BYTES_MAX` more.
+FRAMING_BYTES_MAX = 16
+# After an answer that came before the request's end, what comes is read and dropped: so much, for
+# so long, and for as long as it does not pause.
+LINGER_BYTES_MAX = 32 * 1024 * 1024
+LINGER_MAX_S = 30.0
+LINGER_IDLE_S = 5.0
+# A new connection beyond the maximum has this time to ask and to be refused.
+CROWDED_WITHIN_S = 5.0
+LOGGED_EVERY_S = 10.0
 # What a lifespan may put into its state: called when the server begins to stop, on its event loop.
 END_STREAMS = "end_streams"
 
-
-def serve(app: Any, settings: HttpSettings, *, port: int, workers: int = 1) -> None:
-    """Serve until SIGTERM or SIGINT, answer what has come, and return.
-
-    Several workers are processes that share the socket, each with an event loop of its own; one
-    that dies is replaced. `app` is then the name of what makes the application in each.
-    """
-    tune_collector()
-    uvicorn.run(
-        app,
-        factory=isinstance(app, str),
-        workers=workers,
-        host=settings.host,
-        port=port,
-        http=GatheringProtocol,
-        log_config=None,
-        access_log=False,
-        server_header=False,
-        proxy_headers=bool(settings.trusted_proxies),
-        forwarded_allow_ips=settings.trusted_proxies or None,
-        timeout_graceful_shutdown=DRAIN_FOR_S,
-    )
-
-
-def stop_with_parent() -> None:
-    """In a worker: stop as for SIGTERM once the process that started it is gone, however it went.
-
-    A worker that stayed behind would serve on beside those of the next start, and for ever. In a
-    process that nobody started as a worker this does nothing.
-    """
-    parent = multiprocessing.parent_process()
-    if parent is not None:
-        threading.Thread(target=_stop_after, args=(parent.join,), daemon=True).start()
-
-
-def _stop_after(wait: Callable[[], object]) -> None:
-    wait()
-    os.kill(os.getpid(), signal.SIGTERM)
+log = structlog.get_logger()
 
 
 class GatheringProtocol(HttpToolsProtocol):
-    """HTTP/1.1 over a transport that gathers; who is too slow in asking or taking is cut off."""
+    """HTTP/1.1 over a transport that gathers; who is too slow or too much is cut off."""
 
+    transport: GatheringTransport
     # Since when a request has been coming or is awaited on a new connection; None between requests.
     _coming_since_s: float | None
+    _within_s: float
     _look: asyncio.TimerHandle
     # While the client does not take what was sent.
     _cut_off: asyncio.TimerHandle | None = None
+    # Bytes of the message at hand that are not its body, at least; a body's bytes count less.
+    _framing = 0
+    # Bytes of the chunk of data at hand, and whether a message may begin with its first one.
+    _fed = 0
+    _at_start = True
+    _in_message = False
+    # Why the message at hand is refused, by status and detail.
+    _refusal: tuple[HTTPStatus, str, str] | None = None
+    _refused = False
+    _discarded = 0
+    _lingers_until_s: float | None = None
+    _heard_at_s = 0.0
+
+    def __init__(self, *arguments: Any, **named: Any) -> None:
+        super().__init__(*arguments, **named)
+        # Connections are counted here, when they are made.
+        self._connections_max = self.limit_concurrency or math.inf
+        self.limit_concurrency = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # As uvicorn has it.
-        super().connection_made(_GatheringTransport(transport, self.loop))
+        super().connection_made(GatheringTransport(transport, self.loop, self._linger))
+        self._within_s = REQUEST_WITHIN_S
+        if len(self.connections) > self._connections_max:
+            self._within_s = CROWDED_WITHIN_S
+            self.app = _crowded
+            _report_crowd(len(self.connections), self.loop.time())
         self._coming_since_s = self.loop.time()
-        self._look = self.loop.call_later(REQUEST_WITHIN_S, self._cut_off_if_slow)
+        self._look = self.loop.call_later(self._within_s, self._cut_off_if_slow)
 
     def connection_lost(self, exc: Exception | None) -> None:
-        self._look.cancel()
         self._keep()
         super().connection_lost(exc)
+        self._look.cancel()
+
+    def data_received(self, data: bytes) -> None:
+        if self._refused or self._lingers_until_s is not None:
+            self._discard(len(data))
+            return
+        self._fed = len(data)
+        self._framing += len(data)
+        self._at_start = not self._in_message
+        super().data_received(data)
+        if self._framing > HEAD_BYTES_MAX and not self._refused:
+            self._refusal = _TOO_LARGE
+            self.send_400_response("")
 
     def on_message_begin(self) -> None:
         super().on_message_begin()
         self._coming_since_s = self.loop.time()
+        # One that begins in the middle of what was received is counted from the next on.
+        self._framing = self._fed if self._at_start else 0
+        self._at_start = False
+        self._in_message = True
+
+    def on_headers_complete(self) -> None:
+        if len(self.headers) > FIELDS_MAX or (
+            self._framing + self._fed > HEAD_BYTES_MAX and self._head_bytes() > HEAD_BYTES_MAX
+        ):
+            self._refusal = _TOO_LARGE
+            raise ValueError("the head is too large")
+        super().on_headers_complete()
+        # Trailers come to a list of their own, which nobody reads.
+        self.headers = []
+        self._framing = 0
+        if self.expect_100_continue:
+            # Refused before its body, the client may send it all the same, or not.
+            self.cycle.keep_alive = False
+
+    def on_body(self, body: bytes) -> None:
+        self._framing -= (FRAMING_BYTES_MAX + 1) * len(body)
+        if self.cycle.response_complete:
+            self._discard(len(body))
+        else:
+            super().on_body(body)
 
     def on_message_complete(self) -> None:
         super().on_message_complete()
         self._coming_since_s = None
+        self._framing = 0
+        self._in_message = False
+        if self.cycle.response_complete and not self.transport.is_closing():
+            # The answer came before the request's end: uvicorn waits for the next only from here.
+            self._unset_keepalive_if_required()
+            self.timeout_keep_alive_task = self.loop.call_later(
+                self.timeout_keep_alive, self.timeout_keep_alive_handler
+            )
+
+    def on_response_complete(self) -> None:
+        super().on_response_complete()
+        if self._refused and not self.pipeline and self.cycle.response_complete:
+            self._say_refusal()
+
+    def send_400_response(self, msg: str) -> None:
+        """Refuse what comes from here on, after what was asked before is answered."""
+        self._refused = True
+        cycle = self.cycle
+        answered = cycle is None or cycle.response_complete
+        if not answered and cycle.more_body:
+            # It is this request's body that cannot be read: the application hears of a disconnect.
+            answered = not cycle.response_started
+            cycle.disconnected = True
+            cycle.message_event.set()
+            if not answered:
+                self.transport.abort()
+        if answered:
+            self._say_refusal()
 
     def pause_writing(self) -> None:
         """The client has not taken what was sent; it is cut off if that does not change."""
@@ -111,10 +172,67 @@ class GatheringProtocol(HttpToolsProtocol):
 
     def shutdown(self) -> None:
         """The server begins to stop."""
+        if self._lingers_until_s is not None:
+            self.transport.abort()
+            return
         super().shutdown()
         end_streams: Any = self.app_state.get(END_STREAMS)
         if end_streams is not None:
             end_streams()
+
+    def _head_bytes(self) -> int:
+        fields = sum(len(name) + len(value) + len(": \r\n") for name, value in self.headers)
+        line = len(self.parser.get_method()) + len(self.url) + len("  HTTP/1.1\r\n\r\n")
+        return line + fields
+
+    def _say_refusal(self) -> None:
+        status, code, detail = self._refusal or _MALFORMED
+        response = problem(status, code, detail)
+        scope = {"headers": self.headers or []}
+        headers = [
+            *self.server_state.default_headers,
+            *response.raw_headers,
+            *answer_headers(request_id_of(scope)),
+            (b"connection", b"close"),
+        ]
+        head = b"".join(name + b": " + value + b"\r\n" for name, value in headers)
+        self.transport.write(STATUS_LINE[status] + head + b"\r\n" + bytes(response.body))
+        log.info("request_refused", status=int(status), reason=detail)
+        self.transport.close()
+
+    def _linger(self) -> bool:
+        """Close only when the client has: it would lose the answer while it still sends.
+
+        Whether that is so; else the connection may be closed at once.
+        """
+        cycle = self.cycle
+        early = cycle is not None and cycle.response_complete and cycle.more_body
+        if not early and not self._refused:
+            return False
+        if self._lingers_until_s is None:
+            self._unset_keepalive_if_required()
+            self._heard_at_s = self.loop.time()
+            self._lingers_until_s = self._heard_at_s + LINGER_MAX_S
+            self._look.cancel()
+            self._look = self.loop.call_later(LINGER_IDLE_S, self._stop_lingering)
+            self.flow.resume_reading()
+            self.transport.end()
+        return True
+
+    def _discard(self, count: int) -> None:
+        self._heard_at_s = self.loop.time()
+        self._discarded += count
+        if self._discarded > LINGER_BYTES_MAX:
+            self.transport.abort()
+
+    def _stop_lingering(self) -> None:
+        now_s = self.loop.time()
+        assert self._lingers_until_s is not None
+        left_s = min(self._heard_at_s + LINGER_IDLE_S, self._lingers_until_s) - now_s
+        if left_s <= 0:
+            self.transport.abort()
+        else:
+            self._look = self.loop.call_later(left_s, self._stop_lingering)
 
     def _keep(self) -> None:
         if self._cut_off is not None:
@@ -125,42 +243,39 @@ class GatheringProtocol(HttpToolsProtocol):
         """Looks now and then, since a timer for each request would cost each something."""
         now_s = self.loop.time()
         since_s = now_s if self._coming_since_s is None else self._coming_since_s
-        left_s = since_s + REQUEST_WITHIN_S - now_s
+        left_s = since_s + self._within_s - now_s
         if left_s <= 0:
-            self.transport.close()
+            self.transport.abort()
         else:
             self._look = self.loop.call_later(left_s, self._cut_off_if_slow)
 
 
-class _GatheringTransport(asyncio.Transport):
-    """Writes at the end of the turn, and before it closes; all else is the transport's own."""
-
-    def __init__(self, transport: asyncio.Transport, loop: asyncio.AbstractEventLoop) -> None:
-        super().__init__()
-        self._transport = transport
-        self._loop = loop
-        self._gathered: list[bytes] = []
-        for name in _AS_IT_IS:
-            setattr(self, name, getattr(transport, name))
-
-    def write(self, data: Any) -> None:
-        if not self._gathered:
-            self._loop.call_soon(self._flush)
-        self._gathered.append(data)
-
-    def close(self) -> None:
-        self._flush()
-        self._transport.close()
-
-    def _flush(self) -> None:
-        if self._gathered:
-            data, self._gathered = b"".join(self._gathered), []
-            if not self._transport.is_closing():
-                self._transport.write(data)
-
-
-_AS_IT_IS = (
-    *("get_extra_info", "is_closing", "abort", "set_protocol", "get_protocol"),
-    *("pause_reading", "resume_reading", "is_reading"),
-    *("set_write_buffer_limits", "get_write_buffer_size", "get_write_buffer_limits"),
+_MALFORMED = (HTTPStatus.BAD_REQUEST, "malformed-request", "this is not HTTP/1.1")
+_TOO_LARGE = (
+    HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE,
+    "head-too-large",
+    f"a request's head may have {HEAD_BYTES_MAX} bytes and {FIELDS_MAX} fields",
 )
+
+
+async def _crowded(scope: Scope, _receive: Receive, send: Send) -> None:
+    """The answer to who comes when there is no room for another connection."""
+    response = problem(
+        HTTPStatus.SERVICE_UNAVAILABLE,
+        "overloaded",
+        "there are as many connections as this process may have",
+        headers={"Connection": "close"},
+    )
+    response.raw_headers += answer_headers(request_id_of(scope))
+    await response(scope, _receive, send)
+
+
+_reported_at_s = -math.inf
+
+
+def _report_crowd(connections: int, now_s: float) -> None:
+    """Say so, once in a while."""
+    global _reported_at_s  # noqa: PLW0603  # Of the process, as the limit is.
+    if now_s - _reported_at_s >= LOGGED_EVERY_S:
+        _reported_at_s = now_s
+        log.warning("connections_refused", connections=connections)

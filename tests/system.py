@@ -19,7 +19,6 @@ from uuid import uuid4
 import psycopg
 import redis
 import uvicorn
-from fastapi import FastAPI
 from psycopg import sql
 
 import command_api.app
@@ -62,10 +61,11 @@ _numbers = itertools.count(1)
 class RunningApp:
     """An application that listens on a free port of this machine.
 
-    With `send_bytes_max` the kernel takes no more than some such of what is sent and not yet read.
+    With `send_bytes_max` the kernel takes no more than some such of what is sent and not yet read;
+    `options` are uvicorn's.
     """
 
-    def __init__(self, app: FastAPI, *, send_bytes_max: int | None = None) -> None:
+    def __init__(self, app: Any, *, send_bytes_max: int | None = None, **options: Any) -> None:
         self._socket = socket.socket()
         if send_bytes_max is not None:
             self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, send_bytes_max)
@@ -78,6 +78,7 @@ class RunningApp:
                 log_config=None,
                 access_log=False,
                 timeout_graceful_shutdown=5,
+                **options,
             )
         )
         self._thread = threading.Thread(

@@ -1,0 +1,64 @@
+"""How many connections this process may have open, by the system's limit of descriptors."""
+
+from __future__ import annotations
+
+import resource
+import sys
+from contextlib import suppress
+from typing import NamedTuple
+
+import structlog
+
+# For servers' connections, files and pipes, and for connections that are being refused.
+RESERVED_MIN = 64
+# Of all connections, streams may take this share: the rest answers.
+STREAMS_SHARE = 0.75
+UNLIMITED = 1 << 20
+# What systems allow that name no limit, or one that they then refuse.
+_TRIED = (UNLIMITED, 65_536, 10_240)
+
+log = structlog.get_logger()
+
+
+class Descriptors(NamedTuple):
+    """The limit of this process, and what follows from it."""
+
+    limit: int
+
+    @property
+    def connections_max(self) -> int:
+        return max(self.limit - max(RESERVED_MIN, self.limit // 16), 1)
+
+    @property
+    def streams_max(self) -> int:
+        return max(int(self.connections_max * STREAMS_SHARE), 1)
+
+
+def descriptors() -> Descriptors:
+    """Those of this process as they are now."""
+    soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    return Descriptors(UNLIMITED if soft == resource.RLIM_INFINITY else soft)
+
+
+def raise_descriptors() -> Descriptors:
+    """Raise the soft limit to the hard one, as far as the system allows, and say what came of it.
+
+    Processes that are started later inherit it.
+    """
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    unlimited = hard == resource.RLIM_INFINITY
+    for wanted in _TRIED if unlimited or sys.platform == "darwin" else (hard,):
+        if soft == resource.RLIM_INFINITY or soft >= wanted:
+            break
+        with suppress(ValueError, OSError):
+            resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+            break
+    found = descriptors()
+    log.info(
+        "descriptors_limited",
+        before=soft,
+        limit=found.limit,
+        connections_max=found.connections_max,
+        streams_max=found.streams_max,
+    )
+    return found

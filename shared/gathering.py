@@ -1,0 +1,77 @@
+"""A transport that gathers: what an answer writes in one turn of the event loop goes out at once.
+
+uvicorn hands an answer's head and its body to the transport one by one, and uvloop writes each at
+once: two calls to the system, and a client that is woken twice.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from typing import Any
+
+
+class GatheringTransport(asyncio.Transport):
+    """Writes at the end of the turn, and before it closes; all else is the transport's own.
+
+    `takes_over` is asked when an answer closes the connection, and says whether it does so itself.
+    """
+
+    def __init__(
+        self,
+        transport: asyncio.Transport,
+        loop: asyncio.AbstractEventLoop,
+        takes_over: Callable[[], bool],
+    ) -> None:
+        super().__init__()
+        self._transport = transport
+        self._loop = loop
+        self._takes_over = takes_over
+        self._gathered: list[bytes] = []
+        for name in _AS_IT_IS:
+            setattr(self, name, getattr(transport, name))
+
+    def write(self, data: Any) -> None:
+        if not self._gathered:
+            self._loop.call_soon(self._flush)
+        self._gathered.append(data)
+
+    def close(self) -> None:
+        self._flush()
+        if not self._takes_over():
+            self._transport.close()
+
+    def end(self) -> None:
+        """Say that nothing more is written; what the client sends is still received.
+
+        To all who ask, the transport is closing.
+        """
+        self._flush()
+        self.is_closing = _always  # type: ignore[method-assign]  # As the others were.
+        if not self._transport.is_closing():
+            self._transport.write_eof()
+
+    def _flush(self) -> None:
+        if self._gathered:
+            data, self._gathered = b"".join(self._gathered), []
+            if not self._transport.is_closing():
+                self._transport.write(data)
+
+
+_AS_IT_IS = (
+    "get_extra_info",
+    "is_closing",
+    "abort",
+    "set_protocol",
+    "get_protocol",
+    "pause_reading",
+    "resume_reading",
+    "is_reading",
+    "set_write_buffer_limits",
+    "get_write_buffer_size",
+    "get_write_buffer_limits",
+)
+
+
+def _always() -> bool:
+    return True
