@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
 import structlog
 from rq import Queue, Retry
+from rq.intermediate_queue import IntermediateQueue
 from rq.job import Job
 from rq.serializers import JSONSerializer
 
@@ -22,6 +26,11 @@ QUEUE = "starfold"
 RETRIES_MAX = 100
 RESULT_KEPT_S = 3_600
 FAILURE_KEPT_S = 86_400
+# A job that was taken and not started for this long is queued again.
+UNSTARTED_MAX = timedelta(seconds=8)
+MAINTENANCE_MAX_S = 10
+# One that has died stays registered for longer.
+WORKER_SILENT_MAX = timedelta(seconds=60)
 AUDITED: tuple[State, ...] = ("following", "active", "retired")
 
 log = structlog.get_logger()
@@ -87,12 +96,61 @@ ALLOWED = frozenset(f"{__name__}.{job.__name__}" for job in (build_share, audit)
 
 
 class AllowedJob(Job):
-    """A job of this module: what is in the queue cannot make a worker call anything else."""
+    """A job of this module: what is in the queue cannot make a worker call or send anything else.
+
+    RQ runs callbacks in the worker and sends webhooks from there, also for a job that was refused
+    or abandoned. So a job loses both when it is loaded, and is never run.
+    """
+
+    _refused = False
+
+    def restore(self, raw_data: Any) -> Any:
+        restored = super().restore(raw_data)
+        names = (
+            self._success_callback_name,
+            self._failure_callback_name,
+            self._stopped_callback_name,
+        )
+        if any(names) or self.webhooks:
+            self._refused = True
+            self._success_callback_name = None
+            self._failure_callback_name = None
+            self._stopped_callback_name = None
+            self.webhooks = []
+            self.retries_left = 0
+        return restored
 
     def _execute(self) -> object:
+        if self._refused:
+            raise JobNotAllowed(f"job {self.id} has a callback or a webhook")
         if self.func_name not in ALLOWED:
             raise JobNotAllowed(f"{self.func_name} is not a job of Starfold")
         return super()._execute()
+
+
+class UnstartedJobs(IntermediateQueue):
+    """Jobs that a worker has taken from the queue and not started yet.
+
+    A worker that dies between the two leaves its job here; RQ waits a minute for it.
+    """
+
+    def should_be_cleaned_up(self, job_id: str) -> bool:
+        first_seen = self.get_first_seen(job_id)
+        return first_seen is not None and datetime.now(UTC) - first_seen > UNSTARTED_MAX
+
+
+class Jobs(Queue):
+    """The queue of Starfold's jobs."""
+
+    @property
+    def intermediate_queue(self) -> IntermediateQueue:
+        return UnstartedJobs(self.key, connection=self.connection)
+
+    def acquire_maintenance_lock(self) -> bool:
+        """Hold it for a short time only: a worker that dies meanwhile leaves it behind."""
+        return bool(
+            self.connection.set(self.registry_cleaning_key, 1, nx=True, ex=MAINTENANCE_MAX_S)
+        )
 
 
 class JobQueue:
@@ -100,7 +158,7 @@ class JobQueue:
 
     def __init__(self, settings: JobsSettings) -> None:
         self.connection = redis_client(settings.jobs_redis_url.get_secret_value())
-        self.queue = Queue(
+        self.queue = Jobs(
             QUEUE,
             connection=self.connection,
             serializer=JSONSerializer,
@@ -134,5 +192,8 @@ class JobQueue:
         """Raises `OperatorError` if nobody would take a job."""
         from rq import Worker  # Imported late: it is slow, and commands that fail do without it.
 
-        if Worker.count(connection=self.connection, queue=self.queue) == 0:
+        now = datetime.now(UTC)
+        workers = Worker.all(connection=self.connection, queue=self.queue)
+        beats = [one.last_heartbeat for one in workers if one.last_heartbeat is not None]
+        if not any(now - beat.astimezone(UTC) < WORKER_SILENT_MAX for beat in beats):
             raise OperatorError("no worker is running: start one with `python -m ops.worker`")

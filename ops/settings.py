@@ -10,6 +10,8 @@ class JobsSettings(Settings):
     """Read from `STARFOLD_*`. RQ's Redis is a setting of its own and need not be a cluster."""
 
     jobs_redis_url: RedisUrl
+    # The worker touches it while it works, for a health check.
+    heartbeat_file: NewFile | None = None
 
 
 class WriteSideSettings(DatabaseSettings, SealingSettings):

@@ -8,9 +8,11 @@ from __future__ import annotations
 import signal
 import sys
 from contextlib import suppress
+from pathlib import Path
 
 import redis
 import structlog
+from redis.client import Pipeline
 from rq import Worker
 from rq.job import Job
 from rq.serializers import JSONSerializer
@@ -26,16 +28,30 @@ from shared.postgres import forget_libpq_variables
 from shared.redis_clients import require_no_cluster
 from shared.settings import settings_from_environment
 
-MAINTENANCE_EVERY_S = 15
-HEARTBEAT_EVERY_S = 5
-# A job whose worker has been silent for this long is given to another.
-SILENT_MAX_S = 15
+# A job whose worker was killed is taken up within the sum of these: the silence that says so, the
+# time until a worker looks for such jobs, and the time that an idle one waits for a new job.
+SILENT_MAX_S = 10
+MAINTENANCE_EVERY_S = 4
+IDLE_WAIT_S = 3
+HEARTBEAT_EVERY_S = 3
+# RQ waits for a job this much shorter than the lifetime that it gives an idle worker.
+_IDLE_MARGIN_S = 15
 
 log = structlog.get_logger()
 
 
 class JobsWorker(Worker):
-    """Ends the job at hand when it is told to stop; a job's process never outlives its worker."""
+    """Ends the job at hand when it is told to stop; a job's process never outlives its worker.
+
+    Each heartbeat touches `heartbeat_file`, for a health check.
+    """
+
+    heartbeat_file: Path | None = None
+
+    def heartbeat(self, timeout: int | None = None, pipeline: Pipeline | None = None) -> None:
+        super().heartbeat(timeout, pipeline)
+        if self.heartbeat_file is not None:
+            self.heartbeat_file.touch()
 
     def handle_warm_shutdown_request(self) -> None:
         if self.horse_pid:
@@ -64,10 +80,12 @@ def main() -> None:
         connection=jobs.connection,
         serializer=JSONSerializer,
         job_class=AllowedJob,
+        worker_ttl=IDLE_WAIT_S + _IDLE_MARGIN_S,
         maintenance_interval=MAINTENANCE_EVERY_S,
         job_monitoring_interval=HEARTBEAT_EVERY_S,
         log_job_description=False,
     )
+    worker.heartbeat_file = settings.heartbeat_file
     tune_collector()
     log.info("worker_started")
     worker.work(logging_level="WARNING")
