@@ -20,6 +20,11 @@ COPY query_api/ query_api/
 COPY shared/ shared/
 RUN /build/bin/pip wheel --no-deps --no-index --no-build-isolation --wheel-dir /build/wheels . \
     && /build/bin/pip --python /opt/starfold/bin/python install --no-deps --no-index /build/wheels/*.whl
+# Packages' own tests, and what colours source code of other languages than Python.
+RUN cd /opt/starfold/lib/python3*/site-packages \
+    && find . -type d -name tests -prune -exec rm -r {} + \
+    && find pygments/lexers -name '[a-z]*' -type f ! -name 'python.*' -delete \
+    && /opt/starfold/bin/python -m ops.cli --help > /build/help
 
 FROM ${PYTHON_IMAGE}
 # A new volume takes the owner and mode of the folder that it is mounted on.
@@ -29,17 +34,21 @@ RUN groupadd --gid 10001 starfold \
     && install -d -o starfold -g starfold -m 0755 /etc/starfold /var/lib/starfold/issued \
     && cd /var/lib/starfold/issued \
     && install -d -o starfold -g starfold -m 0755 \
-        postgres redis command-api projector query-api worker operator \
+        postgres redis schema first-steps command-api projector query-api worker operator \
     && cd /var/lib/starfold && install -d -o starfold -g starfold -m 0700 secrets .starfold ledger
 COPY --from=build /opt/starfold /opt/starfold
 # What `docker compose exec` starts knows nothing of the settings that the service was started with.
-RUN mkdir /opt/starfold/commands \
-    && printf '#!/bin/sh\nexec python -m ops.init run /opt/starfold/bin/starfold "$@"\n' \
-        > /opt/starfold/commands/starfold \
-    && chmod 0755 /opt/starfold/commands/starfold
+# `answers PORT PATH` is for health checks: a Python for each would cost a tenth of a core.
+RUN mkdir /opt/starfold/commands && cd /opt/starfold/commands \
+    && printf '#!/bin/sh\nexec python -m ops.issued /opt/starfold/bin/starfold "$@"\n' > starfold \
+    && printf '%s\n' '#!/bin/bash' \
+        'exec 3<>"/dev/tcp/127.0.0.1/$1" || exit 1' \
+        'printf "GET %s HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\n\r\n" "$2" >&3' \
+        'read -r -t 4 _ status _ <&3 && [ "$status" = 200 ]' > answers \
+    && chmod 0755 starfold answers
 ENV PATH=/opt/starfold/commands:/opt/starfold/bin:$PATH \
     PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1 PYTHONSAFEPATH=1
 USER starfold
 WORKDIR /var/lib/starfold
-ENTRYPOINT ["python", "-m", "ops.init", "run"]
+ENTRYPOINT ["python", "-m", "ops.issued"]
 CMD ["starfold", "--help"]

@@ -45,11 +45,15 @@ class ApiClient:
 
     def command(self, method: str, path: str, body: object) -> httpx.Response:
         """Send a command that is safe to send again; raises `OperatorError` when it is refused."""
-        url = self._addresses.command_url + path
-        response = self._patiently(method, url, json=body, headers=self._credential)
+        response = self.send(method, path, body)
         if response.is_error:
-            raise OperatorError(f"{method} {path} was answered with {_problem(response)}")
+            raise OperatorError(f"{method} {path} was answered with {problem_text(response)}")
         return response
+
+    def send(self, method: str, path: str, body: object) -> httpx.Response:
+        """Send a command that is safe to send again; return the answer, also a refusal."""
+        url = self._addresses.command_url + path
+        return self._patiently(method, url, json=body, headers=self._credential)
 
     def rows(self, path: str, field: str, rows: Sequence[Row]) -> list[dict[str, Any]]:
         """Send a batch; returns a result for each row, in order."""
@@ -61,7 +65,7 @@ class ApiClient:
         """The position of the last event in the log."""
         response = self._patiently("GET", f"{self._addresses.command_url}/ready")
         if response.is_error:
-            raise OperatorError(f"the command API is not ready: {_problem(response)}")
+            raise OperatorError(f"the command API is not ready: {problem_text(response)}")
         head: int = response.json()["position"]
         return head
 
@@ -71,7 +75,7 @@ class ApiClient:
         url = self._addresses.query_url + path
         response = self._patiently("GET", url, params=parameters, headers=headers)
         if response.is_error:
-            raise OperatorError(f"GET {path} was answered with {_problem(response)}")
+            raise OperatorError(f"GET {path} was answered with {problem_text(response)}")
         return response.json()
 
     def _patiently(self, method: str, url: str, **options: Any) -> httpx.Response:
@@ -91,7 +95,8 @@ class ApiClient:
             pause_s = min(2 * pause_s, PAUSE_MAX_S)
 
 
-def _problem(response: httpx.Response) -> str:
+def problem_text(response: httpx.Response) -> str:
+    """Return the status and what the answer says of the problem."""
     try:
         detail = response.json().get("detail", "")
     except ValueError:

@@ -16,6 +16,7 @@ _INSERT = (
     "INSERT INTO service_keys (key_id, name, secret_hash, scopes)"
     " VALUES (%s, %s, %s, %s) ON CONFLICT (key_id) DO NOTHING"
 )
+_KNOWN = "SELECT 1 FROM service_keys WHERE key_id = %s"
 
 
 def new_api_key() -> str:
@@ -27,6 +28,16 @@ def keep_api_key(
     connection: psycopg.Connection[Any], api_key: str, name: str, scopes: Sequence[str]
 ) -> None:
     """Only a hash of the secret is kept; a key that is there already stays as it is."""
-    hex_id, _, secret = api_key.removeprefix(API_KEY_PREFIX).partition("_")
+    key_id, secret = _parts(api_key)
     secret_hash = hashlib.sha256(secret.encode()).digest()
-    connection.execute(_INSERT, [UUID(hex_id), name, secret_hash, list(scopes)])
+    connection.execute(_INSERT, [key_id, name, secret_hash, list(scopes)])
+
+
+def is_api_key_known(connection: psycopg.Connection[Any], api_key: str) -> bool:
+    """Tell whether the database has the key, revoked or not."""
+    return connection.execute(_KNOWN, [_parts(api_key)[0]]).fetchone() is not None
+
+
+def _parts(api_key: str) -> tuple[UUID, str]:
+    hex_id, _, secret = api_key.removeprefix(API_KEY_PREFIX).partition("_")
+    return UUID(hex_id), secret

@@ -16,12 +16,16 @@ from pathlib import Path
 from typing import IO, Any
 
 import msgspec
+import psycopg
 import structlog
+from psycopg.rows import TupleRow
 
 from ops.api_client import ApiClient
+from ops.bootstrap import DATABASE_SCHEMA
 from ops.errors import OperatorError
 from ops.home import Home, write_private
 from ops.progress import Progress
+from shared.postgres import connect
 
 DEFAULT_CATALOGUE = Path(__file__).with_name("catalogue.jsonl.xz")
 DEFAULT = "default"
@@ -31,22 +35,61 @@ LOADED = "catalogue.loaded"
 LOADED_WITHIN_S = 300.0
 POLL_S = 0.2
 
+_LAST_EVENT = (
+    "SELECT notification_id, originator_id, originator_version FROM events"
+    " ORDER BY notification_id DESC LIMIT 1"
+)
+_EVENT = "SELECT originator_id, originator_version FROM events WHERE notification_id = %s"
+
 log = structlog.get_logger()
 
 Movie = dict[str, Any]
 
 
-def load(home: Home, client: ApiClient, choice: str) -> None:
-    """Load the chosen catalogue, unless this home has it already."""
+class Loaded(msgspec.Struct, frozen=True):
+    """What a home remembers of the catalogue that it loaded: its name and size, and the last event
+    of the log then. Another log has another event there, or none.
+    """
+
+    catalogue: str
+    position: int
+    stream_id: str
+    version: int
+
+
+def load(
+    home: Home, owner_dsn: str, client: ApiClient, choice: str, schema: str = DATABASE_SCHEMA
+) -> None:
+    """Load the chosen catalogue, unless this home's log has it already."""
     marker = home.path / LOADED
     if choice == NONE:
         write_private(marker, NONE.encode())
         return
     file = DEFAULT_CATALOGUE if choice == DEFAULT else Path(choice)
-    fingerprint = f"{file.name} {file.stat().st_size}".encode()
-    if marker.exists() and marker.read_bytes() == fingerprint:
-        return
-    movies = read(file)
+    name = f"{file.name} {file.stat().st_size}"
+    with connect(owner_dsn, schema=schema, autocommit=True) as log_connection:
+        if _is_loaded(marker, name, log_connection):
+            return
+        marker.unlink(missing_ok=True)
+        _send(read(file), client)
+        last = log_connection.execute(_LAST_EVENT).fetchone()
+    if last is not None:
+        position, stream_id, version = last
+        loaded = Loaded(name, position, str(stream_id), version)
+        write_private(marker, msgspec.json.encode(loaded))
+
+
+def _is_loaded(marker: Path, name: str, log_connection: psycopg.Connection[TupleRow]) -> bool:
+    try:
+        loaded = msgspec.json.decode(marker.read_bytes(), type=Loaded)
+    except (FileNotFoundError, msgspec.DecodeError):
+        return False
+    found = log_connection.execute(_EVENT, [loaded.position]).fetchone()
+    there = None if found is None else (str(found[0]), found[1])
+    return loaded.catalogue == name and there == (loaded.stream_id, loaded.version)
+
+
+def _send(movies: Sequence[Movie], client: ApiClient) -> None:
     doubles: list[str] = []
     with Progress("catalogue", len(movies)) as progress:
         for batch in _batches(movies):
@@ -60,7 +103,6 @@ def load(home: Home, client: ApiClient, choice: str) -> None:
             progress.advance(len(batch))
     for double in doubles:
         log.warning("movie_rejected", movie=double)
-    write_private(marker, fingerprint)
     log.info("catalogue_loaded", movies=len(movies) - len(doubles), rejected=len(doubles))
 
 

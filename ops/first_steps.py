@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 from typing import Annotated
 
+import psycopg
 import structlog
 import typer
 
@@ -30,10 +31,11 @@ def first_steps(
     configure_logging(settings_from_environment(Settings), process="first-steps")
     local = Home(home)
     try:
-        operator = bootstrap(local)
+        operator = bootstrap(local, local.owner_dsn())
+        local.bootstrapped_file.touch(mode=0o600)
         with ApiClient(local.addresses(), operator.api_key) as client:
-            catalogue.load(local, client, catalogue_choice)
-    except OperatorError as error:
+            catalogue.load(local, local.owner_dsn(), client, catalogue_choice)
+    except (OperatorError, psycopg.OperationalError) as error:
         log.error("first_steps_failed", reason=str(error))  # noqa: TRY400  # One clear line.
         sys.exit(1)
 

@@ -19,23 +19,33 @@ from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 from psycopg.conninfo import make_conninfo
 
+from ops import redis_users
 from ops.errors import OperatorError
 from shared.schema import COMMAND_ROLE, PROJECTOR_ROLE
 
 OWNER_ROLE = "starfold_owner"
 DATABASE = "starfold"
+MAINTENANCE_DATABASE = "postgres"
+# A file in the data of PostgreSQL, once initdb has finished.
+INITIALIZED = "starfold_initialized"
 # A Unix socket's path may be 107 bytes long, 103 on macOS; PostgreSQL's own part is 18.
 SOCKET_FOLDER_BYTES_MAX = 80
 JOBS_DATABASE = 1
 
 
 class Secrets(msgspec.Struct, frozen=True, kw_only=True):
-    """Made once and kept in `secrets.json`; keys are base64 of 32 bytes."""
+    """Made once and kept in `secrets.json`; keys are base64 of 32 bytes.
+
+    `valkey_password` is the password of the Redis user that may do everything.
+    """
 
     owner_password: str
     command_password: str
     projector_password: str
     valkey_password: str
+    query_api_redis_password: str
+    projector_redis_password: str
+    worker_redis_password: str
     reservation_secret: str
     sealing_key: str
     token_private_key: str
@@ -50,6 +60,15 @@ class Secrets(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def role_passwords(self) -> dict[str, str]:
         return {COMMAND_ROLE: self.command_password, PROJECTOR_ROLE: self.projector_password}
+
+    @property
+    def redis_passwords(self) -> dict[str, str]:
+        return {
+            redis_users.OWNER: self.valkey_password,
+            redis_users.QUERY_API: self.query_api_redis_password,
+            redis_users.PROJECTOR: self.projector_redis_password,
+            redis_users.WORKER: self.worker_redis_password,
+        }
 
 
 class Addresses(msgspec.Struct, frozen=True):
@@ -71,6 +90,11 @@ class Home:
     @property
     def operator_file(self) -> Path:
         return self.path / "operator.json"
+
+    @property
+    def bootstrapped_file(self) -> Path:
+        """Exists once this start has made or found the operator's key and account."""
+        return self.path / "bootstrapped"
 
     @property
     def children_file(self) -> Path:
@@ -114,12 +138,37 @@ class Home:
                 f"the home {self.path} is in use by another `starfold up`"
             ) from error
 
+    @property
+    def secrets_file(self) -> Path:
+        return self.path / "secrets.json"
+
     def secrets(self) -> Secrets:
-        """The secrets, made at the first call."""
-        file = self.path / "secrets.json"
-        if not file.exists():
-            write_private(file, msgspec.json.encode(_new_secrets()))
-        return msgspec.json.decode(file.read_bytes(), type=Secrets)
+        """Return the secrets. What is missing is made: all at the first call, and what an older
+        release did not have.
+        """
+        file = self.secrets_file
+        stored: dict[str, str] = {}
+        if file.exists():
+            stored = msgspec.json.decode(file.read_bytes(), type=dict[str, str])
+        if not stored.keys() >= set(Secrets.__struct_fields__):
+            stored = {**msgspec.to_builtins(_new_secrets()), **stored}
+            write_private(file, msgspec.json.encode(stored))
+        return msgspec.convert(stored, type=Secrets)
+
+    def require_secrets_of_data(self) -> None:
+        """Raise `OperatorError` if there is data whose secrets are gone."""
+        if (self.postgres_data / INITIALIZED).exists() and not self.secrets_file.exists():
+            raise OperatorError(
+                f"{self.secrets_file} is missing. It holds the passwords, and the key without which"
+                " no e-mail address, name or review can be read: restore it from a backup, or"
+                f" delete {self.path} to start anew without any data"
+            )
+
+    def write_redis_users(self) -> Path:
+        """Write the ACL file of the home's Valkey and return its path."""
+        file = self.path / "valkey.acl"
+        write_private(file, redis_users.acl_file(self.secrets().redis_passwords).encode())
+        return file
 
     def remember_addresses(self, addresses: Addresses) -> None:
         write_private(self.path / "addresses.json", msgspec.json.encode(addresses))
@@ -141,11 +190,11 @@ class Home:
             return inside
         remembered = self.path / "sockets.path"
         if remembered.exists():
-            outside = Path(remembered.read_text())
-            if outside.is_dir() and outside.stat().st_uid == os.getuid():
+            outside = Path(os.fsdecode(remembered.read_bytes()))
+            if outside.is_absolute() and outside.is_dir() and outside.stat().st_uid == os.getuid():
                 return outside
         outside = Path(tempfile.mkdtemp(prefix="starfold-"))
-        remembered.write_text(str(outside))
+        write_private(remembered, os.fsencode(outside))
         return outside
 
     def dsn(self, role: str, password: str, database: str = DATABASE) -> str:
@@ -156,19 +205,21 @@ class Home:
     def owner_dsn(self, database: str = DATABASE) -> str:
         return self.dsn(OWNER_ROLE, self.secrets().owner_password, database)
 
-    def redis_url(self, database: int = 0) -> str:
-        password = quote(self.secrets().valkey_password, safe="")
+    def redis_url(self, user: str = redis_users.OWNER, database: int = 0) -> str:
+        password = quote(self.secrets().redis_passwords[user], safe="")
         socket = quote(str(self.sockets() / "valkey.sock"))
-        return f"unix://:{password}@{socket}?db={database}"
+        return f"unix://{user}:{password}@{socket}?db={database}"
 
-    def environment(self, role: str) -> dict[str, str]:
-        """The `STARFOLD_*` variables of a process that uses the database as the given role."""
+    def environment(self, role: str, redis_user: str = redis_users.WORKER) -> dict[str, str]:
+        """The `STARFOLD_*` variables of a process that uses the database as the given role, and
+        Redis as the given user.
+        """
         own = self.secrets()
         passwords = {OWNER_ROLE: own.owner_password, **own.role_passwords}
         return {
             "STARFOLD_DATABASE_URL": self.dsn(role, passwords[role]),
-            "STARFOLD_REDIS_URL": self.redis_url(),
-            "STARFOLD_JOBS_REDIS_URL": self.redis_url(JOBS_DATABASE),
+            "STARFOLD_REDIS_URL": self.redis_url(redis_user),
+            "STARFOLD_JOBS_REDIS_URL": self.redis_url(redis_user, JOBS_DATABASE),
             "STARFOLD_SEALING_KEY": own.sealing_key,
             "STARFOLD_RESERVATION_SECRET": own.reservation_secret,
             "STARFOLD_ERASURE_LEDGER": str(self.erasure_ledger),
@@ -197,6 +248,9 @@ def _new_secrets() -> Secrets:
         command_password=secrets.token_urlsafe(24),
         projector_password=secrets.token_urlsafe(24),
         valkey_password=secrets.token_urlsafe(24),
+        query_api_redis_password=secrets.token_urlsafe(24),
+        projector_redis_password=secrets.token_urlsafe(24),
+        worker_redis_password=secrets.token_urlsafe(24),
         reservation_secret=_base64(secrets.token_bytes(32)),
         sealing_key=_base64(secrets.token_bytes(32)),
         token_private_key=_base64(private_key.private_bytes_raw()),

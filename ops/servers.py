@@ -17,11 +17,10 @@ from pathlib import Path
 import psycopg
 import redis
 import structlog
-from psycopg import sql
 
 from ops.child import GUARDIAN, POLL_S, ChildSpec, end_servers_in
 from ops.errors import OperatorError
-from ops.home import DATABASE, OWNER_ROLE, Home
+from ops.home import INITIALIZED, OWNER_ROLE, Home
 from ops.valkey_files import SNAPSHOT, ValkeyFiles
 
 INITDB_WITHIN_S = 60
@@ -67,7 +66,7 @@ def valkey_spec(home: Home) -> ChildSpec:
         "port": "0",
         "unixsocket": f'"{home.sockets() / "valkey.sock"}"',
         "unixsocketperm": "700",
-        "requirepass": home.secrets().valkey_password,
+        "aclfile": f'"{home.write_redis_users()}"',
         "dir": f'"{home.valkey_data}"',
         "appendonly": "no",
         "save": "300 1 60 1000",
@@ -93,7 +92,7 @@ def valkey_spec(home: Home) -> ChildSpec:
 
 def initialize_postgres(home: Home) -> None:
     """Make the database cluster, once; one that was left half made is made again."""
-    finished = home.postgres_data / "starfold_initialized"
+    finished = home.postgres_data / INITIALIZED
     if finished.exists():
         return
     end_servers_in(home.postgres_data)
@@ -127,14 +126,6 @@ def initialize_postgres(home: Home) -> None:
         last = output.read_text().strip().splitlines()[-1:]
         raise OperatorError(f"PostgreSQL's data could not be made: {' '.join(last)}")
     finished.touch()
-
-
-def create_database(home: Home) -> None:
-    """Create the database, once."""
-    with psycopg.connect(home.owner_dsn("postgres"), autocommit=True) as connection:
-        known = connection.execute("SELECT 1 FROM pg_database WHERE datname = %s", [DATABASE])
-        if known.fetchone() is None:
-            connection.execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(DATABASE)))
 
 
 def _free_postgres_data(home: Home) -> None:

@@ -9,10 +9,12 @@ from collections.abc import Callable
 import httpx
 import structlog
 
+from ops import redis_users
 from ops.child import Child, ChildSpec
+from ops.database import create_database
 from ops.errors import OperatorError
-from ops.home import OWNER_ROLE, Addresses, Home
-from ops.servers import create_database, initialize_postgres, postgres_spec, valkey_spec
+from ops.home import DATABASE, MAINTENANCE_DATABASE, OWNER_ROLE, Addresses, Home
+from ops.servers import initialize_postgres, postgres_spec, valkey_spec
 from ops.supervisor import Stopped, Supervisor
 from shared.schema import COMMAND_ROLE, PROJECTOR_ROLE, migrate
 
@@ -45,6 +47,7 @@ class Stack:
         """Until a signal comes. Raises `OperatorError` for what keeps it from starting."""
         self._home.create()
         self._home.lock()
+        self._home.require_secrets_of_data()
         for port in (self._command_port, self._query_port):
             _require_free(self._host, port)
         supervisor = self._supervisor
@@ -78,20 +81,31 @@ class Stack:
             self._supervisor.start(valkey_spec(self._home)),
         ]
         self._supervisor.wait_ready(servers)
-        create_database(self._home)
+        create_database(self._home.owner_dsn(MAINTENANCE_DATABASE), DATABASE)
         migrate(self._home.owner_dsn(), roles=self._home.secrets().role_passwords)
 
     def _start_services(self) -> None:
-        command_api = self._start("command-api", "command_api", COMMAND_ROLE, self._command_port)
-        query_api = self._start("query-api", "query_api", PROJECTOR_ROLE, self._query_port)
-        self._start("projector", "projector", PROJECTOR_ROLE)
+        command_api = self._start(
+            "command-api", "command_api", COMMAND_ROLE, port=self._command_port
+        )
+        query_api = self._start(
+            "query-api", "query_api", PROJECTOR_ROLE, redis_users.QUERY_API, self._query_port
+        )
+        self._start("projector", "projector", PROJECTOR_ROLE, redis_users.PROJECTOR)
         self._start("worker", "ops.worker", PROJECTOR_ROLE)
         self._supervisor.wait_ready([command_api], API_READY_WITHIN_S)
         first_steps = self._supervisor.start(self._first_steps())
         self._supervisor.wait_ready([query_api, first_steps], API_READY_WITHIN_S)
 
-    def _start(self, name: str, module: str, role: str, port: int | None = None) -> Child:
-        environment = self._home.environment(role)
+    def _start(
+        self,
+        name: str,
+        module: str,
+        role: str,
+        redis_user: str = redis_users.WORKER,
+        port: int | None = None,
+    ) -> Child:
+        environment = self._home.environment(role, redis_user)
         ready: Callable[[], bool] = lambda: True  # noqa: E731  # Replaced below where there is more to ask.
         if port is not None:
             environment |= {"STARFOLD_HOST": self._host, "STARFOLD_PORT": str(port)}
@@ -105,7 +119,8 @@ class Stack:
         return self._supervisor.start(spec)
 
     def _first_steps(self) -> ChildSpec:
-        """The operator's account and the catalogue: at the first start, or gone on with."""
+        """The operator's account and the catalogue, made where the log lacks them."""
+        self._home.bootstrapped_file.unlink(missing_ok=True)
         return ChildSpec(
             name="first-steps",
             argv=[
@@ -113,7 +128,7 @@ class Stack:
                 *("--catalogue", self._catalogue),
             ],
             environment=self._home.environment(OWNER_ROLE),
-            ready=self._home.operator_file.exists,
+            ready=self._home.bootstrapped_file.exists,
             once=True,
         )
 

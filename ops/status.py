@@ -15,8 +15,8 @@ from rich.table import Table
 from ops.home import Home
 from ops.options import DEFAULT_HOME, HomeOption
 from ops.read_models import wired
+from ops.set_aside import all_set_aside
 from ops.tables import print_table
-from ops.valkey_files import all_set_aside
 from projector.status import EVERY_S, Sampler
 from projector.wiring import Wiring
 from shared.status import GenerationStatus, Status

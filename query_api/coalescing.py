@@ -202,7 +202,7 @@ class CoalescedReads:
         for waiting, call in calls:
             prefix = waiting.keys.prefix
             names = [prefix + name for name in ("checkpoint", *call.names)]
-            commands.append(("EVALSHA", call.script.sha, len(names), *names, *call.arguments))
+            commands.append(("EVALSHA_RO", call.script.sha, len(names), *names, *call.arguments))
         results = iter(await self._answered(commands))
         found = {keys: next(results) for keys in by_partition}
         for waiting, _ in calls:

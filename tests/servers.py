@@ -10,8 +10,9 @@ from pathlib import Path
 import psutil
 
 from ops.child import POLL_S, Child, ChildSpec, stop_all
-from ops.home import Home
-from ops.servers import create_database, initialize_postgres, postgres_spec, valkey_spec
+from ops.database import create_database
+from ops.home import DATABASE, MAINTENANCE_DATABASE, Home
+from ops.servers import initialize_postgres, postgres_spec, valkey_spec
 
 READY_WITHIN_S = 60.0
 
@@ -66,7 +67,7 @@ class Servers:
     def start(self) -> None:
         self.postgres.start()
         self.valkey.start()
-        create_database(self.home)
+        create_database(self.home.owner_dsn(MAINTENANCE_DATABASE), DATABASE)
 
     def close(self) -> None:
         self.valkey.stop()

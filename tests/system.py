@@ -26,6 +26,7 @@ import query_api.app
 from command_api.commit import Committer
 from command_api.commit_store import CommitStore
 from command_api.settings import CommandSettings
+from ops import redis_users
 from projector.settings import ProjectorSettings
 from projector.wiring import Wiring, wire
 from projector.worker import Projector
@@ -133,10 +134,14 @@ class System:
         return {f"{PREFIX}{name.upper()}": str(value) for name, value in own.items()}
 
     def projector_settings(self, **changes: Any) -> ProjectorSettings:
-        return ProjectorSettings(**{**self._environment(PROJECTOR_ROLE), **changes})
+        return ProjectorSettings(
+            **{**self._environment(PROJECTOR_ROLE, redis_users.PROJECTOR), **changes}
+        )
 
     def query_settings(self, **changes: Any) -> QuerySettings:
-        return QuerySettings(**{**self._environment(PROJECTOR_ROLE), **changes})
+        return QuerySettings(
+            **{**self._environment(PROJECTOR_ROLE, redis_users.QUERY_API), **changes}
+        )
 
     def start_command_api(self, **changes: Any) -> RunningApp:
         return self.closing(
@@ -217,8 +222,8 @@ class System:
                 sql.SQL("DROP SCHEMA {} CASCADE").format(sql.Identifier(self.schema))
             )
 
-    def _environment(self, role: str) -> dict[str, Any]:
-        own = self.servers.home.environment(role)
+    def _environment(self, role: str, redis_user: str = redis_users.WORKER) -> dict[str, Any]:
+        own = self.servers.home.environment(role, redis_user)
         return {name.removeprefix(PREFIX).lower(): value for name, value in own.items()} | {
             "database_schema": self.schema
         }

@@ -16,6 +16,7 @@ import query_api.app
 from command_api.settings import CommandSettings
 from ops.access import ApiSettings
 from ops.cli import app as cli
+from ops.init import FirstStepsSettings, SchemaSettings
 from ops.settings import JobsSettings, OwnerSettings, WriteSideSettings
 from projector.settings import ProjectorSettings
 from query_api.settings import QuerySettings
@@ -57,6 +58,7 @@ def test_every_route_is_documented(route: str) -> None:
     [
         *(CommandSettings, QuerySettings, ProjectorSettings),
         *(JobsSettings, ApiSettings, OwnerSettings, WriteSideSettings),
+        *(SchemaSettings, FirstStepsSettings),
     ],
 )
 def test_every_setting_is_documented(settings: type[BaseSettings]) -> None:

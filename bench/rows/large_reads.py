@@ -99,6 +99,6 @@ def _read_models(stack: Stack, name: str) -> Iterator[_ReadModels]:
     options = f"-c search_path={schema}"
     with psycopg.connect(home.owner_dsn(), autocommit=True, options=options) as connection:
         made = append_ratings(connection, Codec(), key_wrap, ratings=RATINGS[name])
-    settings = {"DATABASE_SCHEMA": schema, "REDIS_URL": home.redis_url(DATABASES[name])}
+    settings = {"DATABASE_SCHEMA": schema, "REDIS_URL": home.redis_url(database=DATABASES[name])}
     with stack.other_read_models(settings) as port:
         yield _ReadModels(port, made)

@@ -45,8 +45,8 @@ class Local:
         assert self._process is not None
         return self._process
 
-    def up(self) -> None:
-        """Start, and wait for the line that begins with `ready`."""
+    def start(self) -> None:
+        """Start, and wait for nothing."""
         with self.output.open("wb") as stream:
             self._process = subprocess.Popen(
                 starfold(
@@ -58,6 +58,10 @@ class Local:
                 stderr=stream,
                 env=self._environment,
             )
+
+    def up(self) -> None:
+        """Start, and wait for the line that begins with `ready`."""
+        self.start()
         give_up_at = time.monotonic() + READY_WITHIN_S
         while not any(line.startswith("ready") for line in self.printed.splitlines()):
             assert self.process.poll() is None, self.printed

@@ -12,7 +12,8 @@ import pytest
 
 from command_api.erasures import read_ledger
 from ops.home import Home
-from ops.init import LEDGER, NEEDS, OPERATOR_HOME, SECRETS, issue_secrets
+from ops.init import OPERATOR_HOME, SECRETS
+from ops.issue import CONTAINERS, LEDGER, NEEDS, issue_secrets
 from tests.api import Api
 from tests.servers import Servers
 from tests.system import System
@@ -21,8 +22,8 @@ ROOT = Path(__file__).parents[2]
 
 # What the image's entry point does: become a program with the settings of a file.
 BECOME = """
-import pathlib, sys, ops.init
-ops.init.run(sys.argv[2:], pathlib.Path(sys.argv[1]))
+import pathlib, sys, ops.issued
+ops.issued.become(sys.argv[2:], pathlib.Path(sys.argv[1]))
 """
 
 Run = Callable[..., subprocess.CompletedProcess[str]]
@@ -32,7 +33,7 @@ def test_each_container_is_issued_what_it_needs_and_no_more(tmp_path: Path) -> N
     home = Home(tmp_path / "secrets")
     home.create()
     issued = tmp_path / "issued"
-    for service in (*NEEDS, "postgres", "redis"):
+    for service in CONTAINERS:
         (issued / service).mkdir(parents=True)
     issue_secrets(home, issued)
     first = {file: file.read_text() for file in issued.rglob("*") if file.is_file()}
@@ -44,7 +45,7 @@ def test_each_container_is_issued_what_it_needs_and_no_more(tmp_path: Path) -> N
     for service in NEEDS:
         assert (issued / service / "environment").stat().st_mode & 0o777 == 0o600
     for setting, holders in {
-        "OWNER_DATABASE_URL": {"operator"},
+        "OWNER_DATABASE_URL": {"operator", "schema", "first-steps"},
         "RESERVATION_SECRET": {"operator", "command-api"},
         "ERASURE_LEDGER": {"operator", "command-api"},
         "TOKEN_PRIVATE_KEY": {"command-api"},
@@ -60,10 +61,11 @@ def test_the_image_and_the_compose_file_know_every_container() -> None:
     (folders,) = re.findall(
         r"install .* -m 0755 \\\n +(postgres .*) \\", (ROOT / "Dockerfile").read_text()
     )
-    assert set(folders.split()) == {*NEEDS, "postgres", "redis"}
-    for service in NEEDS:
-        assert compose.count(f"- {service}-settings:/var/lib/starfold/issued/{service}\n") == 1
-        assert compose.count(f"- {service}-settings:/etc/starfold:ro\n") == 1
+    assert set(folders.split()) == set(CONTAINERS)
+    for service in CONTAINERS:
+        volume = f"{service}-{'settings' if service in NEEDS else 'secrets'}"
+        assert compose.count(f"- {volume}:/var/lib/starfold/issued/{service}\n") == 1
+        assert compose.count(f"- {volume}:/etc/starfold:ro\n") == 1
     for folder in (LEDGER.parent, OPERATOR_HOME, SECRETS):
         assert f":{folder}" in compose
 
@@ -73,7 +75,7 @@ class TestOperator:
 
     @pytest.fixture
     def issued(self, servers: Servers, tmp_path: Path) -> Path:
-        for service in (*NEEDS, "postgres", "redis"):
+        for service in CONTAINERS:
             (tmp_path / service).mkdir()
         issue_secrets(servers.home, tmp_path)
         return tmp_path

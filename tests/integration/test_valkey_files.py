@@ -17,7 +17,8 @@ import redis
 
 from ops.home import Home
 from ops.servers import valkey_spec
-from ops.valkey_files import SET_ASIDE_MAX, SNAPSHOT, all_set_aside, check_snapshot
+from ops.set_aside import SET_ASIDE_MAX, all_set_aside
+from ops.valkey_files import SNAPSHOT, check_snapshot
 from tests.servers import Server
 from tests.system import eventually
 
