@@ -19,6 +19,7 @@ from bench import catalogue
 from bench.bench import Bench
 from bench.findings import Finding, notes, table
 from bench.rows import (
+    abuse,
     batch,
     crud,
     follow,
@@ -50,6 +51,7 @@ ROWS: dict[str, ModuleType] = {
     "follow": follow,
     "replay": replay,
     "switch": switch,
+    "abuse": abuse,
     # Fills both with more ratings.
     "crud": crud,
     "grown": grown,
@@ -57,7 +59,7 @@ ROWS: dict[str, ModuleType] = {
     "large_reads": large_reads,
 }
 # Run only when they are named: they take minutes.
-LONG = frozenset({"grown", "large", "large_reads"})
+LONG = frozenset({"abuse", "grown", "large", "large_reads"})
 ROUNDS_MIN = 3
 # Where it does not go to a terminal.
 OUTPUT_COLUMNS = 150

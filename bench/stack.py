@@ -228,6 +228,15 @@ class Stack:
             used[name] = used.get(name, 0.0) + times.user + times.system
         return used
 
+    def resident_bytes(self) -> dict[str, int]:
+        """Memory that each program's largest process holds."""
+        held: dict[str, int] = {}
+        for process in self._processes():
+            with suppress(psutil.NoSuchProcess):
+                name = _program(process)
+                held[name] = max(held.get(name, 0), process.memory_info().rss)
+        return held
+
     def _start(self) -> None:
         output = self.folder / "up.log"
         self._start_child(

@@ -25,6 +25,7 @@ from command_api.export import Export
 from command_api.hot_rating import HotRating
 from command_api.limits import LogInLimits, RateLimitHeaders, RateLimits
 from command_api.passwords import Passwords
+from command_api.refusals import RefusalPace
 from command_api.routes import movies, operations, ratings, sessions, users
 from command_api.sessions import Sessions
 from command_api.settings import CommandSettings
@@ -62,6 +63,7 @@ def create_app(settings: CommandSettings) -> FastAPI:
         upkeep = Upkeep(wiring.store, wiring.sessions, wiring.erasure_ledger).start(wiring.tasks)
         app.state.wiring = wiring
         assert isinstance(app, Service)
+        app.before_refusal = wiring.refusal_pace.wait
         if not settings.access_log and not settings.cors_origins:
             app.ahead = HotRating(
                 wiring, body_bytes_max=min(RATING_BYTES_MAX, settings.body_bytes_max)
@@ -159,6 +161,7 @@ def _wire(settings: CommandSettings) -> Wiring:
             per_account=settings.log_in_failures_per_account,
             per_address=settings.log_in_failures_per_address,
         ),
+        refusal_pace=RefusalPace(),
         batch_room=BatchRoom(),
         settings=settings,
         store=store,

@@ -13,6 +13,7 @@ import math
 from collections import deque
 from collections.abc import Sequence
 from functools import partial
+from itertools import repeat
 from uuid import UUID
 
 import structlog
@@ -31,6 +32,10 @@ BULK_BATCH_COMMANDS_MAX = 250
 # While interactive commands wait, or were just answered: their senders are about to send again,
 # and would all wait for one large append.
 BULK_BESIDE_INTERACTIVE_MAX = 50
+# Bytes of rows, as they came, in one bulk append: it holds the append lock for as long as it takes
+# to write them.
+BULK_BATCH_BYTES_MAX = 512 * 1024
+BULK_BYTES_BESIDE_INTERACTIVE_MAX = 64 * 1024
 QUEUE_COMMANDS_MAX = 10_000
 BULK_QUEUE_COMMANDS_MAX = 20_000
 WAIT_MAX_S = 10.0
@@ -103,10 +108,15 @@ class Dispatcher:
         return await future
 
     def dispatch_bulk(
-        self, commands: Sequence[Command], principal: Principal, *, request_id: UUID
+        self,
+        commands: Sequence[Command],
+        principal: Principal,
+        *,
+        request_id: UUID,
+        row_bytes: Sequence[int] = (),
     ) -> asyncio.Future[list[Answer]]:
         """Commit many commands in turns with interactive ones; an answer or an error for each, in
-        order, once all have one.
+        order, once all have one. `row_bytes` are the sizes of what the commands came from.
 
         They are on their way at once; raises `Overloaded` when too many wait.
         """
@@ -119,8 +129,11 @@ class Dispatcher:
                 request_id=request_id,
                 deadline_s=NO_DEADLINE_S,
                 settle=partial(gathered.settle, place),
+                row_bytes=one_bytes,
             )
-            for place, command in enumerate(commands)
+            for place, (command, one_bytes) in enumerate(
+                zip(commands, row_bytes or repeat(0), strict=False)
+            )
         )
         self._work.set()
         return gathered.future
@@ -172,11 +185,14 @@ class Dispatcher:
         """The next batch, without the commands that nobody waits for any longer."""
         queue = self._bulk if bulk else self._interactive
         if not bulk:
-            most = BATCH_COMMANDS_MAX
+            most, bytes_left = BATCH_COMMANDS_MAX, 1
+        elif beside_interactive:
+            most, bytes_left = BULK_BESIDE_INTERACTIVE_MAX, BULK_BYTES_BESIDE_INTERACTIVE_MAX
         else:
-            most = BULK_BESIDE_INTERACTIVE_MAX if beside_interactive else BULK_BATCH_COMMANDS_MAX
+            most, bytes_left = BULK_BATCH_COMMANDS_MAX, BULK_BATCH_BYTES_MAX
         batch: list[Pending] = []
-        while queue and len(batch) < most:
+        while queue and len(batch) < most and bytes_left > 0:
+            bytes_left -= queue[0].row_bytes
             pending = queue.popleft()
             if pending.deadline_s < now_s:
                 pending.settle(Overloaded("the command waited too long and was not decided"))

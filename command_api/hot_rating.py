@@ -77,6 +77,7 @@ class HotRating:
             return True
         except Exception as error:  # noqa: BLE001  # As the application's last handler does.
             problem = await _problem(Request(scope, receive), error)
+            await self._wiring.refusal_pace.wait(scope)
             problem.raw_headers += (*answer_headers(request_id), *rate_limit_fields(scope))
             await problem(scope, receive, send)
             status = problem.status_code

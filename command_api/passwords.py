@@ -23,8 +23,8 @@ THREADS = 2
 # The others are for checks alone, so that a log-in never waits for a thread that makes a hash.
 HASHING_THREADS_MAX = 1
 # Of checks, and of hashes to make: in all and for one address.
-WAITING_MAX = 128
-WAITING_PER_ADDRESS_MAX = 32
+WAITING_MAX = 300
+WAITING_PER_ADDRESS_MAX = 100
 # Beside the event loop, which all other requests wait for, argon2 gets a quarter of a busy core.
 NICER_BY = 5
 NICENESS_MAX = 19

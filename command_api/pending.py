@@ -39,6 +39,7 @@ class Pending:
         "key",
         "principal",
         "request_id",
+        "row_bytes",
         "settle",
     )
 
@@ -51,6 +52,7 @@ class Pending:
         deadline_s: float,
         settle: Callable[[Answer], object],
         key: RequestKey | None = None,
+        row_bytes: int = 0,
     ) -> None:
         self.command = command
         self.principal = principal
@@ -61,6 +63,8 @@ class Pending:
         self.settle = settle
         # Of its Idempotency-Key, if it came with one.
         self.key = key
+        # Of a bulk row, as it came.
+        self.row_bytes = row_bytes
         self._event_ids: list[EventId] = []
 
     def metadata(self, nth: int) -> Metadata:

@@ -19,6 +19,7 @@ from command_api.export import Export
 from command_api.limits import LogInLimits, RateLimits
 from command_api.passwords import Passwords
 from command_api.principal import Anyone, Member, Principal, Service, require_member
+from command_api.refusals import RefusalPace
 from command_api.sessions import Sessions
 from command_api.settings import CommandSettings
 from shared.errors import NotAuthenticated
@@ -41,6 +42,7 @@ class Wiring(NamedTuple):
     erasure_ledger: ErasureLedger | None
     rate_limits: RateLimits
     log_in_limits: LogInLimits
+    refusal_pace: RefusalPace
     batch_room: BatchRoom
     settings: CommandSettings
     store: EventStore

@@ -64,10 +64,12 @@ class Service(FastAPI):
 
     FastAPI's limit of bodies answers with plain text from outside of every middleware, as an
     unexpected error is answered: both are put right outside of that. `ahead` is asked first and
-    says whether it has answered. HEAD is GET without the body.
+    says whether it has answered. `before_refusal` is awaited before an error is sent. HEAD is GET
+    without the body.
     """
 
     ahead: Callable[[Scope, Receive, Send], Awaitable[bool]] | None = None
+    before_refusal: Callable[[Scope], Awaitable[None]] | None = None
 
     def openapi(self) -> dict[str, Any]:
         """Routes take a credential by themselves: without this the documentation knew of none."""
@@ -85,7 +87,7 @@ class Service(FastAPI):
         if scope["type"] != "http":
             await super().__call__(scope, receive, send)
             return
-        answer = _Answer(scope, send)
+        answer = _Answer(scope, send, self.before_refusal)
         try:
             if self.ahead is None or not await self.ahead(scope, receive, send):
                 await super().__call__(scope, receive, answer.send)
@@ -103,9 +105,12 @@ class _Answer:
     text for a body that is too large, and a failure without the fields that every answer has.
     """
 
-    def __init__(self, scope: Scope, send: Send) -> None:
+    def __init__(
+        self, scope: Scope, send: Send, before_refusal: Callable[[Scope], Awaitable[None]] | None
+    ) -> None:
         self._scope = scope
         self._send = send
+        self._before_refusal = before_refusal
         self._replaced = False
         self.begun = False
         self.ended = False
@@ -116,6 +121,8 @@ class _Answer:
         if message["type"] == "http.response.start":
             self.begun = True
             status = message["status"]
+            if status >= HTTPStatus.BAD_REQUEST and self._before_refusal is not None:
+                await self._before_refusal(self._scope)
             if status == HTTPStatus.REQUEST_ENTITY_TOO_LARGE:
                 content_type = MutableHeaders(scope=message).get("content-type", "")
                 if not content_type.startswith(PROBLEM_JSON):

@@ -77,7 +77,10 @@ async def commit_rows(
             await _settle_first(waiting, results, kind.subject)
         commands, places = _validated_turn(rows, kind, command_of, results)
         answers = wiring.dispatcher.dispatch_bulk(
-            commands, principal, request_id=request.state.request_id
+            commands,
+            principal,
+            request_id=request.state.request_id,
+            row_bytes=[len(memoryview(rows[place])) for place in places],
         )
         waiting.append((places, answers))
         await asyncio.sleep(TURN_PAUSE_S)

@@ -17,6 +17,7 @@ from command_api.limits import (
     rate_limit_fields,
 )
 from command_api.principal import Anyone, Member, Service
+from command_api.refusals import A_SECOND_MAX, AT_ONCE_MAX, DELAY_MAX_S, RefusalPace
 from command_api.settings import MIB, CommandSettings
 from shared.errors import Overloaded, TooManyRequests
 from shared.ids import new_uuid7
@@ -204,3 +205,16 @@ def test_an_address_over_its_limit_has_no_room() -> None:
         limits.require_room(scope)
     assert refused.value.retry_after_s == 30
     limits.require_room(came_from("192.0.2.2").scope)
+
+
+def test_an_address_is_refused_at_a_pace_and_others_are_not_held_up() -> None:
+    now_s = 100.0
+    pace = RefusalPace(clock=lambda: now_s)
+    delays = [pace.delay_s("192.0.2.1") for _ in range(AT_ONCE_MAX + A_SECOND_MAX + 10)]
+    assert delays[:AT_ONCE_MAX] == pytest.approx([0.0] * AT_ONCE_MAX)
+    assert delays[AT_ONCE_MAX] == pytest.approx(1 / A_SECOND_MAX)
+    assert delays[-1] == DELAY_MAX_S
+    assert delays == sorted(delays)
+    assert pace.delay_s("192.0.2.2") == 0.0
+    now_s += 10
+    assert pace.delay_s("192.0.2.1") == 0.0

@@ -11,7 +11,11 @@ import pytest
 
 from command_api import dispatcher as dispatcher_module
 from command_api.commit import Committer
-from command_api.dispatcher import Dispatcher
+from command_api.dispatcher import (
+    BULK_BATCH_BYTES_MAX,
+    BULK_BYTES_BESIDE_INTERACTIVE_MAX,
+    Dispatcher,
+)
 from command_api.pending import Answer, Outcome, Pending
 from shared.errors import Overloaded, Unavailable
 from shared.tasks import Tasks
@@ -48,6 +52,32 @@ async def _dispatch(dispatcher: Dispatcher) -> Outcome:
 
 async def _enter(held: HeldCommitter) -> None:
     await asyncio.wait_for(held.entered.wait(), WITHIN_S)
+
+
+def test_a_bulk_append_has_so_many_bytes_and_fewer_after_interactive_commands(
+    held: HeldCommitter,
+) -> None:
+    """It holds the append lock for as long as it takes to write them."""
+    row_bytes = BULK_BYTES_BESIDE_INTERACTIVE_MAX // 2
+    rows = 2 + BULK_BATCH_BYTES_MAX // row_bytes + 1
+
+    async def run() -> None:
+        dispatcher = Dispatcher(held)
+        dispatcher.start(Tasks(expected=()))
+        first = asyncio.create_task(_dispatch(dispatcher))
+        await _enter(held)
+        answers = dispatcher.dispatch_bulk(
+            [a_movie() for _ in range(rows)],
+            SERVICE,
+            request_id=uuid4(),
+            row_bytes=[row_bytes] * rows,
+        )
+        held.released.set()
+        await asyncio.gather(first, answers)
+        await dispatcher.stop()
+
+    asyncio.run(run())
+    assert held.batches == [1, 2, rows - 3, 1]
 
 
 def test_commands_gather_while_a_commit_is_under_way(held: HeldCommitter) -> None:
