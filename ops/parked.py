@@ -33,7 +33,7 @@ def list_parked(home: HomeOption = DEFAULT_HOME) -> None:
     with wired(Home(home)) as wiring:
         for generation in _followed(wiring):
             for one in _parked(wiring, generation):
-                state = "discarded" if one.discarded else "parked"
+                state = "discarded" if one.discarded else "damaged" if one.damaged else "parked"
                 row = (generation.projection, generation.number, one.entity, one.position)
                 rows.append((*row, one.topic, state, one.error))
     columns = ("projection", "generation", "entity", "position", "event", "state", "error")
@@ -69,7 +69,7 @@ def retry(
                 audit = Audit(wiring.reader, wiring.store)
                 try:
                     audit.discard(generation, wanted, discarded=False)
-                    audit.verify(generation, entity=wanted if alone else None, repair=True)
+                    audit.verify(generation, entities=[wanted] if alone else None, repair=True)
                 except StarfoldError as error:
                     raise OperatorError(str(error)) from None
                 left += [one for one in _parked(wiring, generation) if one.entity == wanted]

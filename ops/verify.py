@@ -18,9 +18,11 @@ from ops.read_models import definition_of, wired
 from ops.tables import print_table
 from ops.write_side import uuid_of
 from projector.audit import Audit, Report
+from projector.build import Builder
 from projector.differences import Difference
 from projector.generations import Generation
 from projector.projections import DEFINITIONS
+from projector.upkeep import Upkeep
 from projector.wiring import Wiring
 from shared.errors import StarfoldError
 from shared.read_model import MOVIES, PROFILES
@@ -114,8 +116,12 @@ def _verified(
     head = wiring.reader.head()
     with Progress(f"verify {generation.projection}", head) as progress:
         audit = Audit(wiring.reader, wiring.store, on_progress=progress.reach)
+        entities = None if entity is None else [entity]
+        if repair:
+            builder = Builder(wiring.reader, wiring.store, wiring.generations)
+            Upkeep(wiring, builder).rebuild_lost_partitions()
         try:
-            return audit.verify(generation, entity=entity, repair=repair)
+            return audit.verify(generation, entities=entities, repair=repair)
         except StarfoldError as error:
             raise OperatorError(str(error)) from None
 

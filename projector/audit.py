@@ -10,7 +10,7 @@ build token of its own, so that whoever follows forgets what it has cached.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from typing import NamedTuple
 from uuid import UUID
 
@@ -78,9 +78,15 @@ class Audit:
         self._keys = 0
 
     def verify(
-        self, generation: Generation, *, entity: UUID | None = None, repair: bool = False
+        self,
+        generation: Generation,
+        *,
+        entities: Collection[UUID] | None = None,
+        partitions: Collection[int] | None = None,
+        repair: bool = False,
     ) -> Report:
-        """Compare a generation, or what it has of one movie or user; with `repair`, mend it.
+        """Compare a generation, or what it has of some movies or users, or some of its partitions;
+        with `repair`, mend it.
 
         Raises `AuditImpossible`, `LogDiverged`, `EventUnreadable`, `TooManyParked`.
         """
@@ -91,20 +97,21 @@ class Audit:
                 f" v{generation.definition_version}, this release has v{definition.version}"
             )
         self._events = self._keys = 0
-        partitions = generation.all_keys
-        if entity is not None:
-            partitions = [generation.keys(partition_of(entity, generation.partitions))]
+        chosen = partitions
+        if entities is not None:
+            chosen = {partition_of(one, generation.partitions) for one in entities}
+        compared = [one for one in generation.all_keys if chosen is None or one.partition in chosen]
         found: list[Difference] = []
         lowest: Position | None = None
-        for group in self._groups(partitions):
-            shadows = [Shadow(definition, keys, entity) for keys in group]
+        for group in self._groups(compared):
+            shadows = [Shadow(definition, keys, entities) for keys in group]
             self._fold(shadows)
-            unexpected = self._unexpected(generation, shadows, entity)
+            unexpected = self._unexpected(generation, shadows, entities)
             for shadow in shadows:
                 suspects = {*self._suspects(shadow), *unexpected[shadow.keys.partition]}
-                found += self._settle(shadow, suspects, entity, repair=repair)
+                found += self._settle(shadow, suspects, entities, repair=repair)
                 lowest = min(shadow.position, lowest or shadow.position)
-        parked = [one for part in self._store.parked(partitions) for one in part]
+        parked = [one for part in self._store.parked(compared) for one in part]
         return Report(generation, self._events, self._keys, lowest or START, found, parked)
 
     def discard(self, generation: Generation, entity: UUID, *, discarded: bool = True) -> None:
@@ -147,20 +154,24 @@ class Audit:
             self._on_progress(self._events)
 
     def _unexpected(
-        self, generation: Generation, shadows: Sequence[Shadow], entity: UUID | None
+        self,
+        generation: Generation,
+        shadows: Sequence[Shadow],
+        entities: Collection[UUID] | None,
     ) -> dict[int, set[Key]]:
         """The stored keys that the fold does not have."""
         by_partition = {shadow.keys.partition: shadow for shadow in shadows}
         unexpected: dict[int, set[Key]] = {number: set() for number in by_partition}
-        if entity is not None:
-            unexpected[shadows[0].keys.partition].add((PARKED_ENTITIES, ""))
+        if entities is not None:
+            for own in unexpected.values():
+                own.add((PARKED_ENTITIES, ""))
         for partition, name in self._store.stored_keys(generation.projection, generation.number):
             kind, _, suffix = name.partition(":")
             key = (kind, suffix)
             shadow = by_partition.get(partition)
             if shadow is None or shadow.holds(key):
                 continue
-            if entity is None or entity_of(key) == entity:
+            if entities is None or entity_of(key) in entities:
                 unexpected[partition].add(key)
         return unexpected
 
@@ -187,7 +198,12 @@ class Audit:
         yield slices
 
     def _settle(
-        self, shadow: Shadow, suspects: set[Key], entity: UUID | None, *, repair: bool
+        self,
+        shadow: Shadow,
+        suspects: set[Key],
+        entities: Collection[UUID] | None,
+        *,
+        repair: bool,
     ) -> list[Difference]:
         """The differences that stay."""
         if not suspects:
@@ -202,7 +218,8 @@ class Audit:
                 standing = [
                     one
                     for one in standing
-                    if one.entity not in passed_over and (entity is None or one.entity == entity)
+                    if one.entity not in passed_over
+                    and (entities is None or one.entity in entities)
                 ]
                 if attempt == 0:
                     found += standing
@@ -266,5 +283,7 @@ class Audit:
     @staticmethod
     def _checkpoint(keys: PartitionKeys, stored: bytes) -> Checkpoint:
         if stored == ABSENT:
-            raise AuditImpossible(f"{keys.prefix} has no checkpoint: it is being rebuilt, or lost")
+            raise AuditImpossible(
+                f"{keys.prefix} has no readable checkpoint: a projector rebuilds it"
+            )
         return decode_checkpoint(stored)

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple, Protocol, TypeVar
 import msgspec
 
 from projector.kinds import Kind
-from shared.errors import ProjectionFault
+from shared.errors import DocumentUnusable
 from shared.ids import Position
 from shared.ranks import stored_rank
 
@@ -84,7 +84,7 @@ class WorkingSet:
     """
 
     def __init__(self, *, complete: bool) -> None:
-        self._complete = complete
+        self.complete = complete
         self.documents: dict[Key, Any] = {}
         self.dirty: dict[Key, Kind[Any]] = {}
         self.members: dict[Key, dict[bytes, int | None]] = {}
@@ -95,14 +95,14 @@ class WorkingSet:
         self.pending_bytes = 0
 
     def get(self, kind: Kind[Folded], suffix: str) -> Folded | None:
-        """Raises `ProjectionFault` if what is stored cannot be decoded."""
+        """Raises `DocumentUnusable` if what is stored cannot be decoded."""
         document: Any = self.documents.get((kind.name, suffix), _NOT_HELD)
         if document is _NOT_HELD:
-            if self._complete:
+            if self.complete:
                 return None
             raise KeyError(f"{kind.name}:{suffix} was not loaded before it was read")
         if type(document) is Corrupt:
-            raise ProjectionFault(f"{kind.name}:{suffix} cannot be decoded: {document.reason}")
+            raise DocumentUnusable(f"{kind.name}:{suffix} cannot be decoded: {document.reason}")
         folded: Folded | None = document
         return folded
 

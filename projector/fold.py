@@ -4,6 +4,9 @@ A parked entity's documents stay as they were before that event and are shown as
 events are passed over, and `starfold parked retry` folds them all once the cause is mended. All
 other entities go on. `apply` raises before it changes anything, so nothing has to be undone. An
 erasure is never passed over: what cannot be changed is deleted.
+
+Where not the event is at fault but a stored document, which is damaged or gone, the entity is
+parked as damaged, and the healer refolds it from the log.
 """
 
 from __future__ import annotations
@@ -17,7 +20,7 @@ import structlog
 from projector.documents import WorkingSet
 from projector.kinds import PARKED_ENTITIES, PARKED_MARK
 from projector.projections import LogEvent, Projection
-from shared.errors import ProjectionFault, TooManyParked
+from shared.errors import DocumentUnusable, ProjectionFault, TooManyParked
 from shared.events import UserErased
 from shared.read_model import Parked, PartitionKeys
 
@@ -68,9 +71,13 @@ class PartitionFold:
         assert entity is not None
         topic = type(event.event).__name__
         parked = Parked(
-            entity=entity, position=event.position, topic=topic, error=_described(fault)
+            entity=entity,
+            position=event.position,
+            topic=topic,
+            error=_described(fault),
+            damaged=isinstance(fault, DocumentUnusable) and not self.working_set.complete,
         )
-        if len(self.parked) >= PARKED_MAX:
+        if not parked.damaged and self._parked_for_good >= PARKED_MAX:
             raise TooManyParked(
                 f"{self._keys.prefix} has {PARKED_MAX} parked entities already; the next one is"
                 f" {entity} for {topic} at position {event.position}: {parked.error}"
@@ -79,9 +86,13 @@ class PartitionFold:
         mark(self.working_set, parked)
         self._report(parked)
 
+    @property
+    def _parked_for_good(self) -> int:
+        return sum(not one.damaged for one in self.parked.values())
+
     def _report(self, parked: Parked) -> None:
         log.error(
-            "entity_parked",
+            "entity_damaged" if parked.damaged else "entity_parked",
             projection=self._keys.projection,
             generation=self._keys.generation,
             entity=str(parked.entity),

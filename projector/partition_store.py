@@ -10,12 +10,14 @@ from typing import Any, Literal, NamedTuple, cast
 from uuid import UUID
 
 import redis
+import structlog
 from hiredis import pack_command
 from redis.exceptions import NoScriptError
 
 from projector.documents import Key, Operation
 from projector.kinds import PARKED_ENTITIES, PARKED_MARK
 from shared.checkpoints import decode_checkpoint, encode_checkpoint
+from shared.damage import DAMAGED_KEY, DamageReport, decoded_report
 from shared.errors import DocumentDamaged, Misconfigured
 from shared.ids import NO_VERSION, START, Position, StreamId
 from shared.read_model import APPLIED_CHANNEL, Checkpoint, Parked, PartitionKeys, document_name
@@ -29,6 +31,7 @@ EVENT_COMMANDS_MAX = 8
 EVENT_BYTES_MAX = 128 * 1024
 SCAN_KEYS = 1_000
 
+UUID_BYTES = 16
 ABSENT = b""
 # The keys of a partition that are no documents: which event it stands at, and while it is rebuilt
 # in place the marker of its builder.
@@ -39,6 +42,8 @@ _OWN = frozenset({CHECKPOINT, REBUILDING})
 NO_KEY = "sf:nothing"
 NOTHING = StreamId(UUID(int=0))
 
+
+log = structlog.get_logger()
 
 _PUT_BACK = """
 if redis.call('GET', KEYS[1]) ~= ARGV[1] then
@@ -143,27 +148,63 @@ class PartitionStore:
         commands: list[Command] = []
         for keys, documents, parked in wanted:
             if parked:
-                commands.append(("HVALS", keys.document(PARKED_ENTITIES)))
+                commands.append(("HGETALL", keys.document(PARKED_ENTITIES)))
             prefix = keys.prefix
             names = [prefix + document_name(kind, suffix) for kind, suffix in documents]
             commands.append(("MGET", keys.checkpoint, *names))
-        answers = iter(self._ask(commands))
+        answers = iter(self._ask(commands, raising=False))
         found = []
-        for one in wanted:
+        for keys, _, parked in wanted:
             # Read before the checkpoint: if that is the one that was held, so are these.
-            parked_entities = map(PARKED_MARK.decode, next(answers)) if one.parked else ()
-            checkpoint, *values = next(answers)
+            parked_entities = self._parked_of(keys, next(answers)) if parked else ()
+            answer = next(answers)
+            if isinstance(answer, Exception):
+                raise answer
+            checkpoint, *values = answer
+            if parked_entities is None:
+                checkpoint, parked_entities = ABSENT, ()
             found.append(Found(_readable(checkpoint), values, tuple(parked_entities)))
         return found
 
     def parked(self, partitions: Iterable[PartitionKeys]) -> list[list[Parked]]:
         """The parked entities of each partition."""
-        with self._redis.pipeline(transaction=False) as pipeline:
-            for keys in partitions:
-                pipeline.hvals(keys.document(PARKED_ENTITIES))
-            return [
-                [PARKED_MARK.decode(value) for value in values] for values in pipeline.execute()
-            ]
+        asked = list(partitions)
+        commands = [("HGETALL", keys.document(PARKED_ENTITIES)) for keys in asked]
+        answers = self._ask(commands, raising=False)
+        return [
+            self._parked_of(keys, answer) or [] for keys, answer in zip(asked, answers, strict=True)
+        ]
+
+    def _parked_of(self, keys: PartitionKeys, answer: Any) -> list[Parked] | None:
+        """The parked entities of the hash's fields and values.
+
+        Where one cannot be read, its entity is damaged; where it cannot be told whose it is, nobody
+        knows who is parked: the partition loses its checkpoint, is rebuilt, and None is returned.
+        """
+        if isinstance(answer, Exception):
+            if not is_wrong_type(answer):
+                raise answer
+            self.lose(keys)
+            return None
+        # By the protocol's version a mapping, or fields and values in turn.
+        if not isinstance(answer, dict):
+            answer = dict(zip(answer[::2], answer[1::2], strict=True))
+        found = []
+        for field, value in answer.items():
+            try:
+                one = PARKED_MARK.decode(value)
+            except DocumentDamaged:
+                one = None
+            if len(field) != UUID_BYTES or (one is not None and one.entity.bytes != field):
+                self.lose(keys)
+                return None
+            found.append(one or _damaged(UUID(bytes=field)))
+        return found
+
+    def lose(self, keys: PartitionKeys) -> None:
+        """Have a partition rebuilt: nobody can tell what in it is right."""
+        log.error("partition_damaged", partition=keys.prefix)
+        self.delete(keys.checkpoint)
 
     def snapshot(
         self, keys: PartitionKeys, slices: Sequence[Slice]
@@ -204,11 +245,16 @@ class PartitionStore:
         if announce is not None:
             commands.append(("PUBLISH", APPLIED_CHANNEL, announce))
         try:
-            answers = self._ask(commands)
+            answers = self._ask(commands, raising=False)
+            _raise_first(answers)
         except NoScriptError:
             # The server has restarted. Repeated as a whole: what was applied is refused now.
             self._redis.script_load(self._script)
-            answers = self._ask(commands)
+            answers = self._ask(commands, raising=False)
+            _raise_first(answers)
+        for call, answer in zip(calls, answers, strict=False):
+            if isinstance(answer, Exception):  # A key is not of the type that is written to it.
+                self.lose(call.keys)
         return [None if answer == 1 else _readable(answer) for answer in answers[: len(calls)]]
 
     def mark(self, keys: PartitionKeys, name: str, marker: bytes) -> None:
@@ -219,6 +265,22 @@ class PartitionStore:
         """End the rebuilding of a partition; False if another builder has taken it over."""
         names = (keys.prefix + REBUILDING, keys.checkpoint)
         return bool(self._redis.eval(_PUT_BACK, len(names), *names, checkpoint))
+
+    def reports(self) -> list[tuple[bytes, DamageReport | None]]:
+        """What readers found damaged: each entry of the set and what it says, None for nothing."""
+        try:
+            entries = self._redis.smembers(DAMAGED_KEY)
+        except redis.ResponseError as error:
+            if not is_wrong_type(error):
+                raise
+            self.delete(DAMAGED_KEY)
+            return []
+        return [(entry, decoded_report(entry)) for entry in entries]
+
+    def take_reports(self, entries: Sequence[bytes]) -> None:
+        """Remove entries from the set."""
+        if entries:
+            self._redis.srem(DAMAGED_KEY, *entries)
 
     def delete(self, key: str) -> None:
         self._redis.unlink(key)
@@ -275,20 +337,35 @@ class PartitionStore:
         self._connection.disconnect()
         self._redis.close()
 
-    def _ask(self, commands: Sequence[Command]) -> list[Any]:
-        """The answers to commands that are sent at once; raises the first that is an error."""
+    def _ask(self, commands: Sequence[Command], *, raising: bool = True) -> list[Any]:
+        """The answers to commands that are sent at once; errors among them are raised, or stand in
+        the place of their answers.
+        """
         connection = self._connection
         connection.send_packed_command([b"".join(map(_pack, commands))])
-        answers = []
-        refusal: redis.ResponseError | None = None
+        answers: list[Any] = []
         for _ in commands:
             try:
                 answers.append(connection.read_response())
             except redis.ResponseError as error:
-                refusal = refusal or error
-        if refusal is not None:
-            raise refusal
+                answers.append(error)
+        if raising:
+            for answer in answers:
+                if isinstance(answer, Exception):
+                    raise answer
         return answers
+
+
+def _raise_first(answers: Sequence[Any]) -> None:
+    """Raise the first error that is not of a key's type."""
+    for answer in answers:
+        if isinstance(answer, Exception) and not is_wrong_type(answer):
+            raise answer
+
+
+def _damaged(entity: UUID) -> Parked:
+    error = "the note of why it is parked is damaged"
+    return Parked(entity=entity, position=START, topic="", error=error, damaged=True)
 
 
 def _readable(stored: Any) -> bytes:

@@ -6,7 +6,7 @@ fields of a hash or the entries of a stream, each by its name.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from itertools import pairwise
 from uuid import UUID
 
@@ -40,12 +40,14 @@ class ShadowFold(PartitionFold):
 
 
 class Shadow:
-    """One partition; `entity` restricts it to the events of one movie or user."""
+    """One partition; `entities` restrict it to the events of some movies or users."""
 
-    def __init__(self, definition: Projection, keys: PartitionKeys, entity: UUID | None) -> None:
+    def __init__(
+        self, definition: Projection, keys: PartitionKeys, entities: Collection[UUID] | None
+    ) -> None:
         self.keys = keys
         self.definition = definition
-        self._entity = entity
+        self._entities = entities
         self._working_set = WorkingSet(complete=True)
         self._fold = ShadowFold(definition, keys, self._working_set, {}).fold
         self._standing: Place | None = None
@@ -57,7 +59,7 @@ class Shadow:
     def fold(self, share: Sequence[LogEvent], last: Place) -> None:
         """Take the next events of the log that concern the partition, up to `last`."""
         for logged in share:
-            if self._entity is None or self.definition.entity(logged.event) == self._entity:
+            if self._entities is None or self.definition.entity(logged.event) in self._entities:
                 self._fold(logged)
         self._standing = last
 

@@ -15,6 +15,7 @@ import structlog
 
 from projector.build import Builder
 from projector.follow import IDLE_ADVANCE_S, SERVER_ERRORS, Follower
+from projector.heal import Healer
 from projector.projections import DEFINITIONS
 from projector.scrub import Scrubber
 from projector.settings import ProjectorSettings
@@ -28,6 +29,8 @@ REFRESH_EVERY_S = 0.5
 UPKEEP_EVERY_S = 1.0
 STATUS_EVERY_S = 1.0
 SCRUB_TICK_S = 0.5
+# Reports come in bursts, and a round of healing costs a pass over the log.
+HEALING_EVERY_S = 0.5
 # Longer than any server's timeout: a thread cannot be cancelled, only reported.
 STALE_AFTER_S = 60.0
 # Half of what a small batch costs is the pass itself: after one, the next is given time to gather.
@@ -53,6 +56,7 @@ class Projector:
         self._wiring = wire(settings)
         self._upkeep_wiring = wire(settings)
         self._status_wiring = wire(settings)
+        self._healing_wiring = wire(settings)
         self._status = StatusKeeper(self._status_wiring)
         self._scrubber = Scrubber(
             self._upkeep_wiring.events,
@@ -74,7 +78,12 @@ class Projector:
         metrics = None
         if port is not None:
             metrics = MetricsServer(self._status, host=host, port=port)
-        beside = [self._upkeep_thread(), self._scrubbing_thread(), self._status_thread()]
+        beside = [
+            self._upkeep_thread(),
+            self._healing_thread(),
+            self._scrubbing_thread(),
+            self._status_thread(),
+        ]
         for thread in beside:
             thread.start()
         log.info("projector_started", projections=list(DEFINITIONS))
@@ -90,7 +99,12 @@ class Projector:
                 metrics.close()
             self._wake_up.close()
             self._scrubber.close()
-            for wiring in (self._wiring, self._upkeep_wiring, self._status_wiring):
+            for wiring in (
+                self._wiring,
+                self._upkeep_wiring,
+                self._healing_wiring,
+                self._status_wiring,
+            ):
                 wiring.close()
         log.info("projector_stopped")
 
@@ -156,6 +170,11 @@ class Projector:
         )
         upkeep = Upkeep(wiring, builder)
         return self._thread(health, upkeep.run_once, UPKEEP_EVERY_S, wiring)
+
+    def _healing_thread(self) -> threading.Thread:
+        health = self._tasks.health("healing", stale_after_s=STALE_AFTER_S)
+        healer = Healer(self._healing_wiring, on_progress=health.succeeded)
+        return self._thread(health, healer.run_once, HEALING_EVERY_S, self._healing_wiring)
 
     def _scrubbing_thread(self) -> threading.Thread:
         health = self._tasks.health("scrubbing", stale_after_s=STALE_AFTER_S, needed=False)

@@ -19,6 +19,7 @@
     ├── DocumentDamaged         a stored value is not what was written; its projector heals it
     ├── LogDiverged             another event stands where a checkpoint points
     ├── ProjectionFault         an event cannot be folded into the read model
+    │   └── DocumentUnusable        because a stored document is damaged, or is not there
     └── Misconfigured           a setting or a server's setting with which nothing may start
 
 The HTTP status of each is in one table, `shared/problems.py`.
@@ -129,6 +130,10 @@ class LogDiverged(StarfoldError):
 
 class ProjectionFault(StarfoldError):
     code = "projection-fault"
+
+
+class DocumentUnusable(ProjectionFault):
+    code = "document-unusable"
 
 
 class EventUnreadable(StarfoldError):

@@ -196,7 +196,9 @@ class HistoryYear(msgspec.Struct, array_like=True, gc=False):
 class Parked(msgspec.Struct, frozen=True, kw_only=True):
     """An entity whose event at `position` could not be applied, and why.
 
-    `discarded` says that an operator has decided to leave its documents as they were before it.
+    `discarded` says that an operator has decided to leave its documents as they were before it,
+    `damaged` that nothing is wrong with the event: a document of the entity is, and the projector
+    refolds all of them.
     """
 
     entity: UUID
@@ -204,6 +206,7 @@ class Parked(msgspec.Struct, frozen=True, kw_only=True):
     topic: str
     error: str
     discarded: bool = False
+    damaged: bool = False
 
 
 def generation_copy(projection: str, number: int, version: int, partitions: int) -> GenerationCopy:

@@ -8,7 +8,7 @@ from functools import cache
 from projector.documents import Documents, Key
 from projector.kinds import CATALOGUE, HISTORY, MOVIE, RATERS, STATISTICS, Scores
 from projector.projections.definition import LogEvent, Projection
-from shared.errors import ProjectionFault
+from shared.errors import DocumentUnusable, ProjectionFault
 from shared.events import (
     Event,
     MovieCreated,
@@ -74,7 +74,7 @@ def apply(documents: Documents, logged: LogEvent) -> None:
         case MovieDetailsChanged():
             standing = documents.get(MOVIE, event.movie_id.hex)
             if standing is None:
-                raise ProjectionFault(f"movie {event.movie_id} changed and was never created")
+                raise DocumentUnusable(f"movie {event.movie_id} changed and was never created")
             changed = movie_document(
                 event.movie_id, event.details, standing.created_at, logged.version
             )
@@ -90,7 +90,7 @@ def standing_scores(documents: Documents, entity: str, *, removed: int | None) -
     """
     scores = documents.get(STATISTICS, entity)
     if scores is None:
-        raise ProjectionFault(f"there are no statistics of {entity}, which was never created")
+        raise DocumentUnusable(f"there are no statistics of {entity}, which was never created")
     if removed is not None and scores.histogram[removed - 1] == 0:
         raise ProjectionFault(f"{entity} has no score of {removed} half stars to take away")
     return scores

@@ -11,7 +11,7 @@ from projector.kinds import PRIVATE, PROFILE, RATINGS, REVIEWS, STATISTICS, Scor
 from projector.projections.definition import LogEvent, Projection
 from projector.projections.movies import move_score, standing_scores
 from shared.checksum import with_checksum
-from shared.errors import ProjectionFault
+from shared.errors import DocumentUnusable
 from shared.events import (
     Event,
     RatingSubmitted,
@@ -114,7 +114,7 @@ def _delete_private(documents: Documents, user_id: UserId) -> None:
 def _profile(documents: Documents, user_id: UserId) -> ProfileDocument:
     profile = documents.get(PROFILE, user_id.hex)
     if profile is None:
-        raise ProjectionFault(f"user {user_id} changed and was never created")
+        raise DocumentUnusable(f"user {user_id} changed and was never created")
     return profile
 
 

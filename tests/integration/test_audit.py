@@ -138,12 +138,12 @@ def test_one_movie_or_user_is_compared_alone(system: System) -> None:
     assert len(entities) > 2
     for movie in entities:
         assert movie is not None
-        own = live.audit.verify(generation, entity=movie).differences
+        own = live.audit.verify(generation, entities=[movie]).differences
         assert {(one.key, one.part) for one in own} == {
             (one.key, one.part) for one in wrong if one.entity == movie
         }
     movie = min(filter(None, entities))
-    live.audit.verify(generation, entity=movie, repair=True)
+    live.audit.verify(generation, entities=[movie], repair=True)
     left = live.audit.verify(generation).differences
     assert {one.entity for one in left} == {one.entity for one in wrong} - {movie}
 
@@ -175,7 +175,7 @@ def test_a_repair_folds_what_was_parked(system: System, monkeypatch: pytest.Monk
     live.go_on()
     (mark,) = live.audit.verify(generation).parked
     assert mark.entity == movie
-    found = live.audit.verify(generation, entity=movie, repair=True).differences
+    found = live.audit.verify(generation, entities=[movie], repair=True).differences
     assert ("stats", movie.hex) in {one.key for one in found}
     assert system.redis.get(keys.document("parked", movie.hex)) is None
     live.go_on()
@@ -189,7 +189,7 @@ def test_what_still_cannot_be_applied_stays_parked(system: System) -> None:
     append_raw(system, impossible_rating(user, movie))
     live.catch_up()
     generation = active(live.wiring, "movies")
-    report = live.audit.verify(generation, entity=movie, repair=True)
+    report = live.audit.verify(generation, entities=[movie], repair=True)
     assert report.differences == []
     assert [one.entity for one in report.parked] == [movie]
 
@@ -227,7 +227,7 @@ def test_a_read_model_of_another_log_cannot_be_audited(system: System) -> None:
 def test_a_lost_read_model_cannot_be_audited(system: System) -> None:
     live = Followed(system)
     system.redis.flushall()
-    with pytest.raises(AuditImpossible, match="no checkpoint"):
+    with pytest.raises(AuditImpossible, match="no readable checkpoint"):
         live.audit.verify(active(live.wiring, "movies"))
 
 
