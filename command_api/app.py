@@ -29,6 +29,7 @@ from command_api.refusals import RefusalPace
 from command_api.routes import movies, operations, ratings, sessions, users
 from command_api.sessions import Sessions
 from command_api.settings import CommandSettings
+from command_api.shared_look_up import SharedLookUp
 from command_api.upkeep import Upkeep
 from command_api.wiring import Wiring, utc_now
 from shared.codec import Codec
@@ -165,6 +166,7 @@ def _wire(settings: CommandSettings) -> Wiring:
         batch_room=BatchRoom(),
         settings=settings,
         store=store,
+        head=SharedLookUp(store.head),
         reservation_secret=secret,
         tasks=Tasks(expected=(PersistenceError, OSError)),
         now=utc_now,

@@ -14,6 +14,8 @@ from starlette.requests import ClientDisconnect
 from command_api.bounded_json import decode_json
 from command_api.caller_route import CallerRoute, Handler
 from command_api.limits import note_body_bytes
+from command_api.principal import Principal
+from command_api.wiring import wiring_of
 
 # Decoding this many bytes takes the event loop less than a millisecond.
 ON_LOOP_BYTES_MAX = 32 * 1024
@@ -48,6 +50,11 @@ class BodyRoute(CallerRoute):
             except ClientDisconnect as error:
                 raise gone() from error
             note_body_bytes(request.scope, len(body))
+            principal: Principal | None = getattr(request.state, "principal", None)
+            if principal is not None:
+                # What a body that came in chunks costs more than was charged.
+                limits = (await wiring_of(request)).rate_limits
+                limits.charge_rows(request.scope, principal, rows=1)
             if not body or not says_json(request):
                 return await handle(request)
             value = await off_loop_if_large(decode_json, body)

@@ -40,16 +40,24 @@ class Export:
         self._store = store
         self._codec = codec
         self._key_wrap = key_wrap
-        self._free = threading.Semaphore(EXPORTS_MAX)
+        self._lock = threading.Lock()
+        self._exporting: set[UserId] = set()
 
-    def of(self, user_id: UserId) -> Document:
-        """No older than the position that it states; raises `Overloaded` where too many ask."""
-        if not self._free.acquire(blocking=False):
-            raise Overloaded("too many exports are being made already")
+    def of(self, user_id: UserId) -> bytes:
+        """Return the user's export as JSON, no older than the position that it states; raise
+        `Overloaded` while the user has another one made, or too many others have.
+        """
+        with self._lock:
+            if user_id in self._exporting:
+                raise Overloaded("an export of yours is being made already")
+            if len(self._exporting) >= EXPORTS_MAX:
+                raise Overloaded("too many exports are being made already")
+            self._exporting.add(user_id)
         try:
-            return self._of(user_id)
+            return msgspec.json.encode(self._of(user_id))
         finally:
-            self._free.release()
+            with self._lock:
+                self._exporting.remove(user_id)
 
     def _of(self, user_id: UserId) -> Document:
         position = self._store.head()

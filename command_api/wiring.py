@@ -22,8 +22,10 @@ from command_api.principal import Anyone, Member, Principal, Service, require_me
 from command_api.refusals import RefusalPace
 from command_api.sessions import Sessions
 from command_api.settings import CommandSettings
+from command_api.shared_look_up import SharedLookUp
 from shared.errors import NotAuthenticated
 from shared.event_store import EventStore
+from shared.ids import Position
 from shared.tasks import Tasks
 from shared.tokens import TokenIssuer
 
@@ -46,6 +48,7 @@ class Wiring(NamedTuple):
     batch_room: BatchRoom
     settings: CommandSettings
     store: EventStore
+    head: SharedLookUp[Position]
     reservation_secret: bytes
     tasks: Tasks
     now: Callable[[], datetime]

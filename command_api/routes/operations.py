@@ -8,7 +8,6 @@ from http import HTTPStatus
 from eventsourcing.persistence import PersistenceError
 from fastapi import APIRouter, Request, Response
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
-from starlette.concurrency import run_in_threadpool
 
 from command_api.wiring import Wired
 from shared.errors import NotAuthenticated, Unavailable
@@ -31,7 +30,7 @@ async def ready(wiring: Wired) -> dict[str, object]:
     """The event store answers and every task works, so that commands can be taken; else 503."""
     require_working(wiring.tasks)
     try:
-        head = await run_in_threadpool(wiring.store.head)
+        head = await wiring.head()
     except PersistenceError as error:
         raise Unavailable("the event store does not answer") from error
     return {"status": "ready", "position": head}

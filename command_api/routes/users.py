@@ -5,7 +5,6 @@ from __future__ import annotations
 from http import HTTPStatus
 from uuid import UUID
 
-import msgspec
 import structlog
 from eventsourcing.persistence import PersistenceError
 from fastapi import APIRouter, Request, Response
@@ -162,7 +161,7 @@ async def export(wiring: Wired, caller: CallingMember) -> Response:
     """All that is stored of oneself, as JSON: account, sessions, ratings with their history."""
     document = await run_in_threadpool(wiring.export.of, caller.user_id)
     return Response(
-        msgspec.json.encode(document),
+        document,
         headers={
             "Cache-Control": "no-store",
             "Content-Disposition": 'attachment; filename="starfold-export.json"',

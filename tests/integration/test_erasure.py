@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from uuid import UUID
+from typing import Any
+from uuid import UUID, uuid4
 
 import httpx
 import msgspec
@@ -14,14 +16,16 @@ from eventsourcing.persistence import StoredEvent
 
 from command_api.accounts import Accounts
 from command_api.erasures import ErasureLedger, read_ledger
+from command_api.export import Export
 from ops.erase import Reapplied, reapply
 from ops.write_side import WriteSide
 from shared.append import Append
+from shared.errors import Overloaded
 from shared.events import Metadata, UserCreated
 from shared.ids import EventId, UserId, keyed_uuid, new_uuid7
 from tests.api import PASSWORD, Api, User
 from tests.commands import NOW
-from tests.system import System, eventually
+from tests.system import WITHIN_S, System, eventually
 from tests.traces import dumped, opened_with_any_key
 
 NAME, EMAIL, REVIEW = "Cassandra Quill", "cassandra@quill.example", "A dream of wet grass."
@@ -231,6 +235,38 @@ def test_an_export_holds_all_that_one_did(writer: Api) -> None:
     assert len(export["sessions"]) == 1
     assert "argon2" not in answer.text
     assert "Not hers" not in answer.text
+
+
+class HeldExport(Export):
+    """Makes no export until it is let go."""
+
+    def __init__(self, system: System) -> None:
+        super().__init__(system.event_store(), system.codec(), system.key_wrap())
+        self.begun: set[UserId] = set()
+        self.let_go = threading.Event()
+
+    def _of(self, user_id: UserId) -> dict[str, Any]:
+        self.begun.add(user_id)
+        assert self.let_go.wait(WITHIN_S)
+        return super()._of(user_id)
+
+
+def test_a_user_has_one_export_made_at_a_time(system: System) -> None:
+    """So that nobody takes the places of all."""
+    export = HeldExport(system)
+    ann, ben, cleo = (UserId(uuid4()) for _ in range(3))
+    with ThreadPoolExecutor(2) as pool:
+        first = pool.submit(export.of, ann)
+        eventually(lambda: ann in export.begun)
+        with pytest.raises(Overloaded, match="yours"):
+            export.of(ann)
+        second = pool.submit(export.of, ben)
+        eventually(lambda: ben in export.begun)
+        with pytest.raises(Overloaded, match="too many"):
+            export.of(cleo)
+        export.let_go.set()
+        assert {first.result()[:1], second.result()[:1]} == {b"{"}
+    assert export.of(ann)
 
 
 def test_a_user_of_no_ratings_and_a_service_have_little_to_export(writer: Api) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import time
 from collections.abc import Iterator
 from typing import Any
@@ -101,6 +102,14 @@ def test_a_long_body_costs_more_than_a_short_one(rows_limited: Api) -> None:
     assert long.headers["RateLimit"].startswith('"service";r=90;')
     short = api.post("/v1/movies", movie, api.service)
     assert short.headers["RateLimit"].startswith('"service";r=89;')
+
+
+def test_a_long_body_costs_as_much_where_it_does_not_say_its_length(rows_limited: Api) -> None:
+    body = json.dumps({"title": "Mirror", "year": 1975, "description": "x" * 5_000}).encode()
+    headers = {"Content-Type": "application/json"} | rows_limited.service
+    answer = rows_limited.command.post("/v1/movies", content=iter([body]), headers=headers)
+    assert answer.status_code == 201
+    assert answer.headers["RateLimit"].startswith('"service";r=90;')
 
 
 def test_by_default_the_largest_batch_of_a_member_is_taken(api: Api) -> None:

@@ -1,0 +1,41 @@
+"""Look-up in the database that requests share, for what anybody may ask without a limit."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from typing import Generic, TypeVar
+
+from starlette.concurrency import run_in_threadpool
+
+Result = TypeVar("Result")
+
+
+class SharedLookUp(Generic[Result]):
+    """At most one runs at a time. Whoever asks meanwhile gets the result of the next one, which
+    begins after they asked: it is as recent as a look-up of their own.
+    """
+
+    def __init__(self, look_up: Callable[[], Result]) -> None:
+        self._look_up = look_up
+        self._running: asyncio.Task[Result] | None = None
+        self._next: asyncio.Task[Result] | None = None
+
+    async def __call__(self) -> Result:
+        """Raises what the look-up raises."""
+        if self._next is None:
+            self._next = asyncio.create_task(self._run(self._running), name="shared-look-up")
+            self._next.add_done_callback(_retrieve)
+        return await asyncio.shield(self._next)
+
+    async def _run(self, before: asyncio.Task[Result] | None) -> Result:
+        if before is not None:
+            await asyncio.wait([before])
+        self._running, self._next = self._next, None
+        return await run_in_threadpool(self._look_up)
+
+
+def _retrieve(task: asyncio.Task[Result]) -> None:
+    """Also where everybody who asked has been cancelled."""
+    if not task.cancelled():
+        task.exception()
