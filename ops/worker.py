@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import signal
 import sys
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
@@ -18,9 +19,11 @@ from rq.job import Job
 from rq.serializers import JSONSerializer
 
 from ops.guardian import die_with_parent
+from ops.job_recovery import JobRecovery, drop_unusable_keys
 from ops.jobs import AllowedJob, JobQueue
 from ops.settings import JobsSettings
 from projector.settings import ProjectorSettings
+from projector.wiring import wire
 from shared.collector import tune_collector
 from shared.errors import Misconfigured
 from shared.logs import configure_logging
@@ -47,11 +50,26 @@ class JobsWorker(Worker):
     """
 
     heartbeat_file: Path | None = None
+    recover: Callable[[], object] | None = None
 
     def heartbeat(self, timeout: int | None = None, pipeline: Pipeline | None = None) -> None:
         super().heartbeat(timeout, pipeline)
         if self.heartbeat_file is not None:
             self.heartbeat_file.touch()
+
+    def run_maintenance_tasks(self) -> None:
+        super().run_maintenance_tasks()  # type: ignore[no-untyped-call]  # RQ gives it no types.
+        if self.recover is not None:
+            try:
+                self.recover()
+            except Exception as error:  # noqa: BLE001  # Tried again at the next maintenance.
+                log.warning("job_recovery_waits", error=f"{type(error).__name__}: {error}")
+
+    def register_again(self) -> None:
+        """Be among the workers again, where Redis has lost them."""
+        if not self.connection.sismember("rq:workers", self.key):
+            self.connection.delete(self.key)
+            self.register_birth()  # type: ignore[no-untyped-call]  # RQ gives it no types.
 
     def handle_warm_shutdown_request(self) -> None:
         if self.horse_pid:
@@ -69,12 +87,13 @@ def main() -> None:
     """Work until SIGTERM or SIGINT."""
     settings = settings_from_environment(JobsSettings)
     # Jobs read theirs again, in processes of their own: said here, not by each of them.
-    settings_from_environment(ProjectorSettings)
+    projector_settings = settings_from_environment(ProjectorSettings)
     configure_logging(settings, process="worker")
     forget_libpq_variables()
     jobs = JobQueue(settings)
     with suppress(redis.RedisError):
         require_no_cluster(jobs.connection, "STARFOLD_JOBS_REDIS_URL")
+        drop_unusable_keys(jobs)
     worker = JobsWorker(
         [jobs.queue],
         connection=jobs.connection,
@@ -86,6 +105,14 @@ def main() -> None:
         log_job_description=False,
     )
     worker.heartbeat_file = settings.heartbeat_file
+    wiring = wire(projector_settings)
+    recovery = JobRecovery(jobs, wiring.generations)
+
+    def recover() -> None:
+        worker.register_again()
+        recovery.run_once()
+
+    worker.recover = recover
     tune_collector()
     log.info("worker_started")
     worker.work(logging_level="WARNING")
