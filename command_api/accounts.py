@@ -13,14 +13,17 @@ from command_api.known import Known
 from command_api.streams import Streams
 from shared.codec import Codec
 from shared.event_store import EventStore
-from shared.ids import StreamId, UserId, keyed_uuid, new_uuid7
+from shared.ids import NO_VERSION, StreamId, UserId, Version, keyed_uuid, new_uuid7
 from shared.load import Wanted
 from shared.sealing import KeyWrap, SubjectKeys
 
 
 class Account(NamedTuple):
+    """A user as of `version` of their stream."""
+
     user_id: UserId
     user: User
+    version: Version = NO_VERSION
 
 
 class Accounts:
@@ -87,5 +90,8 @@ class Accounts:
         loaded = self._store.load(Wanted(whole=stream_ids, subjects=user_ids), connection)
         keys = SubjectKeys(self._key_wrap, loaded.wrapped_keys)
         streams = Streams(loaded, self._codec, keys, Known())
-        accounts = [Account(user_id, streams.account(user_id)) for user_id in user_ids]
+        accounts = [
+            Account(user_id, streams.account(user_id), streams.version(StreamId(user_id)))
+            for user_id in user_ids
+        ]
         return [account for account in accounts if account.user.present]

@@ -23,7 +23,8 @@ from shared.tokens import TokenVerifier, bearer_token
 
 API_KEY_PREFIX = "sfk_"
 API_KEY_CHARS_MAX = 200
-KEY_CACHED_FOR_S = 5.0
+KEY_CACHED_FOR_S = 1.0
+UNKNOWN_KEY_CACHED_FOR_S = 5.0
 KEYS_CACHED_MAX = 1_000
 # Ids that no key has, so that sending them again and again reaches no database.
 UNKNOWN_KEYS_CACHED_MAX = 10_000
@@ -129,7 +130,7 @@ class Authentication:
             self._keys.pop(key_id, None)
             if len(self._unknown) >= UNKNOWN_KEYS_CACHED_MAX:
                 self._unknown.clear()
-            self._unknown[key_id] = time.monotonic() + KEY_CACHED_FOR_S
+            self._unknown[key_id] = time.monotonic() + UNKNOWN_KEY_CACHED_FOR_S
         else:
             if len(self._keys) >= KEYS_CACHED_MAX:
                 self._keys.clear()

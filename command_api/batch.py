@@ -11,6 +11,7 @@ from typing import NamedTuple, TypeVar, cast
 from uuid import UUID
 
 from command_api import handling
+from command_api.deciders.session import EndSession
 from command_api.handling import Status
 from command_api.idempotency import RequestKey
 from command_api.pending import Answer, Outcome, Pending
@@ -83,7 +84,10 @@ def needs_of(batch: Sequence[Pending]) -> BatchNeeds:
             subjects=_unique(user for need in wanted for user in need.subjects),
         ),
         sessions=_unique(
-            session for pending in batch if (session := session_of(pending.principal)) is not None
+            session
+            for pending, need in zip(batch, wanted, strict=True)
+            for session in (session_of(pending.principal), *need.sessions)
+            if session is not None
         ),
         answers=_unique(pending.key.key for pending in batch if pending.key is not None),
     )
@@ -98,7 +102,9 @@ def decide_batch(batch: Sequence[Pending], streams: Streams, loaded: Loaded) -> 
     for number, pending in enumerate(batch):
         before = len(streams.events)
         try:
-            require_session(pending.principal, loaded.sessions)
+            # Who logs out of a session that has ended has nothing more to do.
+            if not isinstance(pending.command, EndSession):
+                require_session(pending.principal, loaded.sessions)
             result = _repeated(pending.key, answered)
             if result is None:
                 result = _decide(pending, streams)

@@ -23,15 +23,13 @@ from eventsourcing.persistence import StoredEvent
 
 from command_api.batch import Decided, decide_batch, needs_of
 from command_api.commit_store import CONNECTION_LOST, CommitStore
-from command_api.deciders.user import ChangePassword
 from command_api.known import Known
 from command_api.pending import Answer, Pending
-from command_api.principal import session_of
 from command_api.streams import Streams
 from shared.append import Append
 from shared.codec import Codec, event_id_of
 from shared.errors import AppendOutcomeUnknown, AppendRefused, Unavailable
-from shared.events import UserCreated, UserErased, UserPasswordChanged
+from shared.events import SessionEnded, UserCreated, UserErased, UserPasswordChanged
 from shared.ids import Position, StreamId, UserId, Version
 from shared.load import Wanted
 from shared.postgres import cause_of
@@ -146,13 +144,16 @@ class Committer:
         erased: list[UserId] = []
         stored: list[StoredEvent] = []
         new_passwords: dict[UserId, UUID | None] = {}
+        ended: list[UUID] = []
         for new, (command, nth) in zip(decided.streams.events, decided.recorders, strict=True):
             if isinstance(new.event, UserCreated):
                 new_keys[new.event.user_id] = keys.add(new.event.user_id)
             elif isinstance(new.event, UserErased):
                 erased.append(new.event.user_id)
-            elif isinstance(new.event, UserPasswordChanged) and _ends_sessions(batch[command]):
-                new_passwords[new.event.user_id] = session_of(batch[command].principal)
+            elif isinstance(new.event, UserPasswordChanged) and new.event.ends_sessions:
+                new_passwords[new.event.user_id] = new.event.kept_session
+            elif isinstance(new.event, SessionEnded):
+                ended.append(new.event.session_id)
             state = self._codec.encode(new.event, batch[command].metadata(nth), keys)
             stored.append(StoredEvent(new.stream_id, new.version, type(new.event).__name__, state))
         return Append(
@@ -162,6 +163,7 @@ class Committer:
             erased,
             new_password_users=list(new_passwords),
             kept_sessions=[session for session in new_passwords.values() if session],
+            ended_sessions=ended,
             answers=decided.new_answers,
         )
 
@@ -215,7 +217,3 @@ class Committer:
             raise AppendRefused(str(refusal)) from refusal
         log.info("append_had_committed", events=len(append.events))
         return standing[places[0]][0]
-
-
-def _ends_sessions(pending: Pending) -> bool:
-    return isinstance(pending.command, ChangePassword) and pending.command.ends_sessions

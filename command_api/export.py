@@ -17,7 +17,7 @@ from shared.codec import Codec, Decoded
 from shared.errors import Overloaded
 from shared.event_store import EventStore
 from shared.events import MovieCreated, MovieDetailsChanged, RatingSubmitted
-from shared.ids import MovieId, StreamId, UserId, rating_stream_id
+from shared.ids import MovieId, StreamId, UserId, rating_stream_id, sessions_stream_id
 from shared.load import StoredRow, Wanted
 from shared.sealing import Keys, KeyWrap, SubjectKeys
 
@@ -27,8 +27,8 @@ _SESSIONS = (
     "SELECT created_at, refreshed_at, expires_at FROM sessions"
     " WHERE subject_id = %s ORDER BY created_at"
 )
-# Of the account, and of no use to anybody.
-_LEFT_OUT = {"user_id", "password_hash"}
+# Part of the account record; meaningless outside Starfold.
+_LEFT_OUT = {"user_id", "subject_id", "password_hash", "ends_sessions"}
 
 Document = dict[str, Any]
 
@@ -61,7 +61,8 @@ class Export:
 
     def _of(self, user_id: UserId) -> Document:
         position = self._store.head()
-        loaded = self._store.load(Wanted(whole=[StreamId(user_id)], subjects=[user_id]))
+        ended = sessions_stream_id(user_id)
+        loaded = self._store.load(Wanted(whole=[StreamId(user_id), ended], subjects=[user_id]))
         keys = SubjectKeys(self._key_wrap, loaded.wrapped_keys)
         account = [self._entry(row, keys) for row in loaded.streams.get(StreamId(user_id), [])]
         ratings = [rating for page in self._ratings(user_id, keys) for rating in page]
@@ -70,6 +71,7 @@ class Export:
             "position": position,
             "account": account,
             "sessions": self._sessions(user_id),
+            "ended_sessions": [self._entry(row, keys) for row in loaded.streams.get(ended, [])],
             "ratings": sorted(ratings, key=lambda rating: str(rating["history"][0]["at"])),
         }
 

@@ -9,9 +9,10 @@ from __future__ import annotations
 from typing import Literal, NamedTuple, assert_never
 from uuid import UUID
 
-from command_api.deciders import movie, rating, reservation, user
+from command_api.deciders import movie, rating, reservation, session, user
 from command_api.deciders.movie import ChangeMovieDetails, CreateMovie
 from command_api.deciders.rating import SubmitRating, WithdrawRating
+from command_api.deciders.session import EndSession
 from command_api.deciders.user import (
     ChangePassword,
     ChangeProfile,
@@ -40,6 +41,7 @@ Command = (
     | ChangePassword
     | ChangeRole
     | EraseUser
+    | EndSession
     | CreateMovie
     | ChangeMovieDetails
     | SubmitRating
@@ -83,6 +85,8 @@ def needs(command: Command, principal: Principal) -> Needs:
             return Needs(whole=(*users, command.external_stream), subjects=(command.user_id,))
         case ChangeProfile() | ChangePassword() | ChangeRole():
             return Needs(whole=(StreamId(command.user_id), *caller), subjects=(command.user_id,))
+        case EndSession():
+            return Needs(latest=(command.sessions_stream,), sessions=(command.session_id,))
         case CreateMovie() | ChangeMovieDetails():
             imdb = (command.imdb_stream,) if command.imdb_stream else ()
             return Needs(whole=(StreamId(command.movie_id), *imdb, *caller))
@@ -112,6 +116,8 @@ def decide(command: Command, principal: Principal, streams: Streams) -> Decision
             else:
                 _require(principal, OPERATORS, "erasure", streams)
             return _erase(command, streams)
+        case EndSession():
+            return _end_session(command, streams)
         case CreateMovie() | ChangeMovieDetails():
             _require(principal, CURATORS, "movies", streams)
             return _change_movie(command, streams)
@@ -208,6 +214,16 @@ def _erase(command: EraseUser, streams: Streams) -> Decision:
     for event in events:
         streams.record(stream_id, event)
     return Decision("changed", command.user_id, stream_id)
+
+
+def _end_session(command: EndSession, streams: Streams) -> Decision:
+    stream_id = command.sessions_stream
+    ended = streams.ended_sessions(stream_id)
+    is_open = streams.session_is_open(command.session_id)
+    events = session.decide(command, ended, is_open=is_open)
+    for event in events:
+        streams.record(stream_id, event)
+    return Decision("changed" if events else "unchanged", command.session_id, stream_id)
 
 
 def _change_movie(command: CreateMovie | ChangeMovieDetails, streams: Streams) -> Decision:

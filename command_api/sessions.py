@@ -13,8 +13,6 @@ import re
 from typing import NamedTuple
 from uuid import UUID
 
-import structlog
-
 from command_api.accounts import Account, Accounts
 from shared.errors import NotAuthenticated
 from shared.event_store import EventStore
@@ -34,14 +32,11 @@ _ROTATE = (
     " WHERE session_id = %s AND rotation = %s AND expires_at > now()"
     " RETURNING subject_id, service, rotation"
 )
-_END_REUSED = "DELETE FROM sessions WHERE session_id = %s AND rotation > %s"
-_END = "DELETE FROM sessions WHERE session_id = %s"
+_HOLDER = "SELECT subject_id, service, rotation > %s AS reused FROM sessions WHERE session_id = %s"
 _PURGE = (
     "DELETE FROM sessions WHERE session_id IN"
     " (SELECT session_id FROM sessions WHERE expires_at < now() LIMIT %s)"
 )
-
-log = structlog.get_logger()
 
 
 class Session(NamedTuple):
@@ -56,8 +51,19 @@ class Session(NamedTuple):
     refresh_token: str
 
 
+class Holder(NamedTuple):
+    """Whose session a refresh token is of; `reused` if the token was used before."""
+
+    session_id: UUID
+    subject_id: UUID
+    service: bool
+    reused: bool
+
+
 class Sessions:
-    """Opens, refreshes and ends sessions; blocking, so for a thread."""
+    """Opens and refreshes sessions; blocking, so for a thread. They end with an event, appended
+    with the deletion of their row.
+    """
 
     def __init__(
         self, store: EventStore, accounts: Accounts, secret: bytes, *, idle_days_max: int
@@ -67,8 +73,9 @@ class Sessions:
         self._secret = secret
         self._idle_days_max = idle_days_max
 
-    def open_for_user(self, account: Account) -> Session:
-        """Raises `NotAuthenticated` if the password was changed since the account was looked up.
+    def open_for_user(self, account: Account) -> tuple[Session, Account]:
+        """Open a session, and return it with the account as of that moment. Raise
+        `NotAuthenticated` if the password was changed since the account was looked up.
 
         The append lock is held meanwhile, so that a change of password, which ends the sessions
         that it finds, finds this one or is found.
@@ -81,7 +88,7 @@ class Sessions:
             connection.execute(
                 _OPEN, [session.session_id, account.user_id, False, self._idle_days_max]
             )
-        return session
+        return session, now
 
     def open_for_service(self, key_id: UUID) -> Session:
         session = self._new(key_id, service=True)
@@ -89,31 +96,28 @@ class Sessions:
             connection.execute(_OPEN, [session.session_id, key_id, True, self._idle_days_max])
         return session
 
-    def refresh(self, refresh_token: str) -> Session:
-        """The session with its next token; raises `NotAuthenticated`, and ends it if reused."""
-        match = _TOKEN.match(refresh_token)
-        session_id, rotation = (UUID(match[1]), int(match[2])) if match else (UUID(int=0), 0)
-        good = self._token(session_id, rotation)
-        # As bytes: of text it compares ASCII alone, and raises for what else a client may send.
-        if not hmac.compare_digest(good.encode(), refresh_token.encode()):
-            raise NotAuthenticated("the refresh token is not valid")
+    def holder(self, refresh_token: str) -> Holder:
+        """Raise `NotAuthenticated` for a forged token and for one of a session that has ended."""
+        session_id, rotation = self._parsed(refresh_token)
+        with self._store.datastore.get_connection() as connection:
+            row = connection.execute(_HOLDER, [rotation, session_id]).fetchone()
+        if row is None:
+            raise NotAuthenticated("the session has ended")
+        return Holder(session_id, row["subject_id"], row["service"], row["reused"])
+
+    def refresh(self, refresh_token: str) -> Session | None:
+        """Return the session with its next token, None if this one was used before or the session
+        has ended.
+        """
+        session_id, rotation = self._parsed(refresh_token)
         with self._store.datastore.get_connection() as connection:
             row = connection.execute(
                 _ROTATE, [self._idle_days_max, session_id, rotation]
             ).fetchone()
-            if row is None:
-                ended = connection.execute(_END_REUSED, [session_id, rotation]).rowcount
         if row is None:
-            if ended:
-                log.warning("refresh_token_reused", session_id=str(session_id))
-            raise NotAuthenticated("the session has ended")
+            return None
         token = self._token(session_id, row["rotation"])
         return Session(session_id, row["subject_id"], row["service"], token)
-
-    def end(self, session_id: UUID) -> None:
-        """Nothing where it has ended already."""
-        with self._store.datastore.get_connection() as connection:
-            connection.execute(_END, [session_id])
 
     def purge(self) -> int:
         """Delete expired sessions; returns how many. Several processes may do so."""
@@ -124,6 +128,16 @@ class Sessions:
             purged += deleted
             if deleted < PURGED_AT_ONCE_MAX:
                 return purged
+
+    def _parsed(self, refresh_token: str) -> tuple[UUID, int]:
+        """The session and the rotation that it names; raises `NotAuthenticated` if forged."""
+        match = _TOKEN.match(refresh_token)
+        session_id, rotation = (UUID(match[1]), int(match[2])) if match else (UUID(int=0), 0)
+        good = self._token(session_id, rotation)
+        # As bytes: of text it compares ASCII alone, and raises for what else a client may send.
+        if not hmac.compare_digest(good.encode(), refresh_token.encode()):
+            raise NotAuthenticated("the refresh token is not valid")
+        return session_id, rotation
 
     def _new(self, subject_id: UUID | UserId, *, service: bool) -> Session:
         session_id = new_uuid7()

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple, TypeVar, cast
+from uuid import UUID
 
-from command_api.deciders import movie, rating, reservation, user
+from command_api.deciders import movie, rating, reservation, session, user
 from command_api.deciders.movie import Movie
 from command_api.deciders.rating import Rating
 from command_api.deciders.reservation import Reservation
+from command_api.deciders.session import EndedSessions
 from command_api.deciders.user import User
 from command_api.known import Known
 from shared.codec import Codec
@@ -23,13 +25,14 @@ Evolve = Callable[[Any, Any], Any]
 
 class Needs(NamedTuple):
     """What a command is decided on: some streams' last event, whole others, that movies exist,
-    subjects' keys.
+    subjects' keys, that sessions are open.
     """
 
     latest: tuple[StreamId, ...] = ()
     whole: tuple[StreamId, ...] = ()
     movies: tuple[MovieId, ...] = ()
     subjects: tuple[UserId, ...] = ()
+    sessions: tuple[UUID, ...] = ()
 
 
 class NewEvent(NamedTuple):
@@ -103,6 +106,13 @@ class Streams:
 
     def reservation(self, stream_id: StreamId) -> Reservation:
         return self._state(stream_id, Reservation(), reservation.evolve)
+
+    def ended_sessions(self, stream_id: StreamId) -> EndedSessions:
+        """Of a stream of which the last event was loaded: that one, and those of this batch."""
+        return self._state(stream_id, EndedSessions(), session.evolve)
+
+    def session_is_open(self, session_id: UUID) -> bool:
+        return session_id in self._loaded.sessions
 
     def version(self, stream_id: StreamId) -> Version:
         standing = self._standing.get(stream_id)

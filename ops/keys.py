@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
+from datetime import UTC, datetime
 from typing import Annotated, get_args
+from uuid import UUID
 
+import psycopg
 import typer
+from eventsourcing.persistence import StoredEvent
+from psycopg.rows import TupleRow
 
 from command_api.principal import Scope
 from ops.api_keys import API_KEY_PREFIX, keep_api_key, new_api_key
@@ -13,6 +19,12 @@ from ops.home import Home
 from ops.options import DEFAULT_HOME, HomeOption
 from ops.tables import print_table
 from ops.write_side import owner_connection, uuid_of
+from shared.append import APPEND, Append
+from shared.codec import Codec
+from shared.errors import AppendRefused
+from shared.events import Metadata, ServiceKeyRevoked
+from shared.ids import NO_VERSION, EventId, StreamId, new_uuid7
+from shared.sealing import NO_KEYS
 
 SCOPES: tuple[str, ...] = get_args(Scope)
 NAME_CHARS_MAX = 100
@@ -21,6 +33,7 @@ _LIST = (
     "SELECT key_id, name, array_to_string(scopes, ' '), created_at, last_used_at, revoked_at"
     " FROM service_keys ORDER BY created_at, key_id"
 )
+_LOCK = "SELECT hold_append_lock()"
 _REVOKE = "UPDATE service_keys SET revoked_at = coalesce(revoked_at, now()) WHERE key_id = %s"
 _END_SESSIONS = "DELETE FROM sessions WHERE subject_id = %s"
 
@@ -58,10 +71,29 @@ def revoke(
     key_id: Annotated[str, typer.Argument(help="Its id, or the key itself.")],
     home: HomeOption = DEFAULT_HOME,
 ) -> None:
-    """Let a key open nothing any more, within seconds; its sessions end."""
+    """Let a key open nothing any more, within a second; its sessions and their tokens end."""
     wanted = uuid_of(key_id.removeprefix(API_KEY_PREFIX).partition("_")[0], "key")
     with owner_connection(Home(home)) as connection:
+        # First of all, as every append does: whoever takes rows before it may wait for ever.
+        connection.execute(_LOCK)
         if not connection.execute(_REVOKE, [wanted]).rowcount:
             raise OperatorError(f"there is no key {wanted}")
         connection.execute(_END_SESSIONS, [wanted])
+        _record(connection, wanted)
     typer.echo(f"key {wanted} is revoked")
+
+
+def _record(connection: psycopg.Connection[TupleRow], key_id: UUID) -> None:
+    """Append `ServiceKeyRevoked` in the connection's transaction, once for each key."""
+    stream = StreamId(key_id)
+    now = datetime.now(UTC)
+    now = now.replace(microsecond=now.microsecond // 1_000 * 1_000)
+    event = ServiceKeyRevoked(key_id=key_id, revoked_at=now)
+    metadata = Metadata(event_id=EventId(new_uuid7()), recorded_at=now)
+    state = Codec().encode(event, metadata, NO_KEYS)
+    stored = StoredEvent(stream, 1, type(event).__name__, state)
+    append = Append([stored], {stream: NO_VERSION}, {}, ())
+    row = connection.execute(APPEND, append.parameters()).fetchone()
+    assert row is not None
+    with suppress(AppendRefused):  # It has been revoked before.
+        append.first_position(*row)

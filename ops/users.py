@@ -39,7 +39,7 @@ def list_users(
             accounts = write_side.accounts.several([UserId(stream_id) for _, stream_id in page])
             rows += [
                 (user_id, user.role, user.display_name, user.email, user.external_id)
-                for user_id, user in accounts
+                for user_id, user, _ in accounts
                 if role in (None, user.role)
             ]
             if len(rows) >= limit:

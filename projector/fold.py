@@ -3,7 +3,7 @@
 A parked entity's documents stay as they were before that event and are shown as stale; its later
 events are passed over, and `starfold parked retry` folds them all once the cause is mended. All
 other entities go on. `apply` raises before it changes anything, so nothing has to be undone. An
-erasure is never passed over: what cannot be changed is deleted.
+erasure is never passed over: what cannot be changed is deleted. Neither is what shuts somebody out.
 
 Where not the event is at fault but a stored document, which is damaged or gone, the entity is
 parked as damaged, and the healer refolds it from the log.
@@ -53,11 +53,12 @@ class PartitionFold:
         """
         parked = self.parked and self._definition.entity(event.event) in self.parked
         erasure = type(event.event) is UserErased
-        if parked and not erasure:
+        always = type(event.event) in self._definition.always
+        if parked and not erasure and not always:
             return
         try:
             # Who looks at nothing personal is not concerned by what does not open.
-            if event.fault is not None and self._definition.personal:
+            if event.fault is not None and self._definition.personal and not always:
                 raise ProjectionFault(event.fault)  # noqa: TRY301  # Parked like any other.
             self._apply(self.working_set, event)
         except Exception as fault:  # noqa: BLE001  # Whatever is wrong, it is parked and shown.

@@ -12,6 +12,7 @@ from typing import Any, Generic, NamedTuple, TypeVar
 
 import msgspec
 
+from shared.access import AccessDocument
 from shared.checksum import CHECKSUM_BYTES, checked, with_checksum
 from shared.errors import DocumentDamaged
 from shared.ids import Position
@@ -103,9 +104,10 @@ HISTORY: Kind[HistoryYear] = _stored(
     msgspec.msgpack.Decoder(HistoryYear).decode,
     lambda year: HISTORY_BIN_BYTES_MAX * (1 + len(year.added)),
 )
+ACCESS: Kind[AccessDocument] = _stored("access", _json, msgspec.json.Decoder(AccessDocument).decode)
 PARKED_MARK: Kind[Parked] = _stored(PARKED, _json, msgspec.json.Decoder(Parked).decode)
 KINDS: dict[str, Kind[Any]] = {
-    kind.name: kind for kind in (MOVIE, PROFILE, PRIVATE, STATISTICS, HISTORY, PARKED_MARK)
+    kind.name: kind for kind in (MOVIE, PROFILE, PRIVATE, STATISTICS, HISTORY, ACCESS, PARKED_MARK)
 }
 
 # Keys of these kinds are no string documents: sorted sets, a hash, a stream.

@@ -11,6 +11,7 @@ import structlog
 from fastapi import Depends, FastAPI
 from redis.exceptions import RedisError
 
+from query_api.access import CallerAccess
 from query_api.changes import Changes
 from query_api.coalescing import TIMEOUT_S, CoalescedReads
 from query_api.cursors import Cursors
@@ -133,6 +134,7 @@ def _wire(settings: QuerySettings) -> Wiring:
         profiles=Profiles(reader, feed),
         raters=Raters(reader),
         streams=Streams(feed, changes, open_max=streams_max),
+        access=CallerAccess(reader, freshness),
         verifier=TokenVerifier(
             settings.token_public_key.get_secret_value(),
             issuer=settings.token_issuer,

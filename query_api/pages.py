@@ -131,11 +131,11 @@ class Pages:
 
 
 def is_visible(stored: bytes | None, user_id: UUID, caller: Claims | None) -> bool:
-    """Nobody is not, and a private user only to themselves and to operators."""
+    """Nobody is not, and a private user only to themselves: not to operators either."""
     if stored is None:
         return False
-    trusted = caller is not None and (caller.user_id == user_id or caller.role == "operator")
-    return trusted or _decode_face(stored).visibility == "public"
+    own = caller is not None and caller.user_id == user_id
+    return own or _decode_face(stored).visibility == "public"
 
 
 def rating_item(entry: Entry | None, member: Member, review: bytes | None) -> bytes:

@@ -7,6 +7,7 @@ from typing import Annotated, NamedTuple
 import redis.asyncio
 from fastapi import Depends, Header, Request
 
+from query_api.access import CallerAccess
 from query_api.cursors import Cursors
 from query_api.damage import Damage
 from query_api.freshness import Freshness, parse_position
@@ -21,7 +22,7 @@ from shared.errors import InvalidInput
 from shared.ids import Position
 from shared.problems import json_pointer
 from shared.tasks import Tasks
-from shared.tokens import Claims, TokenVerifier, bearer_token
+from shared.tokens import Claims, TokenVerifier
 
 
 class Wiring(NamedTuple):
@@ -40,6 +41,7 @@ class Wiring(NamedTuple):
     raters: Raters
     streams: Streams
     verifier: TokenVerifier
+    access: CallerAccess
 
 
 async def wiring_of(request: Request) -> Wiring:
@@ -49,12 +51,11 @@ async def wiring_of(request: Request) -> Wiring:
 
 
 async def caller_of(request: Request) -> Claims | None:
-    """The bearer of an access token, None without one; raises `NotAuthenticated` for a bad one."""
-    authorization = request.headers.get("authorization")
-    if authorization is None:
-        return None
-    wiring = await wiring_of(request)
-    return wiring.verifier.verify(bearer_token(authorization))
+    """The bearer of an access token, None without one. The route looks at the token, see
+    `query_api/caller_route.py`; the role in it may be an old one.
+    """
+    caller: Claims | None = getattr(request.state, "caller", None)
+    return caller
 
 
 async def at_least(
@@ -68,6 +69,10 @@ async def at_least(
         ),
     ] = None,
 ) -> Position:
+    return wanted_position(request)
+
+
+def wanted_position(request: Request) -> Position:
     """What comes twice is no position: which of them is meant?"""
     given = request.headers.getlist("starfold-at-least")
     return parse_position(", ".join(given) if given else None)

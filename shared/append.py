@@ -17,7 +17,8 @@ APPEND = (
     "SELECT first_position, refused_by FROM append_events("
     "%s::uuid[], %s::bigint[], %s::text[], %s::bytea[], %s::uuid[], %s::bigint[],"
     " %s::uuid[], %s::bytea[], %s::uuid[], %s::uuid[], %s::uuid[],"
-    " %s::uuid[], %s::uuid[], %s::bytea[], %s::text[], %s::uuid[], %s::bigint[], %s::bigint[])"
+    " %s::uuid[], %s::uuid[], %s::bytea[], %s::text[], %s::uuid[], %s::bigint[], %s::bigint[],"
+    " %s::uuid[])"
 )
 
 
@@ -25,7 +26,7 @@ class Append(NamedTuple):
     """All that one append writes or refuses as a whole.
 
     `guards` are the versions decided on, of streams written to and of streams only read. All
-    sessions of `new_password_users` but the `kept_sessions` end.
+    sessions of `new_password_users` but the `kept_sessions` end, and so do the `ended_sessions`.
     """
 
     events: Sequence[StoredEvent]
@@ -35,6 +36,7 @@ class Append(NamedTuple):
     new_password_users: Sequence[UserId] = ()
     kept_sessions: Sequence[UUID] = ()
     answers: Sequence[NewAnswer] = ()
+    ended_sessions: Sequence[UUID] = ()
 
     def parameters(self) -> list[Any]:
         """Of the statement `APPEND`."""
@@ -51,6 +53,7 @@ class Append(NamedTuple):
             UuidArray.of(self.new_password_users),
             UuidArray.of(self.kept_sessions),
             *answer_columns(self.answers),
+            UuidArray.of(self.ended_sessions),
         ]
 
     def first_position(self, first: int | None, refused_by: UUID | None) -> Position:

@@ -36,6 +36,7 @@ CREATE OR REPLACE FUNCTION append_events(
     answer_subjects uuid[] DEFAULT '{}',
     answer_places bigint[] DEFAULT '{}',
     answer_positions bigint[] DEFAULT '{}',
+    ended_sessions uuid[] DEFAULT '{}',
     OUT first_position bigint,
     OUT last_position bigint,
     OUT refused_by uuid
@@ -110,6 +111,9 @@ BEGIN
     IF cardinality(new_password_users) > 0 THEN
         DELETE FROM sessions
         WHERE subject_id = ANY (new_password_users) AND session_id <> ALL (kept_sessions);
+    END IF;
+    IF cardinality(ended_sessions) > 0 THEN
+        DELETE FROM sessions WHERE session_id = ANY (ended_sessions);
     END IF;
     IF cardinality(answer_key_ids) > 0 THEN
         INSERT INTO idempotency_keys (principal, key_id, request_hmac, status, subject, position)

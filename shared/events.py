@@ -55,12 +55,18 @@ class UserProfileChanged(Event, frozen=True, kw_only=True):
 
 
 class UserPasswordChanged(Event, frozen=True, kw_only=True):
-    """A user has a new password, or the same one hashed with newer parameters."""
+    """A user has a new password, or the same one hashed with newer parameters.
 
+    A new password ends every session of the user but the one that it was changed from.
+    """
+
+    schema_version: ClassVar[int] = 2
     personal: ClassVar[tuple[str, ...]] = ("password_hash",)
 
     user_id: UserId
     password_hash: str | None
+    ends_sessions: bool = False
+    kept_session: UUID | None = None
 
 
 class UserRoleChanged(Event, frozen=True, kw_only=True):
@@ -75,6 +81,25 @@ class UserErased(Event, frozen=True, kw_only=True):
 
     user_id: UserId
     erased_at: datetime
+
+
+class SessionEnded(Event, frozen=True, kw_only=True):
+    """A session ended by a log-out, or because a refresh token of it was used twice.
+
+    `subject_id` is a user's id or a service key's. Sessions also end with `UserPasswordChanged`,
+    `UserErased` and `ServiceKeyRevoked`, and without an event when they are not refreshed in time.
+    """
+
+    session_id: UUID
+    subject_id: UUID
+    ended_at: datetime
+
+
+class ServiceKeyRevoked(Event, frozen=True, kw_only=True):
+    """An operator revoked a service key; its sessions ended with it."""
+
+    key_id: UUID
+    revoked_at: datetime
 
 
 class MovieFields(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
@@ -175,6 +200,8 @@ EVENT_TYPES: tuple[type[Event], ...] = (
     UserPasswordChanged,
     UserRoleChanged,
     UserErased,
+    SessionEnded,
+    ServiceKeyRevoked,
     MovieCreated,
     MovieDetailsChanged,
     RatingSubmitted,

@@ -11,6 +11,8 @@ writes them at once.
                 catalogue                  sorted   movie id (16 bytes) by creation, milliseconds
     profiles    profile:<user_id>          JSON     ProfileDocument
                 private:<user_id>          JSON     PrivateDocument, if there is an e-mail
+                access:<subject_id>        JSON     AccessDocument (`shared/access.py`), if the log
+                                                    says anything of a user's or a key's tokens
                 stats:<user_id>            JSON     RatingStatistics
                 ratings:<user_id>          sorted   movie id (16 bytes) by rating_rank
                 reviews:<user_id>          hash     review text by movie id (16 bytes)

@@ -18,7 +18,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey,
 
 from shared.errors import NotAuthenticated
 from shared.events import Role
-from shared.ids import UserId, new_uuid7
+from shared.ids import NO_VERSION, UserId, Version, new_uuid7
 
 ALGORITHM = "EdDSA"
 TOKEN_LIFETIME_S = 15 * 60
@@ -33,7 +33,8 @@ class Claims(NamedTuple):
     """Who bears the token; `expires_at` in seconds since 1970.
 
     With `service` the id is a service key's, and no user has it. `session_id` is the log-in that
-    the token comes from, if it says so.
+    the token comes from, if it says so. `version` is that of the user's stream which the token was
+    issued on: later events of the user say more than the token does.
     """
 
     user_id: UserId
@@ -41,6 +42,8 @@ class Claims(NamedTuple):
     expires_at: float
     session_id: UUID | None = None
     service: bool = False
+    version: Version = NO_VERSION
+    issued_at: float = 0.0
 
 
 class TokenIssuer:
@@ -59,11 +62,14 @@ class TokenIssuer:
         now_s: float,
         session_id: UUID | None = None,
         service: bool = False,
+        version: Version = NO_VERSION,
     ) -> str:
         """A token that is valid for `TOKEN_LIFETIME_S` from now on."""
         optional: dict[str, object] = {"kind": "service"} if service else {}
         if session_id is not None:
             optional["sid"] = session_id.hex
+        if version > NO_VERSION:
+            optional["ver"] = version
         return jwt.encode(
             optional
             | {
@@ -133,6 +139,8 @@ class TokenVerifier:
                 float(payload["exp"]),
                 session_id=UUID(payload["sid"]) if "sid" in payload else None,
                 service=payload.get("kind") == "service",
+                version=Version(int(payload.get("ver", NO_VERSION))),
+                issued_at=float(payload.get("iat", 0)),
             )
         except jwt.ExpiredSignatureError as error:
             raise NotAuthenticated("the access token has expired") from error

@@ -25,4 +25,12 @@ def _seal_external_id(fields: Fields) -> Fields:
     return {**fields, "external_id": in_the_clear(external_id)}
 
 
-UPCASTS: Upcasts = {("UserCreated", 1): _seal_external_id}
+def _end_no_sessions(fields: Fields) -> Fields:
+    """Version 1 of `UserPasswordChanged` did not say which sessions ended: they ended long ago."""
+    return fields
+
+
+UPCASTS: Upcasts = {
+    ("UserCreated", 1): _seal_external_id,
+    ("UserPasswordChanged", 1): _end_no_sessions,
+}

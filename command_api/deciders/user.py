@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from datetime import datetime
 from typing import assert_never
+from uuid import UUID
 
 import msgspec
 
@@ -75,13 +76,14 @@ class ChangeProfile(msgspec.Struct, frozen=True, kw_only=True):
 
 class ChangePassword(msgspec.Struct, frozen=True, kw_only=True):
     """Replace the password's hash; `replaces` is the hash that the old password was checked
-    against. The same password hashed anew ends no sessions.
+    against. The same password hashed again ends no sessions, a new one all but `kept_session`.
     """
 
     user_id: UserId
     password_hash: str
     replaces: str
     ends_sessions: bool = True
+    kept_session: UUID | None = None
     now: datetime
 
 
@@ -204,4 +206,11 @@ def _change_profile(command: ChangeProfile, user: User) -> list[UserEvent]:
 def _change_password(command: ChangePassword, user: User) -> list[UserEvent]:
     if user.password_hash != command.replaces:
         raise Conflict("the password was changed at the same time")
-    return [UserPasswordChanged(user_id=command.user_id, password_hash=command.password_hash)]
+    return [
+        UserPasswordChanged(
+            user_id=command.user_id,
+            password_hash=command.password_hash,
+            ends_sessions=command.ends_sessions,
+            kept_session=command.kept_session if command.ends_sessions else None,
+        )
+    ]

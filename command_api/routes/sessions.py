@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import unicodedata
 from http import HTTPStatus
+from typing import NamedTuple
+from uuid import UUID
 
 import msgspec
 import structlog
@@ -14,15 +16,16 @@ from command_api.accounts import Account
 from command_api.authentication import key_id_of
 from command_api.bodies import ACCOUNT_BYTES_MAX, RefreshBody, SessionAnswer, SessionBody
 from command_api.body_route import BodyRoute
+from command_api.deciders.session import EndSession
 from command_api.deciders.user import ChangePassword
 from command_api.limits import address_of
 from command_api.principal import Member, Service, session_of
-from command_api.routes.answers import PROBLEMS, send
-from command_api.sessions import Session
+from command_api.routes.answers import PROBLEMS, answer, send
+from command_api.sessions import Holder, Session
 from command_api.wiring import Caller, Visitor, Wired, Wiring
 from shared.errors import Forbidden, NotAuthenticated, StarfoldError
 from shared.events import Role
-from shared.ids import UserId
+from shared.ids import NO_VERSION, UserId, Version, sessions_stream_id
 from shared.tokens import TOKEN_LIFETIME_S
 
 router = APIRouter(
@@ -34,6 +37,13 @@ router = APIRouter(
 )
 
 log = structlog.get_logger()
+
+
+class _Bearer(NamedTuple):
+    """What a token says of its bearer; a service is nobody in particular to the query API."""
+
+    role: Role
+    version: Version = NO_VERSION
 
 
 @router.post("", status_code=HTTPStatus.CREATED, response_model=SessionAnswer)
@@ -55,32 +65,43 @@ async def log_in(body: SessionBody, request: Request, wiring: Wired, _visitor: V
             attempt.failed()
     if attempt.has_failed or account is None:
         raise NotAuthenticated("the e-mail address or the password is not right")
-    session = await run_in_threadpool(wiring.sessions.open_for_user, account)
-    await _rehash(account, body.password, request, wiring)
-    return _answer(HTTPStatus.CREATED, wiring, session, account.user.role)
+    session, current = await run_in_threadpool(wiring.sessions.open_for_user, account)
+    await _rehash(current, body.password, request, wiring)
+    return _answer(HTTPStatus.CREATED, wiring, session, _Bearer(current.user.role, current.version))
 
 
 @router.post("/refresh", response_model=SessionAnswer)
-async def refresh(body: RefreshBody, wiring: Wired, _visitor: Visitor) -> Response:
+async def refresh(body: RefreshBody, request: Request, wiring: Wired, visitor: Visitor) -> Response:
     """A new access token and the next refresh token. One that was used already ends the session."""
-    session = await run_in_threadpool(wiring.sessions.refresh, body.refresh_token)
-    role = await _role_of(session, wiring)
-    return _answer(HTTPStatus.OK, wiring, session, role)
+    holder = await run_in_threadpool(wiring.sessions.holder, body.refresh_token)
+    if not holder.reused:
+        # Before the session is found open: whatever ends it later is then newer than the token.
+        bearer = await _bearer_of(holder, wiring)
+        session = await run_in_threadpool(wiring.sessions.refresh, body.refresh_token)
+        if session is not None:
+            return _answer(HTTPStatus.OK, wiring, session, bearer)
+        # Another request used the token meanwhile, or the session has ended.
+        holder = await run_in_threadpool(wiring.sessions.holder, body.refresh_token)
+    if holder.reused:
+        log.warning("refresh_token_reused", session_id=str(holder.session_id))
+        await send(_ending(holder.session_id, holder.subject_id, wiring), request, wiring, visitor)
+    raise NotAuthenticated("the session has ended")
 
 
 @router.delete("/current", status_code=HTTPStatus.NO_CONTENT)
-async def log_out(wiring: Wired, caller: Caller) -> Response:
+async def log_out(request: Request, wiring: Wired, caller: Caller) -> Response:
     """End the session that the access token comes from.
 
-    The command API refuses the token from then on, the query API when it expires.
+    The command API refuses the token from then on, the query API as soon as its read model has
+    applied the answer's position.
     """
     session_id = session_of(caller)
     if session_id is None and isinstance(caller, Service):
         raise Forbidden("this needs an access token of a session")
-    if session_id is None:
+    if session_id is None or caller.actor is None:
         raise NotAuthenticated("this needs an access token of a session")
-    await run_in_threadpool(wiring.sessions.end, session_id)
-    return Response(status_code=HTTPStatus.NO_CONTENT)
+    outcome = await send(_ending(session_id, caller.actor, wiring), request, wiring, caller)
+    return answer(HTTPStatus.NO_CONTENT, None, outcome)
 
 
 async def _log_in_service(api_key: str, request: Request, wiring: Wiring) -> Response:
@@ -91,7 +112,16 @@ async def _log_in_service(api_key: str, request: Request, wiring: Wiring) -> Res
             attempt.failed()
             raise
     session = await run_in_threadpool(wiring.sessions.open_for_service, service.key_id)
-    return _answer(HTTPStatus.CREATED, wiring, session, _service_role(service))
+    return _answer(HTTPStatus.CREATED, wiring, session, _Bearer("member"))
+
+
+def _ending(session_id: UUID, subject_id: UUID, wiring: Wiring) -> EndSession:
+    return EndSession(
+        session_id=session_id,
+        subject_id=subject_id,
+        sessions_stream=sessions_stream_id(subject_id),
+        now=wiring.now(),
+    )
 
 
 async def _rehash(account: Account, password: str, request: Request, wiring: Wiring) -> None:
@@ -112,30 +142,25 @@ async def _rehash(account: Account, password: str, request: Request, wiring: Wir
         log.info("rehash_postponed", user_id=str(account.user_id), reason=error.code)
 
 
-async def _role_of(session: Session, wiring: Wiring) -> Role:
-    """As it is now; raises `NotAuthenticated` for a user who is gone and for a revoked key."""
-    if session.service:
-        return _service_role(await wiring.authentication.known_service(session.subject_id))
-    account = await run_in_threadpool(wiring.accounts.by_id, UserId(session.subject_id))
+async def _bearer_of(holder: Holder, wiring: Wiring) -> _Bearer:
+    """Raise `NotAuthenticated` for a user who is gone and for a revoked key."""
+    if holder.service:
+        await wiring.authentication.known_service(holder.subject_id)
+        return _Bearer("member")
+    account = await run_in_threadpool(wiring.accounts.by_id, UserId(holder.subject_id))
     if account is None:
         raise NotAuthenticated("the session has ended")
-    return account.user.role
+    return _Bearer(account.user.role, account.version)
 
 
-def _service_role(service: Service) -> Role:
-    """What the query API lets a service see: a user's role that could do as much."""
-    if "roles" in service.scopes:
-        return "operator"
-    return "curator" if "movies" in service.scopes else "member"
-
-
-def _answer(status: HTTPStatus, wiring: Wiring, session: Session, role: Role) -> Response:
+def _answer(status: HTTPStatus, wiring: Wiring, session: Session, bearer: _Bearer) -> Response:
     token = wiring.token_issuer.issue(
         UserId(session.subject_id),
-        role,
+        bearer.role,
         now_s=wiring.now().timestamp(),
         session_id=session.session_id,
         service=session.service,
+        version=bearer.version,
     )
     body = {
         "access_token": token,

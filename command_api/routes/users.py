@@ -129,6 +129,7 @@ async def change_password(
         user_id=caller.user_id,
         password_hash=await wiring.passwords.hash(body.new, address=address),
         replaces=old_hash,
+        kept_session=caller.session_id,
         now=wiring.now(),
     )
     outcome = await send(command, request, wiring, caller)

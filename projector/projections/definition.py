@@ -54,7 +54,8 @@ class Projection(NamedTuple):
     are not in it do not concern the projection. `reads` are the documents that `apply` will read.
     `apply` raises before it changes anything, so that an event is applied whole or not at all.
     `personal` says that it looks at personal data: for the others nothing is opened. `erase` does
-    without `apply` where that fails on a `UserErased`: it deletes whatever is the person's.
+    without `apply` where that fails on a `UserErased`: it deletes whatever is the person's. Events
+    of the types `always` are applied also while their entity is parked, and need nothing opened.
     """
 
     name: str
@@ -65,6 +66,7 @@ class Projection(NamedTuple):
     apply: Callable[[Documents, LogEvent], None]
     personal: bool
     erase: Callable[[Documents, Event], None] = _holds_nothing_personal
+    always: frozenset[type[Event]] = frozenset()
 
     def entity(self, event: Event) -> UUID | None:
         """The entity that an event concerns, None if it does not concern the projection."""

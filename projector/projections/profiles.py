@@ -1,5 +1,5 @@
-"""`profiles`: each user's public face, e-mail address, statistics, ratings and reviews. All that is
-personal is here.
+"""`profiles`: each user's public face, e-mail address, statistics, ratings, reviews, and what is
+known against their access tokens. All that is personal is here.
 """
 
 from __future__ import annotations
@@ -8,6 +8,7 @@ import msgspec
 
 from projector.documents import Documents, Key
 from projector.kinds import PRIVATE, PROFILE, RATINGS, REVIEWS, STATISTICS, Scores
+from projector.projections import access
 from projector.projections.definition import LogEvent, Projection
 from projector.projections.movies import move_score, standing_scores
 from shared.checksum import with_checksum
@@ -38,7 +39,7 @@ def reads(event: Event) -> tuple[Key, ...]:
         case UserProfileChanged() | UserErased():
             return ((PROFILE.name, event.user_id.hex),)
         case _:
-            return ()
+            return access.reads(event)
 
 
 def apply(documents: Documents, logged: LogEvent) -> None:
@@ -77,14 +78,16 @@ def apply(documents: Documents, logged: LogEvent) -> None:
             )
             documents.put(PROFILE, event.user_id.hex, erased)
             _delete_private(documents, event.user_id)
+            access.erase(documents, event.user_id)
         case _:
-            pass
+            access.apply(documents, logged)
 
 
 def erase(documents: Documents, event: Event) -> None:
     assert isinstance(event, UserErased)
     documents.delete(PROFILE.name, event.user_id.hex)
     _delete_private(documents, event.user_id)
+    access.erase(documents, event.user_id)
 
 
 def _rate(documents: Documents, event: RatingSubmitted, logged: LogEvent) -> None:
@@ -120,7 +123,7 @@ def _profile(documents: Documents, user_id: UserId) -> ProfileDocument:
 
 PROJECTION = Projection(
     name=PROFILES,
-    version=3,
+    version=4,
     partitions=PARTITIONS,
     entities={
         UserCreated: "user_id",
@@ -128,9 +131,11 @@ PROJECTION = Projection(
         UserErased: "user_id",
         RatingSubmitted: "user_id",
         RatingWithdrawn: "user_id",
+        **access.ENTITIES,
     },
     reads=reads,
     apply=apply,
     personal=True,
     erase=erase,
+    always=frozenset(access.ENTITIES),
 )

@@ -7,6 +7,7 @@ from uuid import UUID
 
 from fastapi import APIRouter, Query, Request, Response
 
+from query_api.caller_route import CallerRoute
 from query_api.cursors import Cursors
 from query_api.index import KEY_TYPES, Filter, Key, Sort, fold
 from query_api.pages import Page
@@ -30,7 +31,9 @@ from query_api.wiring import AtLeast, Wired
 from shared.errors import InvalidInput
 from shared.read_model import MOVIES, PARKED
 
-router = APIRouter(prefix="/v1/movies", tags=["movies"], responses=PROBLEMS)
+router = APIRouter(
+    prefix="/v1/movies", tags=["movies"], responses=PROBLEMS, route_class=CallerRoute
+)
 
 Text = Annotated[str | None, Query(min_length=1, max_length=TEXT_CHARS_MAX)]
 Year = Annotated[int | None, Query(ge=0, le=9_999)]

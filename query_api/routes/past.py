@@ -10,6 +10,7 @@ from uuid import UUID
 import msgspec
 from fastapi import APIRouter, Query, Request, Response
 
+from query_api.caller_route import CallerRoute
 from query_api.history import FIRST_YEAR, days, histogram_at
 from query_api.reader import Documents
 from query_api.routes import shapes
@@ -30,7 +31,9 @@ from shared.errors import InvalidInput
 from shared.ids import Position
 from shared.read_model import MOVIES, PARKED, HistoryYear, RatingStatistics, statistics_of
 
-router = APIRouter(prefix="/v1/movies", tags=["movies"], responses=PROBLEMS)
+router = APIRouter(
+    prefix="/v1/movies", tags=["movies"], responses=PROBLEMS, route_class=CallerRoute
+)
 
 AsOf = Annotated[date | None, Query(description="The end of this UTC day; left out, now")]
 

@@ -7,6 +7,7 @@ from uuid import UUID
 
 from fastapi import APIRouter, Header, Query, Response
 
+from query_api.caller_route import CallerRoute
 from query_api.freshness import POSITION_MAX
 from query_api.routes.answers import PROBLEMS
 from query_api.routes.examples import STREAM
@@ -19,7 +20,9 @@ MOVIES_MAX = 100
 MOVIES_CHARS_MAX = 37 * MOVIES_MAX
 DIGITS_MAX = 19
 
-router = APIRouter(prefix="/v1/stream", tags=["stream"], responses=PROBLEMS)
+router = APIRouter(
+    prefix="/v1/stream", tags=["stream"], responses=PROBLEMS, route_class=CallerRoute
+)
 
 
 class _Standing(NamedTuple):

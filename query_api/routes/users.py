@@ -7,6 +7,7 @@ from uuid import UUID
 
 from fastapi import APIRouter, Request, Response
 
+from query_api.caller_route import CallerRoute
 from query_api.cursors import Cursors
 from query_api.pages import RATINGS_KEY_TYPES, Page, RatingsSort, is_visible, rating_item
 from query_api.profiles import Profile
@@ -23,10 +24,15 @@ from query_api.routes.answers import (
 )
 from query_api.routes.examples import OWN_PROFILE, PROFILE, RATING, RATINGS_PAGE
 from query_api.wiring import AtLeast, Caller, Wired
-from shared.errors import NotAuthenticated, NotFound
+from shared.errors import NotFound
 from shared.read_model import PROFILES
 
-router = APIRouter(prefix="/v1/users", tags=["users"], responses=PROBLEMS | CALLER_PROBLEMS)
+router = APIRouter(
+    prefix="/v1/users",
+    tags=["users"],
+    responses=PROBLEMS | CALLER_PROBLEMS,
+    route_class=CallerRoute,
+)
 
 
 @router.get(
@@ -36,8 +42,7 @@ async def get_me(
     request: Request, wiring: Wired, caller: Caller, wanted_position: AtLeast
 ) -> Response:
     """One's own profile, also when it is private, with what nobody else is shown."""
-    if caller is None:
-        raise NotAuthenticated("this needs a user's access token")
+    assert caller is not None  # The route is for members.
     user_id = caller.user_id
 
     async def read() -> Profile:

@@ -71,7 +71,7 @@ def test_an_unchanged_profile_records_nothing() -> None:
 
 def test_a_password_replaces_the_one_that_was_checked() -> None:
     given(user_created()).when(change_password()).then(
-        UserPasswordChanged(user_id=ANN, password_hash="new")
+        UserPasswordChanged(user_id=ANN, password_hash="new", ends_sessions=True)
     )
 
 

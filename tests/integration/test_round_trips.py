@@ -84,7 +84,9 @@ def test_no_read_needs_more_than_two(sent: Sent, own: Api) -> None:
         for headers in ({}, ann.headers):
             if headers or path != "/v1/users/me":
                 own.query.get(path, headers=headers)  # From now on scripts and genres are known.
-                assert least(sent, own, path, headers) == trips, path
+                # With a credential what is known of the caller comes with the rest.
+                least_trips = max(trips, 1) if headers else trips
+                assert least(sent, own, path, headers) == least_trips, path
 
 
 def least(sent: Sent, api: Api, path: str, headers: dict[str, str]) -> int:

@@ -175,7 +175,7 @@ class TestServices:
         key = shared.service_key(["users", "movies"])
         session = writer.expect(201, writer.post("/v1/sessions", {"api_key": key}))
         claims = jwt.decode(session["access_token"], options={"verify_signature": False})
-        assert (claims["kind"], claims["role"]) == ("service", "curator")
+        assert (claims["kind"], claims["role"]) == ("service", "member")
         movie = {"title": "Mirror", "year": 1975}
         assert writer.post("/v1/movies", movie, bearer(session)).status_code == 201
         assert rename(writer, session) == 403, "a service is no user"

@@ -1,0 +1,63 @@
+"""Whether a presented access token still stands, by what the log says of its subject.
+
+A token says who its bearer was when it was issued. What has happened since (a session ended, a
+password was replaced, a role changed, a user was erased, a key revoked) is in the subject's access
+document, read with everything else that the request reads.
+"""
+
+from __future__ import annotations
+
+import msgspec
+
+from query_api.freshness import Freshness
+from query_api.reader import Documents, Reader
+from shared.access import ACCESS, AccessDocument
+from shared.errors import DocumentDamaged, NotAuthenticated
+from shared.ids import Position
+from shared.read_model import PROFILES
+from shared.tokens import Claims
+
+_decode = msgspec.json.Decoder(AccessDocument).decode
+
+
+class CallerAccess:
+    """Checks tokens against the read model; raises where that cannot be read, and never lets a
+    token pass for lack of an answer.
+    """
+
+    def __init__(self, reader: Reader, freshness: Freshness) -> None:
+        self._reader = reader
+        self._freshness = freshness
+
+    async def current(self, claims: Claims, wanted: Position) -> Claims:
+        """Return the claims with the role that the subject has now; raise `NotAuthenticated` for a
+        token that no longer stands. Sees every event up to `wanted`.
+        """
+
+        async def read() -> Documents:
+            return await self._reader.documents(PROFILES, claims.user_id, (ACCESS,))
+
+        (stored,) = (await self._freshness.at_least(wanted, read)).values
+        if stored is None:
+            return claims
+        try:
+            return checked_claims(claims, _decode(stored))
+        except msgspec.MsgspecError as error:
+            raise DocumentDamaged("what is known of this caller cannot be decoded") from error
+
+
+def checked_claims(claims: Claims, known: AccessDocument) -> Claims:
+    """The claims as they stand; raises `NotAuthenticated`. Pure."""
+    if known.erased:
+        raise NotAuthenticated("the user of this access token no longer exists")
+    if known.revoked:
+        raise NotAuthenticated("the service key of this access token has been revoked")
+    replaced = claims.version < known.sessions_since and not (
+        claims.session_id is not None and claims.session_id == known.kept_session
+    )
+    logged_out = any(one.session_id == claims.session_id for one in known.ended_sessions)
+    if replaced or logged_out or claims.issued_at * 1_000 < known.issued_from_ms:
+        raise NotAuthenticated("the session of this access token has ended")
+    if known.role is None or claims.version > known.role_version:
+        return claims
+    return claims._replace(role=known.role)

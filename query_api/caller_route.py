@@ -1,0 +1,99 @@
+"""Route that knows its caller: who may call each route, and that a presented token still stands."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Coroutine, Mapping
+from typing import Any, Literal
+
+from fastapi import Request, Response
+from fastapi.routing import APIRoute
+
+from query_api.wiring import wanted_position, wiring_of
+from shared.errors import Forbidden, InvalidInput, NotAuthenticated
+from shared.ids import START, Position
+from shared.tokens import Claims, bearer_token
+
+Handler = Callable[[Request], Coroutine[Any, Any, Response]]
+Access = Literal["anyone", "members", "operators"]
+
+# The query API's authorization. All routes are GET.
+ROUTES: Mapping[str, Access] = {
+    "/v1/movies": "anyone",
+    "/v1/movies/{movie_id}": "anyone",
+    "/v1/movies/{movie_id}/stats": "anyone",
+    "/v1/movies/{movie_id}/history": "anyone",
+    "/v1/movies/{movie_id}/ratings": "anyone",
+    "/v1/users/me": "members",
+    "/v1/users/{user_id}": "anyone",
+    "/v1/users/{user_id}/ratings": "anyone",
+    "/v1/users/{user_id}/ratings/{movie_id}": "anyone",
+    "/v1/stream": "anyone",
+    "/v1/projections": "operators",
+}
+
+
+class CallerRoute(APIRoute):
+    """Refuses a caller before a parameter is validated.
+
+    A request without a credential is answered as if there were no callers. With one, the check of
+    the token goes to Redis in the same round trip as the read, and the answer waits for it.
+    """
+
+    def get_route_handler(self) -> Handler:
+        access = ROUTES.get(self.path)
+        if access is None:
+            raise LookupError(f"{self.path} has no entry in query_api/caller_route.py")
+        handle = super().get_route_handler()
+
+        async def handle_for_caller(request: Request) -> Response:
+            authorization = request.headers.get("authorization")
+            if authorization is None:
+                if access != "anyone":
+                    raise NotAuthenticated("send an access token as `Authorization: Bearer TOKEN`")
+                return await handle(request)
+            wiring = await wiring_of(request)
+            claims = wiring.verifier.verify(bearer_token(authorization))
+            check = asyncio.create_task(wiring.access.current(claims, _wanted(request)))
+            check.add_done_callback(_retrieved)
+            try:
+                if access == "operators" or claims.service:
+                    _require(access, await check)
+                request.state.caller = claims
+                return await _answered(handle, request, check)
+            finally:
+                check.cancel()
+
+        return handle_for_caller
+
+
+async def _answered(handle: Handler, request: Request, check: asyncio.Task[Claims]) -> Response:
+    """The route's answer, whatever it is, if the token stands."""
+    try:
+        response = await handle(request)
+    except Exception:
+        await check
+        raise
+    await check
+    return response
+
+
+def _retrieved(check: asyncio.Task[Claims]) -> None:
+    """A client that left waits for no check, whatever that finds."""
+    if not check.cancelled():
+        check.exception()
+
+
+def _require(access: Access, claims: Claims) -> None:
+    if access == "members" and claims.service:
+        raise Forbidden("this needs a user's access token")
+    if access == "operators" and claims.role != "operator":
+        raise Forbidden("this is for operators")
+
+
+def _wanted(request: Request) -> Position:
+    """The position that the caller has seen; the route says what is wrong with a malformed one."""
+    try:
+        return wanted_position(request)
+    except InvalidInput:
+        return START
