@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any, TypeVar
 
 import msgspec
@@ -15,12 +16,20 @@ Model = TypeVar("Model", bound=BaseModel)
 # Twice as many as any object of the API has. pydantic reports every unknown member on its own.
 MEMBERS_MAX = 64
 DEPTH_MAX = 16
+# No list of a body, and none in a row, may have more than a tenth of this.
+ITEMS_MAX = 1_000
+# Lists and objects of a body; making an empty one costs a hundred times what its two bytes do.
+CONTAINERS_MAX = 1_000
+
+_STRING = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"', re.DOTALL)
 
 
 def decode_json(body: bytes) -> Any:
     """Return the value, or raise `InvalidInput` beyond the bounds and `RequestValidationError` for
     what is not JSON.
     """
+    if _brackets(body) > CONTAINERS_MAX and _brackets(_STRING.sub(b"", body)) > CONTAINERS_MAX:
+        raise InvalidInput(f"there are more than {CONTAINERS_MAX:,} lists and objects")
     try:
         value = msgspec.json.decode(body)
     except msgspec.ValidationError as error:
@@ -44,6 +53,10 @@ def validated(model: type[Model], body: bytes) -> Model:
     return model.model_validate(decode_json(body))
 
 
+def _brackets(body: bytes) -> int:
+    return body.count(b"[") + body.count(b"{")
+
+
 def malformed_json() -> RequestValidationError:
     return RequestValidationError([{"type": "json_invalid", "loc": ("body",), "msg": "not JSON"}])
 
@@ -58,8 +71,11 @@ def _require_bounds(value: Any) -> None:
         level = [one for one in level if isinstance(one, dict | list)]
         if not level:
             return
-        if any(isinstance(one, dict) and len(one) > MEMBERS_MAX for one in level):
-            raise InvalidInput(f"an object has more than {MEMBERS_MAX} members")
+        for one in level:
+            if isinstance(one, dict) and len(one) > MEMBERS_MAX:
+                raise InvalidInput(f"an object has more than {MEMBERS_MAX} members")
+            if len(one) > ITEMS_MAX:
+                raise InvalidInput(f"a list has more than {ITEMS_MAX:,} items")
         level = [
             inner for one in level for inner in (one.values() if isinstance(one, dict) else one)
         ]

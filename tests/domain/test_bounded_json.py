@@ -16,7 +16,14 @@ from command_api.bodies import (
     RatingBody,
     RatingsBody,
 )
-from command_api.bounded_json import DEPTH_MAX, MEMBERS_MAX, decode_json, validated
+from command_api.bounded_json import (
+    CONTAINERS_MAX,
+    DEPTH_MAX,
+    ITEMS_MAX,
+    MEMBERS_MAX,
+    decode_json,
+    validated,
+)
 from command_api.bulk_rows import rows_decoder
 from shared.errors import InvalidInput
 
@@ -40,10 +47,31 @@ def test_an_object_has_so_many_members_wherever_it_is(wrap: str) -> None:
         decode_json(bad)
 
 
+@pytest.mark.parametrize("wrap", ["%s", "[%s]", '{"inner": %s}'])
+def test_a_list_has_so_many_items_wherever_it_is(wrap: str) -> None:
+    good, bad = ((wrap % json.dumps([1] * (ITEMS_MAX + more))).encode() for more in (0, 1))
+    assert decode_json(good) == json.loads(good)
+    with pytest.raises(InvalidInput, match="1,000 items"):
+        decode_json(bad)
+
+
+@pytest.mark.parametrize("one", ["[]", "{}"])
+def test_there_are_so_many_lists_and_objects(one: str) -> None:
+    """Whatever texts hold."""
+    text = "[{" + '\\"[{' * 2_000
+    half = ",".join([one] * (CONTAINERS_MAX // 2 - 2))
+    body = '{"a": [%s], "b": [%s, "%s"]%s}'
+    good = (body % (half, half, text, f', "c": {one}')).encode()
+    bad = (body % (half, half, text, f', "c": {one}, "d": {one}')).encode()
+    assert decode_json(good) == json.loads(good)
+    with pytest.raises(InvalidInput, match="1,000 lists"):
+        decode_json(bad)
+
+
 def test_values_are_nested_so_deep_and_no_deeper() -> None:
     assert decode_json(nested(DEPTH_MAX)) == json.loads(nested(DEPTH_MAX))
     for depth in (DEPTH_MAX + 1, 500, 500_000):
-        with pytest.raises(InvalidInput, match="nested"):
+        with pytest.raises(InvalidInput, match=r"nested|lists and objects"):
             decode_json(nested(depth))
 
 
