@@ -30,10 +30,10 @@ from command_api.routes import movies, operations, ratings, sessions, users
 from command_api.sessions import Sessions
 from command_api.settings import CommandSettings
 from command_api.shared_look_up import SharedLookUp
+from command_api.store_errors import store_away
 from command_api.upkeep import Upkeep
 from command_api.wiring import Wiring, utc_now
 from shared.codec import Codec
-from shared.errors import Unavailable
 from shared.event_store import EventStore
 from shared.http import RequestScope, Service, serve_docs
 from shared.postgres import ANSWER_WITHIN_S
@@ -111,7 +111,7 @@ def create_app(settings: CommandSettings) -> FastAPI:
 
 async def _on_store_away(_request: Request, error: Exception) -> Response:
     log.warning("store_unavailable", error=str(error))
-    return problem_of(Unavailable("the event store does not answer"))
+    return problem_of(store_away(error))
 
 
 def _wire(settings: CommandSettings) -> Wiring:

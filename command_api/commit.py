@@ -25,10 +25,11 @@ from command_api.batch import Decided, decide_batch, needs_of
 from command_api.commit_store import CONNECTION_LOST, CommitStore
 from command_api.known import Known
 from command_api.pending import Answer, Pending
+from command_api.store_errors import STORAGE_FULL, store_away
 from command_api.streams import Streams
 from shared.append import Append
 from shared.codec import Codec, event_id_of
-from shared.errors import AppendOutcomeUnknown, AppendRefused, Unavailable
+from shared.errors import AppendOutcomeUnknown, AppendRefused, StorageFull
 from shared.events import SessionEnded, UserCreated, UserErased, UserPasswordChanged
 from shared.ids import Position, StreamId, UserId, Version
 from shared.load import Wanted
@@ -37,8 +38,15 @@ from shared.sealing import KeyWrap, SubjectKeys
 
 REFUSALS_MAX = 2
 RESOLVE_FOR_S = 15.0
+# A server that ended over a full disk does not come back before there is room.
+RESOLVE_FULL_FOR_S = 1.0
 RETRY_FIRST_S = 0.05
 RETRY_MAX_S = 1.0
+
+_FULL_DURING_COMMIT = (
+    "the disk of the event store became full during a commit: the command may or may not have been"
+    " recorded; sending it again is safe"
+)
 
 log = structlog.get_logger()
 
@@ -64,8 +72,9 @@ class Committer:
         except CONNECTION_LOST as error:
             self._known.forget()
             log.warning("store_unavailable", commands=len(batch), error=cause_of(error))
-            return [Unavailable("the event store does not answer")] * len(batch)
-        except AppendOutcomeUnknown as error:
+            away = StorageFull(STORAGE_FULL) if self._store.full else store_away(error)
+            return [away] * len(batch)
+        except (AppendOutcomeUnknown, StorageFull) as error:
             return [error] * len(batch)
         except Exception as error:  # Whatever it is, it must not reach a neighbour.
             if len(batch) == 1:
@@ -85,7 +94,7 @@ class Committer:
         """
         try:
             return await self._commit(batch)
-        except psycopg.errors.ConnectionTimeout:
+        except (psycopg.errors.ConnectionTimeout, psycopg.errors.DiskFull):
             raise
         except (*CONNECTION_LOST, AppendRefused):
             self._known.forget()
@@ -113,7 +122,8 @@ class Committer:
                 if decided.writes:
                     append = self._encode(batch, decided)
                     first = await self._store.append(append)
-        except CONNECTION_LOST:
+        except CONNECTION_LOST as error:
+            _raise_if_refused_for_room(error)
             self._known.forget()
             if append is None or decided is None:
                 raise
@@ -171,6 +181,7 @@ class Committer:
         try:
             return await self._store.append(append)
         except CONNECTION_LOST as error:
+            _raise_if_refused_for_room(error)
             self._known.forget()
             log.warning("append_outcome_unknown", events=len(append.events), error=cause_of(error))
             return await self._resolve(append)
@@ -179,15 +190,19 @@ class Committer:
         """Append the same events again until an answer comes.
 
         Raises `AppendRefused` if others' events stand there, `AppendOutcomeUnknown` if no answer
-        came in time.
+        came in time, or `StorageFull`, earlier, if the server had ended over a full disk.
         """
-        give_up_at = time.monotonic() + RESOLVE_FOR_S
+        started_at = time.monotonic()
         pause_s = RETRY_FIRST_S
         while True:
             try:
                 return await self._append_or_find(append)
             except CONNECTION_LOST as error:
-                if time.monotonic() + pause_s > give_up_at:
+                full = self._store.full
+                within_s = RESOLVE_FULL_FOR_S if full else RESOLVE_FOR_S
+                if time.monotonic() + pause_s > started_at + within_s:
+                    if full:
+                        raise StorageFull(_FULL_DURING_COMMIT) from error
                     raise AppendOutcomeUnknown(
                         "the connection to the event store was lost during a commit: the command"
                         " may or may not have been recorded; sending it again is safe"
@@ -217,3 +232,12 @@ class Committer:
             raise AppendRefused(str(refusal)) from refusal
         log.info("append_had_committed", events=len(append.events))
         return standing[places[0]][0]
+
+
+def _raise_if_refused_for_room(error: Exception) -> None:
+    """Raise `StorageFull` where the server has rolled back what did not fit.
+
+    With a severity above that of an error it has ended instead, perhaps after the commit.
+    """
+    if isinstance(error, psycopg.errors.DiskFull) and error.diag.severity_nonlocalized == "ERROR":
+        raise StorageFull(STORAGE_FULL) from error

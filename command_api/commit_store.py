@@ -51,6 +51,9 @@ class CommitStore:
         self._connection: AsyncConnection[TupleRow] | None = None
         # The last statement, or the last attempt to connect, got no answer at all.
         self.silent = False
+        # The server has said that its disk is full, and nothing was written since. It may have
+        # ended over that, and end again at each start.
+        self.full = False
 
     async def append(self, append: Append) -> Position:
         """Write all events in order and return the first one's position, 0 for none; the others
@@ -60,6 +63,7 @@ class CommitStore:
         of `CONNECTION_LOST` when the outcome is unknown.
         """
         (row,) = await self._rows(APPEND, append.parameters())
+        self.full = False
         return append.first_position(*row)
 
     async def load(self, wanted: Wanted) -> Loaded:
@@ -88,7 +92,8 @@ class CommitStore:
             async with connection.transaction():
                 await connection.execute("SELECT hold_append_lock()")
                 yield
-        except psycopg.Error:
+        except psycopg.Error as error:
+            self._note_full(error)
             await self.close()
             raise
 
@@ -108,10 +113,14 @@ class CommitStore:
             raise
         except psycopg.Error as error:
             self.silent = isinstance(error, NoAnswer)
+            self._note_full(error)
             await self.close()
             raise
         self.silent = False
         return rows
+
+    def _note_full(self, error: psycopg.Error) -> None:
+        self.full = self.full or isinstance(error, psycopg.errors.DiskFull)
 
     async def _connected(self) -> AsyncConnection[TupleRow]:
         if self._connection is None:

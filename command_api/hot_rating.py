@@ -28,8 +28,9 @@ from command_api.idempotency import key_of
 from command_api.limits import rate_limit_fields
 from command_api.pending import Outcome
 from command_api.routes.ratings import rated_status, submission
+from command_api.store_errors import store_away
 from command_api.wiring import Wiring
-from shared.errors import Rejected, Unavailable
+from shared.errors import Rejected
 from shared.http import REQUESTS, answer_headers, request_id_of
 from shared.problems import POSITION_HEADER, problem_to
 
@@ -168,5 +169,5 @@ async def _problem(request: Request, error: Exception) -> Response:
         ]
         return await problem_to(request, RequestValidationError(wrong))
     if isinstance(error, OperationalError | InterfaceError):
-        return await problem_to(request, Unavailable("the event store does not answer"))
+        return await problem_to(request, store_away(error))
     return await problem_to(request, error)

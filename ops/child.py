@@ -109,7 +109,31 @@ class Child:
             )
             self._pause_s = min(2 * self._pause_s, RESTART_MAX_S)
         if now >= self._restart_at:
+            self._start_again(now)
+
+    def _start_again(self, now: float) -> None:
+        """Without room on the disk, or without a process to be had, try again later."""
+        try:
             self.start()
+        except OSError as error:
+            log.warning(
+                "child_not_started",
+                child=self.spec.name,
+                reason=error.strerror,
+                path=error.filename,
+                restart_in_s=self._pause_s,
+            )
+            self._restart_at = now + self._pause_s
+            self._pause_s = min(2 * self._pause_s, RESTART_MAX_S)
+
+    def why_not_ready(self) -> str:
+        """Return what the child said last, and where it says more."""
+        state = "it runs and does not answer" if self.running else "it ends at each start"
+        output = self.spec.output
+        if output is None:
+            return f"{state}; it says why in the lines that it has logged here, if in any"
+        words = _last_words(output)
+        return f"{state}; {output} ends with: {words}" if words else f"{state}; {output} is empty"
 
     def request_stop(self) -> None:
         self.done = True
@@ -158,7 +182,7 @@ def end_leftovers(remembered: Sequence[tuple[int, float]]) -> None:
     """
     leftovers: list[psutil.Process] = []
     for pid, started_at in remembered:
-        with contextlib.suppress(psutil.NoSuchProcess):
+        with contextlib.suppress(psutil.Error):
             process = psutil.Process(pid)
             if abs(process.create_time() - started_at) < 1:
                 leftovers += [*process.children(recursive=True), process]
@@ -167,7 +191,7 @@ def end_leftovers(remembered: Sequence[tuple[int, float]]) -> None:
 
 def _end(leftovers: Sequence[psutil.Process]) -> None:
     for process in leftovers:
-        with contextlib.suppress(psutil.NoSuchProcess):
+        with contextlib.suppress(psutil.Error):
             process.kill()
     psutil.wait_procs(leftovers, timeout=5)
     if leftovers:
@@ -187,7 +211,7 @@ def _opened(output: Path | None) -> Iterator[IO[bytes] | None]:
 
 
 def _last_words(output: Path | None) -> str | None:
-    if output is None:
+    if output is None or not output.exists():
         return None
     with output.open("rb") as stream:
         stream.seek(max(0, output.stat().st_size - LAST_WORDS_BYTES))

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from pathlib import Path
 from typing import Annotated
 
+import structlog
 import typer
 
 from ops import catalogue as catalogues
 from ops.bootstrap import access_token
 from ops.erase import erase
 from ops.errors import OperatorError
+from ops.failures import failure_text
 from ops.home import Home
 from ops.keys import keys
 from ops.movielens import import_from
@@ -21,13 +24,13 @@ from ops.replay import Replays
 from ops.status import status
 from ops.users import users
 from ops.verify import verify
-from projector.follow import SERVER_ERRORS
-from shared.errors import Misconfigured
 from shared.logs import configure_logging
 from shared.postgres import forget_libpq_variables
 from shared.settings import Settings, settings_from_environment
 
 INTERRUPTED = 130
+
+log = structlog.get_logger()
 
 app = typer.Typer(add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False)
 imports = typer.Typer(no_args_is_help=True)
@@ -141,19 +144,22 @@ def movielens(
 
 
 def main() -> None:
-    """The console script."""
+    """The console script: whatever goes wrong is one line on standard error, and exit status 1."""
     try:
         forget_libpq_variables()
         configure_logging(settings_from_environment(Settings), process="starfold")
         app()
+        sys.stdout.flush()
     except typer.Exit as stop:
         sys.exit(stop.exit_code)
-    except (OperatorError, Misconfigured) as error:
-        sys.exit(f"starfold: {error}")
-    except SERVER_ERRORS as error:
-        sys.exit(f"starfold: PostgreSQL or Redis does not answer: {error}")
     except KeyboardInterrupt:
         sys.exit(INTERRUPTED)
+    except Exception as error:  # An operator needs the cause, not our stack.
+        log.debug("command_failed", exc_info=True)
+        if isinstance(error, BrokenPipeError):
+            # Or the interpreter would try to print the rest at its end, and complain.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(f"starfold: {failure_text(error)}")
 
 
 if __name__ == "__main__":

@@ -6,14 +6,13 @@ import sys
 from pathlib import Path
 from typing import Annotated
 
-import psycopg
 import structlog
 import typer
 
 from ops import catalogue
 from ops.api_client import ApiClient
 from ops.bootstrap import bootstrap
-from ops.errors import OperatorError
+from ops.failures import failure_text
 from ops.home import Home
 from shared.logs import configure_logging
 from shared.postgres import forget_libpq_variables
@@ -35,8 +34,8 @@ def first_steps(
         local.bootstrapped_file.touch(mode=0o600)
         with ApiClient(local.addresses(), operator.api_key) as client:
             catalogue.load(local, local.owner_dsn(), client, catalogue_choice)
-    except (OperatorError, psycopg.OperationalError) as error:
-        log.error("first_steps_failed", reason=str(error))  # noqa: TRY400  # One clear line.
+    except Exception as error:  # noqa: BLE001  # Whatever it is, one line says why.
+        log.error("first_steps_failed", reason=failure_text(error))  # noqa: TRY400  # As said.
         sys.exit(1)
 
 

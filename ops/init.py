@@ -23,11 +23,11 @@ from ops.api_client import ApiClient
 from ops.bootstrap import bootstrap
 from ops.database import create_database
 from ops.errors import OperatorError
+from ops.failures import failure_text
 from ops.home import MAINTENANCE_DATABASE, Addresses, Home
 from ops.issue import SecretsHome, issue_secrets
 from ops.issued import OWN_SETTINGS, take_settings
 from ops.settings import OwnerSettings
-from shared.errors import Misconfigured
 from shared.logs import configure_logging
 from shared.postgres import forget_libpq_variables
 from shared.schema import COMMAND_ROLE, PROJECTOR_ROLE, migrate
@@ -135,5 +135,6 @@ def main(arguments: list[str]) -> None:
 if __name__ == "__main__":
     try:
         main(sys.argv[1:])
-    except (OperatorError, Misconfigured) as error:
-        sys.exit(f"starfold: {error}")
+    except Exception as error:  # Whatever it is, one line says why nothing starts.
+        log.debug("step_failed", exc_info=True)
+        sys.exit(f"starfold: {failure_text(error)}")

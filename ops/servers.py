@@ -141,7 +141,12 @@ def _free_postgres_data(home: Home) -> None:
 def _postgres_answers(home: Home) -> bool:
     try:
         psycopg.connect(home.owner_dsn("postgres"), connect_timeout=2).close()
-    except psycopg.OperationalError:
+    except psycopg.OperationalError as error:
+        if "password authentication failed" in str(error):
+            raise OperatorError(
+                f"PostgreSQL refuses the password in {home.secrets_file}: the file does not belong"
+                f" to the data in {home.postgres_data}. Restore the one that was replaced"
+            ) from error
         return False
     return True
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import select
 import signal
@@ -74,7 +75,8 @@ class Supervisor:
                 waiting.pop(0)
             elif time.monotonic() > give_up_at:
                 raise OperatorError(
-                    f"{waiting[0].spec.name} was not ready within {within_s:.0f} s; see above why"
+                    f"{waiting[0].spec.name} was not ready within {within_s:.0f} s:"
+                    f" {waiting[0].why_not_ready()}"
                 )
         self._waiting = False
 
@@ -108,13 +110,21 @@ class Supervisor:
         log.info("stopped")
 
     def _remember(self) -> None:
-        """Keep pids with start times, so that the next supervisor knows what is its own."""
-        remembered = [
-            (child.pid, psutil.Process(child.pid).create_time())
-            for child in self._children
-            if child.pid is not None and psutil.pid_exists(child.pid)
-        ]
-        write_private(self._home.children_file, msgspec.json.encode(remembered))
+        """Keep pids with start times, so that the next supervisor knows what is its own.
+
+        Without room on the disk the note stays as it was: it is needed only after a kill.
+        """
+        remembered = []
+        for child in self._children:
+            with contextlib.suppress(psutil.Error):
+                if child.pid is not None:
+                    remembered.append((child.pid, psutil.Process(child.pid).create_time()))
+        try:
+            write_private(self._home.children_file, msgspec.json.encode(remembered))
+        except OSError as error:
+            log.warning(
+                "children_not_noted", path=str(self._home.children_file), reason=error.strerror
+            )
 
     def _on_signal(self, _number: int, _frame: FrameType | None) -> None:
         self._stopping = True

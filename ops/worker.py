@@ -18,6 +18,7 @@ from rq import Worker
 from rq.job import Job
 from rq.serializers import JSONSerializer
 
+from ops.failures import failure_text
 from ops.guardian import die_with_parent
 from ops.job_recovery import JobRecovery, drop_unusable_keys
 from ops.jobs import AllowedJob, JobQueue
@@ -25,7 +26,6 @@ from ops.settings import JobsSettings
 from projector.settings import ProjectorSettings
 from projector.wiring import wire
 from shared.collector import tune_collector
-from shared.errors import Misconfigured
 from shared.logs import configure_logging
 from shared.postgres import forget_libpq_variables
 from shared.redis_clients import require_no_cluster
@@ -122,5 +122,6 @@ def main() -> None:
 if __name__ == "__main__":
     try:
         main()
-    except Misconfigured as error:
-        sys.exit(f"starfold worker: {error}")
+    except Exception as error:  # Whatever it is, one line says why it ends.
+        log.debug("worker_failed", exc_info=True)
+        sys.exit(f"starfold worker: {failure_text(error)}")

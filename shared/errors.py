@@ -14,6 +14,7 @@
     ├── Overloaded              a bounded queue is full; nothing was accepted
     ├── AppendRefused           the log moved on since the batch was loaded; load and decide again
     ├── AppendOutcomeUnknown    the connection was lost, and could not be had again in time
+    ├── StorageFull             the disk of a server that is needed is full
     ├── Unavailable             a server that is needed does not answer
     ├── ProjectionBehind        a read model has not reached the wanted position in time
     ├── DocumentDamaged         a stored value is not what was written; its projector heals it
@@ -110,6 +111,10 @@ class AppendRefused(StarfoldError):
 
 class AppendOutcomeUnknown(StarfoldError):
     code = "outcome-unknown"
+
+
+class StorageFull(StarfoldError):
+    code = "storage-full"
 
 
 class Unavailable(StarfoldError):

@@ -136,6 +136,15 @@ def cause_of(error: BaseException) -> str:
     return cause
 
 
+def is_storage_full(error: BaseException | None) -> bool:
+    """Tell whether the server has said, in the error or in a cause of it, that its disk is full."""
+    while error is not None:
+        if isinstance(error, errors.DiskFull):
+            return True
+        error = error.__cause__ or error.__context__
+    return False
+
+
 def forget_libpq_variables() -> list[str]:
     """Remove PGHOST, PGOPTIONS and all others that libpq would add to a connection string.
 

@@ -58,6 +58,7 @@ STATUS_OF: dict[type[errors.StarfoldError], HTTPStatus] = {
     errors.TooManyRequests: HTTPStatus.TOO_MANY_REQUESTS,
     errors.Overloaded: HTTPStatus.SERVICE_UNAVAILABLE,
     errors.AppendOutcomeUnknown: HTTPStatus.SERVICE_UNAVAILABLE,
+    errors.StorageFull: HTTPStatus.SERVICE_UNAVAILABLE,
     errors.Unavailable: HTTPStatus.SERVICE_UNAVAILABLE,
     errors.ProjectionBehind: HTTPStatus.SERVICE_UNAVAILABLE,
     errors.DocumentDamaged: HTTPStatus.SERVICE_UNAVAILABLE,

@@ -1,0 +1,15 @@
+"""Errors of the event store as callers are told of them."""
+
+from __future__ import annotations
+
+from shared.errors import StarfoldError, StorageFull, Unavailable
+from shared.postgres import is_storage_full
+
+STORAGE_FULL = "the disk of the event store is full: nothing is recorded until there is room"
+
+
+def store_away(error: BaseException | None = None) -> StarfoldError:
+    """The answer for an event store that cannot be used, because of the given error."""
+    if is_storage_full(error):
+        return StorageFull(STORAGE_FULL)
+    return Unavailable("the event store does not answer")
