@@ -38,7 +38,7 @@ METHOD = "PUT"
 ROUTE = "/v1/movies/{movie_id}/rating"
 
 _PATH = re.compile(
-    "^/v1/movies/([0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12})/rating$"
+    "/v1/movies/([0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12})/rating"
 )
 _POSITION = POSITION_HEADER.lower().encode()
 _STATUSES: tuple[Status, ...] = ("created", "changed", "unchanged")
@@ -64,7 +64,7 @@ class HotRating:
         self._observed: dict[int, Histogram] = {}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> bool:
-        if scope.get("method") != METHOD or (matched := _PATH.match(scope["path"])) is None:
+        if scope.get("method") != METHOD or (matched := _PATH.fullmatch(scope["path"])) is None:
             return False
         asked = _asked(scope)
         if not asked.is_json or not 0 < asked.body_bytes <= self._body_bytes_max:
@@ -121,7 +121,7 @@ def _asked(scope: Scope) -> _Asked:
         if name == b"authorization":
             authorization = value.decode("latin-1")
         elif name == b"content-length":
-            body_bytes = int(value) if value.isdigit() else 0
+            body_bytes = int(value) if value.isascii() and value.isdigit() else 0
         elif name == b"content-type":
             is_json = value.partition(b";")[0].strip().lower() == b"application/json"
         elif name == b"idempotency-key":

@@ -98,7 +98,7 @@ def _body_bytes_of(scope: Scope) -> int:
         return noted
     for name, value in scope["headers"]:
         if name == b"content-length":
-            return int(value) if value.isdigit() else 0
+            return int(value) if value.isascii() and value.isdigit() else 0
     return 0
 
 

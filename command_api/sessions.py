@@ -21,7 +21,7 @@ from shared.ids import UserId, new_uuid7
 REFRESH_TOKEN_PREFIX = "sfr_"
 PURGED_AT_ONCE_MAX = 10_000
 
-_TOKEN = re.compile(r"^sfr_([0-9a-f]{32})_([0-9]{1,9})_([0-9a-f]{64})$")
+_TOKEN = re.compile(r"sfr_([0-9a-f]{32})_([0-9]{1,9})_([0-9a-f]{64})")
 _OPEN = (
     "INSERT INTO sessions (session_id, subject_id, service, expires_at)"
     " VALUES (%s, %s, %s, now() + make_interval(days => %s))"
@@ -131,7 +131,7 @@ class Sessions:
 
     def _parsed(self, refresh_token: str) -> tuple[UUID, int]:
         """The session and the rotation that it names; raises `NotAuthenticated` if forged."""
-        match = _TOKEN.match(refresh_token)
+        match = _TOKEN.fullmatch(refresh_token)
         session_id, rotation = (UUID(match[1]), int(match[2])) if match else (UUID(int=0), 0)
         good = self._token(session_id, rotation)
         # As bytes: of text it compares ASCII alone, and raises for what else a client may send.

@@ -25,15 +25,13 @@ from query_api.pages import RATINGS_SORTS, Page, Pages, RatingsSort
 from query_api.profiles import Profiles
 from query_api.reader import Reader
 from query_api.routes.answers import (
-    LIMIT_DEFAULT,
-    LIMIT_MAX,
-    TEXT_CHARS_MAX,
     Answer,
     Known,
     answer,
     page,
 )
 from query_api.routes.movies import catalogue_key, catalogue_list, sort_of
+from query_api.routes.parameters import LIMIT_DEFAULT, LIMIT_MAX, is_text
 from query_api.routes.users import ratings_key, ratings_list
 from query_api.shown import with_ratings
 from shared.errors import Overloaded, StarfoldError, Unavailable
@@ -164,10 +162,6 @@ def _is_list(matched: re.Match[str]) -> bool:
     return bool(ratings) or not (movie_id or user_id)
 
 
-def _is_text(value: str) -> bool:
-    return 1 <= len(value) <= TEXT_CHARS_MAX
-
-
 def _is_limit(value: str) -> bool:
     return bool(_LIMIT.fullmatch(value)) and 1 <= int(value) <= LIMIT_MAX
 
@@ -179,9 +173,9 @@ def _is_year(value: str) -> bool:
 # What a parameter must be; all else is for the application to refuse.
 _CATALOGUE: dict[str, Callable[[str], object]] = {
     "sort": SORTS.__contains__,
-    "genre": _is_text,
-    "director": _is_text,
-    "q": _is_text,
+    "genre": is_text,
+    "director": is_text,
+    "q": is_text,
     "year_min": _is_year,
     "year_max": _is_year,
     "cursor": bool,

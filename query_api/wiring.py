@@ -24,6 +24,8 @@ from shared.problems import json_pointer
 from shared.tasks import Tasks
 from shared.tokens import Claims, TokenVerifier
 
+NAME_CHARS_SHOWN = 100
+
 
 class Wiring(NamedTuple):
     """The parts that routes use."""
@@ -86,9 +88,10 @@ async def known_parameters(request: Request) -> None:
     known = {parameter.alias for parameter in request.scope["route"].dependant.query_params}
     given = [name for name, _ in request.query_params.multi_items()]
     for name in given:
-        pointer = json_pointer(("query", name))
+        shown = name[:NAME_CHARS_SHOWN]
+        pointer = json_pointer(("query", shown))
         if name not in known:
-            raise InvalidInput(f"there is no parameter {name!r}", pointer=pointer)
+            raise InvalidInput(f"there is no parameter {shown!r}", pointer=pointer)
         if given.count(name) > 1:
             raise InvalidInput(f"{name} is given more than once", pointer=pointer)
 

@@ -89,8 +89,13 @@ class Service(FastAPI):
             return
         answer = _Answer(scope, send, self.before_refusal)
         try:
-            if self.ahead is None or not await self.ahead(scope, receive, send):
+            if self.ahead is not None and await self.ahead(scope, receive, send):
+                return
+            # The router takes a path with a line end for the path before it.
+            if scope["path"].isprintable():
                 await super().__call__(scope, receive, answer.send)
+            else:
+                await _no_such_path(scope, receive, answer.send)
         except Exception as error:
             # The application's last handler has answered and reported it, unless this came first.
             if answer.begun and not answer.ended:
@@ -156,6 +161,12 @@ class _Answer:
     def _own_headers(self) -> list[tuple[bytes, bytes]]:
         state = self._scope.get("state") or {}
         return answer_headers(state.get("request_id") or request_id_of(self._scope))
+
+
+async def _no_such_path(scope: Scope, receive: Receive, send: Send) -> None:
+    response = problem(HTTPStatus.NOT_FOUND, "not-found", "Not Found")
+    response.raw_headers += answer_headers(request_id_of(scope))
+    await response(scope, receive, send)
 
 
 def _without_body(send: Send) -> Send:

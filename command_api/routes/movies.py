@@ -29,7 +29,7 @@ from shared.errors import InvalidInput
 from shared.ids import MovieId, StreamId, Version, keyed_uuid, new_uuid7
 from shared.problems import problem
 
-_VERSION_TAG = re.compile(r'^"([0-9]{1,18})"$')
+_VERSION_TAG = re.compile(r'"([0-9]{1,18})"')
 
 router = APIRouter(prefix="/v1/movies", tags=["movies"], responses=PROBLEMS, route_class=BodyRoute)
 batches = APIRouter(
@@ -84,7 +84,7 @@ async def change_movie(
             "precondition-required",
             'send the movie\'s version as `If-Match: "VERSION"`',
         )
-    tag = _VERSION_TAG.match(if_match.strip())
+    tag = _VERSION_TAG.fullmatch(if_match.strip())
     if tag is None:
         raise InvalidInput(f'If-Match is {if_match[:40]!r} and must be like "3"')
     changes = body.model_dump(exclude_unset=True)

@@ -6,27 +6,21 @@ import gzip
 from collections.abc import Mapping, Sequence
 from hashlib import sha256
 from http import HTTPStatus
-from typing import Annotated, Any, NamedTuple
+from typing import Any, NamedTuple
 from urllib.parse import quote, urlencode
 
 import msgspec
-from fastapi import Query, Request, Response
+from fastapi import Request, Response
 from pydantic import BaseModel
 
 from shared.ids import Position
 from shared.problems import POSITION_HEADER, PROBLEM_JSON, PROBLEM_SCHEMA
 
-LIMIT_MAX = 100
-LIMIT_DEFAULT = 20
-TEXT_CHARS_MAX = 200
 JSON = "application/json"
 # Below, compressing costs more than it saves.
 COMPRESSED_MIN_BYTES = 4_096
 COMPRESSION_LEVEL = 1
 TAG_CHARS = 24
-
-Limit = Annotated[int, Query(ge=1, le=LIMIT_MAX)]
-Cursor = Annotated[str | None, Query(description="`next_cursor` of the page before")]
 
 _PROBLEM: dict[str, Any] = {PROBLEM_JSON: {"schema": PROBLEM_SCHEMA}}
 PROBLEMS: dict[int | str, dict[str, Any]] = {

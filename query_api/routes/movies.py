@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Annotated
 from uuid import UUID
 
-from fastapi import APIRouter, Query, Request, Response
+from fastapi import APIRouter, Request, Response
 
 from query_api.caller_route import CallerRoute
 from query_api.cursors import Cursors
@@ -16,16 +15,13 @@ from query_api.reader import Documents
 from query_api.routes import shapes
 from query_api.routes.absent import no_movie
 from query_api.routes.answers import (
-    LIMIT_DEFAULT,
     PROBLEMS,
-    TEXT_CHARS_MAX,
-    Cursor,
-    Limit,
     document,
     documented,
     listing,
 )
 from query_api.routes.examples import MOVIE, MOVIES_PAGE, RATERS_PAGE
+from query_api.routes.parameters import LIMIT_DEFAULT, Cursor, Limit, Text, Year
 from query_api.shown import with_ratings
 from query_api.wiring import AtLeast, Wired
 from shared.errors import InvalidInput
@@ -34,9 +30,6 @@ from shared.read_model import MOVIES, PARKED
 router = APIRouter(
     prefix="/v1/movies", tags=["movies"], responses=PROBLEMS, route_class=CallerRoute
 )
-
-Text = Annotated[str | None, Query(min_length=1, max_length=TEXT_CHARS_MAX)]
-Year = Annotated[int | None, Query(ge=0, le=9_999)]
 
 
 @router.get(

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from datetime import UTC, date, datetime
 from itertools import islice
-from typing import Annotated, NamedTuple
+from typing import NamedTuple
 from uuid import UUID
 
 import msgspec
-from fastapi import APIRouter, Query, Request, Response
+from fastapi import APIRouter, Request, Response
 
 from query_api.caller_route import CallerRoute
 from query_api.history import FIRST_YEAR, days, histogram_at
@@ -16,15 +16,13 @@ from query_api.reader import Documents
 from query_api.routes import shapes
 from query_api.routes.absent import no_movie
 from query_api.routes.answers import (
-    LIMIT_DEFAULT,
     PROBLEMS,
-    Cursor,
-    Limit,
     document,
     documented,
     listing,
 )
 from query_api.routes.examples import HISTORY_PAGE, STATS
+from query_api.routes.parameters import LIMIT_DEFAULT, AsOf, Cursor, Limit
 from query_api.shown import with_ratings
 from query_api.wiring import AtLeast, Wired, Wiring
 from shared.errors import InvalidInput
@@ -34,8 +32,6 @@ from shared.read_model import MOVIES, PARKED, HistoryYear, RatingStatistics, sta
 router = APIRouter(
     prefix="/v1/movies", tags=["movies"], responses=PROBLEMS, route_class=CallerRoute
 )
-
-AsOf = Annotated[date | None, Query(description="The end of this UTC day; left out, now")]
 
 _decode_statistics = msgspec.json.Decoder(RatingStatistics).decode
 _decode_year = msgspec.msgpack.Decoder(HistoryYear).decode

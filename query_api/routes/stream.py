@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from typing import Annotated, NamedTuple
-from uuid import UUID
 
 from fastapi import APIRouter, Header, Query, Response
 
 from query_api.caller_route import CallerRoute
-from query_api.freshness import POSITION_MAX
 from query_api.routes.answers import PROBLEMS
 from query_api.routes.examples import STREAM
+from query_api.routes.parameters import After, movie_ids, whole
 from query_api.streams import BEFORE_ALL, StreamResponse, Wanted
 from query_api.wiring import Wired, Wiring
 from shared.errors import InvalidInput, ProjectionBehind
@@ -18,7 +17,6 @@ from shared.ids import START, Position
 
 MOVIES_MAX = 100
 MOVIES_CHARS_MAX = 37 * MOVIES_MAX
-DIGITS_MAX = 19
 
 router = APIRouter(
     prefix="/v1/stream", tags=["stream"], responses=PROBLEMS, route_class=CallerRoute
@@ -48,10 +46,7 @@ async def stream(
             description=f"Ids of up to {MOVIES_MAX} movies, separated by commas; left out, all",
         ),
     ] = None,
-    after: Annotated[
-        int | None,
-        Query(ge=0, le=POSITION_MAX, description="A position to go on from; left out, now"),
-    ] = None,
+    after: After = None,
     last_event_id: Annotated[
         str | None, Header(description="The last event's id, which goes before `after`")
     ] = None,
@@ -62,7 +57,7 @@ async def stream(
     what happened since the id is not known any more: read again what is shown, and go on. Nothing
     says who rated. To begin where a page was read, give its `Starfold-Position` as `after`.
     """
-    chosen = None if movies is None else _movie_ids(movies)
+    chosen = None if movies is None else movie_ids(movies, ids_max=MOVIES_MAX)
     resumed = after if last_event_id is None else _position(last_event_id)
     standing = await _standing(wiring, Position(resumed or START))
     if resumed is None:
@@ -89,18 +84,7 @@ async def _standing(wiring: Wiring, wanted: Position) -> Position:
 
 
 def _position(last_event_id: str) -> int:
-    if not (last_event_id.isascii() and last_event_id.isdigit()) or len(last_event_id) > DIGITS_MAX:
+    position = whole(last_event_id)
+    if position is None:
         raise InvalidInput("the id is not one that this API gave", pointer="/header/last-event-id")
-    return int(last_event_id)
-
-
-def _movie_ids(movies: str) -> frozenset[bytes]:
-    try:
-        ids = frozenset(UUID(one.strip()).bytes for one in movies.split(","))
-    except ValueError as error:
-        raise InvalidInput(
-            "these are not ids separated by commas", pointer="/query/movies"
-        ) from error
-    if len(ids) > MOVIES_MAX:
-        raise InvalidInput(f"{len(ids)} movies are more than {MOVIES_MAX}", pointer="/query/movies")
-    return ids
+    return position

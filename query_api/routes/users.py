@@ -14,15 +14,13 @@ from query_api.profiles import Profile
 from query_api.routes import shapes
 from query_api.routes.answers import (
     CALLER_PROBLEMS,
-    LIMIT_DEFAULT,
     PROBLEMS,
-    Cursor,
-    Limit,
     document,
     documented,
     listing,
 )
 from query_api.routes.examples import OWN_PROFILE, PROFILE, RATING, RATINGS_PAGE
+from query_api.routes.parameters import LIMIT_DEFAULT, Cursor, Limit
 from query_api.wiring import AtLeast, Caller, Wired
 from shared.errors import NotFound
 from shared.read_model import PROFILES
