@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from pydantic import Field, SecretStr
+from pydantic import Field
 
-from shared.setting_types import Base64Secret, NewFile, Origins, Port, Whole
+from shared.setting_types import Base64Secret, NewFile, Origins, Port, Token, Whole
 from shared.settings import DatabaseSettings, HttpSettings, SealingSettings
 
 KIB = 1024
@@ -36,7 +36,7 @@ class CommandSettings(HttpSettings, DatabaseSettings, SealingSettings):
     # A file outside the database that says who has been erased; see `starfold erase --reapply`.
     erasure_ledger: NewFile | None = None
     # If set, `/metrics` wants it as a bearer token.
-    metrics_token: SecretStr | None = None
+    metrics_token: Token | None = None
     # Origins that browsers may call from, separated by commas; none unless set.
     cors_origins: Origins = ""
     body_bytes_max: Whole = Field(256 * KIB, ge=KIB, le=64 * MIB)

@@ -13,7 +13,7 @@ from ops.home import Addresses, Home
 from ops.settings import JobsSettings, OwnerSettings, WriteSideSettings
 from projector.settings import ProjectorSettings
 from shared.schema import COMMAND_ROLE, PROJECTOR_ROLE
-from shared.setting_types import HttpUrl
+from shared.setting_types import HttpUrl, Token
 from shared.settings import Settings, settings_from_environment
 
 
@@ -22,7 +22,7 @@ class ApiSettings(Settings):
 
     command_url: HttpUrl | None = None
     query_url: HttpUrl | None = None
-    api_key: SecretStr | None = None
+    api_key: Token | None = None
 
 
 class Access(NamedTuple):

@@ -31,6 +31,7 @@ from ops.settings import OwnerSettings
 from shared.logs import configure_logging
 from shared.postgres import forget_libpq_variables
 from shared.schema import COMMAND_ROLE, PROJECTOR_ROLE, migrate
+from shared.setting_types import Port
 from shared.settings import Settings, settings_from_environment
 
 # The folders, as the compose file mounts them.
@@ -59,8 +60,8 @@ class FirstStepsSettings(OwnerSettings):
     # `default` or `none`; or a file that was mounted into the container.
     catalogue: str = catalogue.DEFAULT
     # Where the ports of both APIs are published on this machine, for the line that says so.
-    command_port: int = 8080
-    query_port: int = 8081
+    command_port: Port = 8080
+    query_port: Port = 8081
 
 
 def make_schema(settings: SchemaSettings) -> None:

@@ -20,6 +20,7 @@ from projector.settings import ProjectorSettings
 from projector.wiring import Wiring, wire
 from shared.errors import StarfoldError
 from shared.redis_clients import redis_client
+from shared.settings import settings_from_environment
 
 QUEUE = "starfold"
 # A job goes on where it was interrupted, so being interrupted often is no reason to give it up.
@@ -47,7 +48,7 @@ def build_share(
 
     Settings come from the environment.
     """
-    wiring = wire(ProjectorSettings())
+    wiring = wire(settings_from_environment(ProjectorSettings))
     try:
         builder = Builder(
             wiring.reader, wiring.store, wiring.generations, events_per_s=events_per_s
@@ -63,7 +64,7 @@ def build_share(
 
 def audit(projection: str, number: int) -> bool:
     """Compare a generation with the log; the outcome stands in the table of generations."""
-    wiring = wire(ProjectorSettings())
+    wiring = wire(settings_from_environment(ProjectorSettings))
     try:
         generation = wiring.generations.get(projection, number)
         return generation is not None and _audit(wiring, generation)

@@ -20,8 +20,9 @@ from ops.errors import OperatorError
 from ops.home import Home
 from ops.movielens import import_from
 from ops.movielens_files import NAME
+from shared.errors import Misconfigured
 from shared.logs import configure_logging
-from shared.settings import Settings
+from shared.settings import Settings, settings_from_environment
 
 PACKAGE = "recbole==1.2.1"
 FOLDER_IN_WHEEL = f"recbole/dataset_example/{NAME}/"
@@ -30,11 +31,11 @@ SUFFIXES = ("inter", "item", "user")
 
 def sample(home: Annotated[Path, typer.Option("--home")] = Path(".starfold")) -> None:
     """Fetch the files once, then import them."""
-    configure_logging(Settings(), process="sample")
     try:
+        configure_logging(settings_from_environment(Settings), process="sample")
         local = Home(home)
         import_from(local, fetched(local.path / NAME))
-    except OperatorError as error:
+    except (OperatorError, Misconfigured) as error:
         sys.exit(f"starfold: {error}")
     except KeyboardInterrupt:
         sys.exit(INTERRUPTED)

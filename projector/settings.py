@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from pydantic import Field
-
-from shared.setting_types import Host, Port, PostgresUrl
+from shared.setting_types import Host, Port, PostgresUrl, Seconds
 from shared.settings import DatabaseSettings, RedisSettings, SealingSettings
 
 
@@ -12,7 +10,7 @@ class ProjectorSettings(DatabaseSettings, RedisSettings, SealingSettings):
     """Read from `STARFOLD_*`: the projector's own database role, which may only read events."""
 
     # After erasures, Redis's files are rewritten at most so often.
-    scrub_every_s: float = Field(60, ge=0, allow_inf_nan=False)
+    scrub_every_s: Seconds = 60
     # Where Prometheus finds the projector; nothing is served without a port.
     metrics_host: Host = "127.0.0.1"
     metrics_port: Port | None = None

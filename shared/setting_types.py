@@ -17,6 +17,7 @@ from pydantic import AfterValidator, BeforeValidator, Field, SecretBytes, Secret
 
 SECRET_BYTES = 32
 PORT_MAX = 65_535
+SECONDS_MAX = 86_400
 LOG_LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")
 
 _LABEL = r"(?!-)[a-z0-9_-]{1,63}(?<!-)"
@@ -179,12 +180,26 @@ def _number(value: Any) -> Any:
     return value
 
 
+def _token(value: SecretStr) -> SecretStr:
+    if not re.fullmatch(r"[!-~]+", value.get_secret_value()):
+        raise ValueError("has a space or a letter in it that a header cannot carry")
+    return value
+
+
+def _decimal(value: Any) -> Any:
+    if isinstance(value, str) and not re.fullmatch(r"\s*[0-9]{1,9}(\.[0-9]{1,9})?\s*", value):
+        raise ValueError("is not a number like 60 or 0.5")
+    return value
+
+
 Base64Secret = Annotated[SecretBytes, BeforeValidator(_secret_bytes)]
 PostgresUrl = Annotated[SecretStr, AfterValidator(_postgres_url)]
 RedisUrl = Annotated[SecretStr, AfterValidator(_redis_url)]
 HttpUrl = Annotated[str, AfterValidator(_http_url)]
 Host = Annotated[str, AfterValidator(_host)]
 Port = Annotated[int, Field(ge=1, le=PORT_MAX), BeforeValidator(_number)]
+Seconds = Annotated[float, Field(ge=0, le=SECONDS_MAX), BeforeValidator(_decimal)]
+Token = Annotated[SecretStr, AfterValidator(_token)]
 Whole = Annotated[int, BeforeValidator(_number)]
 LogLevel = Annotated[str, BeforeValidator(_log_level)]
 SchemaName = Annotated[str, AfterValidator(_schema)]

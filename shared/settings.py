@@ -20,6 +20,7 @@ from shared.setting_types import (
     Proxies,
     RedisUrl,
     SchemaName,
+    Seconds,
 )
 
 ENVIRONMENT_PREFIX = "STARFOLD_"
@@ -91,7 +92,7 @@ class HttpSettings(Settings):
     trusted_proxies: Proxies = ""
     access_log: bool = False
     # An idle connection is kept for longer than proxies keep theirs: 60 s is what most do.
-    keep_alive_s: float = Field(75, ge=0, le=86_400, allow_inf_nan=False)
+    keep_alive_s: Seconds = 75
     # 32 bytes, the raw Ed25519 public key that access tokens are verified with.
     token_public_key: Base64Secret
     token_issuer: str = Field("starfold", min_length=1)
