@@ -5,15 +5,17 @@ from __future__ import annotations
 import json
 import random
 import threading
-from collections.abc import Iterator, Sequence
+import time
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from typing import NamedTuple
 from uuid import uuid4
 
 import msgspec
 
 from bench.abuse import Abuse, Suffered, beside
-from bench.bench import Bench
+from bench.bench import SHARE_SHOWN_MIN, Bench
 from bench.findings import Finding, at_most
 from bench.load import HOST, Answers, Load, request
 from bench.load import run as run_load
@@ -37,12 +39,20 @@ MIB = 2**20
 BULK = "/v1/ratings/batch"
 
 
+class Measured(NamedTuple):
+    """What the ordinary clients got, and the share of a core that each program used meanwhile."""
+
+    rated: Answers
+    read: Answers
+    shares: Mapping[str, float]
+
+
 def run(bench: Bench) -> list[Finding]:
     """Each abuse beside the same load as just before it without, so that both are of one time."""
     findings: list[Finding] = []
     for nth, abuse in enumerate(_abuses(bench)):
-        calm: list[tuple[Answers, Answers]] = []
-        abused: list[tuple[Answers, Answers]] = []
+        calm: list[Measured] = []
+        abused: list[Measured] = []
         peaks: list[int] = []
         for number in range(bench.rounds):
             draw = DRAW + 2 * (nth * bench.rounds + number)
@@ -50,24 +60,31 @@ def run(bench: Bench) -> list[Finding]:
             with _watched(bench.stack) as peak, beside(abuse) as suffered:
                 abused.append(_ordinary(bench, draw + 1))
             peaks.append(max(peak.values()))
-        note = f"{_told(suffered)}; largest {_largest(peak)}"
-        for place, what in enumerate(("PUT a rating", "GET a movie")):
-            before = [one[place].p99_ms for one in calm]
-            during = [one[place].p99_ms for one in abused]
-            findings.append(_slower(f"{what} beside {abuse.name}, p99", before, during, note))
-        findings.append(
+        findings += [
+            _slower(
+                f"PUT a rating beside {abuse.name}, p99",
+                [one.rated.p99_ms for one in calm],
+                [one.rated.p99_ms for one in abused],
+                note=f"{_told(suffered)}; {_cores(calm, abused)}",
+            ),
+            _slower(
+                f"GET a movie beside {abuse.name}, p99",
+                [one.read.p99_ms for one in calm],
+                [one.read.p99_ms for one in abused],
+            ),
             Finding(
                 row="abuse",
                 what=f"largest process beside {abuse.name}",
                 unit="bytes",
                 figures=peaks,
                 goal=at_most(RESIDENT_MAX),
-            )
-        )
+                measured=max(peak, key=lambda program: peak[program]),
+            ),
+        ]
     return findings
 
 
-def _slower(what: str, before: Sequence[float], during: Sequence[float], note: str) -> Finding:
+def _slower(what: str, before: Sequence[float], during: Sequence[float], note: str = "") -> Finding:
     shown = [", ".join(f"{ms:.1f}" for ms in figures) for figures in (during, before)]
     return Finding(
         row="abuse",
@@ -81,7 +98,18 @@ def _slower(what: str, before: Sequence[float], during: Sequence[float], note: s
     )
 
 
-def _ordinary(bench: Bench, draw: int) -> tuple[Answers, Answers]:
+def _cores(calm: Sequence[Measured], abused: Sequence[Measured]) -> str:
+    """Of a core in the last round: it says more than a latency where the machine is busy."""
+    before, during = calm[-1].shares, abused[-1].shares
+    grown = [
+        f"{program} {before.get(program, 0.0):.0%} to {share:.0%}"
+        for program, share in sorted(during.items())
+        if share - before.get(program, 0.0) >= SHARE_SHOWN_MIN
+    ]
+    return "of a core " + (", ".join(grown) or "no more than undisturbed")
+
+
+def _ordinary(bench: Bench, draw: int) -> Measured:
     """Half of the clients rate, half of them read; any refusal ends the run."""
     stack = bench.stack
     rating = Load(
@@ -98,9 +126,16 @@ def _ordinary(bench: Bench, draw: int) -> tuple[Answers, Answers]:
         seconds=SECONDS,
         per_second=READS_A_SECOND,
     )
+    used = stack.core_seconds()
+    started = time.perf_counter()
     with ThreadPoolExecutor(2) as pool:
         rated, read = pool.map(run_load, (rating, reading))
-    return rated, read
+    took_s = time.perf_counter() - started
+    shares = {
+        program: (seconds - used.get(program, 0.0)) / took_s
+        for program, seconds in stack.core_seconds().items()
+    }
+    return Measured(rated, read, shares)
 
 
 @contextmanager
@@ -126,11 +161,6 @@ def _watched(stack: Stack) -> Iterator[dict[str, int]]:
 def _told(suffered: Sequence[Suffered]) -> str:
     statuses = ", ".join(f"{n} times {one}" for one, n in sorted(suffered[0].statuses.items()))
     return f"it was answered {statuses or 'nothing'}, closed {suffered[0].closed} times"
-
-
-def _largest(peak: dict[str, int]) -> str:
-    program, held = max(peak.items(), key=lambda item: item[1])
-    return f"{program} {held / MIB:.0f} MiB"
 
 
 def _abuses(bench: Bench) -> list[Abuse]:
