@@ -69,7 +69,7 @@ class Access(NamedTuple):
 PUBLIC = Access(anonymous=True, credential_ignored=True)
 MEMBERS = Access(roles=EVERYBODY)
 CATALOGUE = Access(roles=CURATORS, scopes=frozenset({"movies"}))
-RATERS = Access(roles=EVERYBODY, scopes=frozenset({"users"}))
+RATERS = Access(roles=EVERYBODY, scopes=frozenset({"ratings"}))
 
 ROUTES: Mapping[tuple[str, str], Access] = {
     # A service that names an external user needs the scope `users`: that is in the body.

@@ -26,6 +26,7 @@ from command_api.principal import (
     Member,
     Principal,
     Scope,
+    Service,
     require_role,
     require_scope,
 )
@@ -149,6 +150,9 @@ def _rate(
     if isinstance(principal, Member):
         require_role(rater, EVERYBODY)
     user.require_present(rater, command.user_id)
+    if isinstance(principal, Service):
+        require_scope(principal, "ratings")
+        user.require_external(rater)
     if not streams.has_movie(command.movie_id):
         raise NotFound(f"there is no movie {command.movie_id}", pointer="/movie_id")
     standing = streams.rating(stream_id)

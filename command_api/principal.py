@@ -13,7 +13,7 @@ from shared.errors import Forbidden, NotAuthenticated
 from shared.events import Role
 from shared.ids import UserId
 
-Scope = Literal["users", "movies", "roles", "erasure"]
+Scope = Literal["users", "ratings", "movies", "roles", "erasure"]
 
 
 class Member(msgspec.Struct, frozen=True):
@@ -106,7 +106,7 @@ def acting_user(principal: Principal, named: UserId | None) -> UserId:
     """On whose behalf a rating is: one's own, or for a service the user that it names.
 
     Raises `Forbidden` for a member who names somebody else and for a service without the scope
-    `users`.
+    `ratings`. That a service rates for external users only is decided with the command.
     """
     match principal:
         case Member(user_id):
@@ -114,7 +114,7 @@ def acting_user(principal: Principal, named: UserId | None) -> UserId:
                 raise Forbidden("one rates for oneself", pointer="/user_id")
             return user_id
         case Service():
-            require_scope(principal, "users")
+            require_scope(principal, "ratings")
             if named is None:
                 raise Forbidden(
                     "a service key names the user whose rating it is", pointer="/user_id"

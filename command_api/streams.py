@@ -17,7 +17,7 @@ from shared.codec import Codec
 from shared.events import Event
 from shared.ids import NO_VERSION, START, MovieId, Position, StreamId, UserId, Version
 from shared.load import Loaded, StoredRow
-from shared.sealing import NO_KEYS, Keys, SubjectKeys
+from shared.sealing import Keys, SubjectKeys
 
 State = TypeVar("State")
 Evolve = Callable[[Any, Any], Any]
@@ -168,9 +168,19 @@ class Streams:
         version = rows[-1].version
         state = self._known.user(stream_id, version)
         if state is None:
-            state = self._folded(rows, User(), user.evolve, NO_KEYS)
+            state = self._unopened_user(rows)
             self._known.note_user(stream_id, version, state)
         return _standing(state, user.evolve, rows)
+
+    def _unopened_user(self, rows: list[StoredRow]) -> User:
+        """Folded from sealed events, so that it is known which fields there were, and then without
+        them.
+        """
+        state = User()
+        for row in rows:
+            sealed = self._codec.decode_sealed(row.topic, row.state).event
+            state = user.evolve(state, cast("Any", sealed))
+        return user.without_personal(state)
 
     def _rows(self, stream_id: StreamId) -> list[StoredRow]:
         return self._loaded.streams.get(stream_id, [])

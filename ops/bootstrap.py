@@ -18,7 +18,7 @@ from shared.postgres import connect
 
 DATABASE_SCHEMA = "starfold"
 OPERATOR_EMAIL = "operator@starfold.example"
-OPERATOR_SCOPES = ["users", "movies", "roles", "erasure"]
+OPERATOR_SCOPES = ["users", "ratings", "movies", "roles", "erasure"]
 
 log = structlog.get_logger()
 

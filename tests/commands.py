@@ -19,7 +19,7 @@ from command_api.principal import Principal, Service
 from shared.events import MovieFields
 from shared.ids import MovieId, StreamId, UserId, new_uuid7, rating_stream_id
 
-SERVICE = Service(new_uuid7(), frozenset({"users", "movies", "roles", "erasure"}))
+SERVICE = Service(new_uuid7(), frozenset({"users", "ratings", "movies", "roles", "erasure"}))
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 
 

@@ -41,7 +41,7 @@ from tests.servers import Servers
 WITHIN_S = 20.0
 POLL_S = 0.01
 PREFIX = "STARFOLD_"
-ALL_SCOPES = ["users", "movies", "roles", "erasure"]
+ALL_SCOPES = ["users", "ratings", "movies", "roles", "erasure"]
 
 # Cheap passwords: what argon2 costs is no matter of the tests.
 CHEAP = {"argon2_memory_kib": 8 * 1024, "argon2_iterations": 1, "argon2_parallelism": 1}

@@ -8,7 +8,7 @@ from uuid import UUID
 
 import msgspec
 
-from shared.errors import Conflict, NotFound
+from shared.errors import Conflict, Forbidden, NotFound
 from shared.events import (
     Role,
     UserCreated,
@@ -34,6 +34,8 @@ class User(msgspec.Struct, frozen=True, kw_only=True):
     email: str | None = None
     password_hash: str | None = None
     external_id: str | None = None
+    # Made by a service, without a password; known also where nothing personal is opened.
+    external: bool = False
 
     @property
     def present(self) -> bool:
@@ -140,6 +142,7 @@ def evolve(user: User, event: UserEvent) -> User:
                 email=event.email,
                 password_hash=event.password_hash,
                 external_id=event.external_id,
+                external=event.external_id is not None,
             )
         case UserProfileChanged():
             return msgspec.structs.replace(
@@ -155,11 +158,27 @@ def evolve(user: User, event: UserEvent) -> User:
             assert_never(event)
 
 
+def without_personal(user: User) -> User:
+    """The same user without what is sealed in events."""
+    return msgspec.structs.replace(
+        user, display_name=None, email=None, password_hash=None, external_id=None
+    )
+
+
 def require_present(user: User, user_id: UserId) -> User:
     """The user; raises `NotFound` for one who never was or has been erased."""
     if not user.present:
         raise NotFound(f"there is no user {user_id}")
     return user
+
+
+def require_external(user: User) -> None:
+    """Raise `Forbidden` for a user with a password, who speaks for themselves."""
+    if not user.external:
+        raise Forbidden(
+            "a service rates only for users with an external id; this one has a password",
+            pointer="/user_id",
+        )
 
 
 def _create(command: SignUp | CreateExternalUser, user: User) -> list[UserEvent]:

@@ -13,15 +13,18 @@ from uuid import UUID, uuid4
 
 import httpx
 import pytest
+from typer.testing import CliRunner
 
+from ops.cli import app as cli
 from shared.ids import UserId
 from shared.tokens import TOKEN_LIFETIME_S, TokenIssuer
-from tests.api import PASSWORD, Api, User
+from tests.api import AT_LEAST, PASSWORD, Api, User
+from tests.conftest import wait_ready
 from tests.servers import Servers
 from tests.system import System
-from tests.test_docs import COMMAND_ROUTES
+from tests.test_docs import COMMAND_ROUTES, QUERY_ROUTES
 
-SCOPES = ("users", "movies", "roles", "erasure")
+SCOPES = ("users", "ratings", "movies", "roles", "erasure")
 NOBODY = {
     *("anonymous", "an invalid token", "an expired token", "an ended session", "an erased user"),
     *("a revoked key", "an ended session of a key"),
@@ -30,7 +33,7 @@ MEMBERS = {"a member", "a curator", "an operator"}
 SERVICES = {f"a key for {scope}" for scope in SCOPES}
 EVERYBODY = MEMBERS | SERVICES
 CURATORS = {"a curator", "an operator", "a key for movies"}
-RATERS = MEMBERS | {"a key for users"}
+RATERS = MEMBERS | {"a key for ratings"}
 
 EXTERNAL = {"external_id": "x", "display_name": "Ann"}
 MOVIE = {"title": "Mirror", "year": 1975}
@@ -70,6 +73,26 @@ COMMANDS = {
     "GET /metrics": PUBLIC,
     "GET /.well-known/jwks.json": PUBLIC,
 }
+QUERY_EVERYBODY = {*MEMBERS, "a former operator", *(f"a token for {scope}" for scope in SCOPES)}
+# The query API takes access tokens alone.
+QUERY_NOBODY = NOBODY | {"a revoked key's token", "a key for users"}
+OPEN = Route({"anonymous", *QUERY_EVERYBODY})
+QUERIES = {
+    "GET /v1/movies": OPEN,
+    "GET /v1/movies/{movie_id}": OPEN,
+    "GET /v1/movies/{movie_id}/stats": OPEN,
+    "GET /v1/movies/{movie_id}/history": OPEN,
+    "GET /v1/movies/{movie_id}/ratings": OPEN,
+    "GET /v1/users/me": Route({*MEMBERS, "a former operator"}),
+    "GET /v1/users/{user_id}": OPEN,
+    "GET /v1/users/{user_id}/ratings": OPEN,
+    "GET /v1/users/{user_id}/ratings/{movie_id}": OPEN,
+    "GET /v1/stream": OPEN,
+    "GET /v1/projections": Route({"an operator"}),
+    "GET /health": PUBLIC,
+    "GET /ready": PUBLIC,
+    "GET /metrics": PUBLIC,
+}
 # A log-out may be repeated: the session that it ends has ended.
 LOG_OUT = "DELETE /v1/sessions/current"
 
@@ -96,6 +119,11 @@ class Callers:
             "a revoked key": self._revoked,
             "an ended session of a key": self._logged_out_service,
         } | {f"a key for {scope}": self._key(scope) for scope in SCOPES}
+        self.readers = {
+            **self.kinds,
+            "a former operator": self._demoted,
+            "a revoked key's token": self._revoked_token,
+        } | {f"a token for {scope}": self._token(scope) for scope in SCOPES}
 
         self._kept: dict[str, dict[str, str]] = {}
 
@@ -106,11 +134,37 @@ class Callers:
         return self._kept[kind]
 
     def new_headers(self, kind: str) -> dict[str, str]:
-        credential = self.kinds[kind]()
+        credential = self.readers[kind]()
         return {} if credential is None else {"Authorization": f"Bearer {credential}"}
 
     def _key(self, scope: str) -> Callable[[], str]:
         return lambda: self._system.service_key([scope])
+
+    def _token(self, scope: str) -> Callable[[], str]:
+        return lambda: self._token_for(self._system.service_key([scope]))
+
+    def _token_for(self, key: str) -> str:
+        session = self._api.expect(201, self._api.post("/v1/sessions", {"api_key": key}))
+        return str(session["access_token"])
+
+    def _demoted(self) -> str:
+        user = self._api.sign_up(role="operator")
+        answer = self._api.command.put(
+            f"/v1/users/{user.user_id}/role", json={"role": "member"}, headers=self._api.service
+        )
+        self._api.expect(204, answer)
+        return user.token
+
+    def _revoked_token(self) -> str:
+        key = self._system.service_key()
+        token = self._token_for(key)
+        environment = self._system.command_environment() | {
+            "STARFOLD_OWNER_DATABASE_URL": self._system.servers.home.owner_dsn()
+        }
+        result = CliRunner().invoke(cli, ["keys", "revoke", key], env=environment)
+        assert result.exit_code == 0, result.output
+        self._api.position = self._system.event_store().head()
+        return token
 
     def _expired(self) -> str:
         user_id = UserId(UUID(self._api.sign_up().user_id))
@@ -126,9 +180,7 @@ class Callers:
         return token
 
     def _logged_out_service(self) -> str:
-        body = {"api_key": self._system.service_key()}
-        session = self._api.expect(201, self._api.post("/v1/sessions", body))
-        return self._log_out(session["access_token"])
+        return self._log_out(self._token_for(self._system.service_key()))
 
     def _erased(self) -> str:
         user = self._api.sign_up(role="operator")
@@ -156,7 +208,10 @@ def api(system: System) -> Iterator[Api]:
     command = system.start_command_api(
         **{f"rate_limit_{caller}": limit for caller, limit in unlimited.items()}
     )
-    with Api(command.url, command.url, system.service_key()) as client:
+    query = system.start_query_api()
+    system.start_projector()
+    with Api(command.url, query.url, system.service_key()) as client:
+        wait_ready(client)
         yield client
 
 
@@ -171,11 +226,11 @@ def bystander(api: Api) -> User:
     return api.sign_up()
 
 
-def expected(route: Route, kind: str) -> int | None:
+def expected(route: Route, kind: str, nobody: set[str] = NOBODY) -> int | None:
     """The status of a refusal; None for a caller who is let in."""
     if kind in route.allowed:
         return None
-    return 401 if kind in NOBODY else 403
+    return 401 if kind in nobody else 403
 
 
 def contents(route: Route) -> list[Any]:
@@ -282,3 +337,39 @@ def test_a_bulk_request_of_a_caller_who_was_shut_out_has_no_rows(api: Api) -> No
     api.expect(204, api.command.delete("/v1/sessions/current", headers=ann.headers))
     for path, body in (("movies", rows), ("ratings", {"ratings": [RATING]})):
         assert api.post(f"/v1/{path}/batch", body, ann.headers).status_code == 401
+
+
+def test_every_route_of_the_query_api_is_in_the_table() -> None:
+    assert set(QUERY_ROUTES) == set(QUERIES)
+
+
+@pytest.mark.parametrize("name", [name for name in QUERIES if not QUERIES[name].public])
+def test_a_caller_is_refused_before_anything_else_of_a_read_is_looked_at(
+    name: str, api: Api, callers: Callers, bystander: User
+) -> None:
+    """Whatever the path and the parameters are."""
+    route, path = QUERIES[name], name.removeprefix("GET ")
+    kinds = QUERY_NOBODY | QUERY_EVERYBODY
+    credentials = {kind: callers.headers(kind) for kind in kinds}
+    movie_id = api.movie()
+    real = path.replace("{user_id}", bystander.user_id).replace("{movie_id}", movie_id)
+    unreal = path.replace("{user_id}", "nonsense").replace("{movie_id}", "nonsense")
+    asked = [(real, {}), (f"{unreal}?nonsense=1&limit=0", {}), (real, {AT_LEAST: "nonsense"})]
+    found = {
+        (kind, number): status(api, url, {AT_LEAST: str(api.position), **headers, **more})
+        for kind, headers in credentials.items()
+        for number, (url, more) in enumerate(asked)
+    }
+    wrong = {}
+    for (kind, number), seen in found.items():
+        refusal = expected(route, kind, QUERY_NOBODY)
+        right = {refusal} if refusal else {200, 404} if number == 0 else {200, 404, 422}
+        if seen not in right:
+            wrong[kind, number] = seen
+    assert wrong == {}
+
+
+def status(api: Api, url: str, headers: dict[str, str]) -> int:
+    """Of a read, and of a stream as it is opened."""
+    with api.query.stream("GET", url, headers=headers) as answer:
+        return answer.status_code
