@@ -50,11 +50,12 @@ Query = dict[str, str]
 
 
 class _Found(NamedTuple):
-    """A body and the position that it is of."""
+    """A body, its `Link`, and the positions that it states."""
 
     position: Position
     body: bytes
     link: str | None = None
+    newest: Position = START
 
 
 class _Asked(NamedTuple):
@@ -118,7 +119,9 @@ class HotReads:
 
     async def _profile(self, user_id: UUID) -> _Found | None:
         found = await self._profiles.profile(user_id, None)
-        return None if found.body is None else _Found(found.position, found.body)
+        if found.body is None:
+            return None
+        return _Found(found.position, found.body, newest=found.newest)
 
     async def _catalogue(self, scope: Scope) -> _Found | None:
         query = _query(scope, _CATALOGUE)
@@ -153,7 +156,7 @@ class HotReads:
             return None
         cursor = found.cursor(self._cursors, of)
         body, link = page(scope["path"], query, found.items, cursor)
-        return _Found(found.position, body, link)
+        return _Found(found.position, body, link, found.newest)
 
 
 def _is_list(matched: re.Match[str]) -> bool:
@@ -225,7 +228,7 @@ async def _answered(read: Read, asked: _Asked) -> Answer | None:
         return None
     if found is None or found.position < wanted:
         return None
-    return answer(found.body, found.position, asked.known, link=found.link)
+    return answer(found.body, found.position, asked.known, newest=found.newest, link=found.link)
 
 
 def _asked(scope: Scope) -> _Asked:

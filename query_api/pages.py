@@ -58,11 +58,15 @@ class _Opinion(msgspec.Struct, gc=False):
 
 
 class Page(NamedTuple):
-    """`items` is None where what they belong to is not there, or not to be seen."""
+    """`items` is None where what they belong to is not there, or not to be seen.
+
+    All up to `position` is in them, and nothing after `newest`; `START` is the position itself.
+    """
 
     position: Position
     items: list[bytes] | None
     next_key: tuple[Any, ...] | None
+    newest: Position = START
 
     def cursor(self, cursors: Cursors, of: str) -> str | None:
         """Where the list goes on, None at its end."""
@@ -93,7 +97,7 @@ class Pages:
         index = self._feed.require(at_least)
         found = index.page(sort, wanted, after=after, limit=limit + 1)
         next_key = found[limit - 1][0] if len(found) > limit else None
-        return Page(position, [entry.item for _, entry in found[:limit]], next_key)
+        return Page(position, [entry.item for _, entry in found[:limit]], next_key, index.newest)
 
     async def ratings(
         self,
@@ -125,9 +129,8 @@ class Pages:
         places = range(len(members)) if newest else _sorted(index, members, sort, after)
         items = [_item(index, read, place) for place in places[:limit]]
         more = len(places) > limit
-        return Page(
-            position, items, _key(index, sort, members[places[limit - 1]]) if more else None
-        )
+        next_key = _key(index, sort, members[places[limit - 1]]) if more else None
+        return Page(position, items, next_key, max(read.position, index.newest))
 
 
 def is_visible(stored: bytes | None, user_id: UUID, caller: Claims | None) -> bool:

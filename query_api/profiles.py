@@ -31,10 +31,14 @@ _OWN_KINDS = (*_KINDS, "private")
 
 
 class Profile(NamedTuple):
-    """`body` is None where there is none, or none that the caller may see."""
+    """`body` is None where there is none, or none that the caller may see.
+
+    All up to `position` is in it, and nothing after `newest`.
+    """
 
     position: Position
     body: bytes | None
+    newest: Position = START
 
 
 class _Kept(NamedTuple):
@@ -86,7 +90,7 @@ class Profiles:
         if own:
             private = b'"email":null' if values[3] is None else values[3][1:-1]
             body = b"".join((body[:-1], b",", private, b"}"))
-        return Profile(min(position, of_index), body)
+        return Profile(min(position, of_index), body, max(position, index.newest))
 
     def _known(self, user_id: UUID, build: UUID, statistics: bytes | None) -> bytes | None:
         index = self._feed.require()

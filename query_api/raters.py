@@ -46,24 +46,25 @@ class Raters:
         self, movie_id: UUID, sort: RatersSort, *, after: tuple[Any, ...] | None, limit: int
     ) -> Page:
         """`items` is None where there is no such movie."""
-        newest = sort == "newest"
+        by_time = sort == "newest"
         read = await self._reader.page(
             *(MOVIES, movie_id, "raters"),
-            limit=limit + 1 if newest else SORTED_MAX + 1,
-            after=after if newest else None,
+            limit=limit + 1 if by_time else SORTED_MAX + 1,
+            after=after if by_time else None,
             kinds=("movie",),
         )
         if read.values[0] is None:
             return Page(read.position, None, None)
-        raters = _newest(read.members) if newest else _by_score(read.members, after)
+        raters = _newest(read.members) if by_time else _by_score(read.members, after)
         users = raters.users[:limit]
         next_key = raters.keys[limit - 1] if len(raters.users) > limit else None
         if not users:
             return Page(read.position, [], None)
-        position, _, rated = await self._reader.rated(movie_id, users)
+        position, newest, rated = await self._reader.rated(movie_id, users)
         shown = (_item(user_id, one) for user_id, one in zip(users, rated, strict=True))
         items = [item for item in shown if item is not None]
-        return Page(min(read.position, position), items, next_key)
+        newest = max(read.position, newest)
+        return Page(min(read.position, position), items, next_key, newest)
 
 
 def _newest(members: list[tuple[bytes, int]]) -> _Raters:

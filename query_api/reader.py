@@ -34,6 +34,10 @@ class Documents(NamedTuple):
     build: UUID
     values: Values
 
+    @property
+    def newest(self) -> Position:
+        return self.position
+
 
 class RankedPage(NamedTuple):
     """Members of an entity's sorted set, highest rank first, with documents of the same moment.

@@ -13,7 +13,7 @@ import msgspec
 from fastapi import Request, Response
 from pydantic import BaseModel
 
-from shared.ids import Position
+from shared.ids import START, Position
 from shared.problems import POSITION_HEADER, PROBLEM_JSON, PROBLEM_SCHEMA
 
 JSON = "application/json"
@@ -21,6 +21,7 @@ JSON = "application/json"
 COMPRESSED_MIN_BYTES = 4_096
 COMPRESSION_LEVEL = 1
 TAG_CHARS = 24
+NEWEST_HEADER = "Starfold-Newest"
 
 _PROBLEM: dict[str, Any] = {PROBLEM_JSON: {"schema": PROBLEM_SCHEMA}}
 PROBLEMS: dict[int | str, dict[str, Any]] = {
@@ -47,8 +48,19 @@ def documented(
     value: object, shape: type[BaseModel], *, description: str
 ) -> dict[int | str, dict[str, Any]]:
     """The documented answers of a read, whose body is passed through as bytes."""
-    position = {"description": "The log position that it stands at", "schema": {"type": "integer"}}
-    headers = {POSITION_HEADER: position, "ETag": {"schema": {"type": "string"}}}
+    position = {
+        "description": "The log position up to which all is in it",
+        "schema": {"type": "integer"},
+    }
+    newest = {
+        "description": "The log position after which nothing is in it, where that is another",
+        "schema": {"type": "integer"},
+    }
+    headers = {
+        POSITION_HEADER: position,
+        NEWEST_HEADER: newest,
+        "ETag": {"schema": {"type": "string"}},
+    }
     return {
         200: {
             "description": description,
@@ -80,16 +92,22 @@ def answer(
     position: Position,
     known: Known,
     *,
+    newest: Position = START,
     link: str | None = None,
     own: bool = False,
 ) -> Answer:
-    """The body with its tag and position, or 304 if the caller has it; large ones compressed."""
+    """The body with its tag and position, or 304 if the caller has it; large ones compressed.
+
+    `newest` is stated where the body may hold more than up to the position.
+    """
     etag = etag_of(body)
     headers = [
         # To be kept, and asked about with its tag each time.
         (b"cache-control", b"private, no-cache" if own else b"no-cache"),
         (b"starfold-position", b"%d" % position),
     ]
+    if newest > position:
+        headers.append((b"starfold-newest", b"%d" % newest))
     if link is not None:
         headers.append((b"link", link.encode()))
     if len(body) >= COMPRESSED_MIN_BYTES:
@@ -123,12 +141,13 @@ def document(
     body: bytes,
     position: Position,
     *,
+    newest: Position = START,
     link: str | None = None,
     own: bool = False,
 ) -> Response:
     """A single document, or 304 if the caller has it already. `own`: it is the caller's alone."""
     known = Known(request.headers.get("if-none-match"), request.headers.get("accept-encoding"))
-    made = answer(body, position, known, link=link, own=own)
+    made = answer(body, position, known, newest=newest, link=link, own=own)
     response = Response(made.body, status_code=made.status)
     response.raw_headers = made.headers
     return response
@@ -146,11 +165,15 @@ def knows(if_none_match: str, etag: str) -> bool:
 
 
 def listing(
-    request: Request, items: Sequence[bytes], cursor: str | None, position: Position
+    request: Request,
+    items: Sequence[bytes],
+    cursor: str | None,
+    position: Position,
+    newest: Position = START,
 ) -> Response:
     """A page of items that are JSON already; `cursor` is where the next one goes on."""
     body, link = page(request.scope["path"], request.query_params, items, cursor)
-    return document(request, body, position, link=link)
+    return document(request, body, position, newest=newest, link=link)
 
 
 def _takes_gzip(accept_encoding: str) -> bool:

@@ -72,7 +72,7 @@ async def list_movies(  # One parameter for each filter.
     page = await wiring.freshness.at_least(wanted_position, read)
     assert page.items is not None
     next_cursor = page.cursor(wiring.cursors, catalogue_list(order))
-    return listing(request, page.items, next_cursor, page.position)
+    return listing(request, page.items, next_cursor, page.position, page.newest)
 
 
 def sort_of(sort: Sort | None, q: str | None) -> Sort:
@@ -137,4 +137,5 @@ async def list_ratings(  # One parameter for each part of the request.
     page = await wiring.freshness.at_least(wanted_position, read)
     if page.items is None:
         raise await no_movie(wiring, movie_id, page.position)
-    return listing(request, page.items, page.cursor(wiring.cursors, of), page.position)
+    next_cursor = page.cursor(wiring.cursors, of)
+    return listing(request, page.items, next_cursor, page.position, page.newest)

@@ -96,7 +96,7 @@ async def list_ratings(  # One parameter for each part of the request.
     if page.items is None:
         raise _unknown(user_id).at(page.position)
     next_cursor = page.cursor(wiring.cursors, ratings_list(user_id, sort))
-    return listing(request, page.items, next_cursor, page.position)
+    return listing(request, page.items, next_cursor, page.position, page.newest)
 
 
 def ratings_list(user_id: UUID, sort: RatingsSort) -> str:
@@ -125,7 +125,7 @@ async def get_rating(  # One parameter for each part of the request.
 
     async def read() -> Page:
         index, of_index = wiring.feed.require(wanted_position), wiring.feed.position
-        position, _, (rated,) = await wiring.reader.rated(movie_id, [user_id])
+        position, newest, (rated,) = await wiring.reader.rated(movie_id, [user_id])
         if not is_visible(rated.profile, user_id, caller):
             if rated.profile is None:
                 await wiring.reader.require_absent(PROFILES, user_id, "profile", "stats")
@@ -134,20 +134,20 @@ async def get_rating(  # One parameter for each part of the request.
         if rated.rank is not None:
             entry = index.entries.get(movie_id.bytes)
             items = [rating_item(entry, (movie_id.bytes, rated.rank), rated.review)]
-        return Page(min(position, of_index), items, None)
+        return Page(min(position, of_index), items, None, max(newest, index.newest))
 
     one = await wiring.freshness.at_least(wanted_position, read)
     if one.items is None:
         raise _unknown(user_id).at(one.position)
     if not one.items:
         raise NotFound(f"user {user_id} has not rated movie {movie_id}").at(one.position)
-    return document(request, one.items[0], one.position)
+    return document(request, one.items[0], one.position, newest=one.newest)
 
 
 def _profile(request: Request, user_id: UUID, found: Profile, *, own: bool = False) -> Response:
     if found.body is None:
         raise _unknown(user_id).at(found.position)
-    return document(request, found.body, found.position, own=own)
+    return document(request, found.body, found.position, newest=found.newest, own=own)
 
 
 def _unknown(user_id: UUID) -> NotFound:
