@@ -10,6 +10,7 @@ from types import TracebackType
 from typing import Any, Self
 
 import httpx
+import structlog
 
 from ops.errors import OperatorError
 from ops.home import Addresses
@@ -22,6 +23,9 @@ PAUSE_MAX_S = 2.0
 _TRY_AGAIN = {httpx.codes.TOO_MANY_REQUESTS, httpx.codes.SERVICE_UNAVAILABLE}
 
 Row = Mapping[str, Any]
+
+
+log = structlog.get_logger()
 
 
 class ApiClient:
@@ -91,6 +95,8 @@ class ApiClient:
             else:
                 if response.status_code not in _TRY_AGAIN or late:
                     return response
+            if pause_s == PAUSE_FIRST_S:
+                log.info("waiting", to=f"{method} {url}", at_most_s=PATIENCE_S)
             time.sleep(pause_s)
             pause_s = min(2 * pause_s, PAUSE_MAX_S)
 

@@ -109,6 +109,8 @@ def _send(movies: Sequence[Movie], client: ApiClient) -> None:
 def wait_loaded(home: Home) -> None:
     """Wait until the catalogue of a local Starfold is there: films are matched to all of it."""
     give_up_at = time.monotonic() + LOADED_WITHIN_S
+    if not (home.path / LOADED).exists():
+        log.info("waiting", to="have the catalogue loaded", at_most_s=LOADED_WITHIN_S)
     while not (home.path / LOADED).exists():
         if time.monotonic() > give_up_at:
             raise OperatorError(f"the catalogue was not loaded within {LOADED_WITHIN_S:.0f} s")

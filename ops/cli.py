@@ -20,7 +20,7 @@ from ops.keys import keys
 from ops.movielens import import_from
 from ops.options import DEFAULT_HOME, HomeOption
 from ops.parked import parked
-from ops.replay import Replays
+from ops.replay import SWITCH_WAIT_S, Replays
 from ops.status import status
 from ops.users import users
 from ops.verify import verify
@@ -119,9 +119,15 @@ def switch(
     generation: GenerationArgument,
     home: HomeOption = DEFAULT_HOME,
     audit: Annotated[bool, typer.Option(help="A new one has to pass an audit first.")] = True,
+    wait: Annotated[
+        float, typer.Option(min=0, help="Seconds until it gives up, and says why.")
+    ] = SWITCH_WAIT_S,
 ) -> None:
-    """Make a generation the live one, forward or back."""
-    Replays(Home(home)).switch(projection, generation, audit=audit)
+    """Make a generation the live one, forward or back.
+
+    Where that is not possible in time, and after Ctrl-C, nothing is switched, not later either.
+    """
+    Replays(Home(home)).switch(projection, generation, audit=audit, wait_s=wait)
     typer.echo(f"generation {generation} of {projection} is active")
 
 

@@ -19,6 +19,7 @@ from ops.home import Home
 from ops.jobs import JobQueue
 from ops.progress import Progress
 from ops.read_models import definition_of
+from ops.replay_waits import Waiting
 from ops.tables import print_table
 from projector.generations import Generation, State
 from projector.switch import switch_if_ready
@@ -26,6 +27,9 @@ from projector.upkeep import purge
 from projector.wiring import wire
 
 POLL_S = 0.2
+SWITCH_WAIT_S = 60.0
+# A replay of which nothing has moved for this long is not waited for any more.
+STILL_MAX_S = 120.0
 COLUMNS = ("projection", "generation", "state", "why", "definition", "built", "audit", "stopped")
 BUILT: tuple[State, ...] = ("following", "active", "retired")
 BUILT_AND_LIVE: tuple[State, ...] = ("active", "retired")
@@ -77,31 +81,43 @@ class Replays:
         log.info("replay_ordered", projection=projection, generation=generation.number)
         return generation
 
-    def watch(self, generation: Generation, *, until: Sequence[State] = ()) -> Generation:
-        """Show progress until the generation is built and, where that was asked for, live."""
-        goal = until or (BUILT_AND_LIVE if generation.switch_when_ready else BUILT)
+    def watch(self, generation: Generation) -> Generation:
+        """Show progress until the generation is built and, where that was asked for, live.
+
+        Raises `OperatorError` where it never will be, and after `STILL_MAX_S` without any progress.
+        """
+        goal = BUILT_AND_LIVE if generation.switch_when_ready else BUILT
         head = self._wiring.reader.head()
         shares = len(self._generations.builds(generation.projection, generation.number))
+        waiting = Waiting(self._wiring, f"replay {generation.projection}")
         with Progress(f"replay {generation.projection}", head * shares) as progress:
             while True:
-                standing = self._standing(generation)
+                current = self._current(generation)
                 builds = self._generations.builds(generation.projection, generation.number)
                 progress.reach(
                     sum(head if build.built else build.folded_events for build in builds)
                 )
-                being_audited = standing.state == "following" and standing.audit == "wanted"
-                if standing.state in goal and not being_audited:
-                    return standing
-                _require_future(standing)
-                self._raise_failure(
-                    [f"build-{b.projection}-{b.number}-{b.share}" for b in builds if not b.built]
-                )
+                being_audited = current.state == "following" and current.audit == "wanted"
+                if current.state in goal and not being_audited:
+                    return current
+                self._require_future(current)
+                reason = waiting.look(current)
+                if waiting.still_s > STILL_MAX_S and not being_audited:
+                    raise OperatorError(
+                        f"generation {current.number} of {current.projection} has not moved for"
+                        f" {STILL_MAX_S:.0f} s: {reason}. The replay is kept: `starfold replays`"
+                        f" shows it, `starfold purge {current.projection} {current.number}`"
+                        " drops it"
+                    )
                 time.sleep(POLL_S)
 
-    def switch(self, projection: str, number: int, *, audit: bool = True) -> None:
+    def switch(
+        self, projection: str, number: int, *, audit: bool = True, wait_s: float = SWITCH_WAIT_S
+    ) -> None:
         """Make a generation the live one, forward or back; returns when it is.
 
-        One that was never live has to pass an audit first, unless told otherwise.
+        One that was never live has to pass an audit first, unless told otherwise. Raises
+        `OperatorError` after `wait_s`; then, and when it is interrupted, nothing is switched later.
         """
         generation = self._get(projection, number)
         if generation.state == "active":
@@ -114,19 +130,38 @@ class Replays:
             self._jobs.audit(projection, number)
         if not self._generations.switch_when_ready(projection, number):
             raise OperatorError(f"generation {number} of {projection} is {generation.state}")
-        generation = self._get(projection, number)
+        try:
+            self._await_switch(self._get(projection, number), wait_s)
+        except BaseException:
+            if not generation.switch_when_ready:
+                self._generations.switch_when_ready(projection, number, wanted=False)
+            raise
+
+    def _await_switch(self, generation: Generation, wait_s: float) -> None:
         # What cannot be done now is left to the projector, which looks now and then.
         if generation.may_switch and switch_if_ready(
             self._generations, self._wiring.store, generation
         ):
             return
-        self.watch(generation, until=("active",))
+        give_up_at = time.monotonic() + wait_s
+        waiting = Waiting(self._wiring, f"switch {generation.projection} {generation.number}")
+        while generation.state != "active":
+            self._require_future(generation)
+            reason = waiting.look(generation)
+            if time.monotonic() > give_up_at:
+                raise OperatorError(
+                    f"generation {generation.number} of {generation.projection} did not become"
+                    f" active within {wait_s:.0f} s: {reason}. Nothing was switched; `--wait` waits"
+                    " longer"
+                )
+            time.sleep(POLL_S)
+            generation = self._current(generation)
 
     def cancel(self, generation: Generation) -> Generation:
         """Drop what a replay has built, unless it has become live already; its jobs give up."""
-        if self._standing(generation).state in ("building", "following"):
+        if self._current(generation).state in ("building", "following"):
             self.purge(generation.projection, generation.number)
-        return self._standing(generation)
+        return self._current(generation)
 
     def purge(self, projection: str, number: int) -> int:
         """Drop a generation that is not live; returns how many keys that were."""
@@ -152,7 +187,7 @@ class Replays:
             raise OperatorError(f"there is no generation {number} of {projection}")
         return generation
 
-    def _standing(self, generation: Generation) -> Generation:
+    def _current(self, generation: Generation) -> Generation:
         return self._get(generation.projection, generation.number)
 
     def _raise_failure(self, job_ids: Sequence[str]) -> None:
@@ -168,15 +203,18 @@ class Replays:
                 last = (result.exc_string or "").strip().splitlines()[-1:] if result else []
                 raise OperatorError(f"job {job_id} failed: {' '.join(last)}")
 
-
-def _require_future(generation: Generation) -> None:
-    """Raise `OperatorError` if it will never get where it is wanted."""
-    number, projection = generation.number, generation.projection
-    if generation.state == "purged":
-        raise OperatorError(f"generation {number} was purged meanwhile")
-    if generation.state == "following" and generation.audit == "failed":
-        raise OperatorError(
-            f"generation {number} has not passed its audit:"
-            f" `starfold verify {projection} --generation {number}` says why,"
-            f" `starfold switch {projection} {number} --no-audit` makes it live all the same"
+    def _require_future(self, generation: Generation) -> None:
+        """Raise `OperatorError` if it will never get where it is wanted."""
+        number, projection = generation.number, generation.projection
+        if generation.state == "purged":
+            raise OperatorError(f"generation {number} was purged meanwhile")
+        if generation.state == "following" and generation.audit == "failed":
+            raise OperatorError(
+                f"generation {number} has not passed its audit:"
+                f" `starfold verify {projection} --generation {number}` says why,"
+                f" `starfold switch {projection} {number} --no-audit` makes it live all the same"
+            )
+        builds = self._generations.builds(projection, number)
+        self._raise_failure(
+            [f"build-{projection}-{number}-{one.share}" for one in builds if not one.built]
         )

@@ -248,13 +248,13 @@ class Generations:
             )
             return True
 
-    def switch_when_ready(self, projection: str, number: int) -> bool:
-        """Have a generation become active once it has caught up; False if it never will."""
+    def switch_when_ready(self, projection: str, number: int, *, wanted: bool = True) -> bool:
+        """Have a generation become active once it has caught up, or not; False if it never will."""
         with self._changing() as cursor:
             cursor.execute(
-                "UPDATE generations SET switch_when_ready = true WHERE projection = %s"
+                "UPDATE generations SET switch_when_ready = %s WHERE projection = %s"
                 " AND number = %s AND state IN ('building', 'following', 'retired')",
-                [projection, number],
+                [wanted, projection, number],
             )
             return cursor.rowcount == 1
 
