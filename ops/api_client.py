@@ -73,6 +73,14 @@ class ApiClient:
         head: int = response.json()["position"]
         return head
 
+    def wait_query_ready(self, within_s: float) -> None:
+        """Wait until the query API is ready; raises `OperatorError` after the given time."""
+        url = f"{self._addresses.query_url}/ready"
+        give_up_at = time.monotonic() + within_s
+        while (ready := self._patiently("GET", url)).is_error:
+            if time.monotonic() > give_up_at:
+                raise OperatorError(f"the query API is not ready: {problem_text(ready)}")
+
     def query(self, path: str, *, at_least: int = 0, **parameters: Any) -> Any:
         """A read no older than the given position."""
         headers = {"Starfold-At-Least": str(at_least)}

@@ -43,6 +43,8 @@ ADDRESSES = Addresses(command_url="http://command-api:8080", query_url="http://q
 POSTGRES_WITHIN_S = 60.0
 CONNECT_WITHIN_S = 2
 POLL_S = 0.5
+# Read models are rebuilt first where Redis has lost them.
+QUERY_WITHIN_S = 600.0
 
 log = structlog.get_logger()
 
@@ -109,6 +111,7 @@ def take_first_steps(home: Home, settings: FirstStepsSettings) -> None:
     operator = bootstrap(home, owner_dsn)
     with ApiClient(ADDRESSES, operator.api_key) as client:
         catalogue.load(home, owner_dsn, client, settings.catalogue)
+        client.wait_query_ready(QUERY_WITHIN_S)
     print(
         f"ready: command API http://127.0.0.1:{settings.command_port},"
         f" query API http://127.0.0.1:{settings.query_port}",

@@ -10,6 +10,7 @@ import sys
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
+from types import FrameType
 
 import redis
 import structlog
@@ -35,8 +36,9 @@ from shared.settings import settings_from_environment
 # time until a worker looks for such jobs, and the time that an idle one waits for a new job.
 SILENT_MAX_S = 10
 MAINTENANCE_EVERY_S = 4
-IDLE_WAIT_S = 3
+IDLE_WAIT_S = 1
 HEARTBEAT_EVERY_S = 3
+RECONNECT_MAX_S = 2.0
 # RQ waits for a job this much shorter than the lifetime that it gives an idle worker.
 _IDLE_MARGIN_S = 15
 
@@ -49,6 +51,7 @@ class JobsWorker(Worker):
     Each heartbeat touches `heartbeat_file`, for a health check.
     """
 
+    max_connection_wait_time = RECONNECT_MAX_S
     heartbeat_file: Path | None = None
     recover: Callable[[], object] | None = None
 
@@ -71,9 +74,23 @@ class JobsWorker(Worker):
             self.connection.delete(self.key)
             self.register_birth()  # type: ignore[no-untyped-call]  # RQ gives it no types.
 
-    def handle_warm_shutdown_request(self) -> None:
-        if self.horse_pid:
-            self.kill_horse(signal.SIGTERM)
+    @property
+    def should_run_maintenance_tasks(self) -> bool:
+        """RQ asks before it waits for a job. Raises `SystemExit` once a stop was requested."""
+        if self._stop_requested:
+            raise SystemExit
+        return bool(super().should_run_maintenance_tasks)
+
+    def request_stop(self, signum: int, frame: FrameType | None) -> None:
+        """End the job at hand, and then this worker; without a job, end here.
+
+        RQ raises its own exception in the latter case, which an `except Exception` around whatever
+        runs just then takes for a failure of that.
+        """
+        self._stop_requested = True
+        if not self.horse_pid:
+            raise SystemExit
+        self.kill_horse(signal.SIGTERM)
 
     def setup_work_horse_signals(self) -> None:
         super().setup_work_horse_signals()  # type: ignore[no-untyped-call]  # RQ gives it no types.
@@ -115,8 +132,10 @@ def main() -> None:
     worker.recover = recover
     tune_collector()
     log.info("worker_started")
-    worker.work(logging_level="WARNING")
-    log.info("worker_stopped")
+    try:
+        worker.work(logging_level="WARNING")
+    finally:
+        log.info("worker_stopped")
 
 
 if __name__ == "__main__":

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import tomllib
 from pathlib import Path
 from typing import Any
 
@@ -120,8 +121,15 @@ def test_postgres_keeps_its_data_in_one_folder_whatever_the_version() -> None:
 def test_only_up_and_build_build_an_image() -> None:
     building = {name: one["pull_policy"] for name, one in SERVICES.items() if "build" in one}
     assert building == {"secrets": "missing"}
-    own = [one for one in SERVICES.values() if "starfold" in one["image"]]
+    own = [one for one in SERVICES.values() if "STARFOLD_IMAGE" in one["image"]]
     assert {one["pull_policy"] for one in own} == {"missing", "never"}
+
+
+def test_the_image_is_named_after_the_release() -> None:
+    """So that `up` after an update builds a new one, instead of starting the old one's programs."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    images = {one["image"] for one in SERVICES.values() if "STARFOLD_IMAGE" in one["image"]}
+    assert images == {f"${{STARFOLD_IMAGE:-starfold:{project['version']}}}"}
 
 
 def test_every_variable_of_the_compose_files_is_documented() -> None:
