@@ -36,6 +36,10 @@ _STORED = (
     " JOIN events e ON e.originator_id = wanted.stream_id AND e.originator_version = wanted.version"
 )
 
+_HOLD_APPEND_LOCK = (
+    "SELECT set_config('idle_in_transaction_session_timeout', %s, true), hold_append_lock()"
+)
+
 Place = tuple[StreamId, Version]
 
 
@@ -45,8 +49,7 @@ class CommitStore:
     """
 
     def __init__(self, dsn: str, *, schema: str = "starfold", pooler: bool = False) -> None:
-        idle = f"-c idle_in_transaction_session_timeout={IDLE_IN_TRANSACTION_MAX_S}s"
-        self._conninfo = conninfo(dsn, schema=schema, pooler=pooler, options=idle)
+        self._conninfo = conninfo(dsn, schema=schema, pooler=pooler)
         self._prepare_threshold = None if pooler else PREPARE_THRESHOLD
         self._connection: AsyncConnection[TupleRow] | None = None
         # The last statement, or the last attempt to connect, got no answer at all.
@@ -90,7 +93,7 @@ class CommitStore:
         connection = await self._connected()
         try:
             async with connection.transaction():
-                await connection.execute("SELECT hold_append_lock()")
+                await connection.execute(_HOLD_APPEND_LOCK, [f"{IDLE_IN_TRANSACTION_MAX_S}s"])
                 yield
         except psycopg.Error as error:
             self._note_full(error)

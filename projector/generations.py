@@ -15,12 +15,12 @@ from typing import Any, Literal, LiteralString, NamedTuple
 from uuid import UUID
 
 import msgspec
-from eventsourcing.postgres import PostgresDatastore
 from psycopg import Cursor as AnyCursor
 from psycopg.rows import namedtuple_row
 
 from projector.partition_store import PartitionStore
 from projector.projections import Projection
+from shared.event_store import Datastore
 from shared.ids import Position
 from shared.read_model import GENERATIONS_KEY, PartitionKeys, generation_copy
 
@@ -130,7 +130,7 @@ class Build(NamedTuple):
 class Generations:
     """The table, on connections of the event store. Errors of the server are the library's."""
 
-    def __init__(self, datastore: PostgresDatastore) -> None:
+    def __init__(self, datastore: Datastore) -> None:
         self._datastore = datastore
 
     def all(self) -> list[Generation]:
@@ -306,6 +306,11 @@ class Generations:
         """Hold the locks under which lost generations are made good; yields the projections whose
         lock no other projector holds.
         """
+        if self._datastore.pooler:
+            with self._rows() as cursor, cursor.connection.transaction():
+                take = "pg_try_advisory_xact_lock"
+                yield [one for one in projections if _locked(cursor, take, one)]
+            return
         with self._rows() as cursor:
             held = [one for one in projections if _locked(cursor, "pg_try_advisory_lock", one)]
             try:

@@ -47,6 +47,6 @@ def wire(settings: ProjectorSettings) -> Wiring:
         events=events,
         reader=LogReader(events, Codec(), key_wrap),
         store=PartitionStore(settings.redis_url.get_secret_value()),
-        generations=Generations(events.datastore),
+        generations=Generations(events.connections),
         incidents=Incidents(events.datastore),
     )

@@ -164,7 +164,7 @@ class CoalescedReads:
                         await self._load_scripts()
                         await self._round_trip(batch)
             except (redis.RedisError, TimeoutError, OSError) as error:
-                log.warning("read_models_unavailable", error=type(error).__name__)
+                log.warning("read_models_unavailable", error=f"{type(error).__name__}: {error}")
                 if isinstance(error, (TimeoutError, redis.TimeoutError)):
                     self._hangs = True
                     batch += self._waiting

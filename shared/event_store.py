@@ -98,6 +98,8 @@ class Datastore(PostgresDatastore):
             reconnect_timeout=RECONNECT_WITHIN_S,
         )
         self.pool = self._pool = pool
+        # A connection is this process's own for no longer than a transaction.
+        self.pooler = pooler
         self._silent = False
         self._trial = Lock()
 
@@ -144,14 +146,14 @@ class EventStore(PostgresApplicationRecorder):
         pooler: bool = False,
         answer_within_s: float = ANSWER_WITHIN_S,
     ) -> None:
-        datastore = Datastore(
+        self.connections = Datastore(
             dsn,
             schema=schema,
             pool_size=pool_size,
             pooler=pooler,
             answer_within_s=answer_within_s,
         )
-        super().__init__(datastore, events_table_name=EVENTS_TABLE)
+        super().__init__(self.connections, events_table_name=EVENTS_TABLE)
 
     def insert_events(
         self, stored_events: Sequence[StoredEvent], **kwargs: Any

@@ -82,9 +82,7 @@ class AsyncConnection(psycopg.AsyncConnection[Row]):
             raise _no_answer(self.answer_within_s) from None
 
 
-def conninfo(
-    dsn: str, *, schema: str | None = None, pooler: bool = False, options: str = ""
-) -> str:
+def conninfo(dsn: str, *, schema: str | None = None, pooler: bool = False) -> str:
     """The connection string with keep-alives and a timeout for connecting; the DSN's own win.
 
     With a schema, its tables are found without their schema's name. A transaction pooler takes no
@@ -96,7 +94,7 @@ def conninfo(
         **conninfo_to_dict(dsn),
     }
     if not pooler:
-        own = [parameters.get("options"), schema and _session_options(schema), options]
+        own = [parameters.get("options"), schema and _session_options(schema)]
         parameters["options"] = " ".join(str(one) for one in own if one)
     return make_conninfo(**parameters)
 

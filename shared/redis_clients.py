@@ -53,7 +53,9 @@ def require_no_cluster(client: redis.Redis, variable: str) -> None:
     except redis.exceptions.NoPermissionError:
         return
     except redis.ResponseError as error:
-        # A database other than 0 does not exist in a cluster: the connection is refused.
+        # Most clusters have one database: the connection is refused.
+        if "DB index is out of range" in str(error):
+            raise Misconfigured(f"{variable} names a database that its server has not") from None
         if "cluster mode" not in str(error):
             raise
         found = {"cluster_enabled": 1}
