@@ -11,7 +11,8 @@ import pytest
 from projector.audit import Audit
 from projector.follow import Follower
 from projector.heal import Healer
-from projector.projections import DEFINITIONS
+from projector.log_reader import LogReader
+from projector.projections import DEFINITIONS, LogEvent
 from projector.wiring import Wiring
 from shared.damage import DAMAGED_KEY, DamageReport
 from shared.read_model import (
@@ -288,6 +289,24 @@ def test_a_read_of_a_damaged_document_is_enough_to_heal_it(system: System) -> No
     eventually(lambda: httpx.get(path).status_code == httpx.codes.OK, HEALED_WITHIN_S)
     assert httpx.get(path).json() == before
     assert any("damaged values of movies" in one.what for one in wiring.incidents.recent())
+
+
+def test_what_is_lost_is_rebuilt_in_one_pass_over_the_log(
+    live: Live, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    live.redis.flushall()
+    fetched: list[int] = []
+    fetch = LogReader.fetch
+
+    def counted(reader: LogReader, *arguments: Any, **options: Any) -> list[LogEvent]:
+        fetched.append(arguments[0])
+        return fetch(reader, *arguments, **options)
+
+    monkeypatch.setattr(LogReader, "fetch", counted)
+    monkeypatch.setattr("projector.build.BATCH_EVENTS", 50)
+    bootstrapped(live.wiring)
+    assert fetched == sorted(set(fetched)), "no part of the log is read twice"
+    assert_exact(live.wiring)
 
 
 def test_verify_repairs_all_of_it_without_a_projector(live: Live, starfold: Starfold) -> None:
