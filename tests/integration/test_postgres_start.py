@@ -47,14 +47,15 @@ class Container:
         assert self._process is not None
         return self._process
 
-    def start(self) -> None:
+    def start(self, first_in_path: Path | None = None) -> None:
         binaries = _postgres_binary("postgres").parent
+        folders = [str(one) for one in (first_in_path, binaries) if one is not None]
         settings = ["-p", str(self.port), "-c", f"unix_socket_directories={self._folder}"]
         with self.output.open("wb") as output:
             self._process = subprocess.Popen(
                 ["sh", str(self._script), *settings],
                 env={**os.environ, "PGDATA": str(self.data), "LC_ALL": "C"}
-                | {"PATH": f"{binaries}:{os.environ['PATH']}"},
+                | {"PATH": ":".join([*folders, os.environ["PATH"]])},
                 stdout=output,
                 stderr=output,
                 start_new_session=True,
@@ -141,6 +142,23 @@ def test_a_cluster_with_a_database_is_never_made_again(container: Container) -> 
     container.start()
     assert container.process.wait(STARTED_WITHIN_S) != 0
     assert (container.data / "base").is_dir()
+
+
+def test_a_start_without_room_waits_for_it(container: Container, tmp_path: Path) -> None:
+    """Docker starts a container that ends again and again ever later."""
+    container.start()
+    eventually(container.answers, STARTED_WITHIN_S)
+    container.kill()
+    room = tmp_path / "room"
+    room.write_text("0")
+    stub = tmp_path / "df"
+    stub.write_text(f"#!/bin/sh\necho header\necho disk 1 1 $(cat {room}) 100% /\n")
+    stub.chmod(0o755)
+    container.start(first_in_path=tmp_path)
+    eventually(lambda: "no room on the disk" in container.output.read_text(), STARTED_WITHIN_S)
+    assert not container.answers()
+    room.write_text("1000000")
+    eventually(container.answers, STARTED_WITHIN_S)
 
 
 def test_the_script_is_of_the_smallest_shell() -> None:
