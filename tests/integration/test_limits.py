@@ -31,7 +31,7 @@ def limited(servers: Servers) -> Iterator[Api]:
     command = system.start_command_api(
         rate_limit_member=2,
         rate_limit_service=50,
-        metrics_token="let me see",
+        metrics_token="let-me-see",
         cors_origins=f"{ORIGIN}, https://other.example.org",
     )
     with Api(command.url, command.url, system.service_key()) as client:
@@ -232,8 +232,8 @@ def test_metrics_want_their_token_where_one_is_set(limited: Api) -> None:
         return limited.command.get("/metrics", headers=headers)
 
     assert get().status_code == 401
-    assert get(Authorization="Bearer let me in").status_code == 401
-    assert "starfold_" in get(Authorization="Bearer let me see").text
+    assert get(Authorization="Bearer let-me-in").status_code == 401
+    assert "starfold_" in get(Authorization="Bearer let-me-see").text
 
 
 def test_other_origins_are_let_in_only_where_they_are_set(limited: Api, api: Api) -> None:
