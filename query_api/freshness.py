@@ -23,6 +23,8 @@ WAITERS_MAX = 2_000
 LOOK_EVERY_S = 1.0
 # Subscribing anew costs the next one who waits a millisecond or two.
 LISTEN_ON_S = 5.0
+# A subscription that has said nothing for this time is asked whether it stands.
+SILENT_MAX_S = 3.0
 POSITION_MAX = 2**63 - 1
 DIGITS_MAX = 19
 
@@ -125,8 +127,16 @@ class Freshness:
             await subscription.subscribe(APPLIED_CHANNEL)
             # The first message says that the subscription stands: what was written before it is
             # then to be read.
+            heard_at_s, asked = loop.time(), False
             while loop.time() - self._needed_at <= LISTEN_ON_S:
                 if await subscription.get_message(timeout=LOOK_EVERY_S) is not None:
                     self.tell()
+                    heard_at_s, asked = loop.time(), False
+                elif loop.time() - heard_at_s > SILENT_MAX_S:
+                    # Nothing was written, or the server vanished without closing the connection.
+                    if asked:
+                        raise redis.ConnectionError("the subscription does not answer")
+                    await subscription.ping()
+                    heard_at_s, asked = loop.time(), True
                 alive()
             self._needed.clear()

@@ -2,21 +2,27 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
 from typing import Protocol
+from urllib.parse import parse_qs, urlsplit
 
 import httpx
 import pytest
+import redis
 from psycopg.conninfo import make_conninfo
+from pydantic import SecretStr
 
 import command_api.app
 import projector.wiring
 from projector import wakeup
 from projector.wakeup import WakeUp
-from shared import event_store, postgres
+from query_api.freshness import Freshness
+from shared import event_store, postgres, redis_clients
 from shared.postgres import AsyncConnection
+from shared.redis_clients import async_redis_client
 from shared.schema import COMMAND_ROLE, PROJECTOR_ROLE
 from tests.api import Api, User
 from tests.conftest import wait_ready
@@ -141,3 +147,75 @@ def _score(api: Api, user: User, movie_id: str) -> float | None:
     answer = api.query.get(f"/v1/users/{user.user_id}/ratings/{movie_id}", headers=user.headers)
     score: float | None = answer.json().get("score")
     return score
+
+
+@pytest.fixture
+def valkey(system: System) -> Iterator[SilentProxy]:
+    with SilentProxy(system.servers.home.sockets() / "valkey.sock") as running:
+        yield running
+
+
+def behind(proxy: SilentProxy, url: SecretStr) -> str:
+    """The same user and database, through the proxy."""
+    own = urlsplit(url.get_secret_value())
+    database = parse_qs(own.query).get("db", ["0"])[0]
+    credentials, _, _ = own.netloc.rpartition("@")
+    return f"redis://{credentials}@127.0.0.1:{proxy.port}/{database}"
+
+
+def test_reads_are_503_while_redis_is_silent_and_heal(
+    system: System, valkey: SilentProxy, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(redis_clients, "ANSWER_WITHIN_S", ANSWER_WITHIN_S)
+    command = system.start_command_api()
+    query = system.start_query_api(redis_url=behind(valkey, system.query_settings().redis_url))
+    projecting = system.projector_settings()
+    system.start_projector(redis_url=behind(valkey, projecting.redis_url))
+    with Api(command.url, query.url, system.service_key()) as api:
+        wait_ready(api)
+        ann, movie_id = api.sign_up(), api.movie()
+        api.rate(ann, movie_id, 4)
+        eventually(lambda: _score(api, ann, movie_id) == 4)
+        valkey.silence()
+        answers = [api.query.get(path) for path in (f"/v1/movies/{movie_id}", "/ready")]
+        assert [answer.status_code for answer in answers] == [503, 503]
+        assert max(answer.elapsed.total_seconds() for answer in answers) < SAID_WITHIN_S
+        assert api.rate(ann, movie_id, 3).status_code == 200
+        valkey.heal()
+        eventually(lambda: api.query.get("/ready").status_code == 200, HEALED_WITHIN_S)
+        eventually(lambda: _score(api, ann, movie_id) == 3, HEALED_WITHIN_S)
+
+
+def test_a_subscription_that_is_silent_is_made_again(
+    system: System, valkey: SilentProxy, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("query_api.freshness.SILENT_MAX_S", 0.1)
+    monkeypatch.setattr("query_api.freshness.LOOK_EVERY_S", 0.1)
+    url = behind(valkey, system.query_settings().redis_url)
+
+    async def lost_and_made_again() -> None:
+        client = async_redis_client(url, connect_within_s=1)
+        freshness = Freshness(client)
+        news = freshness.news
+        await freshness.wait_for(news, 0)
+        silenced = False
+
+        def alive() -> None:
+            nonlocal silenced
+            if news.is_set() and not silenced:
+                valkey.silence()
+                silenced = True
+
+        with pytest.raises(redis.ConnectionError):
+            await freshness.step(alive)
+        valkey.heal()
+        again = freshness.news
+        await freshness.wait_for(again, 0)
+        listening = asyncio.create_task(freshness.step(lambda: None))
+        await freshness.wait_for(again, 10)
+        listening.cancel()
+        await asyncio.wait({listening})
+        await client.aclose()
+        assert again.is_set()
+
+    asyncio.run(lost_and_made_again())
