@@ -106,7 +106,10 @@ def decide_batch(batch: Sequence[Pending], streams: Streams, loaded: Loaded) -> 
             if not isinstance(pending.command, EndSession):
                 require_session(pending.principal, loaded.sessions)
             result = _repeated(pending.key, answered)
-            if result is None:
+            if result is not None:
+                # Who may not send it any more is not told what it once came to.
+                handling.authorize(pending.command, pending.principal, streams)
+            else:
                 result = _decide(pending, streams)
                 if pending.key is not None:
                     answered[pending.key.key] = (pending.key.request_hmac, result)

@@ -95,32 +95,50 @@ def needs(command: Command, principal: Principal) -> Needs:
             assert_never(command)
 
 
+def authorize(command: Command, principal: Principal, streams: Streams) -> None:
+    """Raise `NotAuthenticated` or `Forbidden` unless the caller may send the command."""
+    match command:
+        case SubmitRating() | WithdrawRating():
+            if isinstance(principal, Member):
+                require_role(streams.user(command.user_id), EVERYBODY)
+            elif isinstance(principal, Service):
+                require_scope(principal, "ratings")
+        case ChangeProfile() | ChangePassword():
+            require_role(streams.user(command.user_id), EVERYBODY)
+        case CreateExternalUser():
+            require_scope(principal, "users")
+        case ChangeRole():
+            _require(principal, OPERATORS, "roles", streams)
+        case EraseUser():
+            if isinstance(principal, Member) and principal.user_id == command.user_id:
+                require_role(streams.user(command.user_id), EVERYBODY)
+            else:
+                _require(principal, OPERATORS, "erasure", streams)
+        case CreateMovie() | ChangeMovieDetails():
+            _require(principal, CURATORS, "movies", streams)
+        case SignUp() | EndSession():
+            pass
+        case _:
+            assert_never(command)
+
+
 def decide(command: Command, principal: Principal, streams: Streams) -> Decision:
-    """Records the command's events on the streams; raises `Rejected` having recorded none."""
+    """Record the command's events on the streams, or raise `Rejected` having recorded none."""
+    authorize(command, principal, streams)
     match command:
         case SubmitRating() | WithdrawRating():
             return _rate(command, principal, streams)
         case SignUp():
             return _sign_up(command, streams)
         case CreateExternalUser():
-            require_scope(principal, "users")
             return _create_external_user(command, streams)
-        case ChangeRole():
-            _require(principal, OPERATORS, "roles", streams)
-            return _change_user(command, streams)
-        case ChangeProfile() | ChangePassword():
-            require_role(streams.user(command.user_id), EVERYBODY)
+        case ChangeRole() | ChangeProfile() | ChangePassword():
             return _change_user(command, streams)
         case EraseUser():
-            if isinstance(principal, Member) and principal.user_id == command.user_id:
-                require_role(streams.user(command.user_id), EVERYBODY)
-            else:
-                _require(principal, OPERATORS, "erasure", streams)
             return _erase(command, streams)
         case EndSession():
             return _end_session(command, streams)
         case CreateMovie() | ChangeMovieDetails():
-            _require(principal, CURATORS, "movies", streams)
             return _change_movie(command, streams)
         case _:
             assert_never(command)
@@ -146,12 +164,8 @@ def _rate(
     command: SubmitRating | WithdrawRating, principal: Principal, streams: Streams
 ) -> Decision:
     stream_id = command.rating_stream
-    rater = streams.user(command.user_id)
-    if isinstance(principal, Member):
-        require_role(rater, EVERYBODY)
-    user.require_present(rater, command.user_id)
+    rater = user.require_present(streams.user(command.user_id), command.user_id)
     if isinstance(principal, Service):
-        require_scope(principal, "ratings")
         user.require_external(rater)
     if not streams.has_movie(command.movie_id):
         raise NotFound(f"there is no movie {command.movie_id}", pointer="/movie_id")

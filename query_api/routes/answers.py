@@ -30,7 +30,7 @@ PROBLEMS: dict[int | str, dict[str, Any]] = {
     503: {"description": "Not there yet, or Redis does not answer; retry", "content": _PROBLEM},
 }
 CALLER_PROBLEMS: dict[int | str, dict[str, Any]] = {
-    401: {"description": "No access token, or one that is not believed", "content": _PROBLEM},
+    401: {"description": "The access token is missing, or not good any more", "content": _PROBLEM},
 }
 OPERATOR_PROBLEMS: dict[int | str, dict[str, Any]] = {
     **CALLER_PROBLEMS,

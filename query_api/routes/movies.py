@@ -15,6 +15,7 @@ from query_api.reader import Documents
 from query_api.routes import shapes
 from query_api.routes.absent import no_movie
 from query_api.routes.answers import (
+    CALLER_PROBLEMS,
     PROBLEMS,
     document,
     documented,
@@ -28,7 +29,10 @@ from shared.errors import InvalidInput
 from shared.read_model import MOVIES, PARKED
 
 router = APIRouter(
-    prefix="/v1/movies", tags=["movies"], responses=PROBLEMS, route_class=CallerRoute
+    prefix="/v1/movies",
+    tags=["movies"],
+    responses=PROBLEMS | CALLER_PROBLEMS,
+    route_class=CallerRoute,
 )
 
 

@@ -16,6 +16,7 @@ from query_api.reader import Documents
 from query_api.routes import shapes
 from query_api.routes.absent import no_movie
 from query_api.routes.answers import (
+    CALLER_PROBLEMS,
     PROBLEMS,
     document,
     documented,
@@ -30,7 +31,10 @@ from shared.ids import Position
 from shared.read_model import MOVIES, PARKED, HistoryYear, RatingStatistics, statistics_of
 
 router = APIRouter(
-    prefix="/v1/movies", tags=["movies"], responses=PROBLEMS, route_class=CallerRoute
+    prefix="/v1/movies",
+    tags=["movies"],
+    responses=PROBLEMS | CALLER_PROBLEMS,
+    route_class=CallerRoute,
 )
 
 _decode_statistics = msgspec.json.Decoder(RatingStatistics).decode

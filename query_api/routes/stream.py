@@ -7,7 +7,7 @@ from typing import Annotated, NamedTuple
 from fastapi import APIRouter, Header, Query, Response
 
 from query_api.caller_route import CallerRoute
-from query_api.routes.answers import PROBLEMS
+from query_api.routes.answers import CALLER_PROBLEMS, PROBLEMS
 from query_api.routes.examples import STREAM
 from query_api.routes.parameters import After, movie_ids, whole
 from query_api.streams import BEFORE_ALL, StreamResponse, Wanted
@@ -19,7 +19,10 @@ MOVIES_MAX = 100
 MOVIES_CHARS_MAX = 37 * MOVIES_MAX
 
 router = APIRouter(
-    prefix="/v1/stream", tags=["stream"], responses=PROBLEMS, route_class=CallerRoute
+    prefix="/v1/stream",
+    tags=["stream"],
+    responses=PROBLEMS | CALLER_PROBLEMS,
+    route_class=CallerRoute,
 )
 
 

@@ -14,6 +14,7 @@ from query_api.profiles import Profile
 from query_api.routes import shapes
 from query_api.routes.answers import (
     CALLER_PROBLEMS,
+    OPERATOR_PROBLEMS,
     PROBLEMS,
     document,
     documented,
@@ -34,7 +35,9 @@ router = APIRouter(
 
 
 @router.get(
-    "/me", responses=documented(OWN_PROFILE, shapes.OwnProfile, description="One's own profile")
+    "/me",
+    responses=OPERATOR_PROBLEMS
+    | documented(OWN_PROFILE, shapes.OwnProfile, description="One's own profile"),
 )
 async def get_me(
     request: Request, wiring: Wired, caller: Caller, wanted_position: AtLeast

@@ -10,7 +10,14 @@ import pytest
 
 from shared.codec import Codec, event_id_of
 from shared.errors import Misconfigured
-from shared.events import EVENT_TYPES, Event, Metadata, RatingSubmitted, UserCreated
+from shared.events import (
+    EVENT_TYPES,
+    Event,
+    Metadata,
+    RatingSubmitted,
+    UserCreated,
+    UserPasswordChanged,
+)
 from shared.ids import EventId, MovieId, UserId, new_uuid7
 from tests.domain.builders import ANN, BEN, NOON, rating_submitted, user_created
 
@@ -119,6 +126,25 @@ def test_an_external_id_that_stood_in_the_clear_is_read_as_if_it_were_sealed() -
     erased = Codec().decode("UserCreated", state, {}).event
     assert isinstance(erased, UserCreated)
     assert (erased.external_id, erased.display_name) == (None, None)
+
+
+class _UserPasswordChangedAsItWas(Event, frozen=True, kw_only=True):
+    """Version 1: it was not said which sessions ended."""
+
+    personal: ClassVar[tuple[str, ...]] = ("password_hash",)
+
+    user_id: UserId
+    password_hash: str | None
+
+
+def test_a_password_that_changed_long_ago_ends_no_sessions_now() -> None:
+    _UserPasswordChangedAsItWas.__name__ = "UserPasswordChanged"
+    old = _UserPasswordChangedAsItWas(user_id=ANN, password_hash="$argon2")
+    state = Codec([_UserPasswordChangedAsItWas], {}).encode(old, METADATA, KEYS)
+    event = Codec().decode("UserPasswordChanged", state, KEYS).event
+    assert event == UserPasswordChanged(user_id=ANN, password_hash="$argon2")
+    assert isinstance(event, UserPasswordChanged)
+    assert not event.ends_sessions
 
 
 def test_topics_are_names_and_every_event_is_frozen() -> None:

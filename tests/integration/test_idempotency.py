@@ -164,6 +164,17 @@ class TestRoutes:
         writer.command.put(role, json={"role": "curator"}, headers=writer.service)
         assert writer.post("/v1/movies", body, keyed).status_code == 201
 
+    def test_who_may_not_send_it_any_more_gets_no_first_answer(self, writer: Api) -> None:
+        ann, key = writer.sign_up(role="curator"), str(uuid4())
+        keyed = ann.headers | {"Idempotency-Key": key}
+        body = {"title": "Mirror", "year": 1975}
+        assert writer.post("/v1/movies", body, keyed).status_code == 201
+        role = f"/v1/users/{ann.user_id}/role"
+        writer.command.put(role, json={"role": "member"}, headers=writer.service)
+        assert writer.post("/v1/movies", body, keyed).status_code == 403
+        writer.command.delete("/v1/sessions/current", headers=ann.headers)
+        assert writer.post("/v1/movies", body, keyed).status_code == 401
+
     @pytest.mark.parametrize("key", ["", '""', "two words", "x" * 256])
     def test_what_is_no_key_is_refused(self, writer: Api, key: str) -> None:
         ann, movie_id = writer.sign_up(), writer.movie()

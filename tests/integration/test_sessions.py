@@ -19,10 +19,12 @@ from command_api.deciders.user import ChangePassword
 from command_api.principal import Member
 from command_api.sessions import Sessions
 from shared.errors import NotAuthenticated
+from shared.events import UserPasswordChanged
 from shared.ids import UserId
 from shared.tokens import TokenIssuer
 from tests.api import PASSWORD, Api, User
 from tests.commands import NOW, commit
+from tests.log import read_log
 from tests.servers import Servers
 from tests.system import System, eventually
 
@@ -152,6 +154,39 @@ def test_a_log_in_with_a_password_that_changed_meanwhile_opens_nothing(
     commit(shared.committer(), change, principal=Member(ann))
     with pytest.raises(NotAuthenticated):
         Sessions(store, accounts, b"", idle_days_max=1).open_for_user(account)
+
+
+def test_a_token_is_no_newer_than_what_ended_its_session(shared: System, writer: Api) -> None:
+    """A refresh that overlaps a change of password gives nothing, or what the change has ended."""
+    email = writer.sign_up().email
+    mine, other = log_in(writer, email), log_in(writer, email)
+    refreshed = refresh(writer, other["refresh_token"]).json()
+    body = {"old": PASSWORD, "new": NEW_PASSWORD}
+    writer.command.put("/v1/users/me/password", json=body, headers=bearer(mine))
+    (changed,) = (
+        entry
+        for entry in read_log(shared.event_store(), shared.key_wrap())
+        if isinstance(entry.event, UserPasswordChanged)
+        and entry.event.kept_session == UUID(claims(mine)["sid"])
+    )
+    assert claims(refreshed)["ver"] < changed.version
+    assert claims(log_in(writer, email, NEW_PASSWORD))["ver"] >= changed.version
+    assert claims(refresh(writer, mine["refresh_token"]).json())["ver"] >= changed.version
+
+
+def test_an_export_has_the_sessions_that_ended(writer: Api) -> None:
+    ann = writer.sign_up()
+    kept, ended = log_in(writer, ann.email), log_in(writer, ann.email)
+    writer.command.delete("/v1/sessions/current", headers=bearer(ended))
+    export = writer.command.get("/v1/users/me/export", headers=bearer(kept)).json()
+    assert len(export["sessions"]) == 2
+    (entry,) = export["ended_sessions"]
+    assert entry["event"] == "SessionEnded"
+    assert UUID(entry["session_id"]) == UUID(claims(ended)["sid"])
+
+
+def claims(session: Any) -> Any:
+    return jwt.decode(session["access_token"], options={"verify_signature": False})
 
 
 def test_a_log_in_hashes_anew_with_the_settings_of_today(shared: System, writer: Api) -> None:
