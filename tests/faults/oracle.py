@@ -69,8 +69,24 @@ class Oracle:
             return "right"
         if isinstance(body, dict) and body.get("stale") is True:
             return "stale"
-        self.wrong.append(f"{path}: {answer.status_code} {answer.text[:300]}")
+        where = _difference(body, self._right[path])
+        self.wrong.append(f"{path}: {answer.status_code}, {where}")
         return "wrong"
 
     def _get(self, path: str) -> httpx.Response:
         return self._client.get(path)
+
+
+def _difference(found: Any, right: Any, place: str = "") -> str:
+    """The first place where two JSON values differ, and both values there."""
+    if isinstance(found, dict) and isinstance(right, dict):
+        for name in {**right, **found}:
+            if found.get(name, "nothing") != right.get(name, "nothing"):
+                return _difference(
+                    found.get(name, "nothing"), right.get(name, "nothing"), f"{place}/{name}"
+                )
+    if isinstance(found, list) and isinstance(right, list) and len(found) == len(right):
+        for number, (one, other) in enumerate(zip(found, right, strict=True)):
+            if one != other:
+                return _difference(one, other, f"{place}/{number}")
+    return f"{place}: {str(found)[:200]} for {str(right)[:200]}"

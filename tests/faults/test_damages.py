@@ -136,6 +136,7 @@ def test_every_damage_heals_and_none_is_served(local: Local, oracle: Oracle) -> 
     draw = random.Random(SEED)
     seconds: dict[str, list[float]] = {"value": [], "file": [], "stopped": []}
     never: list[str] = []
+    wrong_after = ""
     done: Counter[str] = Counter()
     for number in range(DAMAGES):
         kind = KINDS[number % len(KINDS)]
@@ -143,6 +144,8 @@ def test_every_damage_heals_and_none_is_served(local: Local, oracle: Oracle) -> 
         what = _hurt(local, kind, draw)
         done[f"{kind}: {what}"] += 1
         healed = oracle.seconds_until_right(HEALED_WITHIN_S)
+        if oracle.wrong and not wrong_after:
+            wrong_after = f"{number} {kind}: {what}"
         if healed is None:
             never.append(f"{number} {kind}: {what}")
         else:
@@ -151,6 +154,7 @@ def test_every_damage_heals_and_none_is_served(local: Local, oracle: Oracle) -> 
     # What nobody reads is damaged still.
     repaired = local.run("verify", "--repair")
     verified = local.run("verify")
+    print(f"first wrong answer after: {wrong_after or 'none'}")
     print(f"\n{DAMAGES} damages: {dict(sorted(done.items()))}")
     print(f"answers: {dict(oracle.answers)}; not healed within {HEALED_WITHIN_S:.0f} s: {never}")
     for kind, all_of_them in seconds.items():
@@ -161,7 +165,7 @@ def test_every_damage_heals_and_none_is_served(local: Local, oracle: Oracle) -> 
             )
     print(f"verify --repair: {repaired.stdout.strip().splitlines()[-3:]}")
     print(status.stdout)
-    assert oracle.wrong == []
+    assert oracle.wrong == [], "\n".join(oracle.wrong[:20])
     assert never == []
     assert "set aside at" in status.stdout
     assert verified.returncode == 0, verified.stdout
