@@ -15,6 +15,7 @@ import redis
 from prometheus_client import REGISTRY
 
 from ops.home import Home
+from ops.redis_users import OWNER
 from ops.servers import valkey_spec
 from projector.follow import Follower
 from projector.scrub import Scrubber
@@ -24,7 +25,7 @@ from shared.status import STATUS_KEY
 from tests.api import AT_LEAST
 from tests.projecting import History
 from tests.read_models import wait_until_applied
-from tests.servers import Server
+from tests.servers import Server, Servers
 from tests.system import System, eventually, free_port
 
 FAILURES = "starfold_task_failures_total"
@@ -67,11 +68,13 @@ def test_a_thread_survives_an_error_that_nobody_foresaw(
 
 
 @pytest.fixture
-def other() -> Iterator[Home]:
-    """A second Valkey, empty."""
+def other(servers: Servers) -> Iterator[Home]:
+    """A second Valkey, empty, with the same users."""
     folder = Path(tempfile.mkdtemp(prefix="sf-other-"))
     home = Home(folder / "home")
     home.create()
+    servers.home.secrets()
+    shutil.copy2(servers.home.path / "secrets.json", home.path)
     server = Server(valkey_spec(home))
     server.start()
     yield home
@@ -81,8 +84,8 @@ def other() -> Iterator[Home]:
 
 def _linked(home: Home, link: Path) -> str:
     """The address of a home's Valkey by a link, which can be made to lead elsewhere."""
-    password = quote(home.secrets().valkey_password, safe="")
-    return f"unix://:{password}@{quote(str(link))}?db=0"
+    socket = quote(str(home.sockets() / "valkey.sock"))
+    return home.redis_url().replace(socket, quote(str(link)))
 
 
 def _lead(link: Path, home: Home) -> None:
@@ -96,7 +99,8 @@ def _demote(client: Any, primary: Any, home: Home) -> None:
     port = free_port()
     primary.config_set("bind", "127.0.0.1")
     primary.config_set("port", port)
-    client.config_set("masterauth", home.secrets().valkey_password)
+    client.config_set("masteruser", OWNER)
+    client.config_set("masterauth", home.secrets().redis_passwords[OWNER])
     client.replicaof("127.0.0.1", port)
     eventually(lambda: client.info("replication")["master_link_status"] == "up")
 
@@ -104,7 +108,6 @@ def _demote(client: Any, primary: Any, home: Home) -> None:
 class TestARedisThatIsDemotedInPlace:
     def test_is_left_by_every_thread_for_the_new_primary(self, system: System, other: Home) -> None:
         own = system.servers.home
-        password = own.secrets().valkey_password
         new: Any = redis.Redis.from_url(other.redis_url())
         link = other.path / "address"
         _lead(link, own)
@@ -116,7 +119,6 @@ class TestARedisThatIsDemotedInPlace:
         wait_until_applied(system.projector_wiring())
         path = f"{query.url}/v1/movies/{history.movies[0]}"
         eventually(lambda: httpx.get(path).status_code == httpx.codes.OK)
-        new.config_set("requirepass", password)
         try:
             _demote(old, new, own)
             _lead(link, other)
@@ -143,7 +145,6 @@ class TestARedisThatIsDemotedInPlace:
         wait_until_applied(system.projector_wiring())
         path = f"{query.url}/v1/movies/{history.movies[0]}"
         eventually(lambda: httpx.get(path).status_code == httpx.codes.OK)
-        new.config_set("requirepass", own.secrets().valkey_password)
         try:
             _demote(old, new, own)
             assert old.dbsize() == 0
