@@ -1,7 +1,7 @@
-"""Who may call each route: the one table of the command API's authorization.
+"""The command API's authorization table: the callers that each route admits.
 
-What depends on the body or on the named entity (a member rates for oneself, a service for external
-users) is decided with the command, in `command_api/handling.py`.
+Rules that depend on the body or on the named entity (a member rates for themselves, a service for
+external users) are decided with the command, in `command_api/handling.py`.
 """
 
 from __future__ import annotations

@@ -102,12 +102,12 @@ def decide_batch(batch: Sequence[Pending], streams: Streams, loaded: Loaded) -> 
     for number, pending in enumerate(batch):
         before = len(streams.events)
         try:
-            # Who logs out of a session that has ended has nothing more to do.
+            # Logging out of a session that has ended is no error.
             if not isinstance(pending.command, EndSession):
                 require_session(pending.principal, loaded.sessions)
             result = _repeated(pending.key, answered)
             if result is not None:
-                # Who may not send it any more is not told what it once came to.
+                # The kept answer is only for a caller who may still send the command.
                 handling.authorize(pending.command, pending.principal, streams)
             else:
                 result = _decide(pending, streams)

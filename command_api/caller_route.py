@@ -1,4 +1,4 @@
-"""Route that looks at the credential before anything else of a request."""
+"""Route that authorizes the caller before it looks at anything else in a request."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ Handler = Callable[[Request], Coroutine[Any, Any, Response]]
 
 
 class CallerRoute(APIRoute):
-    """Answers 401 and 403 before the body is read or a value of it is validated.
+    """Answer 401 and 403 before the body is read or validated.
 
-    Whether the session, the user and the role are still what the credential says is known only to
-    the database. A command's own batch checks it, so that most requests cost no further round trip;
-    whatever else would refuse the request waits for that check.
+    Only the database knows whether the session, the user and the role are still what the credential
+    says. A command's own batch checks that, so that an accepted request costs no further round
+    trip; a request that is refused for another reason is checked before it is told so.
     """
 
     def get_route_handler(self) -> Handler:
@@ -42,7 +42,7 @@ def _checked(handle: Handler, access: Access) -> Handler:
         try:
             access.require(principal)
         except Forbidden:
-            # What the credential says is believed only while it is good at all.
+            # A credential that is no longer valid is a 401, whatever its scopes or role.
             await (await wiring_of(request)).callers.require(principal, EVERYBODY)
             raise
         if access.checked_first:
@@ -63,7 +63,7 @@ def _checked(handle: Handler, access: Access) -> Handler:
 
 
 async def _require_current(request: Request, access: Access) -> None:
-    """Ask the database about the caller."""
+    """Raise unless the database agrees with the caller's credential."""
     principal = await principal_of(request)
     roles = access.roles_for(principal, request.path_params.get("user_id"))
     await (await wiring_of(request)).callers.require(principal, roles)

@@ -16,7 +16,7 @@ from shared.sealing import KeyWrap, SubjectKeys
 
 
 class Callers:
-    """Reads sessions and users outside any batch. A command checks the same when it is decided."""
+    """Reads sessions and users outside any batch; deciding a command checks the same again."""
 
     def __init__(self, store: EventStore, codec: Codec, key_wrap: KeyWrap) -> None:
         self._store = store

@@ -74,7 +74,7 @@ def revoke(
     """Let a key open nothing any more, within a second; its sessions and their tokens end."""
     wanted = uuid_of(key_id.removeprefix(API_KEY_PREFIX).partition("_")[0], "key")
     with owner_connection(Home(home)) as connection:
-        # First of all, as every append does: whoever takes rows before it may wait for ever.
+        # Before any row lock, as every append does: else the two could wait for each other.
         connection.execute(_LOCK)
         if not connection.execute(_REVOKE, [wanted]).rowcount:
             raise OperatorError(f"there is no key {wanted}")

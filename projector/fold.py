@@ -3,7 +3,8 @@
 A parked entity's documents stay as they were before that event and are shown as stale; its later
 events are passed over, and `starfold parked retry` folds them all once the cause is mended. All
 other entities go on. `apply` raises before it changes anything, so nothing has to be undone. An
-erasure is never passed over: what cannot be changed is deleted. Neither is what shuts somebody out.
+erasure is never passed over: what cannot be changed is deleted. Neither is an event that ends
+access tokens.
 
 Where not the event is at fault but a stored document, which is damaged or gone, the entity is
 parked as damaged, and the healer refolds it from the log.

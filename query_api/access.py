@@ -1,8 +1,8 @@
-"""Whether a presented access token still stands, by what the log says of its subject.
+"""Check access tokens against the log, as the `profiles` read model has it.
 
-A token says who its bearer was when it was issued. What has happened since (a session ended, a
-password was replaced, a role changed, a user was erased, a key revoked) is in the subject's access
-document, read with everything else that the request reads.
+A token describes its bearer at the time of issue. Later events (a session ended, a password was
+replaced, a role changed, a user was erased, a key was revoked) are in the subject's access
+document, which is read in the same round trip as everything else that the request reads.
 """
 
 from __future__ import annotations
@@ -21,17 +21,15 @@ _decode = msgspec.json.Decoder(AccessDocument).decode
 
 
 class CallerAccess:
-    """Checks tokens against the read model; raises where that cannot be read, and never lets a
-    token pass for lack of an answer.
-    """
+    """Raises where the read model cannot be read: a token never passes for lack of an answer."""
 
     def __init__(self, reader: Reader, freshness: Freshness) -> None:
         self._reader = reader
         self._freshness = freshness
 
     async def current(self, claims: Claims, wanted: Position) -> Claims:
-        """Return the claims with the role that the subject has now; raise `NotAuthenticated` for a
-        token that no longer stands. Sees every event up to `wanted`.
+        """Return the claims with the subject's current role, or raise `NotAuthenticated` for a
+        token that an event up to `wanted`, or a later one, has ended.
         """
 
         async def read() -> Documents:
@@ -43,11 +41,11 @@ class CallerAccess:
         try:
             return checked_claims(claims, _decode(stored))
         except msgspec.MsgspecError as error:
-            raise DocumentDamaged("what is known of this caller cannot be decoded") from error
+            raise DocumentDamaged("the caller's access document cannot be decoded") from error
 
 
 def checked_claims(claims: Claims, known: AccessDocument) -> Claims:
-    """The claims as they stand; raises `NotAuthenticated`. Pure."""
+    """Apply an access document to the claims; raise `NotAuthenticated` for an ended token. Pure."""
     if known.erased:
         raise NotAuthenticated("the user of this access token no longer exists")
     if known.revoked:

@@ -1,4 +1,4 @@
-"""Route that knows its caller: who may call each route, and that a presented token still stands."""
+"""Route that authorizes its caller: the query API's authorization table and its enforcement."""
 
 from __future__ import annotations
 
@@ -34,10 +34,10 @@ ROUTES: Mapping[str, Access] = {
 
 
 class CallerRoute(APIRoute):
-    """Refuses a caller before a parameter is validated.
+    """Refuse a caller before any parameter is validated.
 
-    A request without a credential is answered as if there were no callers. With one, the check of
-    the token goes to Redis in the same round trip as the read, and the answer waits for it.
+    A request without a credential costs nothing more. For one with a credential, the check of the
+    token and the route's own read share a round trip to Redis, and the answer waits for both.
     """
 
     def get_route_handler(self) -> Handler:
@@ -68,7 +68,7 @@ class CallerRoute(APIRoute):
 
 
 async def _answered(handle: Handler, request: Request, check: asyncio.Task[Claims]) -> Response:
-    """The route's answer, whatever it is, if the token stands."""
+    """Return or raise the route's answer, unless the check refuses the token."""
     try:
         response = await handle(request)
     except Exception:
@@ -79,7 +79,7 @@ async def _answered(handle: Handler, request: Request, check: asyncio.Task[Claim
 
 
 def _retrieved(check: asyncio.Task[Claims]) -> None:
-    """A client that left waits for no check, whatever that finds."""
+    """Retrieve the exception of a check that nobody awaits, because the client has left."""
     if not check.cancelled():
         check.exception()
 
@@ -93,7 +93,7 @@ def _require(access: Access, claims: Claims) -> None:
 
 
 def _wanted(request: Request) -> Position:
-    """The position that the caller has seen; the route says what is wrong with a malformed one."""
+    """Return the position in `Starfold-At-Least`; the route itself reports a malformed one."""
     try:
         return wanted_position(request)
     except InvalidInput:

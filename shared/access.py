@@ -1,8 +1,8 @@
-"""What the log says against access tokens: the document `access:<id>` of a user or a service key.
+"""The access document `access:<id>` of a user or a service key: events that end or change tokens.
 
 The projector writes it, the query API checks each presented token against it. A subject without a
-document has never had a role changed, a session ended, a password replaced, or a key revoked:
-nothing is known against their tokens.
+document never had a role changed, a session ended, a password replaced or a key revoked: all of its
+tokens are valid until they expire.
 """
 
 from __future__ import annotations
@@ -17,10 +17,10 @@ from shared.tokens import LEEWAY_S, TOKEN_LIFETIME_S
 
 ACCESS = "access"
 
-# An ended session is kept until no token of it can be good any more; part of the definition of
-# `profiles`, with five minutes for clocks that disagree.
+# An ended session is kept until every token of it has expired, with five minutes for clocks that
+# disagree. Part of the definition of `profiles`.
 ENDED_KEPT_MS = (TOKEN_LIFETIME_S + 300) * 1_000
-# Beyond this many, the document says instead from when on a token must be issued.
+# Beyond this many, the document states instead the time from which on tokens must be issued.
 ENDED_SESSIONS_MAX = 200
 ISSUER_AHEAD_MS = LEEWAY_S * 1_000
 
@@ -33,10 +33,10 @@ class EndedSession(msgspec.Struct, frozen=True, array_like=True):
 
 
 class AccessDocument(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """`role` is None where it never changed; it stands since `role_version` of the user's stream.
+    """`role` is None if it never changed, else the user's role since `role_version` of the stream.
 
-    Tokens issued on a version before `sessions_since` are of sessions that a new password ended,
-    unless they are of `kept_session`.
+    A new password ended all tokens issued on a version before `sessions_since`, but those of
+    `kept_session`.
     """
 
     role: Role | None = None

@@ -1,7 +1,7 @@
 """Folding of access documents: roles, ended sessions and revoked keys, by subject.
 
-Part of `profiles`. These events concern nothing but the access document, and are folded also where
-the rest of a user is parked.
+Part of `profiles`. These events change nothing but the access document, so they are folded even
+while the user is parked.
 """
 
 from __future__ import annotations
@@ -74,7 +74,7 @@ def apply(documents: Documents, logged: LogEvent) -> None:
 
 
 def erase(documents: Documents, user_id: UserId) -> None:
-    """Nothing else matters of a user who has been erased."""
+    """Replace the document: an erased user has no valid token, whatever else happened."""
     documents.put(ACCESS, user_id.hex, AccessDocument(erased=True))
 
 
@@ -83,7 +83,7 @@ def _known(documents: Documents, subject_id: UUID) -> AccessDocument:
 
 
 def _with_ended(known: AccessDocument, event: SessionEnded) -> AccessDocument:
-    """Drops the sessions of which every token has expired by the time of this event."""
+    """Add the ended session, and drop those whose tokens have all expired by this event's time."""
     if known.erased or known.revoked:
         return known
     now_ms = milliseconds(event.ended_at)
@@ -91,7 +91,7 @@ def _with_ended(known: AccessDocument, event: SessionEnded) -> AccessDocument:
     kept.append(EndedSession(event.session_id, now_ms))
     if len(kept) <= ENDED_SESSIONS_MAX:
         return replace(known, ended_sessions=tuple(kept))
-    # Refuses tokens of sessions that go on too: their clients refresh them.
+    # This also refuses tokens of open sessions: their clients refresh them.
     issued_from_ms = max(one.ended_at_ms for one in kept) + ISSUER_AHEAD_MS
     return replace(
         known, ended_sessions=(), issued_from_ms=max(known.issued_from_ms, issued_from_ms)

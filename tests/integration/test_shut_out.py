@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from uuid import UUID
 
+import httpx
 import pytest
 from typer.testing import CliRunner
 
@@ -131,11 +133,16 @@ def test_logging_out_ends_that_session_and_no_other(api: Api, readers: Readers) 
 
 
 def test_logging_out_twice_is_one_event(system: System, api: Api) -> None:
-    ann = api.sign_up()
-    positions = {
-        api.command.delete("/v1/sessions/current", headers=ann.headers).headers[POSITION]
-        for _ in range(3)
-    }
+    """Also at the same time, by two processes."""
+    ann, other = api.sign_up(), system.start_command_api()
+
+    def log_out(url: httpx.URL | str) -> str:
+        answer = httpx.delete(f"{url}/v1/sessions/current", headers=ann.headers)
+        assert answer.status_code == 204
+        return answer.headers[POSITION]
+
+    with ThreadPoolExecutor(8) as pool:
+        positions = set(pool.map(log_out, [api.command.base_url, other.url] * 4))
     events = [one.event for one in read_log(system.event_store(), system.key_wrap())]
     ended = [one for one in events if isinstance(one, SessionEnded)]
     assert [str(one.subject_id) for one in ended].count(ann.user_id) == 1
