@@ -138,7 +138,7 @@ class HotReads:
         )
         cursor = query.get("cursor")
         after = catalogue_key(self._cursors, cursor, sort) if cursor else None
-        found = self._pages.catalogue(sort, wanted, after=after, limit=_limit(query))
+        found = await self._pages.catalogue(sort, wanted, after=after, limit=_limit(query))
         return self._paged(scope, query, found, catalogue_list(sort))
 
     async def _ratings(self, user_id: UUID, scope: Scope) -> _Found | None:

@@ -1,16 +1,15 @@
 """The catalogue's index: every movie in memory, in every order that it can be listed in.
 
 Orders are plain sorted lists of keys. A movie that changes is noted, and an order is brought up to
-date when it is next used: by bisection where few movies moved, by merging where many did. A page is
-found by seeking to its cursor's key, so that nothing is sorted and nothing is counted for a
-request.
+date when it is next used: by bisection where few movies moved, by merging where many did. Pages are
+found in it by `query_api/search.py`.
 """
 
 from __future__ import annotations
 
 import unicodedata
-from bisect import bisect_left, bisect_right, insort
-from collections.abc import Callable, Iterable, Iterator
+from bisect import bisect_left, insort
+from collections.abc import Callable, Iterable
 from typing import Any, Literal, NamedTuple, get_args
 
 import msgspec
@@ -27,12 +26,8 @@ SORTS: tuple[Sort, ...] = get_args(Sort)
 ORDERS: tuple[Order, ...] = get_args(Order)
 # Those in which a rating moves a movie.
 RATED_ORDERS: tuple[Order, ...] = ("weighted", "average", "count")
-# Below this many candidates of a search they are sorted; above, the order is walked and tested.
-SORT_CANDIDATES_MAX = 500
-WORST_MATCH = 2
 # A title is found with what stands inside its words and without it: Schindler's, Spider-Man, E.T.
 _JOINED = str.maketrans("", "", "'\u2019-\u2010.\u00b7")
-YEAR_MIN, YEAR_MAX = 0, 9_999
 # So many moved movies an order is brought up to date for, also when nobody asks: whoever asks next
 # is not held up for longer than that takes, some milliseconds.
 MOVED_MAX = 2_000
@@ -187,7 +182,7 @@ class Index:
             moved = self._moved[order]
             moved.setdefault(movie, old)
             if len(moved) > MOVED_MAX:
-                self._settle(order)
+                self.settled(order)
 
     def mark_stale(self, movie: bytes) -> None:
         """Show a movie as one that stands still, until it is next put."""
@@ -195,54 +190,7 @@ class Index:
         if entry is not None and not entry.stale:
             self.entries[movie] = Entry(entry.film, entry.ratings, stale=True)
 
-    def page(
-        self, sort: Sort, wanted: Filter, *, after: Key | None, limit: int
-    ) -> list[tuple[Key, Entry]]:
-        """At most `limit` movies after the key, in order."""
-        entries, page = self.entries, []
-        genre, director = wanted.genre, wanted.director
-        year_min = YEAR_MIN if wanted.year_min is None else wanted.year_min
-        year_max = YEAR_MAX if wanted.year_max is None else wanted.year_max
-        # Walks much of an order where few movies pass.
-        for key in self._candidates(sort, wanted, after):
-            if not year_min <= key[-2] <= year_max:
-                continue
-            entry = entries[key[-1]]
-            film = entry.film
-            if (genre is None or genre in film.genres) and (
-                director is None or director in film.directors
-            ):
-                page.append((key, entry))
-                if len(page) == limit:
-                    break
-        return page
-
-    def _candidates(self, sort: Sort, wanted: Filter, after: Key | None) -> Iterator[Key]:
-        found = None if wanted.q is None else self._search(wanted.q)
-        if sort == "match":
-            return self._matches(found or set(), fold(wanted.q or "").strip(), after)
-        if found is not None:
-            return self._ordered(sort, found, after)
-        return _from(self._settle(sort), after)
-
-    def _matches(self, found: set[bytes], q: str, after: Key | None) -> Iterator[Key]:
-        """The movies found, the best match first."""
-        by_match: list[set[bytes]] = [set() for _ in range(WORST_MATCH + 1)]
-        for movie in found:
-            by_match[_match(self.entries[movie].film.folded_title, q)].add(movie)
-        first = 0 if after is None else after[0]
-        for match in range(first, WORST_MATCH + 1):
-            start = after[1:] if after is not None and match == first else None
-            for key in self._ordered("weighted", by_match[match], start):
-                yield match, *key
-
-    def _ordered(self, order: Order, movies: set[bytes], after: Key | None) -> Iterator[Key]:
-        """Some movies in an order: a few are sorted, of many the order is walked."""
-        if len(movies) <= SORT_CANDIDATES_MAX:
-            return _from(sorted(map(self._key(order), movies)), after)
-        return (key for key in _from(self._settle(order), after) if key[-1] in movies)
-
-    def _key(self, order: Order) -> Callable[[bytes], Key]:
+    def key_maker(self, order: Order) -> Callable[[bytes], Key]:
         """What makes a movie's key in an order."""
         key_of, entries = _KEYS[order], self.entries
 
@@ -259,37 +207,23 @@ class Index:
 
         return weighted if order == "weighted" else key
 
-    def _settle(self, order: Order) -> list[Key]:
+    def settled(self, order: Order) -> list[Key]:
         """The keys of an order, brought up to date."""
         keys, moved = self._orders[order], self._moved[order]
         if len(moved) * MERGE_ONE_IN > len(keys):
             keys = [key for key in keys if key[-1] not in moved]
-            keys += sorted(map(self._key(order), moved))
+            keys += sorted(map(self.key_maker(order), moved))
             keys.sort()  # Two runs that are in order already: this merges them.
             self._orders[order] = keys
         else:
-            for key, old in zip(map(self._key(order), moved), moved.values(), strict=True):
+            for key, old in zip(map(self.key_maker(order), moved), moved.values(), strict=True):
                 if old is not None:
                     del keys[bisect_left(keys, _KEYS[order](old.film, old.ratings))]
                 insort(keys, key)
         moved.clear()
         return keys
 
-    def _search(self, q: str) -> set[bytes]:
-        """Movies of whose title every word of `q` begins some word."""
-        by_prefix = sorted((self._beginning(prefix) for prefix in words_of(q)), key=_size)
-        if not by_prefix:
-            return set()
-        # The rarest first: all that a word finds which stands in most titles is not gathered then.
-        found: set[bytes] = set().union(*by_prefix[0])
-        for matching in by_prefix[1:]:
-            if len(found) * len(matching) < _size(matching):
-                found = {movie for movie in found if any(movie in movies for movies in matching)}
-            else:
-                found.intersection_update(set().union(*matching))
-        return found
-
-    def _beginning(self, prefix: str) -> list[set[bytes]]:
+    def beginning(self, prefix: str) -> list[set[bytes]]:
         """The movies of each word that begins so."""
         matching = []
         for place in range(bisect_left(self._words, prefix), len(self._words)):
@@ -319,23 +253,6 @@ def fold(text: str) -> str:
 def words_of(text: str) -> list[str]:
     """The words of a text, folded; what is neither letter nor digit divides them."""
     return "".join(c if c.isalnum() else " " for c in fold(text)).split()
-
-
-def _size(sets: list[set[bytes]]) -> int:
-    return sum(map(len, sets))
-
-
-def _match(title: str, q: str) -> int:
-    """How well a title that was found matches, 0 best."""
-    if title.startswith(q):
-        return 0 if title == q else 1
-    return WORST_MATCH
-
-
-def _from(order: list[Key], after: Key | None) -> Iterator[Key]:
-    if after is None:
-        return iter(order)
-    return map(order.__getitem__, range(bisect_right(order, after), len(order)))
 
 
 def _film(details: bytes) -> Film:

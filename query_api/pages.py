@@ -17,6 +17,8 @@ from query_api.cursors import Cursors
 from query_api.index import Entry, Filter, Index, Sort, rated_part
 from query_api.index_feed import IndexFeed
 from query_api.reader import RankedPage, Reader
+from query_api.search import Searches
+from query_api.search import search as searched
 from shared.errors import InvalidInput
 from shared.events import Visibility
 from shared.ids import START, Position
@@ -82,8 +84,9 @@ class Pages:
     def __init__(self, reader: Reader, feed: IndexFeed) -> None:
         self._reader = reader
         self._feed = feed
+        self._searches = Searches()
 
-    def catalogue(
+    async def catalogue(
         self,
         sort: Sort,
         wanted: Filter,
@@ -95,7 +98,8 @@ class Pages:
         """Movies in an order; a search is in that of the best match unless told otherwise."""
         position = self._feed.position
         index = self._feed.require(at_least)
-        found = index.page(sort, wanted, after=after, limit=limit + 1)
+        search = searched(index, sort, wanted, after=after, limit=limit + 1)
+        found = await self._searches.run(search)
         next_key = found[limit - 1][0] if len(found) > limit else None
         return Page(position, [entry.item for _, entry in found[:limit]], next_key, index.newest)
 

@@ -69,7 +69,7 @@ async def list_movies(  # One parameter for each filter.
     after = catalogue_key(wiring.cursors, cursor, order) if cursor else None
 
     async def read() -> Page:
-        return wiring.pages.catalogue(
+        return await wiring.pages.catalogue(
             order, wanted, after=after, limit=limit, at_least=wanted_position
         )
 

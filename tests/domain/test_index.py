@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from query_api.index import ORDERS, SORTS, Entry, Filter, Index, Sort
+from query_api.search import Found, page, search, search_words
 from shared.ids import MovieId, Position
 from shared.read_model import BINS, movie_document, statistics_of
 from tests.domain.builders import later, movie_fields
@@ -32,7 +33,7 @@ def title(entry: Entry) -> str:
 
 
 def titles(index: Index, wanted: Filter = EVERYTHING, sort: Sort = "title") -> list[str]:
-    return [title(entry) for _, entry in index.page(sort, wanted, after=None, limit=100)]
+    return [title(entry) for _, entry in page(index, sort, wanted, after=None, limit=100)]
 
 
 @pytest.mark.parametrize(
@@ -89,7 +90,7 @@ def test_orders_are_those_of_the_movies_as_they_are_whenever_they_are_read(
 def test_rows_that_stay_come_once_while_others_move(
     sort: Sort, q: str | None, sorted_max: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("query_api.index.SORT_CANDIDATES_MAX", sorted_max)
+    monkeypatch.setattr("query_api.search.SORT_CANDIDATES_MAX", sorted_max)
     wanted = Filter(q="film") if sort == "match" else Filter(q=q)
     index = Index()
     for number in range(1, 60):
@@ -97,9 +98,9 @@ def test_rows_that_stay_come_once_while_others_move(
     moving = UUID(int=30).bytes
     seen: list[bytes] = []
     after = None
-    while page := index.page(sort, wanted, after=after, limit=7):
-        seen += [entry.film.movie_id for _, entry in page]
-        after = page[-1][0]
+    while found := page(index, sort, wanted, after=after, limit=7):
+        seen += [entry.film.movie_id for _, entry in found]
+        after = found[-1][0]
         put(index, 30, *[len(seen) % 10 + 1] * len(seen), title=f"Film {len(seen):03}")
     stayed = [movie_id for movie_id in seen if movie_id != moving]
     assert len(stayed) == len(set(stayed)) == 58
@@ -107,7 +108,7 @@ def test_rows_that_stay_come_once_while_others_move(
 
 @pytest.mark.parametrize("sorted_max", [0, 500])
 def test_the_best_match_comes_first(sorted_max: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("query_api.index.SORT_CANDIDATES_MAX", sorted_max)
+    monkeypatch.setattr("query_api.search.SORT_CANDIDATES_MAX", sorted_max)
     index = Index()
     put(index, 1, *[10] * 90, title="The Great Alien Hunt")
     put(index, 2, *[9] * 80, title="Aliens")
@@ -115,9 +116,46 @@ def test_the_best_match_comes_first(sorted_max: int, monkeypatch: pytest.MonkeyP
     put(index, 4, *[8] * 70, title="Àlien Nation")
     expected = ["Alien", "Aliens", "Àlien Nation", "The Great Alien Hunt"]
     assert titles(index, Filter(q="ALIEN"), "match") == expected
-    page = index.page("match", Filter(q="ALIEN"), after=None, limit=2)
-    rest = index.page("match", Filter(q="ALIEN"), after=page[-1][0], limit=9)
+    first = page(index, "match", Filter(q="ALIEN"), after=None, limit=2)
+    rest = page(index, "match", Filter(q="ALIEN"), after=first[-1][0], limit=9)
     assert [title(entry) for _, entry in rest] == expected[2:]
+
+
+@pytest.mark.parametrize("sort", SORTS)
+@pytest.mark.parametrize("q", ["t " * 100, "th film", "film t th the a b c d e f g h i", None])
+def test_a_search_pauses_and_finds_the_same(
+    sort: Sort, q: str | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also one that finds nothing: no step of it looks at more than a slice of the movies."""
+    index = Index()
+    for number in range(1, 400):
+        put(index, number, number % 10 + 1, title=f"The Film a b c d e f g h {number:03}")
+    q = q or ("t" if sort == "match" else None)
+    whole = {genre: Filter(genre=genre, q=q) for genre in (None, "western")}
+    expected = {genre: page(index, sort, one, after=None, limit=30) for genre, one in whole.items()}
+    monkeypatch.setattr("query_api.search.SLICE_S", 0.0)
+    monkeypatch.setattr("query_api.search.CHUNK", 20)
+    monkeypatch.setattr("query_api.search.SORT_CANDIDATES_MAX", 0)
+    for genre, wanted in whole.items():
+        searching = search(index, sort, wanted, after=None, limit=30)
+        pauses = 0
+        found: Found | None = None
+        while found is None:
+            try:
+                next(searching)
+            except StopIteration as ended:
+                found = list(ended.value)
+            else:
+                pauses += 1
+                put(index, 500 + pauses, title=f"Zz {pauses}", year=1900)
+        assert found == expected[genre]
+        assert pauses >= 399 // 20 or genre is None
+
+
+def test_a_search_looks_for_ten_words_each_once() -> None:
+    assert search_words("t " * 100) == ["t"]
+    assert search_words("the theatre t") == ["theatre"]
+    assert search_words(" ".join("abcdefghijklmn")) == list("abcdefghij")
 
 
 def test_search_finds_the_beginning_of_every_word_without_case_or_accents() -> None:
