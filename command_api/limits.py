@@ -5,15 +5,15 @@ The header fields are those of draft-ietf-httpapi-ratelimit-headers-10.
 
 from __future__ import annotations
 
-import ipaddress
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 
 from fastapi import Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from command_api.buckets import Buckets, Level
 from command_api.principal import Principal
+from shared.addresses import address_of
+from shared.buckets import Buckets, Level
 from shared.errors import TooManyRequests
 
 WINDOW_S = 60
@@ -21,8 +21,6 @@ LOG_IN_WINDOW_S = 300
 # A request costs one token for each of its rows, and at least one for so many bytes of its body.
 # The largest bulk request costs 32,768, so that the default limits grant it.
 BYTES_A_TOKEN = 512
-# Who has one IPv6 address usually has all of its /64.
-_IPV6_SITE_BITS = 64
 # In a request's state.
 _LEFT = "rate_limit"
 _CHARGED = "rate_charged"
@@ -197,17 +195,3 @@ def rate_limit_fields(scope: Scope) -> list[tuple[bytes, bytes]]:
         return []
     policy, level = fields
     return [(b"ratelimit-policy", policy.encode()), (b"ratelimit", level.encode())]
-
-
-def address_of(scope: Scope) -> str:
-    """Where a request comes from, as far as a limit is concerned."""
-    client = scope.get("client")
-    host = client[0] if client else ""
-    if ":" not in host:
-        return host
-    try:
-        address = ipaddress.IPv6Address(host.partition("%")[0])
-    except ValueError:
-        return host
-    site = ipaddress.IPv6Network((int(address), _IPV6_SITE_BITS), strict=False)
-    return str(address.ipv4_mapped or site)

@@ -12,7 +12,7 @@ from collections.abc import Callable
 
 from starlette.types import Scope
 
-from command_api.limits import address_of
+from shared.addresses import address_of
 
 # Refusals of one address: so many at once, and so many a second.
 AT_ONCE_MAX = 20

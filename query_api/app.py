@@ -23,6 +23,7 @@ from query_api.index_feed import RELOAD_S, IndexFeed
 from query_api.pages import Pages
 from query_api.profiles import Profiles
 from query_api.raters import Raters
+from query_api.read_limits import OpenPlaces, ReadLimits
 from query_api.reader import Reader
 from query_api.routes import movies, operations, past, projections, stream, users
 from query_api.settings import QuerySettings
@@ -60,7 +61,9 @@ def create_app(settings: QuerySettings) -> FastAPI:
         app.state.wiring = wiring
         assert isinstance(app, Service)
         if not settings.access_log:
-            app.ahead = HotReads(wiring.reader, wiring.pages, wiring.profiles, wiring.cursors)
+            app.ahead = HotReads(
+                wiring.reader, wiring.pages, wiring.profiles, wiring.cursors, wiring.limits
+            )
         running = _start(wiring)
         log.info("query_api_started", port=settings.port)
         yield {END_STREAMS: wiring.streams.end}
@@ -114,7 +117,7 @@ async def _end(tasks: Sequence[asyncio.Task[None]]) -> None:
 def _wire(settings: QuerySettings) -> Wiring:
     client = async_redis_client(settings.redis_url.get_secret_value(), connect_within_s=TIMEOUT_S)
     generations = ActiveGenerations(client)
-    freshness = Freshness(client)
+    freshness = Freshness(client, OpenPlaces("waiting reads", settings.waiters_per_caller_max))
     reads = CoalescedReads(client)
     damage = Damage(client)
     reader = Reader(reads, generations, damage)
@@ -133,8 +136,14 @@ def _wire(settings: QuerySettings) -> Wiring:
         pages=Pages(reader, feed),
         profiles=Profiles(reader, feed),
         raters=Raters(reader),
-        streams=Streams(feed, changes, open_max=streams_max),
+        streams=Streams(
+            feed,
+            changes,
+            open_max=streams_max,
+            places=OpenPlaces("streams", settings.streams_per_caller_max),
+        ),
         access=CallerAccess(reader, freshness),
+        limits=ReadLimits(address=settings.read_limit_address, caller=settings.read_limit_caller),
         verifier=TokenVerifier(
             settings.token_public_key.get_secret_value(),
             issuer=settings.token_issuer,

@@ -9,7 +9,7 @@ from typing import Any, Literal
 from fastapi import Request, Response
 from fastapi.routing import APIRoute
 
-from query_api.wiring import wanted_position, wiring_of
+from query_api.wiring import Wiring, wanted_position, wiring_of
 from shared.errors import Forbidden, InvalidInput, NotAuthenticated
 from shared.ids import START, Position
 from shared.tokens import Claims, bearer_token
@@ -48,12 +48,13 @@ class CallerRoute(APIRoute):
 
         async def handle_for_caller(request: Request) -> Response:
             authorization = request.headers.get("authorization")
+            wiring = await wiring_of(request)
             if authorization is None:
+                wiring.limits.require(request.scope)
                 if access != "anyone":
                     raise NotAuthenticated("send an access token as `Authorization: Bearer TOKEN`")
                 return await handle(request)
-            wiring = await wiring_of(request)
-            claims = wiring.verifier.verify(bearer_token(authorization))
+            claims = _verified(wiring, request, authorization)
             check = asyncio.create_task(wiring.access.current(claims, _wanted(request)))
             check.add_done_callback(_retrieved)
             try:
@@ -65,6 +66,18 @@ class CallerRoute(APIRoute):
                 check.cancel()
 
         return handle_for_caller
+
+
+def _verified(wiring: Wiring, request: Request, authorization: str) -> Claims:
+    """The claims of a token, whose subject is charged; of one that is not believed the address."""
+    wiring.limits.require_room(request.scope)
+    try:
+        claims = wiring.verifier.verify(bearer_token(authorization))
+    except NotAuthenticated:
+        wiring.limits.charge_rejected(request.scope)
+        raise
+    wiring.limits.require_caller(claims)
+    return claims
 
 
 async def _answered(handle: Handler, request: Request, check: asyncio.Task[Claims]) -> Response:

@@ -13,6 +13,7 @@ from typing import Protocol, TypeVar
 
 import redis.asyncio
 
+from query_api.read_limits import OpenPlaces
 from shared.errors import InvalidInput, Overloaded, ProjectionBehind
 from shared.ids import START, Position
 from shared.read_model import APPLIED_CHANNEL
@@ -54,8 +55,9 @@ def parse_position(header: str | None) -> Position:
 class Freshness:
     """Repeats a read until it is new enough."""
 
-    def __init__(self, client: redis.asyncio.Redis) -> None:
+    def __init__(self, client: redis.asyncio.Redis, places: OpenPlaces) -> None:
         self._client = client
+        self._places = places
         self._news = asyncio.Event()
         self._needed = asyncio.Event()
         self._needed_at = 0.0
@@ -69,11 +71,12 @@ class Freshness:
             return result
         if self._waiters >= WAITERS_MAX:
             raise Overloaded(f"{self._waiters} readers are waiting for a position already")
-        self._waiters += 1
-        try:
-            return await self._wait(wanted, read, news)
-        finally:
-            self._waiters -= 1
+        with self._places.place():
+            self._waiters += 1
+            try:
+                return await self._wait(wanted, read, news)
+            finally:
+                self._waiters -= 1
 
     @property
     def news(self) -> asyncio.Event:

@@ -23,6 +23,7 @@ from query_api.freshness import parse_position
 from query_api.index import SORTS, Filter, Sort, fold
 from query_api.pages import RATINGS_SORTS, Page, Pages, RatingsSort
 from query_api.profiles import Profiles
+from query_api.read_limits import ReadLimits
 from query_api.reader import Reader
 from query_api.routes.answers import (
     Answer,
@@ -72,8 +73,16 @@ Read = Callable[[], Awaitable[_Found | None]]
 class HotReads:
     """Says whether it has answered a request."""
 
-    def __init__(self, reader: Reader, pages: Pages, profiles: Profiles, cursors: Cursors) -> None:
+    def __init__(
+        self,
+        reader: Reader,
+        pages: Pages,
+        profiles: Profiles,
+        cursors: Cursors,
+        limits: ReadLimits,
+    ) -> None:
         self._reader = reader
+        self._limits = limits
         self._pages = pages
         self._profiles = profiles
         self._cursors = cursors
@@ -85,7 +94,7 @@ class HotReads:
         if matched is None or (scope["query_string"] and not _is_list(matched)):
             return False
         asked = _asked(scope)
-        if asked.authorized:
+        if asked.authorized or not self._limits.admits(scope):
             return False
         started = time.perf_counter()
         route, read = self._route(matched, scope)

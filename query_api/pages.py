@@ -16,6 +16,7 @@ import msgspec
 from query_api.cursors import Cursors
 from query_api.index import Entry, Filter, Index, Sort, rated_part
 from query_api.index_feed import IndexFeed
+from query_api.read_limits import SORTED_A_TOKEN, charge_work
 from query_api.reader import RankedPage, Reader
 from query_api.search import Searches
 from query_api.search import search as searched
@@ -192,5 +193,6 @@ def _sorted(
             f"only up to {SORTED_MAX} ratings are sorted by {sort}; newest has no limit",
             pointer="/query/sort",
         )
+    charge_work(len(members) // SORTED_A_TOKEN)
     keyed = ((_key(index, sort, member), place) for place, member in enumerate(members))
     return [place for key, place in sorted(keyed) if after is None or key > after]

@@ -13,6 +13,7 @@ from uuid import UUID
 import msgspec
 
 from query_api.pages import SORTED_MAX, Page, score_key
+from query_api.read_limits import SORTED_A_TOKEN, charge_work
 from query_api.reader import RatedMovie, Reader
 from shared.errors import InvalidInput
 from shared.read_model import MOVIES, ProfileDocument, from_rating_rank
@@ -79,6 +80,7 @@ def _by_score(members: list[tuple[bytes, int]], after: tuple[Any, ...] | None) -
             f"only up to {SORTED_MAX} ratings are sorted by score; newest has no limit",
             pointer="/query/sort",
         )
+    charge_work(len(members) // SORTED_A_TOKEN)
     keys = sorted(score_key(user, rank) for user, rank in members)
     if after is not None:
         keys = [key for key in keys if key > after]

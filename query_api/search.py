@@ -15,6 +15,7 @@ from itertools import islice
 from typing import TypeVar
 
 from query_api.index import Entry, Filter, Index, Key, Order, Sort, fold, words_of
+from query_api.read_limits import SLICE_TOKENS, charge_work
 from shared.errors import Overloaded
 
 # Below this many candidates of a search they are sorted; above, the order is walked and tested.
@@ -54,6 +55,7 @@ class Searches:
             while True:
                 async with self._turn:
                     await asyncio.sleep(0)
+                    charge_work(SLICE_TOKENS)
                     next(search)
         except StopIteration as ended:
             return list(ended.value)

@@ -20,6 +20,7 @@ from starlette.types import Receive, Scope, Send
 
 from query_api.changes import Changes
 from query_api.index_feed import IndexFeed
+from query_api.read_limits import OpenPlaces
 from shared.errors import Overloaded
 from shared.ids import START, Position
 from shared.problems import POSITION_HEADER
@@ -55,26 +56,32 @@ class _Encoded(NamedTuple):
 class Streams:
     """All connections of this process; they share the feed's reads of Redis."""
 
-    def __init__(self, feed: IndexFeed, changes: Changes, *, open_max: int) -> None:
+    def __init__(
+        self, feed: IndexFeed, changes: Changes, *, open_max: int, places: OpenPlaces
+    ) -> None:
         self._feed = feed
         self._changes = changes
         self._open_max = open_max
+        self._places = places
         self._open = 0
         self._ended = False
         self._of_all = _Encoded(START, START, ())
 
     @contextmanager
     def place(self) -> Iterator[None]:
-        """Taken by a connection while it is open; raises `Overloaded` when there is none."""
+        """Taken by a connection while it is open; raises `Overloaded` when there is none, and
+        `TooManyRequests` where its caller holds too many.
+        """
         if self._open >= self._open_max:
             raise Overloaded(f"{self._open} streams are open already")
-        self._open += 1
-        STREAMS.inc()
-        try:
-            yield
-        finally:
-            self._open -= 1
-            STREAMS.dec()
+        with self._places.place():
+            self._open += 1
+            STREAMS.inc()
+            try:
+                yield
+            finally:
+                self._open -= 1
+                STREAMS.dec()
 
     def end(self) -> None:
         """The server stops: every stream ends now, and its client will connect elsewhere."""

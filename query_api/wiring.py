@@ -16,6 +16,7 @@ from query_api.index_feed import IndexFeed
 from query_api.pages import Pages
 from query_api.profiles import Profiles
 from query_api.raters import Raters
+from query_api.read_limits import ReadLimits
 from query_api.reader import Reader
 from query_api.streams import Streams
 from shared.errors import InvalidInput
@@ -43,6 +44,7 @@ class Wiring(NamedTuple):
     raters: Raters
     streams: Streams
     verifier: TokenVerifier
+    limits: ReadLimits
     access: CallerAccess
 
 

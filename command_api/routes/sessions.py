@@ -18,11 +18,11 @@ from command_api.bodies import ACCOUNT_BYTES_MAX, RefreshBody, SessionAnswer, Se
 from command_api.body_route import BodyRoute
 from command_api.deciders.session import EndSession
 from command_api.deciders.user import ChangePassword
-from command_api.limits import address_of
 from command_api.principal import Member, Service, session_of
 from command_api.routes.answers import PROBLEMS, answer, send
 from command_api.sessions import Holder, Session
 from command_api.wiring import Caller, Visitor, Wired, Wiring
+from shared.addresses import address_of
 from shared.errors import Forbidden, NotAuthenticated, StarfoldError
 from shared.events import Role
 from shared.ids import NO_VERSION, UserId, Version, sessions_stream_id

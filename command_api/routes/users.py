@@ -35,11 +35,11 @@ from command_api.deciders.user import (
     User,
 )
 from command_api.idempotency import DOCUMENTED
-from command_api.limits import address_of
 from command_api.principal import Principal, require_scope
 from command_api.routes.answers import PROBLEMS, answer, send, send_once
 from command_api.routes.rows import RowKind, commit_rows, rows_response
 from command_api.wiring import Caller, CallingMember, Wired, Wiring
+from shared.addresses import address_of
 from shared.errors import Forbidden, NotAuthenticated
 from shared.ids import UserId, new_uuid7
 

@@ -26,6 +26,7 @@ NEWEST_HEADER = "Starfold-Newest"
 _PROBLEM: dict[str, Any] = {PROBLEM_JSON: {"schema": PROBLEM_SCHEMA}}
 PROBLEMS: dict[int | str, dict[str, Any]] = {
     404: {"description": "There is no such thing, or it is private", "content": _PROBLEM},
+    429: {"description": "A rate limit of reads, with `Retry-After`", "content": _PROBLEM},
     422: {"description": "Some values are not allowed", "content": _PROBLEM},
     503: {"description": "Not there yet, or Redis does not answer; retry", "content": _PROBLEM},
 }

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from command_api import buckets as buckets_module
-from command_api.buckets import Buckets, Level
+from shared import buckets as buckets_module
+from shared.buckets import Buckets, Level
 
 
 class Clock:

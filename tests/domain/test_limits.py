@@ -12,13 +12,13 @@ from command_api.bodies import BULK_BYTES_MAX, RATINGS_MAX
 from command_api.limits import (
     LogInLimits,
     RateLimits,
-    address_of,
     note_body_bytes,
     rate_limit_fields,
 )
 from command_api.principal import Anyone, Member, Service
 from command_api.refusals import A_SECOND_MAX, AT_ONCE_MAX, DELAY_MAX_S, RefusalPace
 from command_api.settings import MIB, CommandSettings
+from shared.addresses import address_of
 from shared.errors import Overloaded, TooManyRequests
 from shared.ids import new_uuid7
 from tests.domain.builders import ANN, BEN

@@ -20,6 +20,7 @@ import projector.wiring
 from projector import wakeup
 from projector.wakeup import WakeUp
 from query_api.freshness import Freshness
+from query_api.read_limits import OpenPlaces
 from shared import event_store, postgres, redis_clients
 from shared.postgres import AsyncConnection
 from shared.redis_clients import async_redis_client
@@ -195,7 +196,7 @@ def test_a_subscription_that_is_silent_is_made_again(
 
     async def lost_and_made_again() -> None:
         client = async_redis_client(url, connect_within_s=1)
-        freshness = Freshness(client)
+        freshness = Freshness(client, OpenPlaces("waiting reads", 0))
         news = freshness.news
         await freshness.wait_for(news, 0)
         silenced = False

@@ -54,6 +54,22 @@ class Buckets:
             retry_after_s=0 if granted else max(1, math.ceil(missing * a_token_s)),
         )
 
+    def admits(self, key: Hashable, count: int = 1) -> bool:
+        """Take `count` tokens if there are as many; nothing but that, for each of many reads."""
+        if self.limit == 0:
+            return True
+        now = self._clock()
+        tokens = self._tokens(key, now)
+        granted = tokens >= count
+        self._keep(key, tokens - count if granted else tokens, now)
+        return granted
+
+    def charge(self, key: Hashable, count: int) -> None:
+        """Take tokens for work that is done, also more than there are."""
+        if self.limit and count:
+            now = self._clock()
+            self._keep(key, self._tokens(key, now) - count, now)
+
     def wait_s(self, key: Hashable) -> int:
         """Seconds until there is a token; 0 where there is one."""
         if self.limit == 0:
