@@ -45,6 +45,8 @@ from shared.read_model import (
 
 # A round costs a millisecond or two: a movie that is rated all the time is read once in each.
 ROUND_EVERY_S = 0.1
+# After this time an index that lacks damaged movies is better than none.
+HEALING_MAX_S = 30.0
 MOVIES_A_READ = 200
 CHANGES_A_ROUND = 2_000
 POLL_S = 0.05
@@ -168,6 +170,7 @@ class IndexFeed:
                 raise _Outrun
             await self._take_in(index, movies, changed, alive)
             seen = changed.last
+        await self._wait_for_healing(index, movies, loaded, seen, alive)
         complete_after, changed_before = await self._history(changes, seen)
         self._index = index
         self._changes.restart(complete_after, changed_before)
@@ -188,6 +191,25 @@ class IndexFeed:
             self._reached(seen)
             alive()
             await self._pause(news, ROUND_EVERY_S)
+
+    async def _wait_for_healing(
+        self,
+        index: Index,
+        movies: GenerationCopy,
+        loaded: Sequence[Checkpoint],
+        seen: Position,
+        alive: Callable[[], None],
+    ) -> None:
+        """Give the projector time to heal what could not be read: an index that lacks a movie would
+        answer as if there were none. Raises `_Outrun` once it is healed: all is loaded again.
+        """
+        give_up_at = time.monotonic() + HEALING_MAX_S
+        while self._unread and time.monotonic() < give_up_at:
+            await asyncio.sleep(ROUND_EVERY_S)
+            alive()
+            self._require_same_sources()
+            await self._require_same_builds(movies, loaded)
+            await self._read_again(index, movies, seen)
 
     def _require_same_sources(self) -> None:
         """Raise `_Outrun` if another generation is active than those that are read."""

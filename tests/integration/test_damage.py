@@ -232,6 +232,7 @@ def test_the_index_leaves_a_damaged_movie_as_it_was_and_moves_on(
 def test_an_index_is_loaded_without_a_damaged_movie_and_takes_it_in_once_it_is_whole(
     store: Store, system: System, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(index_feed, "HEALING_MAX_S", 0.0)
     monkeypatch.setattr("query_api.index_feed.LOOK_EVERY_S", 0.05)
     key = store.key("movies/movie")
     stored = store.redis.get(key)

@@ -291,6 +291,22 @@ def test_a_read_of_a_damaged_document_is_enough_to_heal_it(system: System) -> No
     assert any("damaged values of movies" in one.what for one in wiring.incidents.recent())
 
 
+def test_an_index_that_is_loaded_from_damaged_documents_lacks_no_movie(live: Live) -> None:
+    """Its first lists are of after the healing; until then they are 503."""
+    live.rate()
+    live.follow()
+    _flip(live.redis, live.key(MOVIES, "stats"))
+    _other_type(live.redis, live.key(MOVIES, "movie"))
+    query = live.system.start_query_api()
+    movies = f"{query.url}/v1/movies?limit=100"
+    eventually(lambda: live.redis.smembers(DAMAGED_KEY))
+    assert httpx.get(movies).status_code == httpx.codes.SERVICE_UNAVAILABLE
+    live.healer.run_once()
+    eventually(lambda: httpx.get(movies).status_code == httpx.codes.OK, HEALED_WITHIN_S)
+    shown = {one["movie_id"] for one in httpx.get(movies).json()["items"]}
+    assert shown == {str(one) for one in live.history.movies}
+
+
 def test_what_is_lost_is_rebuilt_in_one_pass_over_the_log(
     live: Live, monkeypatch: pytest.MonkeyPatch
 ) -> None:
