@@ -43,6 +43,9 @@ END_STREAMS = "end_streams"
 
 log = structlog.get_logger()
 
+# Named, since `super()` would cost each request a microsecond.
+_uvicorn = HttpToolsProtocol
+
 
 class GatheringProtocol(HttpToolsProtocol):
     """HTTP/1.1 over a transport that gathers; who is too slow or too much is cut off."""
@@ -54,15 +57,16 @@ class GatheringProtocol(HttpToolsProtocol):
     _look: asyncio.TimerHandle
     # While the client does not take what was sent.
     _cut_off: asyncio.TimerHandle | None = None
-    # Bytes of the message at hand that are not its body, at least; a body's bytes count less.
+    # Bytes of an incomplete message that are not its body, at least.
     _framing = 0
-    # Bytes of the chunk of data at hand, and whether a message may begin with its first one.
-    _fed = 0
-    _at_start = True
-    _in_message = False
+    # Bytes of what was just received, and whether a message has ended in it.
+    _chunk = 0
+    _ended_in_chunk = False
     # Why the message at hand is refused, by status and detail.
     _refusal: tuple[HTTPStatus, str, str] | None = None
     _refused = False
+    # What is received is dropped: of who was refused, or answered before the request's end.
+    _drops = False
     _discarded = 0
     _lingers_until_s: float | None = None
     _heard_at_s = 0.0
@@ -89,35 +93,30 @@ class GatheringProtocol(HttpToolsProtocol):
         self._look.cancel()
 
     def data_received(self, data: bytes) -> None:
-        if self._refused or self._lingers_until_s is not None:
+        if self._drops:
             self._discard(len(data))
             return
-        self._fed = len(data)
-        self._framing += len(data)
-        self._at_start = not self._in_message
-        super().data_received(data)
-        if self._framing > HEAD_BYTES_MAX and not self._refused:
-            self._refusal = _TOO_LARGE
-            self.send_400_response("")
+        self._chunk = len(data)
+        self._ended_in_chunk = False
+        _uvicorn.data_received(self, data)
+        if self._coming_since_s is not None or not self._ended_in_chunk:
+            self._count_framing()
 
     def on_message_begin(self) -> None:
-        super().on_message_begin()
+        _uvicorn.on_message_begin(self)
         self._coming_since_s = self.loop.time()
-        # One that begins in the middle of what was received is counted from the next on.
-        self._framing = self._fed if self._at_start else 0
-        self._at_start = False
-        self._in_message = True
 
     def on_headers_complete(self) -> None:
         if len(self.headers) > FIELDS_MAX or (
-            self._framing + self._fed > HEAD_BYTES_MAX and self._head_bytes() > HEAD_BYTES_MAX
+            self._framing + self._chunk > HEAD_BYTES_MAX and self._head_bytes() > HEAD_BYTES_MAX
         ):
             self._refusal = _TOO_LARGE
             raise ValueError("the head is too large")
-        super().on_headers_complete()
+        _uvicorn.on_headers_complete(self)
         # Trailers come to a list of their own, which nobody reads.
         self.headers = []
-        self._framing = 0
+        # What frames the body is counted from the next data on.
+        self._framing = -self._chunk
         if self.expect_100_continue:
             # Refused before its body, the client may send it all the same, or not.
             self.cycle.keep_alive = False
@@ -127,13 +126,13 @@ class GatheringProtocol(HttpToolsProtocol):
         if self.cycle.response_complete:
             self._discard(len(body))
         else:
-            super().on_body(body)
+            _uvicorn.on_body(self, body)
 
     def on_message_complete(self) -> None:
-        super().on_message_complete()
+        _uvicorn.on_message_complete(self)
         self._coming_since_s = None
         self._framing = 0
-        self._in_message = False
+        self._ended_in_chunk = True
         if self.cycle.response_complete and not self.transport.is_closing():
             # The answer came before the request's end: uvicorn waits for the next only from here.
             self._unset_keepalive_if_required()
@@ -141,14 +140,9 @@ class GatheringProtocol(HttpToolsProtocol):
                 self.timeout_keep_alive, self.timeout_keep_alive_handler
             )
 
-    def on_response_complete(self) -> None:
-        super().on_response_complete()
-        if self._refused and not self.pipeline and self.cycle.response_complete:
-            self._say_refusal()
-
     def send_400_response(self, msg: str) -> None:
         """Refuse what comes from here on, after what was asked before is answered."""
-        self._refused = True
+        self._refused = self._drops = True
         cycle = self.cycle
         answered = cycle is None or cycle.response_complete
         if not answered and cycle.more_body:
@@ -160,6 +154,8 @@ class GatheringProtocol(HttpToolsProtocol):
                 self.transport.abort()
         if answered:
             self._say_refusal()
+        else:
+            cycle.on_response = self._say_refusal
 
     def pause_writing(self) -> None:
         """The client has not taken what was sent; it is cut off if that does not change."""
@@ -180,12 +176,25 @@ class GatheringProtocol(HttpToolsProtocol):
         if end_streams is not None:
             end_streams()
 
+    def _count_framing(self) -> None:
+        """Refuse a message of which too much has come and its body, or its end, has not."""
+        # One that began in the middle of what was received is counted from the next data on.
+        self._framing = 0 if self._ended_in_chunk else self._framing + self._chunk
+        if self._framing > HEAD_BYTES_MAX and not self._refused:
+            self._refusal = _TOO_LARGE
+            self.send_400_response("")
+        elif self._coming_since_s is None and (self.cycle is None or self.cycle.response_complete):
+            # Empty lines between requests: uvicorn has stopped to wait for the next one.
+            self._coming_since_s = self.loop.time()
+
     def _head_bytes(self) -> int:
         fields = sum(len(name) + len(value) + len(": \r\n") for name, value in self.headers)
         line = len(self.parser.get_method()) + len(self.url) + len("  HTTP/1.1\r\n\r\n")
         return line + fields
 
     def _say_refusal(self) -> None:
+        if self.transport.is_closing():
+            return
         status, code, detail = self._refusal or _MALFORMED
         response = problem(status, code, detail)
         scope = {"headers": self.headers or []}
@@ -215,6 +224,7 @@ class GatheringProtocol(HttpToolsProtocol):
             self._lingers_until_s = self._heard_at_s + LINGER_MAX_S
             self._look.cancel()
             self._look = self.loop.call_later(LINGER_IDLE_S, self._stop_lingering)
+            self._drops = True
             self.flow.resume_reading()
             self.transport.end()
         return True

@@ -132,3 +132,12 @@ def test_a_body_that_cannot_be_read_is_a_problem(api: Api) -> None:
         b"content-type: application/json\r\n\r\nnonsense\r\n",
     )
     assert_refused(answer, 400)
+
+
+def test_who_sends_an_empty_line_between_requests_is_cut_off_all_the_same(
+    url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("shared.serving.REQUEST_WITHIN_S", 0.3)
+    asked = b"GET /health HTTP/1.1\r\nhost: x\r\n\r\n"
+    answer = exchanged(url, asked + b"\r\n", parts=len(asked) + 2)
+    assert answer.startswith(b"HTTP/1.1 200 ")
