@@ -10,7 +10,7 @@ import hashlib
 from collections.abc import Mapping
 
 from shared.damage import DAMAGED_KEY
-from shared.read_model import APPLIED_CHANNEL
+from shared.read_model import APPLIED_CHANNEL, GENERATIONS_CHANNEL
 
 OWNER = "starfold_owner"
 QUERY_API = "query-api"
@@ -26,7 +26,10 @@ _REWRITES = "+bgsave +bgrewriteaof +lastsave"
 
 _RULES: Mapping[str, str] = {
     OWNER: "~* &* +@all",
-    QUERY_API: f"%R~{_READ_MODELS} ~{DAMAGED_KEY} &{APPLIED_CHANNEL} {_SAFE} -publish",
+    QUERY_API: (
+        f"%R~{_READ_MODELS} ~{DAMAGED_KEY} &{APPLIED_CHANNEL} &{GENERATIONS_CHANNEL} {_SAFE}"
+        " -publish"
+    ),
     PROJECTOR: f"~{_READ_MODELS} &{_READ_MODELS} {_SAFE} {_REWRITES}",
     # RQ looks for its workers among the clients, and locks its jobs' keys.
     WORKER: f"~{_READ_MODELS} ~{_JOBS} &{_READ_MODELS} &{_JOBS} {_SAFE} {_REWRITES} +client|list",

@@ -119,7 +119,7 @@ def _verified(
         entities = None if entity is None else [entity]
         if repair:
             builder = Builder(wiring.reader, wiring.store, wiring.generations)
-            Upkeep(wiring, builder).rebuild_lost_partitions()
+            Upkeep(wiring, builder).rebuild_lost_partitions([generation])
         try:
             return audit.verify(generation, entities=entities, repair=repair)
         except StarfoldError as error:

@@ -143,17 +143,14 @@ class Generations:
             found = _select(cursor, "projection = %s AND number = %s", projection, number)
         return found[0] if found else None
 
-    def newest_definition(self, projection: str) -> int:
-        """The highest definition version that there ever was a generation of, 0 for none."""
+    def newest_definitions(self) -> dict[str, int]:
+        """The highest definition version that there ever was a generation of, by projection."""
         with self._rows() as cursor:
-            row = cursor.execute(
-                "SELECT coalesce(max(definition_version), 0) AS newest FROM generations"
-                " WHERE projection = %s",
-                [projection],
-            ).fetchone()
-        assert row is not None
-        newest: int = row.newest
-        return newest
+            rows = cursor.execute(
+                "SELECT projection, max(definition_version) AS newest FROM generations"
+                " GROUP BY projection"
+            ).fetchall()
+        return {row.projection: row.newest for row in rows}
 
     def create(
         self,
@@ -291,6 +288,7 @@ class Generations:
             if store.read(GENERATIONS_KEY) == encoded:
                 return False
             store.write(GENERATIONS_KEY, encoded)
+            store.announce_generations()
             return True
 
     def log_id(self) -> UUID:

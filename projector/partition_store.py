@@ -20,7 +20,14 @@ from shared.checkpoints import decode_checkpoint, encode_checkpoint
 from shared.damage import DAMAGED_KEY, DamageReport, decoded_report
 from shared.errors import DocumentDamaged, Misconfigured
 from shared.ids import NO_VERSION, START, Position, StreamId
-from shared.read_model import APPLIED_CHANNEL, Checkpoint, Parked, PartitionKeys, document_name
+from shared.read_model import (
+    APPLIED_CHANNEL,
+    GENERATIONS_CHANNEL,
+    Checkpoint,
+    Parked,
+    PartitionKeys,
+    document_name,
+)
 from shared.redis_clients import redis_client, require_no_cluster
 
 # More in one call would hold up every other client of the server for too long.
@@ -294,6 +301,10 @@ class PartitionStore:
                 raise
             return b""
         return value
+
+    def announce_generations(self) -> None:
+        """Have readers look at the copy of the generations now; one that misses it looks later."""
+        self._redis.publish(GENERATIONS_CHANNEL, "")
 
     def write(self, key: str, value: bytes) -> None:
         self._redis.set(key, value)

@@ -36,12 +36,13 @@ class Sampler:
         self._before: dict[tuple[str, int], tuple[float, Position]] = {}
 
     def sample(self) -> Status:
-        generations = [one for one in self._wiring.generations.all() if one.state != "building"]
-        building = [one for one in self._wiring.generations.all() if one.state == "building"]
+        generations = self._wiring.generations.all()
         # The head is read first, so that a checkpoint is never seen to lag behind what came later.
         head = self._wiring.reader.head()
-        rows = [self._followed(one, head) for one in generations]
-        rows += [_status(one, parked=0) for one in building]
+        rows = [
+            _status(one, parked=0) if one.state == "building" else self._followed(one, head)
+            for one in generations
+        ]
         rows.sort(key=lambda row: (row.projection, row.generation))
         return Status(at=datetime.now(UTC), head=head, generations=rows)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import structlog
 
@@ -40,16 +40,17 @@ class Upkeep:
         self._require_own_log()
         self._publish()
         self._make_good()
-        self.rebuild_lost_partitions()
-        for generation in self._generations.all():
+        generations = self._generations.all()
+        self.rebuild_lost_partitions(generations)
+        for generation in generations:
             if generation.state == "retired" and (generation.retired_for_s or 0) > RETIRED_KEPT_S:
                 self.purge(generation)
             elif generation.switch_when_ready and generation.may_switch:
                 switch_if_ready(self._generations, self._store, generation)
 
-    def rebuild_lost_partitions(self) -> None:
+    def rebuild_lost_partitions(self, generations: Sequence[Generation]) -> None:
         """Rebuild in place what has no readable checkpoint in a generation that is followed."""
-        for generation in self._generations.all():
+        for generation in generations:
             if not self._lost_partitions(generation):
                 continue
             projection = generation.projection
@@ -71,6 +72,7 @@ class Upkeep:
             return
         if _is_sound(stored):
             self._store.delete(GENERATIONS_KEY)  # From now on nobody reads them.
+            self._store.announce_generations()
             dropped = self._store.drop_everything()
             self._incidents.note(
                 f"the read models in Redis were of another log: {dropped} keys were dropped, and"
@@ -95,7 +97,10 @@ class Upkeep:
         """Build a generation where none is active, where the active one's documents are gone, and
         where this release brings a newer definition than there ever was: all in one pass.
         """
-        wanting = [one.name for one in DEFINITIONS.values() if self._wants(one)]
+        newest, generations = self._generations.newest_definitions(), self._generations.all()
+        wanting = [
+            one.name for one in DEFINITIONS.values() if self._wants(one, newest, generations)
+        ]
         if not wanting:
             return
         with self._generations.bootstrap_locks(wanting) as held:
@@ -106,30 +111,29 @@ class Upkeep:
             if builds:
                 self._builder.build_together(builds)
 
-    def _wants(self, definition: Projection) -> bool:
-        active = self._active(definition)
-        return active is None or self._is_lost(active) or self._is_new(definition)
-
-    def _active(self, definition: Projection) -> Generation | None:
-        return next(
-            (
-                one
-                for one in self._generations.all()
-                if one.projection == definition.name and one.state == "active"
-            ),
-            None,
+    def _wants(
+        self, definition: Projection, newest: Mapping[str, int], generations: Sequence[Generation]
+    ) -> bool:
+        active = _active(definition, generations)
+        return (
+            active is None or self._is_lost(active) or self._is_new(definition, newest, generations)
         )
 
-    def _is_new(self, definition: Projection) -> bool:
+    def _is_new(
+        self, definition: Projection, newest: Mapping[str, int], generations: Sequence[Generation]
+    ) -> bool:
         """Whether its first generation is still to be built. Once there was one, the operator
         decides: an older one that was switched back to stays.
         """
-        newest = self._generations.newest_definition(definition.name)
-        return newest < definition.version or self._unfinished(definition) is not None
+        return (
+            newest.get(definition.name, 0) < definition.version
+            or self._unfinished(definition, generations) is not None
+        )
 
     def _bootstrap(self, definition: Projection) -> Sequence[ShareId]:
-        """The shares that are to be built."""
-        active = self._active(definition)
+        """The shares that are to be built; read anew, now that the lock is held."""
+        newest, generations = self._generations.newest_definitions(), self._generations.all()
+        active = _active(definition, generations)
         reason: Reason = "new definition"
         if active is None:
             reason = "first start"
@@ -142,9 +146,9 @@ class Upkeep:
                 " from the log"
             )
             purge(self._generations, self._store, active)
-        elif not self._is_new(definition):
+        elif not self._is_new(definition, newest, generations):
             return []
-        generation = self._unfinished(definition)
+        generation = self._unfinished(definition, self._generations.all())
         if generation is None:
             generation = self._generations.create(
                 definition, reason, shares=1, switch_when_ready=True, audit="wanted"
@@ -155,9 +159,11 @@ class Upkeep:
             if not build.built
         ]
 
-    def _unfinished(self, definition: Projection) -> Generation | None:
+    def _unfinished(
+        self, definition: Projection, generations: Sequence[Generation]
+    ) -> Generation | None:
         """A generation that a projector began to build, or has built and not yet switched to."""
-        for one in self._generations.all():
+        for one in generations:
             if (
                 one.projection == definition.name
                 and one.definition_version == definition.version
@@ -189,6 +195,13 @@ class Upkeep:
         stored = self._store.checkpoints(generation.all_keys)
         lost = [number for number, one in enumerate(stored) if one == ABSENT]
         return lost if len(lost) < generation.partitions else []
+
+
+def _active(definition: Projection, generations: Sequence[Generation]) -> Generation | None:
+    return next(
+        (one for one in generations if one.projection == definition.name and one.state == "active"),
+        None,
+    )
 
 
 def _is_sound(stored: bytes | None) -> bool:

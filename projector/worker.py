@@ -28,9 +28,9 @@ from shared.tasks import TaskHealth, Tasks
 REFRESH_EVERY_S = 0.5
 UPKEEP_EVERY_S = 1.0
 STATUS_EVERY_S = 1.0
-SCRUB_TICK_S = 0.5
+SCRUB_TICK_S = 1.0
 # Reports come in bursts, and a round of healing costs a pass over the log.
-HEALING_EVERY_S = 0.5
+HEALING_EVERY_S = 1.0
 # Longer than any server's timeout: a thread cannot be cancelled, only reported.
 STALE_AFTER_S = 60.0
 # Half of what a small batch costs is the pass itself: after one, the next is given time to gather.

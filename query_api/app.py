@@ -17,7 +17,7 @@ from query_api.coalescing import TIMEOUT_S, CoalescedReads
 from query_api.cursors import Cursors
 from query_api.damage import SEND_EVERY_S, Damage
 from query_api.freshness import Freshness
-from query_api.generations import REFRESH_EVERY_S, ActiveGenerations
+from query_api.generations import ActiveGenerations
 from query_api.hot_reads import HotReads
 from query_api.index_feed import RELOAD_S, IndexFeed
 from query_api.pages import Pages
@@ -98,7 +98,7 @@ def _start(wiring: Wiring) -> list[asyncio.Task[None]]:
     freshness = tasks.health("freshness", stale_after_s=STALE_AFTER_S, needed=False)
     damage = tasks.health("damage", stale_after_s=STALE_AFTER_S, needed=False)
     return [
-        tasks.start(generations, wiring.generations.refresh, every_s=REFRESH_EVERY_S),
+        tasks.start(generations, lambda: wiring.generations.step(generations.succeeded)),
         tasks.start(index, lambda: wiring.feed.step(index.succeeded), every_s=RELOAD_S),
         tasks.start(freshness, lambda: wiring.freshness.step(freshness.succeeded)),
         tasks.start(damage, wiring.damage.send, every_s=SEND_EVERY_S),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from typing import Any
 from uuid import UUID
@@ -15,6 +16,7 @@ from shared.errors import DocumentDamaged
 from shared.read_model import PartitionKeys
 
 SEND_EVERY_S = 0.2
+LOOK_EVERY_S = 5.0
 # The same entity is logged again after this time.
 LOGGED_AGAIN_S = 60.0
 LOGGED_MAX = 100
@@ -34,6 +36,7 @@ class Damage:
     def __init__(self, client: redis.asyncio.Redis) -> None:
         self._client: Any = client
         self._unsent: set[DamageReport] = set()
+        self._some = asyncio.Event()
         self._logged_at: dict[DamageReport, float] = {}
 
     def found(self, keys: PartitionKeys, entity: UUID | None, reason: str) -> DocumentDamaged:
@@ -45,15 +48,22 @@ class Damage:
         DAMAGED.labels(keys.projection).inc()
         if len(self._unsent) < REPORTED_MAX:
             self._unsent.add(report)
+            self._some.set()
         self._log(report, reason)
         what = f"partition {keys.partition}" if entity is None else str(entity)
         return DocumentDamaged(f"the read model {keys.projection} is damaged at {what}")
 
     async def send(self) -> None:
-        """Add what was found to the set of which the projector heals."""
-        if not self._unsent:
+        """Wait for damage, for `LOOK_EVERY_S` at most, and add it to the set of which the projector
+        heals.
+        """
+        try:
+            async with asyncio.timeout(LOOK_EVERY_S):
+                await self._some.wait()
+        except TimeoutError:
             return
         reports, self._unsent = self._unsent, set()
+        self._some.clear()
         if await self._client.scard(DAMAGED_KEY) < REPORTED_MAX:
             await self._client.sadd(DAMAGED_KEY, *(report.encoded() for report in reports))
 

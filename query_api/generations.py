@@ -1,8 +1,9 @@
-"""Which generation of each projection is active: the readers' copy, looked at again and again."""
+"""Which generation of each projection is active: the readers' copy, read whenever it changes."""
 
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from typing import Any
 
 import msgspec
@@ -10,10 +11,15 @@ import redis.asyncio
 
 from query_api.single_reads import read_value
 from shared.errors import DocumentDamaged, Unavailable
-from shared.read_model import GENERATIONS_KEY, GenerationCopy, generation_copy
+from shared.read_model import (
+    GENERATIONS_CHANNEL,
+    GENERATIONS_KEY,
+    GenerationCopy,
+    generation_copy,
+)
 
-# So late at most a switch is seen.
-REFRESH_EVERY_S = 0.1
+# A switch is announced. The backstop, for an announcement that was missed.
+REFRESH_EVERY_S = 1.0
 PARTITIONS_MAX = 16_384
 
 _decode = msgspec.json.Decoder(dict[str, GenerationCopy]).decode
@@ -52,6 +58,16 @@ class ActiveGenerations:
             # Its callers may all be gone by then.
             self._refreshing.add_done_callback(_retrieve)
         await asyncio.shield(self._refreshing)
+
+    async def step(self, alive: Callable[[], None]) -> None:
+        """Refresh whenever a new copy is announced, and every `REFRESH_EVERY_S`."""
+        async with self._client.pubsub() as subscription:
+            await subscription.subscribe(GENERATIONS_CHANNEL)
+            while True:
+                # The first message says that the subscription stands: then the copy is read.
+                await subscription.get_message(timeout=REFRESH_EVERY_S)
+                await self.refresh()
+                alive()
 
     async def _read(self) -> None:
         try:

@@ -47,6 +47,9 @@ from shared.read_model import (
 ROUND_EVERY_S = 0.1
 # After this time an index that lacks damaged movies is better than none.
 HEALING_MAX_S = 30.0
+# Rounds are rarer while nothing changes, unless somebody waits for a position.
+QUIET_ROUND_EVERY_S = 0.5
+QUIET_AFTER_S = 2.0
 MOVIES_A_READ = 200
 CHANGES_A_ROUND = 2_000
 POLL_S = 0.05
@@ -176,7 +179,8 @@ class IndexFeed:
         self._changes.restart(complete_after, changed_before)
         self._reached(seen)
         log.info("index_loaded", movies=len(index.entries), position=seen)
-        look_at = time.monotonic() + LOOK_EVERY_S
+        changed_at = time.monotonic()
+        look_at = changed_at + LOOK_EVERY_S
         while True:
             self._require_same_sources()
             if time.monotonic() >= look_at:
@@ -190,7 +194,10 @@ class IndexFeed:
             seen = changed.last
             self._reached(seen)
             alive()
-            await self._pause(news, ROUND_EVERY_S)
+            if changed.movies:
+                changed_at = time.monotonic()
+            quiet = time.monotonic() > changed_at + QUIET_AFTER_S
+            await self._pause(news, QUIET_ROUND_EVERY_S if quiet else ROUND_EVERY_S)
 
     async def _wait_for_healing(
         self,

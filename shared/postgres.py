@@ -53,8 +53,10 @@ class Connection(psycopg.Connection[Row]):
         interval: float = _INTERRUPTIBLE_EVERY_S,
         timeout: float | None = None,
     ) -> RV:
-        if timeout is not None:  # `notifies()` waits for nothing in particular.
-            return super().wait(gen, interval, timeout)
+        if timeout is not None:
+            # `notifies()` waits for nothing in particular, and most of the time: it need not wake
+            # up in between.
+            return super().wait(gen, max(interval, timeout), timeout)
         try:
             return super().wait(gen, interval, self.answer_within_s)
         except errors._WaitTimeout:

@@ -28,9 +28,10 @@ generations a checksum of their own, which older releases pass over (`shared/che
 `sf:damaged` is a set of what readers found damaged, for the projector to heal (`shared/damage.py`).
 
 `sf:log` says of which log the read models are (PostgreSQL's `log_identity`, with a checksum).
-`sf:generations` is the readers' copy of the table of generations; on the channel `sf:applied` the
-projector says which position it has come to; `sf:scrubbed` is the erasure that Redis's own files
-are clean of; `sf:status` says how far each projection is.
+`sf:generations` is the readers' copy of the table of generations, and the channel on which a new
+copy is announced; on the channel `sf:applied` the projector says which position it has come to;
+`sf:scrubbed` is the erasure that Redis's own files are clean of; `sf:status` says how far each
+projection is.
 """
 
 from __future__ import annotations
@@ -53,6 +54,7 @@ GENERATIONS_KEY = "sf:generations"
 LOG_KEY = "sf:log"
 SCRUBBED_KEY = "sf:scrubbed"
 APPLIED_CHANNEL = "sf:applied"
+GENERATIONS_CHANNEL = "sf:generations"
 
 MOVIES = "movies"
 PROFILES = "profiles"
