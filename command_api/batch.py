@@ -84,10 +84,10 @@ def needs_of(batch: Sequence[Pending]) -> BatchNeeds:
             subjects=_unique(user for need in wanted for user in need.subjects),
         ),
         sessions=_unique(
-            session
-            for pending, need in zip(batch, wanted, strict=True)
-            for session in (session_of(pending.principal), *need.sessions)
-            if session is not None
+            [
+                *(one for pending in batch if (one := session_of(pending.principal)) is not None),
+                *(session for need in wanted for session in need.sessions),
+            ]
         ),
         answers=_unique(pending.key.key for pending in batch if pending.key is not None),
     )

@@ -95,6 +95,24 @@ def test_many_processes_may_migrate_at_once(system: System) -> None:
         connection.execute(sql.SQL("DROP SCHEMA {} CASCADE").format(sql.Identifier(schema)))
 
 
+def test_a_database_of_the_release_before_has_one_append_after_the_migration(
+    system: System,
+) -> None:
+    """And that takes the calls of both releases, which run beside each other for a while."""
+    owner, home = system.owner(), system.servers.home
+    before = (
+        "uuid[], bigint[], text[], bytea[], uuid[], bigint[], uuid[], bytea[], uuid[],"
+        " uuid[], uuid[], uuid[], uuid[], bytea[], text[], uuid[], bigint[], bigint[]"
+    )
+    owner.execute(f"CREATE FUNCTION append_events({before}) RETURNS int RETURN 0")
+    owner.execute("DELETE FROM migrations WHERE name = '0008_ended_sessions.sql'")
+    migrate(home.owner_dsn(), schema=system.schema, roles=home.secrets().role_passwords)
+    assert system.event_store().append(Append([_event()], {}, {}, ())) == 1
+    empty = ", ".join(f"'{{}}'::{kind}" for kind in before.split(", "))
+    last = owner.execute(f"SELECT last_position FROM append_events({empty})").fetchone()
+    assert last == (None,)
+
+
 def test_a_newer_database_is_refused(system: System) -> None:
     system.owner().execute("INSERT INTO migrations (name) VALUES ('9999_from_the_future.sql')")
     home = system.servers.home
