@@ -109,9 +109,10 @@ def create_app(settings: CommandSettings) -> FastAPI:
     return app
 
 
-async def _on_store_away(_request: Request, error: Exception) -> Response:
+async def _on_store_away(request: Request, error: Exception) -> Response:
     log.warning("store_unavailable", error=str(error))
-    return problem_of(store_away(error))
+    wiring: Wiring = request.app.state.wiring
+    return problem_of(store_away(error, full=wiring.dispatcher.store_is_full))
 
 
 def _wire(settings: CommandSettings) -> Wiring:

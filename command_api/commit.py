@@ -65,6 +65,11 @@ class Committer:
         """The store got no answer when it was last tried."""
         return self._store.silent
 
+    @property
+    def store_is_full(self) -> bool:
+        """The store's disk was full when it was last written to."""
+        return self._store.full
+
     async def commit(self, batch: Sequence[Pending]) -> list[Answer]:
         """An answer for each command, in order; one command's error is its own answer."""
         try:
@@ -72,8 +77,7 @@ class Committer:
         except CONNECTION_LOST as error:
             self._known.forget()
             log.warning("store_unavailable", commands=len(batch), error=cause_of(error))
-            away = StorageFull(STORAGE_FULL) if self._store.full else store_away(error)
-            return [away] * len(batch)
+            return [store_away(error, full=self.store_is_full)] * len(batch)
         except (AppendOutcomeUnknown, StorageFull) as error:
             return [error] * len(batch)
         except Exception as error:  # Whatever it is, it must not reach a neighbour.

@@ -77,7 +77,8 @@ class HotRating:
         except ClientDisconnect:
             return True
         except Exception as error:  # noqa: BLE001  # As the application's last handler does.
-            problem = await _problem(Request(scope, receive), error)
+            full = self._wiring.dispatcher.store_is_full
+            problem = await _problem(Request(scope, receive), error, full=full)
             await self._wiring.refusal_pace.wait(scope)
             problem.raw_headers += (*answer_headers(request_id), *rate_limit_fields(scope))
             await problem(scope, receive, send)
@@ -161,7 +162,7 @@ async def _answer(
     await send({"type": "http.response.body", "body": body})
 
 
-async def _problem(request: Request, error: Exception) -> Response:
+async def _problem(request: Request, error: Exception, *, full: bool) -> Response:
     if isinstance(error, ValidationError):
         wrong = [
             {**entry, "loc": ("body", *entry["loc"])}
@@ -169,5 +170,5 @@ async def _problem(request: Request, error: Exception) -> Response:
         ]
         return await problem_to(request, RequestValidationError(wrong))
     if isinstance(error, OperationalError | InterfaceError):
-        return await problem_to(request, store_away(error))
+        return await problem_to(request, store_away(error, full=full))
     return await problem_to(request, error)

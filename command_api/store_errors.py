@@ -8,8 +8,11 @@ from shared.postgres import is_storage_full
 STORAGE_FULL = "the disk of the event store is full: nothing is recorded until there is room"
 
 
-def store_away(error: BaseException | None = None) -> StarfoldError:
-    """The answer for an event store that cannot be used, because of the given error."""
-    if is_storage_full(error):
+def store_away(error: BaseException | None = None, *, full: bool = False) -> StarfoldError:
+    """Return the answer for an event store that cannot be used, because of the given error.
+
+    `full` says that its disk was full when it was last written to: it may have ended over that.
+    """
+    if full or is_storage_full(error):
         return StorageFull(STORAGE_FULL)
     return Unavailable("the event store does not answer")

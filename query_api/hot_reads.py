@@ -16,6 +16,7 @@ from typing import NamedTuple, cast
 from urllib.parse import parse_qsl
 from uuid import UUID
 
+from prometheus_client import Histogram
 from starlette.types import Receive, Scope, Send
 
 from query_api.cursors import Cursors
@@ -86,6 +87,8 @@ class HotReads:
         self._pages = pages
         self._profiles = profiles
         self._cursors = cursors
+        # To look a histogram up by its labels costs as much as to observe it.
+        self._observed: dict[tuple[str, int], Histogram] = {}
 
     async def __call__(self, scope: Scope, _receive: Receive, send: Send) -> bool:
         if scope["type"] != "http" or scope["method"] != "GET":
@@ -105,8 +108,14 @@ class HotReads:
         status = int(made.status)
         await send({"type": "http.response.start", "status": status, "headers": headers})
         await send({"type": "http.response.body", "body": made.body})
-        REQUESTS.labels("GET", route, status).observe(time.perf_counter() - started)
+        self._observe(route, status, time.perf_counter() - started)
         return True
+
+    def _observe(self, route: str, status: int, seconds: float) -> None:
+        observed = self._observed.get((route, status))
+        if observed is None:
+            observed = self._observed[route, status] = REQUESTS.labels("GET", route, status)
+        observed.observe(seconds)
 
     def _route(self, matched: re.Match[str], scope: Scope) -> tuple[str, Read]:
         movies, movie_id, user_id, ratings = matched.groups()

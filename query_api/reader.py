@@ -18,10 +18,19 @@ from query_api.generations import ActiveGenerations
 from query_api.layouts import Layout, layout_of
 from shared.checkpoints import decode_checkpoint
 from shared.errors import DocumentDamaged, Unavailable
-from shared.ids import Position
-from shared.read_model import PARKED, PROFILES, Checkpoint, PartitionKeys, partition_of
+from shared.ids import NO_VERSION, START, Position, StreamId
+from shared.read_model import (
+    PARKED,
+    PROFILES,
+    Checkpoint,
+    GenerationCopy,
+    PartitionKeys,
+    partition_of,
+)
 
 ATTEMPTS = 2
+# Partitions of generations whose positions are remembered.
+SEEN_MAX = 1_024
 
 
 class Documents(NamedTuple):
@@ -67,9 +76,20 @@ class _Place(NamedTuple):
     layout: Layout
 
 
+class _Seen(NamedTuple):
+    """A checkpoint as it was read, stored and decoded: most reads find the same one again."""
+
+    stored: bytes | None
+    checkpoint: Checkpoint
+
+
+_NONE = _Seen(None, Checkpoint(START, StreamId(UUID(int=0)), NO_VERSION, 0, UUID(int=0)))
+_NOWHERE: tuple[GenerationCopy | None, list[_Place]] = (None, [])
+
+
 class Reader:
     """A partition without a checkpoint is no empty one: its generation is read again, then it is
-    `Unavailable`.
+    `Unavailable`. So is one that stands at an older position than this process has read before.
     """
 
     def __init__(
@@ -78,6 +98,10 @@ class Reader:
         self._reads = reads
         self._generations = generations
         self._damage = damage
+        # The newest checkpoint that was read of each partition.
+        self._seen: dict[PartitionKeys, _Seen] = {}
+        # The partitions of the active generation, by projection.
+        self._places: dict[str, tuple[GenerationCopy | None, list[_Place]]] = {}
 
     async def documents(self, projection: str, entity: UUID, kinds: Sequence[str]) -> Documents:
         """The entity's documents of the given kinds."""
@@ -88,9 +112,10 @@ class Reader:
         """Documents of the entity's partition, by what follows its prefix."""
         for _ in range(ATTEMPTS):
             keys, layout = await self._place(projection, entity)
+            seen = self._seen.get(keys, _NONE)
             read: PartitionRead = await self._reads.documents(keys, names)
             if read.checkpoint is not None:
-                checkpoint = self._checkpoint(keys, read.checkpoint)
+                checkpoint = self._checkpoint(keys, read.checkpoint, seen)
                 try:
                     values = _documents(layout, read.values)
                 except DocumentDamaged as damaged:
@@ -114,6 +139,7 @@ class Reader:
         hex_id = entity.hex
         for _ in range(ATTEMPTS):
             keys, layout = await self._place(projection, entity)
+            seen = self._seen.get(keys, _NONE)
             try:
                 page: Page = await self._reads.page(
                     keys,
@@ -124,7 +150,7 @@ class Reader:
                     fields_of=None if fields_of is None else f"{fields_of}:{hex_id}",
                 )
                 if page.checkpoint is not None:
-                    checkpoint = self._checkpoint(keys, page.checkpoint)
+                    checkpoint = self._checkpoint(keys, page.checkpoint, seen)
                     rank = layout.rank
                     return RankedPage(
                         checkpoint.position,
@@ -149,6 +175,7 @@ class Reader:
             for user_id in users:
                 place = await self._place(PROFILES, user_id)
                 by_place.setdefault(place, []).append(user_id)
+            seen = [self._seen.get(place.keys, _NONE) for place in by_place]
             read = await asyncio.gather(
                 *(
                     self._reads.rated(place.keys, [user_id.hex for user_id in of], movie_id.bytes)
@@ -156,8 +183,8 @@ class Reader:
                 )
             )
             positions = [
-                self._checkpoint(place.keys, one.checkpoint).position
-                for place, one in zip(by_place, read, strict=True)
+                self._checkpoint(place.keys, one.checkpoint, before).position
+                for place, one, before in zip(by_place, read, seen, strict=True)
                 if one.checkpoint is not None
             ]
             if len(positions) == len(read):
@@ -195,17 +222,35 @@ class Reader:
             raise self._damage.found(keys, user_id, str(damaged)) from damaged
         return RatedMovie(profile, rank, review)
 
-    def _checkpoint(self, keys: PartitionKeys, stored: bytes) -> Checkpoint:
+    def _checkpoint(self, keys: PartitionKeys, stored: bytes, seen: _Seen) -> Checkpoint:
+        """The stored checkpoint; raises `Unavailable` for one older than what was `seen` before the
+        read began: Redis has lost its tail, and may show what was revoked or erased since.
+        """
+        if stored == seen.stored:
+            return seen.checkpoint
         try:
-            return decode_checkpoint(stored)
+            checkpoint = decode_checkpoint(stored)
         except DocumentDamaged as damaged:
             raise self._damage.found(keys, None, str(damaged)) from damaged
+        if checkpoint.position < seen.checkpoint.position:
+            raise Unavailable(f"the read model {keys.projection} is being brought up again")
+        if checkpoint.position >= self._seen.get(keys, _NONE).checkpoint.position:
+            if len(self._seen) >= SEEN_MAX:
+                self._seen.clear()
+            self._seen[keys] = _Seen(stored, checkpoint)
+        return checkpoint
 
     async def _place(self, projection: str, entity: UUID) -> _Place:
         generation = await self._generations.require(projection)
-        partition = partition_of(entity, generation.partitions)
-        keys = PartitionKeys(projection, generation.number, partition)
-        return _Place(keys, layout_of(projection, generation))
+        read_from, places = self._places.get(projection, _NOWHERE)
+        if read_from is not generation:
+            layout = layout_of(projection, generation)
+            places = [
+                _Place(PartitionKeys(projection, generation.number, number), layout)
+                for number in range(generation.partitions)
+            ]
+            self._places[projection] = generation, places
+        return places[partition_of(entity, generation.partitions)]
 
 
 def _documents(layout: Layout, stored: Sequence[bytes | None]) -> Values:

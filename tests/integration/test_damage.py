@@ -53,6 +53,10 @@ class Store:
     def catch_up(self) -> None:
         follow_to_the_end(self._follower, self.wiring)
 
+    def reconnect(self) -> None:
+        """The projector reads the checkpoints again, as after a restart of Redis."""
+        self._follower.forget()
+
     def get(self, path: str, *, at_least: int = 0) -> httpx.Response:
         return self.api.get(path, headers={AT_LEAST: str(at_least)})
 
@@ -305,3 +309,29 @@ def listed(store: Store, *, at_least: int = 0) -> dict[str, Any]:
     assert page.status_code == 200, page.text
     assert int(page.headers[POSITION]) >= at_least
     return {one["movie_id"]: one for one in page.json()["items"]}
+
+
+def test_what_a_reader_has_seen_is_never_taken_back_by_a_redis_that_lost_its_tail(
+    store: Store,
+) -> None:
+    """What was erased or revoked in between would be shown again."""
+    paths = [
+        f"/v1/movies/{store.movie}",
+        f"/v1/movies/{store.movie}/ratings",
+        f"/v1/users/{store.user}",
+        f"/v1/users/{store.user}/ratings",
+    ]
+    earlier = {key: store.redis.dump(key) for key in store.redis.scan_iter(match="sf:{*")}
+    store.rate(2)
+    store.catch_up()
+    seen = [store.get(path, at_least=store.head()).json() for path in paths]
+    for key, value in earlier.items():
+        store.redis.restore(key, 0, value, replace=True)
+    for path in paths:
+        answer = store.get(path)
+        assert answer.status_code == 503, (path, answer.text)
+        assert answer.json()["type"].endswith(":unavailable")
+        assert answer.headers["retry-after"]
+    store.reconnect()
+    store.catch_up()
+    assert [store.get(path).json() for path in paths] == seen

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -311,9 +312,12 @@ class TestLedger:
     def test_a_ledger_that_cannot_be_written_is_no_failed_erasure(
         self, system: System, tmp_path: Path
     ) -> None:
-        command = system.start_command_api(erasure_ledger=tmp_path / "missing" / "ledger")
+        folder = tmp_path / "unmounted"
+        folder.mkdir()
+        command = system.start_command_api(erasure_ledger=folder / "ledger")
         with Api(command.url, command.url, system.service_key()) as api:
             ann = api.sign_up()
+            shutil.rmtree(folder)
             assert erase(api, ann).status_code == 204
             assert erase(api, ann).status_code == 401
 
