@@ -63,8 +63,10 @@ class BodyRoute(CallerRoute):
         return handle_decoded
 
 
-async def off_loop_if_large(decode: Callable[[bytes], Any], body: bytes) -> Any:
-    if len(body) <= ON_LOOP_BYTES_MAX:
+async def off_loop_if_large(
+    decode: Callable[[bytes], Any], body: bytes, *, on_loop_bytes_max: int = ON_LOOP_BYTES_MAX
+) -> Any:
+    if len(body) <= on_loop_bytes_max:
         return decode(body)
     return await run_in_threadpool(decode, body)
 

@@ -48,6 +48,8 @@ def _checked(handle: Handler, access: Access) -> Handler:
         if access.checked_first:
             await _require_current(request, access)
             return await handle(request)
+        if access.checked_lately:
+            await _require_current(request, access, lately=True)
         try:
             response = await handle(request)
         except (NotAuthenticated, TooManyRequests):
@@ -55,15 +57,25 @@ def _checked(handle: Handler, access: Access) -> Handler:
         except (RequestValidationError, HTTPException, Rejected):
             await _require_current(request, access)
             raise
-        if response.status_code >= HTTPStatus.BAD_REQUEST:
+        if response.status_code >= HTTPStatus.BAD_REQUEST or caller_is_doubted(request):
             await _require_current(request, access)
         return response
 
     return handle_checked
 
 
-async def _require_current(request: Request, access: Access) -> None:
-    """Raise unless the database agrees with the caller's credential."""
+def doubt_caller(request: Request) -> None:
+    """Have the caller looked up before the answer: a row was refused because of the credential."""
+    request.state.caller_is_doubted = True
+
+
+def caller_is_doubted(request: Request) -> bool:
+    return getattr(request.state, "caller_is_doubted", False)
+
+
+async def _require_current(request: Request, access: Access, *, lately: bool = False) -> None:
+    """Raise unless the database agrees with the caller's credential, now or lately."""
     principal = await principal_of(request)
     roles = access.roles_for(principal, request.path_params.get("user_id"))
-    await (await wiring_of(request)).callers.require(principal, roles)
+    callers = (await wiring_of(request)).callers
+    await (callers.require_lately if lately else callers.require)(principal, roles)

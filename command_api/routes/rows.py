@@ -15,11 +15,12 @@ from pydantic import BaseModel, ValidationError
 
 from command_api.bounded_json import validated
 from command_api.bulk_rows import Raw
+from command_api.caller_route import doubt_caller
 from command_api.handling import Command
 from command_api.pending import Answer, Outcome
 from command_api.principal import Principal
 from command_api.wiring import Wiring
-from shared.errors import InvalidInput, RatingSuperseded, Rejected
+from shared.errors import Forbidden, InvalidInput, NotAuthenticated, RatingSuperseded, Rejected
 from shared.problems import POSITION_HEADER, TYPE_PREFIX, field_problem
 
 Result = dict[str, Any]
@@ -74,18 +75,15 @@ async def commit_rows(
     waiting: deque[tuple[list[int], asyncio.Future[list[Answer]]]] = deque()
     while len(results) < len(rows):
         if len(waiting) == TURNS_WAITING_MAX:
-            await _settle_first(waiting, results, kind.subject)
-        commands, places = _validated_turn(rows, kind, command_of, results)
+            await _settle_first(waiting, results, kind.subject, request)
+        commands, places, row_bytes = _validated_turn(rows, kind, command_of, results)
         answers = wiring.dispatcher.dispatch_bulk(
-            commands,
-            principal,
-            request_id=request.state.request_id,
-            row_bytes=[len(memoryview(rows[place])) for place in places],
+            commands, principal, request_id=request.state.request_id, row_bytes=row_bytes
         )
         waiting.append((places, answers))
         await asyncio.sleep(TURN_PAUSE_S)
     while waiting:
-        await _settle_first(waiting, results, kind.subject)
+        await _settle_first(waiting, results, kind.subject, request)
     return results
 
 
@@ -101,16 +99,25 @@ def rows_response(results: Results) -> Response:
 
 def _validated_turn(
     rows: Sequence[Raw], kind: RowKind, command_of: Callable[[Any], Command], results: Results
-) -> tuple[list[Command], list[int]]:
-    """The commands of a turn's good rows and their places; every row gets its result."""
+) -> tuple[list[Command], list[int], list[int]]:
+    """The commands of a turn's good rows, their places and their bytes; every row gets its
+    result.
+    """
     commands: list[Command] = []
     places: list[int] = []
+    row_bytes: list[int] = []
     start, bytes_left, errors_before = len(results), BYTES_A_TURN, results.errors
     for place, raw in enumerate(rows[start : start + ROWS_A_TURN], start=start):
         row = bytes(raw)
+        size_bytes = len(row)
         try:
-            commands.append(command_of(_validated_row(row, kind)))
+            if size_bytes > kind.bytes_max:
+                raise InvalidInput(
+                    f"the row has {size_bytes:,} bytes and may have {kind.bytes_max:,}"
+                )
+            commands.append(command_of(validated(kind.model, row)))
             places.append(place)
+            row_bytes.append(size_bytes)
             results.append({"index": place})
         except ValidationError as error:
             results.append(_invalid(place, error, results))
@@ -118,26 +125,23 @@ def _validated_turn(
             results.append({"index": place, **_failed(InvalidInput("the row is not valid JSON"))})
         except Rejected as error:
             results.append({"index": place, **_failed(error)})
-        bytes_left -= len(row)
+        bytes_left -= size_bytes
         if bytes_left <= 0 or results.errors - errors_before >= ERRORS_A_TURN:
             break
-    return commands, places
-
-
-def _validated_row(row: bytes, kind: RowKind) -> BaseModel:
-    if len(row) > kind.bytes_max:
-        raise InvalidInput(f"the row has {len(row):,} bytes and may have {kind.bytes_max:,}")
-    return validated(kind.model, row)
+    return commands, places, row_bytes
 
 
 async def _settle_first(
     waiting: deque[tuple[list[int], asyncio.Future[list[Answer]]]],
     results: Results,
     subject: str | None,
+    request: Request,
 ) -> None:
     places, answers = waiting.popleft()
     for place, row_answer in zip(places, await answers, strict=True):
         _settle(results, place, row_answer, subject)
+        if isinstance(row_answer, NotAuthenticated | Forbidden):
+            doubt_caller(request)
 
 
 def _settle(results: Results, place: int, row_answer: Answer, subject: str | None) -> None:

@@ -285,3 +285,14 @@ def test_a_thousand_users_may_have_names_as_long_as_names_are(api: Api) -> None:
     ]
     answer = api.post("/v1/users/batch", {"users": rows}, api.service)
     assert {result["status"] for result in api.expect(200, answer)["results"]} == {"created"}
+
+
+def test_a_caller_checked_a_moment_ago_is_refused_once_the_session_has_ended(api: Api) -> None:
+    """A bulk request is refused as a whole, whether its rows are right or wrong."""
+    movie_id, user = api.movie(), api.sign_up()
+    path, row = "/v1/ratings/batch", {"movie_id": movie_id, "score": 4}
+    assert api.post(path, {"ratings": [row]}, user).status_code == 200
+    ended = api.command.delete("/v1/sessions/current", headers=user.headers)
+    assert ended.status_code == 204
+    for body in ({"ratings": [row]}, {"ratings": [{"score": "none"}]}, {"rows": []}):
+        assert api.post(path, body, user).status_code == 401
