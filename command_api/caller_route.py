@@ -65,7 +65,7 @@ def _checked(handle: Handler, access: Access) -> Handler:
 
 
 def doubt_caller(request: Request) -> None:
-    """Have the caller looked up before the answer: a row was refused because of the credential."""
+    """Have the caller looked up before the answer to a bulk request, of which a row was refused."""
     request.state.caller_is_doubted = True
 
 

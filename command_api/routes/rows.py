@@ -72,6 +72,7 @@ async def commit_rows(
     request.
     """
     results = Results()
+    decided = 0
     waiting: deque[tuple[list[int], asyncio.Future[list[Answer]]]] = deque()
     while len(results) < len(rows):
         if len(waiting) == TURNS_WAITING_MAX:
@@ -82,6 +83,9 @@ async def commit_rows(
         )
         waiting.append((places, answers))
         await asyncio.sleep(TURN_PAUSE_S)
+        decided += len(places)
+    if decided < len(rows):
+        doubt_caller(request)  # Nothing has checked the caller of a row that is not decided.
     while waiting:
         await _settle_first(waiting, results, kind.subject, request)
     return results

@@ -291,8 +291,9 @@ def test_a_caller_checked_a_moment_ago_is_refused_once_the_session_has_ended(api
     """A bulk request is refused as a whole, whether its rows are right or wrong."""
     movie_id, user = api.movie(), api.sign_up()
     path, row = "/v1/ratings/batch", {"movie_id": movie_id, "score": 4}
-    assert api.post(path, {"ratings": [row]}, user).status_code == 200
+    assert api.post(path, {"ratings": [row]}, user.headers).status_code == 200
     ended = api.command.delete("/v1/sessions/current", headers=user.headers)
     assert ended.status_code == 204
-    for body in ({"ratings": [row]}, {"ratings": [{"score": "none"}]}, {"rows": []}):
-        assert api.post(path, body, user).status_code == 401
+    bodies: list[Row] = [{"ratings": [row]}, {"ratings": [{"score": "none"}]}, {"rows": []}]
+    for body in bodies:
+        assert api.post(path, body, user.headers).status_code == 401
