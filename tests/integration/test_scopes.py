@@ -104,7 +104,7 @@ def test_a_key_that_rated_before_there_was_a_scope_for_it_still_may(system: Syst
     """But for external users alone. Keys made since have what they were given."""
     older = UUID(system.service_key(["users", "movies"]).split("_")[1])
     with system.owner() as owner:
-        owner.execute("DELETE FROM migrations WHERE name = '0010_ratings_scope.sql'")
+        owner.execute("DELETE FROM migrations WHERE name = '0011_ratings_scope.sql'")
         home = system.servers.home
         migrate(home.owner_dsn(), schema=system.schema, roles=home.secrets().role_passwords)
         newer = UUID(system.service_key(["users"]).split("_")[1])
