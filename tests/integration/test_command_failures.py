@@ -115,7 +115,7 @@ def test_a_child_that_is_not_ready_is_explained(tmp_path: Path) -> None:
         ChildSpec("server", [sys.executable, "-c", script], {}, lambda: False, output=output)
     )
     with pytest.raises(OperatorError, match=r"ends at each start; .* ends with: out of output"):
-        supervisor.wait_ready([child], within_s=1)
+        supervisor.wait_ready([child], within_s=4)
     supervisor.stop([("server",)])
 
 
