@@ -132,6 +132,7 @@ class GatheringProtocol(HttpToolsProtocol):
         _uvicorn.on_message_complete(self)
         self._coming_since_s = None
         self._framing = 0
+        self._discarded = 0
         self._ended_in_chunk = True
         if self.cycle.response_complete and not self.transport.is_closing():
             # The answer came before the request's end: uvicorn waits for the next only from here.
