@@ -84,13 +84,20 @@ class JobRecovery:
             )
             return job.get_status()
         except NoSuchJobError:
-            return None
-        except redis.ConnectionError:
-            raise
-        except Exception as error:  # noqa: BLE001  # Whatever is damaged in it, it is queued anew.
-            log.warning("job_damaged", job=job_id, error=type(error).__name__)
-            self._jobs.connection.delete(Job.key_for(job_id))
-            return None
+            pass
+        except (redis.RedisError, OSError) as error:
+            # A server that does not answer, or refuses, says nothing about the job.
+            if "WRONGTYPE" not in str(error):
+                raise
+            self._drop_damaged(job_id, error)
+        except Exception as error:  # noqa: BLE001  # RQ decodes it: damaged bytes raise anything.
+            self._drop_damaged(job_id, error)
+        return None
+
+    def _drop_damaged(self, job_id: str, error: Exception) -> None:
+        """Delete what cannot be read, so that the job is queued again."""
+        log.warning("job_damaged", job=job_id, error=type(error).__name__)
+        self._jobs.connection.delete(Job.key_for(job_id))
 
     def _queue(self, job_id: str, generation: Generation) -> None:
         projection, number = generation.projection, generation.number

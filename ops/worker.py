@@ -8,7 +8,6 @@ from __future__ import annotations
 import signal
 import sys
 from collections.abc import Callable
-from contextlib import suppress
 from pathlib import Path
 from types import FrameType
 
@@ -24,6 +23,7 @@ from ops.guardian import die_with_parent
 from ops.job_recovery import JobRecovery, drop_unusable_keys
 from ops.jobs import AllowedJob, JobQueue
 from ops.settings import JobsSettings
+from projector.follow import SERVER_ERRORS
 from projector.settings import ProjectorSettings
 from projector.wiring import wire
 from shared.collector import tune_collector
@@ -31,6 +31,7 @@ from shared.logs import configure_logging
 from shared.postgres import forget_libpq_variables
 from shared.redis_clients import require_no_cluster
 from shared.settings import settings_from_environment
+from shared.tasks import TaskHealth, Tasks
 
 # A job whose worker was killed is taken up within the sum of these: the silence that says so, the
 # time until a worker looks for such jobs, and the time that an idle one waits for a new job.
@@ -39,6 +40,7 @@ MAINTENANCE_EVERY_S = 4
 IDLE_WAIT_S = 1
 HEARTBEAT_EVERY_S = 3
 RECONNECT_MAX_S = 2.0
+RECOVERY_STALE_AFTER_S = 60.0
 # RQ waits for a job this much shorter than the lifetime that it gives an idle worker.
 _IDLE_MARGIN_S = 15
 
@@ -54,6 +56,7 @@ class JobsWorker(Worker):
     max_connection_wait_time = RECONNECT_MAX_S
     heartbeat_file: Path | None = None
     recover: Callable[[], object] | None = None
+    recovery: TaskHealth
 
     def heartbeat(self, timeout: int | None = None, pipeline: Pipeline | None = None) -> None:
         super().heartbeat(timeout, pipeline)
@@ -62,11 +65,14 @@ class JobsWorker(Worker):
 
     def run_maintenance_tasks(self) -> None:
         super().run_maintenance_tasks()  # type: ignore[no-untyped-call]  # RQ gives it no types.
-        if self.recover is not None:
-            try:
-                self.recover()
-            except Exception as error:  # noqa: BLE001  # Tried again at the next maintenance.
-                log.warning("job_recovery_waits", error=f"{type(error).__name__}: {error}")
+        if self.recover is None:
+            return
+        try:
+            self.recover()
+        except Exception as error:  # noqa: BLE001  # Logged and counted; the next maintenance tries again.
+            self.recovery.failed(error, expected=isinstance(error, SERVER_ERRORS))
+        else:
+            self.recovery.succeeded()
 
     def register_again(self) -> None:
         """Be among the workers again, where Redis has lost them."""
@@ -108,9 +114,11 @@ def main() -> None:
     configure_logging(settings, process="worker")
     forget_libpq_variables()
     jobs = JobQueue(settings)
-    with suppress(redis.RedisError):
+    try:
         require_no_cluster(jobs.connection, "STARFOLD_JOBS_REDIS_URL")
         drop_unusable_keys(jobs)
+    except redis.RedisError as error:  # RQ waits for a server that is away.
+        log.warning("redis_unavailable", reason=failure_text(error))
     worker = JobsWorker(
         [jobs.queue],
         connection=jobs.connection,
@@ -122,6 +130,8 @@ def main() -> None:
         log_job_description=False,
     )
     worker.heartbeat_file = settings.heartbeat_file
+    tasks = Tasks(expected=SERVER_ERRORS)
+    worker.recovery = tasks.health("job-recovery", stale_after_s=RECOVERY_STALE_AFTER_S)
     wiring = wire(projector_settings)
     recovery = JobRecovery(jobs, wiring.generations)
 

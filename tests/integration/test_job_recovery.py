@@ -5,6 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import pytest
+import redis
+from redis.backoff import NoBackoff
+from redis.retry import Retry
 from rq import Worker
 from rq.job import Job, JobStatus
 
@@ -78,6 +81,25 @@ def test_a_job_that_is_in_no_queue_any_more_is_queued_again(
     assert job_id in jobs.queue.get_job_ids()
 
 
+def test_a_server_that_does_not_answer_says_nothing_about_a_job(
+    jobs: JobQueue, wiring: Wiring, starfold: Starfold, system: System
+) -> None:
+    """A time-out is no damage: the job is left as it is."""
+    assert starfold("replay", "changes", "--detach").exit_code == 0
+    (job_id,) = (one for one in jobs.queue.get_job_ids() if one.startswith("build-changes"))
+    pool = jobs.connection.connection_pool
+    pool.connection_kwargs.update(socket_timeout=0.2, retry=Retry(NoBackoff(), 0))
+    pool.reset()
+    recovery = JobRecovery(jobs, wiring.generations)
+    # It answers again before another deadline is over.
+    system.redis.client_pause(300)
+    with pytest.raises(redis.TimeoutError):
+        recovery._status(job_id)
+    # The server answers again, and has carried out what was sent meanwhile.
+    assert system.redis.ping()
+    assert jobs.connection.exists(Job.key_for(job_id))
+
+
 def test_a_damaged_job_is_queued_again(
     jobs: JobQueue, wiring: Wiring, starfold: Starfold, work: Work
 ) -> None:
@@ -93,7 +115,7 @@ def test_a_damaged_job_is_queued_again(
 class TestAnAuditThatIsWanted:
     @pytest.fixture
     def number(self, wiring: Wiring, jobs: JobQueue, starfold: Starfold, work: Work) -> int:
-        """Of a generation that is built and follows; the job that was to audit it has died."""
+        """The job that was to audit a generation, built and followed, has died."""
         assert starfold("replay", "movies", "--no-switch", "--no-audit", "--detach").exit_code == 0
         work()
         (one,) = (g for g in wiring.generations.all() if g.state == "following")
