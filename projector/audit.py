@@ -16,22 +16,17 @@ from uuid import UUID
 
 import msgspec
 
+from projector.calls import Call, cut
 from projector.differences import Difference, differences, entity_of
 from projector.documents import Key, Operation, WorkingSet
 from projector.fold import mark
 from projector.generations import Generation
 from projector.kinds import PARKED_ENTITIES
 from projector.log_reader import LogReader
-from projector.partition_store import (
-    ABSENT,
-    Call,
-    PartitionStore,
-    Parts,
-    Slice,
-    cut,
-)
+from projector.partition_store import ABSENT, PartitionStore
 from projector.projections import DEFINITIONS
 from projector.shadow import Shadow
+from projector.slices import Parts, Slice
 from shared.checkpoints import decode_checkpoint, encode_checkpoint
 from shared.errors import AuditImpossible
 from shared.ids import START, Position, new_uuid7

@@ -18,19 +18,13 @@ from uuid import UUID
 
 import structlog
 
+from projector.calls import CHECKPOINT, REBUILDING, Call, cut
 from projector.documents import Operation, WorkingSet
 from projector.fold import PartitionFold
 from projector.generations import Build, Generation, Generations
 from projector.log_reader import BATCH_EVENTS, LogReader
 from projector.partition import checkpoint_at
-from projector.partition_store import (
-    CHECKPOINT,
-    REBUILDING,
-    Call,
-    PartitionStore,
-    building_marker,
-    cut,
-)
+from projector.partition_store import PartitionStore, building_marker
 from projector.projections import DEFINITIONS, LogEvent, Projection
 from shared.ids import START, Position, new_uuid7
 from shared.read_model import PartitionKeys

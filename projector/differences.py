@@ -10,8 +10,8 @@ import msgspec
 
 from projector.documents import Key, Operation, stream_operations
 from projector.kinds import HISTORY, PRIVATE, PROFILE, REVIEWS
-from projector.partition_store import Parts, Slice
 from projector.shadow import Shadow
+from projector.slices import Parts, Slice
 from shared.checksum import checked
 from shared.errors import DocumentDamaged
 

@@ -15,11 +15,12 @@ import redis
 import structlog
 from eventsourcing.persistence import PersistenceError
 
+from projector.calls import Call
 from projector.followed import Followed, Share
 from projector.generations import Generation
 from projector.log_reader import LogReader
 from projector.partition import Partition
-from projector.partition_store import ABSENT, Call, PartitionStore, Wanted
+from projector.partition_store import ABSENT, PartitionStore, Wanted
 from shared.ids import Position
 
 BATCH_EVENTS_MAX = 5_000

@@ -15,9 +15,10 @@ from typing import NamedTuple
 
 import structlog
 
+from projector.calls import Call
 from projector.generations import Generation
 from projector.partition import Partition
-from projector.partition_store import ABSENT, Call
+from projector.partition_store import ABSENT
 from projector.place import Place
 from projector.projections import DEFINITIONS, LogEvent, Projection, Unreadable
 from shared.errors import EventUnreadable, LogDiverged, StarfoldError, TooManyParked

@@ -8,18 +8,17 @@ from collections.abc import Sequence
 from typing import Any
 from uuid import UUID
 
-from projector.documents import Corrupt, Key, WorkingSet
-from projector.fold import PartitionFold
-from projector.kinds import KINDS, Kind
-from projector.partition_store import (
-    ABSENT,
+from projector.calls import (
     CALL_BYTES_MAX,
     CALL_COMMANDS_MAX,
     EVENT_BYTES_MAX,
     EVENT_COMMANDS_MAX,
     Call,
-    Found,
 )
+from projector.documents import Corrupt, Key, WorkingSet
+from projector.fold import PartitionFold
+from projector.kinds import KINDS, Kind
+from projector.partition_store import ABSENT, Found
 from projector.place import Place, place_of
 from projector.projections import LogEvent, Projection
 from shared.checkpoints import decode_checkpoint, encode_checkpoint
@@ -68,7 +67,7 @@ class Partition:
             raise LogDiverged(
                 f"{self.keys.prefix} has applied version {at.version} of stream {at.stream_id} at"
                 f" position {at.position}, where version {standing.version} of"
-                f" {standing.stream_id} now stands, another event"
+                f" {standing.stream_id} is there now, another event"
             )
 
     def missing(self, events: Sequence[LogEvent]) -> list[Key]:

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from importlib.resources import files
-from math import isfinite
-from typing import Any, Literal, NamedTuple, cast
+from typing import Any, NamedTuple, cast
 from uuid import UUID
 
 import redis
@@ -14,8 +13,10 @@ import structlog
 from hiredis import pack_command
 from redis.exceptions import NoScriptError
 
-from projector.documents import Key, Operation
+from projector.calls import CHECKPOINT, REBUILDING, Call, Command, as_command
+from projector.documents import Key
 from projector.kinds import PARKED_ENTITIES, PARKED_MARK
+from projector.slices import Parts, Slice, parts_of, read_slice
 from shared.checkpoints import decode_checkpoint, encode_checkpoint
 from shared.damage import DAMAGED_KEY, DamageReport, decoded_report
 from shared.errors import DocumentDamaged, Misconfigured
@@ -30,25 +31,13 @@ from shared.read_model import (
 )
 from shared.redis_clients import redis_client, require_no_cluster
 
-# More in one call would hold up every other client of the server for too long.
-CALL_COMMANDS_MAX = 1_000
-CALL_BYTES_MAX = 512 * 1024
-# An event adds at most this much to a call, so that a call is cut before it is too large.
-EVENT_COMMANDS_MAX = 8
-EVENT_BYTES_MAX = 128 * 1024
 SCAN_KEYS = 1_000
-
 UUID_BYTES = 16
 ABSENT = b""
-# The keys of a partition that are no documents: which event it stands at, and while it is rebuilt
-# in place the marker of its builder.
-CHECKPOINT = "checkpoint"
-REBUILDING = "rebuilding"
 _OWN = frozenset({CHECKPOINT, REBUILDING})
 # Never written: unlinking it is refused like any write, and changes nothing.
 NO_KEY = "sf:nothing"
 NOTHING = StreamId(UUID(int=0))
-
 
 log = structlog.get_logger()
 
@@ -61,22 +50,7 @@ redis.call('DEL', KEYS[1])
 return 1
 """
 
-Type = Literal["string", "zset", "hash", "stream", "absent"]
-# By member, field or entry; a string document by the empty name.
-Parts = Mapping[bytes, bytes | int]
-Command = tuple[str | bytes | int, ...]
 _pack = cast("Callable[[Command], bytes]", pack_command)
-
-
-class Slice(NamedTuple):
-    """A key that is read as one type, or of a large sorted set the ranks from `low` (inclusive) to
-    `high` (exclusive).
-    """
-
-    key: Key
-    type: Type
-    low: int | None = None
-    high: int | None = None
 
 
 class Wanted(NamedTuple):
@@ -93,19 +67,6 @@ class Found(NamedTuple):
     checkpoint: bytes
     documents: Sequence[bytes | None]
     parked: Sequence[Parked]
-
-
-class Call(NamedTuple):
-    """One call of `apply.lua`: what it expects to stand, what then stands, what it writes.
-
-    `compared` names the key that holds what is expected.
-    """
-
-    keys: PartitionKeys
-    expected: bytes
-    new: bytes
-    operations: Sequence[Operation]
-    compared: str = CHECKPOINT
 
 
 def building_marker(definition_version: int, build_token: UUID) -> bytes:
@@ -223,9 +184,9 @@ class PartitionStore:
         with self._redis.pipeline(transaction=True) as pipeline:
             pipeline.get(keys.checkpoint)
             for one in slices:
-                _read(pipeline, keys.document(*one.key), one)
+                read_slice(pipeline, keys.document(*one.key), one)
             checkpoint, *answers = pipeline.execute(raise_on_error=False)
-        found = [_parts(one, answer) for one, answer in zip(slices, answers, strict=True)]
+        found = [parts_of(one, answer) for one, answer in zip(slices, answers, strict=True)]
         return _readable(checkpoint), found
 
     def stored_keys(self, projection: str, generation: int) -> Iterator[tuple[int, str]]:
@@ -248,7 +209,7 @@ class PartitionStore:
         `announce`, whoever waits for that position is told after them; only a hint, which is lost
         where nobody listens.
         """
-        commands = [_as_command(call, self._script_id) for call in calls]
+        commands = [as_command(call, self._script_id) for call in calls]
         if announce is not None:
             commands.append(("PUBLISH", APPLIED_CHANNEL, announce))
         try:
@@ -402,74 +363,3 @@ def _readable(stored: Any) -> bytes:
 def is_wrong_type(error: Exception) -> bool:
     """Whether a command met a key of another type, inside a script too."""
     return "WRONGTYPE" in str(error)
-
-
-def _read(pipeline: Any, key: str, part: Slice) -> None:
-    match part.type:
-        case "string":
-            pipeline.get(key)
-        case "zset":
-            low = "-inf" if part.low is None else part.low
-            high = "+inf" if part.high is None else f"({part.high}"
-            pipeline.zrangebyscore(key, low, high, withscores=True)
-        case "hash":
-            pipeline.hgetall(key)
-        case "stream":
-            pipeline.xrange(key)
-        case "absent":
-            pipeline.exists(key)
-
-
-def _whole(rank: float) -> int:
-    """A stored rank; -1, which none has, for a damaged one that is no number."""
-    return int(rank) if isfinite(rank) else -1
-
-
-def _parts(part: Slice, answer: Any) -> Parts | None:
-    if isinstance(answer, redis.ResponseError):
-        return None
-    match part.type:
-        case "string":
-            return {} if answer is None else {b"": answer}
-        case "zset":
-            return {member: _whole(rank) for member, rank in answer}
-        case "hash":
-            return dict(answer)
-        case "stream":
-            return {entry: b" ".join(fields.values()) for entry, fields in answer}
-        case "absent":
-            return {b"": b""} if answer else {}
-
-
-def cut(operations: Sequence[Operation]) -> Iterator[list[Operation]]:
-    """The operations in parts that one call may take."""
-    part: list[Operation] = []
-    commands, size_bytes = 0, 0
-    for operation in operations:
-        commands += operation.commands
-        size_bytes += operation.size_bytes
-        if part and (commands >= CALL_COMMANDS_MAX or size_bytes > CALL_BYTES_MAX):
-            yield part
-            part, commands, size_bytes = [], operation.commands, operation.size_bytes
-        part.append(operation)
-    if part:
-        yield part
-
-
-def _as_command(call: Call, script_id: str) -> Command:
-    """The call as EVALSHA, in the order that `apply.lua` states."""
-    prefix = call.keys.prefix
-    names, documents = [prefix + call.compared], list[bytes]()
-    other_names, others = list[str](), list[bytes]()
-    for operation in call.operations:
-        name = prefix + document_name(*operation.key)
-        if operation.letter == b"S":
-            names.append(name)
-            documents += operation.arguments
-        else:
-            other_names.append(name)
-            others.append(operation.letter)
-            others += operation.arguments
-    names += other_names
-    heads = (call.expected, call.new, b"%d" % len(documents))
-    return ("EVALSHA", script_id, len(names), *names, *heads, *documents, *others)

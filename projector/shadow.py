@@ -13,9 +13,9 @@ from uuid import UUID
 from projector.documents import STREAM_ENTRIES_MAX, Entry, Key, WorkingSet
 from projector.fold import PartitionFold
 from projector.kinds import CATALOGUE, CHANGED_MOVIES, PARKED_ENTITIES
-from projector.partition_store import Parts, Slice, Type
 from projector.place import Place, place_of
 from projector.projections import LogEvent, Projection
+from projector.slices import Parts, Slice, Type
 from shared.errors import LogDiverged
 from shared.ids import START, Position
 from shared.read_model import Checkpoint, Parked, PartitionKeys

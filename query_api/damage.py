@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 from uuid import UUID
 
@@ -52,6 +54,18 @@ class Damage:
         self._log(report, reason)
         what = f"partition {keys.partition}" if entity is None else str(entity)
         return DocumentDamaged(f"the read model {keys.projection} is damaged at {what}")
+
+    @contextmanager
+    def contained(self, keys: PartitionKeys) -> Iterator[None]:
+        """Note what is wrong with a key that a partition shares, and raise `DocumentDamaged`."""
+        try:
+            yield
+        except DocumentDamaged as damaged:
+            raise self.found(keys, None, str(damaged)) from damaged
+        except redis.ResponseError as refusal:
+            if "WRONGTYPE" not in str(refusal):
+                raise
+            raise self.found(keys, None, "a key is of another type") from refusal
 
     async def send(self) -> None:
         """Wait for damage, for `LOOK_EVERY_S` at most, and add it to the set of which the projector

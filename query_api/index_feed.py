@@ -13,8 +13,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 from uuid import UUID
 
@@ -23,14 +22,14 @@ import redis.asyncio
 import structlog
 from prometheus_client import Gauge
 
-from query_api.changes import Change, Changes
+from query_api.change_feed import MOVIE_ID_BYTES, Changed, ChangeFeed, Outrun, decoded_checkpoint
+from query_api.changes import Changes
 from query_api.coalescing import CoalescedReads
 from query_api.damage import Damage
 from query_api.freshness import WAIT_MAX_S, Freshness
 from query_api.generations import ActiveGenerations
 from query_api.index import Index
 from query_api.layouts import Layout, layout_of
-from shared.checkpoints import decode_checkpoint
 from shared.errors import DocumentDamaged, Unavailable
 from shared.ids import START, Position
 from shared.read_model import (
@@ -51,13 +50,11 @@ HEALING_MAX_S = 30.0
 QUIET_ROUND_EVERY_S = 0.5
 QUIET_AFTER_S = 2.0
 MOVIES_A_READ = 200
-CHANGES_A_ROUND = 2_000
 POLL_S = 0.05
 # Whether documents were repaired.
 LOOK_EVERY_S = 1.0
 # An index that completes no round for this time is behind, and this process is not ready.
 BEHIND_AFTER_S = 5.0
-MOVIE_ID_BYTES = 16
 # Before a load, so that an index that is outrun again and again does not take all of the time.
 RELOAD_S = 0.1
 
@@ -72,22 +69,11 @@ DAMAGED_MOVIES = Gauge(
 )
 
 
-class _Outrun(Exception):
-    """The stream of changes no longer holds what follows, or another generation is active."""
-
-
 class _Sources(NamedTuple):
     """The generations that the index is made of."""
 
     movies: GenerationCopy | None = None
     changes: GenerationCopy | None = None
-
-
-class _Changed(NamedTuple):
-    """The movies that changed and the position of each one's last change, all up to `last`."""
-
-    last: Position
-    movies: Mapping[bytes, Position]
 
 
 class IndexFeed:
@@ -107,6 +93,7 @@ class IndexFeed:
         self._generations = generations
         self._freshness = freshness
         self._changes = changes
+        self._change_feed = ChangeFeed(client, damage)
         self._damage = damage
         # Movies whose documents could not be read, to be read again.
         self._unread: set[bytes] = set()
@@ -151,7 +138,7 @@ class IndexFeed:
         """Load and follow until another load is needed; `alive` is called at every round."""
         try:
             await self._load_and_follow(alive)
-        except _Outrun:
+        except Outrun:
             log.info("index_reloads", position=self.position)
 
     async def _load_and_follow(self, alive: Callable[[], None]) -> None:
@@ -168,13 +155,13 @@ class IndexFeed:
         seen = min(start.position, *(checkpoint.position for checkpoint in loaded))
         # Partitions that rest are brought up a moment later: readers would step back.
         while seen < min(start.position, self.position):
-            changed = await self._changed_after(changes, seen)
+            changed = await self._change_feed.after(changes, seen)
             if changed.last == seen:  # Redis has lost its tail since the start.
-                raise _Outrun
+                raise Outrun
             await self._take_in(index, movies, changed, alive)
             seen = changed.last
         await self._wait_for_healing(index, movies, loaded, seen, alive)
-        complete_after, changed_before = await self._history(changes, seen)
+        complete_after, changed_before = await self._change_feed.history(changes, seen)
         self._index = index
         self._changes.restart(complete_after, changed_before)
         self._reached(seen)
@@ -188,7 +175,7 @@ class IndexFeed:
                 self._changes.note(await self._read_again(index, movies, seen))
                 look_at = time.monotonic() + LOOK_EVERY_S
             news = self._freshness.news
-            changed = await self._changed_after(changes, seen)
+            changed = await self._change_feed.after(changes, seen)
             await self._take_in(index, movies, changed, alive)
             self._changes.note(changed.movies)
             seen = changed.last
@@ -208,7 +195,7 @@ class IndexFeed:
         alive: Callable[[], None],
     ) -> None:
         """Give the projector time to heal what could not be read: an index that lacks a movie would
-        answer as if there were none. Raises `_Outrun` once it is healed: all is loaded again.
+        answer as if there were none. Raises `Outrun` once it is healed: all is loaded again.
         """
         give_up_at = time.monotonic() + HEALING_MAX_S
         while self._unread and time.monotonic() < give_up_at:
@@ -219,10 +206,10 @@ class IndexFeed:
             await self._read_again(index, movies, seen)
 
     def _require_same_sources(self) -> None:
-        """Raise `_Outrun` if another generation is active than those that are read."""
+        """Raise `Outrun` if another generation is active than those that are read."""
         active = _Sources(self._generations.get(MOVIES), self._generations.get(CHANGES))
         if active != self._sources:
-            raise _Outrun
+            raise Outrun
 
     def _reached(self, position: Position) -> None:
         self._round_at = time.monotonic()
@@ -249,18 +236,18 @@ class IndexFeed:
     async def _require_same_builds(
         self, movies: GenerationCopy, loaded: Sequence[Checkpoint]
     ) -> None:
-        """Raises `_Outrun` where documents were repaired: that is no change of the log's."""
+        """Raises `Outrun` where documents were repaired: that is no change of the log's."""
         keys = [PartitionKeys(MOVIES, movies.number, number) for number in range(len(loaded))]
         standing = await asyncio.gather(*map(self._checkpoint, keys))
         for before, now in zip(loaded, standing, strict=True):
             if before.build_token != now.build_token:
-                raise _Outrun
+                raise Outrun
 
     async def _load(self, index: Index, movies: GenerationCopy, number: int) -> Checkpoint:
         """One partition's movies; the checkpoint is of before they were read."""
         keys, layout = PartitionKeys(MOVIES, movies.number, number), layout_of(MOVIES, movies)
         checkpoint = await self._checkpoint(keys)
-        with self._contained(keys):
+        with self._damage.contained(keys):
             ranked = await self._client.zrange(keys.document("catalogue"), 0, -1, withscores=True)
         members = [member for member, rank in ranked if self._is_member(keys, layout, member, rank)]
         for start in range(0, len(members), MOVIES_A_READ):
@@ -276,62 +263,11 @@ class IndexFeed:
             return False
         return len(member) == MOVIE_ID_BYTES
 
-    async def _history(
-        self, changes: GenerationCopy, until: Position
-    ) -> tuple[Position, list[Change]]:
-        """The changes that the stream still holds, and the position after which those are all."""
-        keys, layout = PartitionKeys(CHANGES, changes.number, 0), layout_of(CHANGES, changes)
-        with self._contained(keys):
-            entries = await self._client.xrange(keys.document("movies"), "-", f"{until}-0")
-        complete_after = Position(_entry_position(entries[0]) - 1) if entries else until
-        held: list[Change] = []
-        for entry in entries:
-            try:
-                held.append((_entry_position(entry), _entry_movie(layout, entry)))
-            except DocumentDamaged as damaged:
-                self._damage.found(keys, None, str(damaged))
-                complete_after = _entry_position(entry)
-                held.clear()
-        return complete_after, held
-
-    async def _changed_after(self, changes: GenerationCopy, seen: Position) -> _Changed:
-        """What changed after `seen`; raises `_Outrun` if the capped stream may have dropped some
-        of it, or an entry does not say which movie.
-        """
-        keys, layout = PartitionKeys(CHANGES, changes.number, 0), layout_of(CHANGES, changes)
-        stream = keys.document("movies")
-        # Of one moment: all changes up to the checkpoint are among the entries, and no other.
-        with self._contained(keys):
-            pipeline = self._client.pipeline(transaction=True)
-            pipeline.get(keys.checkpoint)
-            pipeline.xrange(stream, f"({seen}-0", "+", count=CHANGES_A_ROUND)
-            pipeline.xrange(stream, "-", "+", count=1)
-            checkpoint, entries, oldest = await pipeline.execute()
-            applied = _decoded(checkpoint).position
-            if entries and _entry_position(entries[-1]) > applied:
-                raise DocumentDamaged("the stream of changes is ahead of its checkpoint")
-        if not entries:
-            return _Changed(max(seen, applied), {})
-        if _entry_position(oldest[0]) > seen + 1 and await self._has_dropped(stream):
-            raise _Outrun
-        try:
-            changed = {_entry_movie(layout, entry): _entry_position(entry) for entry in entries}
-        except DocumentDamaged as damaged:
-            self._damage.found(keys, None, str(damaged))
-            raise _Outrun from damaged
-        last = applied if len(entries) < CHANGES_A_ROUND else _entry_position(entries[-1])
-        return _Changed(last, changed)
-
-    async def _has_dropped(self, stream: str) -> bool:
-        """Whether the stream has ever dropped an entry since it was followed."""
-        about = await self._client.xinfo_stream(stream)
-        return bool(about["entries-added"] > about["length"])
-
     async def _take_in(
         self,
         index: Index,
         movies: GenerationCopy,
-        changed: _Changed,
+        changed: Changed,
         alive: Callable[[], None],
     ) -> None:
         """Read each changed movie, once its partition has applied the change."""
@@ -371,7 +307,7 @@ class IndexFeed:
         await asyncio.sleep(0)
         return position
 
-    def _put_one(  # One parameter for each part of a movie.
+    def _put_one(
         self,
         index: Index,
         keys: PartitionKeys,
@@ -416,40 +352,9 @@ class IndexFeed:
 
     async def _checkpoint(self, keys: PartitionKeys) -> Checkpoint:
         stored = (await self._reads.documents(keys, ())).checkpoint
-        with self._contained(keys):
-            return _decoded(stored)
+        with self._damage.contained(keys):
+            return decoded_checkpoint(stored)
 
     def _position(self, keys: PartitionKeys, stored: bytes | None) -> Position:
-        with self._contained(keys):
-            return _decoded(stored).position
-
-    @contextmanager
-    def _contained(self, keys: PartitionKeys) -> Iterator[None]:
-        """Note what is wrong with a key that a partition shares, and raise `DocumentDamaged`."""
-        try:
-            yield
-        except DocumentDamaged as damaged:
-            raise self._damage.found(keys, None, str(damaged)) from damaged
-        except redis.ResponseError as refusal:
-            if "WRONGTYPE" not in str(refusal):
-                raise
-            raise self._damage.found(keys, None, "a key is of another type") from refusal
-
-
-def _decoded(checkpoint: bytes | None) -> Checkpoint:
-    if checkpoint is None:
-        raise Unavailable("a read model is being built")
-    return decode_checkpoint(checkpoint)
-
-
-def _entry_position(entry: Sequence[Any]) -> Position:
-    """Of an entry of the stream: its id, `<position>-0`, and its fields."""
-    return Position(int(entry[0].split(b"-")[0]))
-
-
-def _entry_movie(layout: Layout, entry: Sequence[Any]) -> bytes:
-    """The movie that changed; raises `DocumentDamaged`."""
-    stored = entry[1].get(b"movie")
-    if stored is None or len(movie := layout.document(stored)) != MOVIE_ID_BYTES:
-        raise DocumentDamaged("an entry does not say which movie changed")
-    return movie
+        with self._damage.contained(keys):
+            return decoded_checkpoint(stored).position

@@ -84,7 +84,7 @@ def read(system: System) -> Iterator[Read]:
 def test_lists_show_what_the_movies_show(
     read: Read, changes_a_round: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("query_api.index_feed.CHANGES_A_ROUND", changes_a_round)
+    monkeypatch.setattr("query_api.change_feed.CHANGES_A_ROUND", changes_a_round)
     for _ in range(3):
         read.history.go_on(100)
         read.catch_up()

@@ -10,13 +10,9 @@ import redis
 
 from command_api.pending import Outcome
 from projector.build import Builder
+from projector.calls import CALL_BYTES_MAX, CALL_COMMANDS_MAX, Call
 from projector.follow import Follower
-from projector.partition_store import (
-    CALL_BYTES_MAX,
-    CALL_COMMANDS_MAX,
-    Call,
-    PartitionStore,
-)
+from projector.partition_store import PartitionStore
 from projector.projections import DEFINITIONS
 from projector.upkeep import purge
 from shared.ids import MovieId, Position
