@@ -21,7 +21,7 @@ import uvloop
 
 from bench.load import HEAD_END, HOST, body_bytes
 
-# Of loopback's many on Linux.
+# Linux answers on all of 127.0.0.0/8.
 ADDRESS = "127.0.0.2"
 READ_BYTES = 65_536
 ANSWER_WITHIN_S = 30.0

@@ -11,7 +11,7 @@ from command_api.bodies import BulkBody
 from command_api.bounded_json import malformed_json, too_deep
 from shared.errors import InvalidInput
 
-# Of one row, still JSON.
+# One row, not decoded.
 Raw = msgspec.Raw
 
 

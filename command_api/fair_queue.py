@@ -1,4 +1,4 @@
-"""Queue that serves its keys in turns, so that whoever puts in most waits longest."""
+"""Queue that serves its keys in turns, so that the key with most entries waits longest."""
 
 from __future__ import annotations
 

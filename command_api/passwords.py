@@ -22,7 +22,7 @@ Result = TypeVar("Result")
 THREADS = 2
 # The others are for checks alone, so that a log-in never waits for a thread that makes a hash.
 HASHING_THREADS_MAX = 1
-# Of checks, and of hashes to make: in all and for one address.
+# Maximum length of the line of checks and of the line of hashes: in all, and for one address.
 WAITING_MAX = 300
 WAITING_PER_ADDRESS_MAX = 100
 # Beside the event loop, which all other requests wait for, argon2 gets a quarter of a busy core.

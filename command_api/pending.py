@@ -63,7 +63,7 @@ class Pending:
         self.settle = settle
         # Of its Idempotency-Key, if it came with one.
         self.key = key
-        # Of a bulk row, as it came.
+        # The size of the bulk row that the command came from.
         self.row_bytes = row_bytes
         self._event_ids: list[EventId] = []
 

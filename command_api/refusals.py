@@ -22,7 +22,7 @@ ADDRESSES_MAX = 10_000
 
 
 class RefusalPace:
-    """Of one process."""
+    """Counts the refusals of one process, by address."""
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock

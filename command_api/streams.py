@@ -108,7 +108,7 @@ class Streams:
         return self._state(stream_id, Reservation(), reservation.evolve)
 
     def ended_sessions(self, stream_id: StreamId) -> EndedSessions:
-        """Of a stream of which the last event was loaded: that one, and those of this batch."""
+        """The ended sessions by the last event of a stream, as loaded, and those of this batch."""
         return self._state(stream_id, EndedSessions(), session.evolve)
 
     def session_is_open(self, session_id: UUID) -> bool:

@@ -34,8 +34,9 @@ def first_steps(
         local.bootstrapped_file.touch(mode=0o600)
         with ApiClient(local.addresses(), operator.api_key) as client:
             catalogue.load(local, local.owner_dsn(), client, catalogue_choice)
-    except Exception as error:  # noqa: BLE001  # Whatever it is, one line says why.
-        log.error("first_steps_failed", reason=failure_text(error))  # noqa: TRY400  # As said.
+    except Exception as error:  # Whatever it is, one line says why.
+        log.debug("first_steps_failed", exc_info=True)
+        log.error("first_steps_failed", reason=failure_text(error))  # noqa: TRY400  # It is above.
         sys.exit(1)
 
 

@@ -161,7 +161,7 @@ class Home:
             raise OperatorError(
                 f"{self.secrets_file} is missing. It holds the passwords, and the key without which"
                 " no e-mail address, name or review can be read: restore it from a backup, or"
-                f" delete {self.path} to start anew without any data"
+                f" delete {self.path} to start from scratch without any data"
             )
 
     def write_redis_users(self) -> Path:

@@ -95,7 +95,8 @@ def _wait_for_postgres(dsn: str) -> None:
                 raise OperatorError(
                     "PostgreSQL refuses the owner's password: the volumes `postgres-data` and"
                     " `secrets` are not of the same installation. Restore the one that was lost"
-                    " or replaced; `docker compose down -v` deletes all data and starts anew"
+                    " or replaced; `docker compose down -v` deletes all data and starts from"
+                    " scratch"
                 ) from error
             if time.monotonic() > give_up_at:
                 raise OperatorError(f"PostgreSQL does not answer: {said}") from error

@@ -85,7 +85,7 @@ def issue_secrets(home: Home, issued: Path) -> None:
             "the volume `secrets` is missing or empty, and the other volumes were issued from it."
             " It holds the passwords, and the key without which no e-mail address, name or review"
             " can be read: restore it from a backup. `docker compose down -v` deletes all data and"
-            " starts anew"
+            " starts from scratch"
         )
     own = home.secrets()
     _issue(issued / "postgres/password", own.owner_password, READABLE_BY_ALL)

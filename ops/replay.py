@@ -132,7 +132,7 @@ class Replays:
             raise OperatorError(f"generation {number} of {projection} is {generation.state}")
         try:
             self._await_switch(self._get(projection, number), wait_s)
-        except BaseException:
+        except BaseException:  # Also Ctrl-C: nobody waits for the switch any more.
             if not generation.switch_when_ready:
                 self._generations.switch_when_ready(projection, number, wanted=False)
             raise

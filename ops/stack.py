@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import socket
 import sys
-from collections.abc import Callable
+from functools import partial
 
 import httpx
 import structlog
@@ -106,16 +106,13 @@ class Stack:
         port: int | None = None,
     ) -> Child:
         environment = self._home.environment(role, redis_user)
-        ready: Callable[[], bool] = lambda: True  # noqa: E731  # Replaced below where there is more to ask.
+        spec = ChildSpec(name, [sys.executable, "-m", module], environment)
         if port is not None:
-            environment |= {"STARFOLD_HOST": self._host, "STARFOLD_PORT": str(port)}
-            address = _url(self._host, port)
-
-            def answers() -> bool:
-                return _answers(f"{address}/ready")
-
-            ready = answers
-        spec = ChildSpec(name, [sys.executable, "-m", module], environment, ready=ready)
+            listening = {"STARFOLD_HOST": self._host, "STARFOLD_PORT": str(port)}
+            asked = f"{_url(self._host, port)}/ready"
+            spec = spec._replace(
+                environment=environment | listening, ready=partial(_answers, asked)
+            )
         return self._supervisor.start(spec)
 
     def _first_steps(self) -> ChildSpec:

@@ -292,7 +292,7 @@ class Generations:
             return True
 
     def log_id(self) -> UUID:
-        """Which log this database holds; another one for a database that was made anew."""
+        """Which log this database holds; a new database has another one."""
         with self._rows() as cursor:
             row = cursor.execute("SELECT log_id FROM log_identity").fetchone()
         assert row is not None

@@ -131,7 +131,7 @@ class Upkeep:
         )
 
     def _bootstrap(self, definition: Projection) -> Sequence[ShareId]:
-        """The shares that are to be built; read anew, now that the lock is held."""
+        """The shares that are to be built; read again, now that the lock is held."""
         newest, generations = self._generations.newest_definitions(), self._generations.all()
         active = _active(definition, generations)
         reason: Reason = "new definition"
@@ -177,8 +177,8 @@ class Upkeep:
         return None
 
     def _is_lost(self, generation: Generation) -> bool:
-        """Whether it must be built anew. What has lost some partitions is rebuilt in place, unless
-        this release does not know its definition.
+        """Whether it must be built from scratch. A generation that has lost some partitions is
+        rebuilt in place, unless this release does not know its definition.
         """
         stored = self._store.checkpoints(generation.all_keys)
         return ABSENT in stored and not self._lost_partitions(generation)

@@ -28,7 +28,7 @@ class WakeUp:
     """A connection that listens. Listens before the caller's first fetch, so that nothing falls
     between.
 
-    Without a DSN, behind a transaction pooler, the poll alone goes on.
+    Without a DSN, behind a transaction pooler, only the poll remains.
     """
 
     def __init__(self, dsn: str | None) -> None:
@@ -38,7 +38,7 @@ class WakeUp:
         self._heard_at = 0.0
 
     def listen(self) -> None:
-        """Start to listen, if that is not so already; without a server the poll alone goes on."""
+        """Start to listen, if that is not so already; without a server only the poll remains."""
         if self._connection is not None:
             self._require_answer(self._connection)
         if (

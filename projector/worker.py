@@ -10,6 +10,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable
+from functools import partial
 
 import structlog
 
@@ -169,38 +170,37 @@ class Projector:
             wiring.reader, wiring.store, wiring.generations, keep_on=self._keep_on(health)
         )
         upkeep = Upkeep(wiring, builder)
-        return self._thread(health, upkeep.run_once, UPKEEP_EVERY_S, wiring)
+        return self._thread(health, upkeep.run_once, UPKEEP_EVERY_S, wiring.store.forget_connection)
 
     def _healing_thread(self) -> threading.Thread:
         health = self._tasks.health("healing", stale_after_s=STALE_AFTER_S)
         healer = Healer(self._healing_wiring, on_progress=health.succeeded)
-        return self._thread(health, healer.run_once, HEALING_EVERY_S, self._healing_wiring)
+        recover = self._healing_wiring.store.forget_connection
+        return self._thread(health, healer.run_once, HEALING_EVERY_S, recover)
 
     def _scrubbing_thread(self) -> threading.Thread:
         health = self._tasks.health("scrubbing", stale_after_s=STALE_AFTER_S, needed=False)
         self._scrubber.on_progress = health.succeeded
-        return self._tasks.thread(
-            health,
-            self._scrubber.run_once,
-            stop=self._stop,
-            every_s=SCRUB_TICK_S,
-            recover=self._scrubber.forget_connections,
+        return self._thread(
+            health, self._scrubber.run_once, SCRUB_TICK_S, self._scrubber.forget_connections
         )
 
     def _status_thread(self) -> threading.Thread:
         health = self._tasks.health("status", stale_after_s=STALE_AFTER_S, needed=False)
-        return self._thread(health, self._status.run_once, STATUS_EVERY_S, self._status_wiring)
+        recover = self._status_wiring.store.forget_connection
+        return self._thread(health, self._status.run_once, STATUS_EVERY_S, recover)
 
     def _thread(
-        self, health: TaskHealth, step: Callable[[], object], every_s: float, wiring: Wiring
+        self,
+        health: TaskHealth,
+        step: Callable[[], object],
+        every_s: float,
+        recover: Callable[[], object],
     ) -> threading.Thread:
-        return self._tasks.thread(
-            health,
-            step,
-            stop=self._stop,
-            every_s=every_s,
-            recover=wiring.store.forget_connection,
+        repeat = partial(
+            self._tasks.run, health, step, stop=self._stop, every_s=every_s, recover=recover
         )
+        return threading.Thread(target=repeat, name=health.name)
 
     def _keep_on(self, health: TaskHealth) -> Callable[[], bool]:
         """What a long-running step asks at each of its rounds."""

@@ -85,7 +85,7 @@ async def _answered(handle: Handler, request: Request, check: asyncio.Task[Claim
     try:
         response = await handle(request)
     except Exception:
-        await check
+        await check  # Raises, in place of that error, for a caller who was shut out.
         raise
     await check
     return response

@@ -72,7 +72,7 @@ class Page(NamedTuple):
     newest: Position = START
 
     def cursor(self, cursors: Cursors, of: str) -> str | None:
-        """Where the list goes on, None at its end."""
+        """Where the next page begins, None at the end of the list."""
         return None if self.next_key is None else cursors.seal(of, self.next_key)
 
 

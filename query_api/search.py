@@ -22,7 +22,7 @@ from shared.errors import Overloaded
 SORT_CANDIDATES_MAX = 500
 WORST_MATCH = 2
 YEAR_MIN, YEAR_MAX = 0, 9_999
-# Of a search, distinct words; what follows them is ignored.
+# Maximum number of distinct words of a search; the rest is ignored.
 WORDS_MAX = 10
 # Looked at between two looks at the clock.
 CHUNK = 500
@@ -36,7 +36,7 @@ Sliced = Generator[None, None, Result]
 
 
 class Searches:
-    """Runs searches; of those that pause, one goes on at a time, in turn."""
+    """Runs searches; those that pause take turns, one at a time."""
 
     def __init__(self) -> None:
         self._turn = asyncio.Lock()

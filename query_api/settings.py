@@ -18,7 +18,7 @@ class QuerySettings(HttpSettings, RedisSettings):
     # 32 bytes that cursors are sealed with; the same for every process that answers for another.
     cursor_key: Base64Secret
     streams_max: Whole = Field(1_000, ge=0, le=1_000_000)
-    # Of one address, or of the subject of an access token; 0 is no limit.
+    # Reads a minute by one address, or by the subject of an access token; 0 is no limit.
     streams_per_caller_max: Whole = Field(200, ge=0, le=1_000_000)
     waiters_per_caller_max: Whole = Field(500, ge=0, le=1_000_000)
     # Reads a minute.

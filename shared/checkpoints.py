@@ -14,7 +14,7 @@ from shared.errors import DocumentDamaged
 from shared.read_model import Checkpoint
 
 _FIELDS = len(Checkpoint.__struct_fields__)
-_ARRAY = 0x90  # Of fewer than 16 elements: the count is in the low bits.
+_ARRAY = 0x90  # An array of fewer than 16 elements has its count in the low bits.
 _PLAIN = bytes([_ARRAY | _FIELDS - 1])
 _CHECKED = bytes([_ARRAY | _FIELDS + 1])
 _UINT32 = b"\xce"

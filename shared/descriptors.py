@@ -11,7 +11,7 @@ import structlog
 
 # For servers' connections, files and pipes, and for connections that are being refused.
 RESERVED_MIN = 64
-# Of all connections, streams may take this share: the rest answers.
+# Streams may take this share of all connections; the rest serves requests.
 STREAMS_SHARE = 0.75
 UNLIMITED = 1 << 20
 # What systems allow that name no limit, or one that they then refuse.

@@ -47,10 +47,23 @@ log = structlog.get_logger()
 _uvicorn = HttpToolsProtocol
 
 
+class _Crowd:
+    """Logs refused connections, at most once in `LOGGED_EVERY_S`."""
+
+    _reported_at_s = -math.inf
+
+    def report(self, connections: int, now_s: float) -> None:
+        if now_s - self._reported_at_s >= LOGGED_EVERY_S:
+            self._reported_at_s = now_s
+            log.warning("connections_refused", connections=connections)
+
+
 class GatheringProtocol(HttpToolsProtocol):
     """HTTP/1.1 over a transport that gathers; who is too slow or too much is cut off."""
 
     transport: GatheringTransport
+    # One for the process: so is the maximum.
+    _crowd = _Crowd()
     # Since when a request has been coming or is awaited on a new connection; None between requests.
     _coming_since_s: float | None
     _within_s: float
@@ -83,7 +96,7 @@ class GatheringProtocol(HttpToolsProtocol):
         if len(self.connections) > self._connections_max:
             self._within_s = CROWDED_WITHIN_S
             self.app = _crowded
-            _report_crowd(len(self.connections), self.loop.time())
+            self._crowd.report(len(self.connections), self.loop.time())
         self._coming_since_s = self.loop.time()
         self._look = self.loop.call_later(self._within_s, self._cut_off_if_slow)
 
@@ -279,14 +292,3 @@ async def _crowded(scope: Scope, _receive: Receive, send: Send) -> None:
     )
     response.raw_headers += answer_headers(request_id_of(scope))
     await response(scope, _receive, send)
-
-
-_reported_at_s = -math.inf
-
-
-def _report_crowd(connections: int, now_s: float) -> None:
-    """Say so, once in a while."""
-    global _reported_at_s  # noqa: PLW0603  # Of the process, as the limit is.
-    if now_s - _reported_at_s >= LOGGED_EVERY_S:
-        _reported_at_s = now_s
-        log.warning("connections_refused", connections=connections)

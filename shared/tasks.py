@@ -152,23 +152,6 @@ class Tasks:
             if delay_s:
                 stop.wait(delay_s)
 
-    def thread(
-        self,
-        health: TaskHealth,
-        step: Callable[[], object],
-        *,
-        stop: threading.Event,
-        every_s: float = 0.0,
-        recover: Callable[[], object] | None = None,
-    ) -> threading.Thread:
-        """A thread, not yet started, that repeats the step until `stop` is set."""
-        return threading.Thread(
-            target=self.run,
-            args=[health, step],
-            kwargs={"stop": stop, "every_s": every_s, "recover": recover},
-            name=health.name,
-        )
-
     def start(
         self, health: TaskHealth, step: Callable[[], Awaitable[object]], *, every_s: float = 0.0
     ) -> asyncio.Task[None]:

@@ -59,15 +59,21 @@ def own(system: System) -> Iterator[Api]:
 
 
 @pytest.fixture(scope="module")
-def api(servers: Servers) -> Iterator[Api]:
-    """A whole running system, shared by a module's tests."""
+def module_system(servers: Servers) -> Iterator[System]:
+    """The system that `api` calls, shared by a module's tests."""
     shared = System(servers)
-    command, query = shared.start_command_api(), shared.start_query_api()
-    shared.start_projector()
-    with Api(command.url, query.url, shared.service_key()) as client:
+    yield shared
+    shared.close()
+
+
+@pytest.fixture(scope="module")
+def api(module_system: System) -> Iterator[Api]:
+    """A whole running system, shared by a module's tests."""
+    command, query = module_system.start_command_api(), module_system.start_query_api()
+    module_system.start_projector()
+    with Api(command.url, query.url, module_system.service_key()) as client:
         wait_ready(client)
         yield client
-    shared.close()
 
 
 @pytest.fixture

@@ -26,7 +26,7 @@ class Server:
 
     @property
     def pid(self) -> int:
-        """Of its guardian."""
+        """The pid of its guardian."""
         assert self._child.pid is not None
         return self._child.pid
 

@@ -99,7 +99,7 @@ def _slower(what: str, before: Sequence[float], during: Sequence[float], note: s
 
 
 def _cores(calm: Sequence[Measured], abused: Sequence[Measured]) -> str:
-    """Of a core in the last round: it says more than a latency where the machine is busy."""
+    """The share of a core in the last round: steadier than a latency on a busy machine."""
     before, during = calm[-1].shares, abused[-1].shares
     grown = [
         f"{program} {before.get(program, 0.0):.0%} to {share:.0%}"

@@ -127,7 +127,7 @@ def answer(
 def page(
     path: str, query: Mapping[str, str], items: Sequence[bytes], cursor: str | None
 ) -> tuple[bytes, str | None]:
-    """A page's body and its `Link`; the items are JSON already, `cursor` is where it goes on."""
+    """A page's body and its `Link`; the items are JSON already, `cursor` begins the next page."""
     link = None
     if cursor is not None:
         link = f'<{quote(path)}?{urlencode({**query, "cursor": cursor})}>; rel="next"'
@@ -172,7 +172,7 @@ def listing(
     position: Position,
     newest: Position = START,
 ) -> Response:
-    """A page of items that are JSON already; `cursor` is where the next one goes on."""
+    """A page of items that are JSON already; `cursor` is where the next one begins."""
     body, link = page(request.scope["path"], request.query_params, items, cursor)
     return document(request, body, position, newest=newest, link=link)
 

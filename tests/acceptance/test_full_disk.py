@@ -44,8 +44,15 @@ class SmallDisk:
         own_user = [] if os.geteuid() == 0 else ["--user", "--map-root-user"]
         mounted = f'mount -t tmpfs -o size={DISK_BYTES} tmpfs {disk} && exec "$@"'
         up = starfold(
-            *("up", "--home", str(disk / "home"), "--catalogue", "none"),
-            *("--command-port", str(self.command_port), "--query-port", str(self.query_port)),
+            "up",
+            "--home",
+            str(disk / "home"),
+            "--catalogue",
+            "none",
+            "--command-port",
+            str(self.command_port),
+            "--query-port",
+            str(self.query_port),
         )
         with self.output.open("wb") as output:
             self.process = subprocess.Popen(

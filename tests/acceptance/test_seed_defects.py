@@ -39,7 +39,12 @@ ASKED = [
     *("", " ", "\0", "null", "-1", "0", "1e400", "NaN", "9" * 400, "9999-12-31", "0000-00-00"),
     *("%", "%00", "'; DROP TABLE events; --", "../../x", "İ", "\u202e", "\uffff", "x" * 3_000),
     # What cursors were before they were sealed: a rank that is no number, an empty key.
-    *("kqZuZXdlc3SSy3_4AAAAAAAAxAF4", "kqV0aXRsZZA", SOMEBODY, "[]", "{}", "\r\nX: y"),
+    "kqZuZXdlc3SSy3_4AAAAAAAAxAF4",
+    "kqV0aXRsZZA",
+    SOMEBODY,
+    "[]",
+    "{}",
+    "\r\nX: y",
 ]
 PAGED = ["cursor", "limit"]
 

@@ -23,7 +23,7 @@ PART = b"x" * 1_024
 
 
 async def parts(count: int, until: asyncio.Event) -> AsyncIterator[bytes]:
-    """So many parts at once, and the end when it is set."""
+    """Yield some parts at once, and end when it is set."""
     for _ in range(count):
         yield PART
     await until.wait()

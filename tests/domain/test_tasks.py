@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
+from functools import partial
 
 import pytest
 from prometheus_client import REGISTRY
@@ -135,7 +136,8 @@ def test_a_thread_resumes_and_drops_what_may_be_broken(tasks: Tasks) -> None:
         stop.set()
 
     health = tasks.health("threaded", stale_after_s=10.0)
-    thread = tasks.thread(health, step, stop=stop, recover=lambda: done.append("recover"))
+    recover = partial(done.append, "recover")
+    thread = threading.Thread(target=partial(tasks.run, health, step, stop=stop, recover=recover))
     thread.start()
     thread.join(timeout=5)
     assert done == ["step", "recover", "step"]

@@ -27,7 +27,7 @@ SEED = int(os.environ.get("STARFOLD_DAMAGES_SEED", "21"))
 ROWS_MIN = 3_000
 HEALED_WITHIN_S = 60.0
 BLOCK_BYTES_MAX = 4_096
-# Of ten: values of the running system, files of the running one, files of the stopped one.
+# In ten damages: values of the running system, files of the running one, files of the stopped one.
 KINDS = ["value"] * 5 + ["file"] * 3 + ["stopped"] * 2
 LISTS = [
     "/v1/movies?sort=count&limit=100",

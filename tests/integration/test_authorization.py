@@ -26,8 +26,13 @@ from tests.test_docs import COMMAND_ROUTES, QUERY_ROUTES
 
 SCOPES = ("users", "ratings", "movies", "roles", "erasure")
 NOBODY = {
-    *("anonymous", "an invalid token", "an expired token", "an ended session", "an erased user"),
-    *("a revoked key", "an ended session of a key"),
+    "anonymous",
+    "an invalid token",
+    "an expired token",
+    "an ended session",
+    "an erased user",
+    "a revoked key",
+    "an ended session of a key",
 }
 MEMBERS = {"a member", "a curator", "an operator"}
 SERVICES = {f"a key for {scope}" for scope in SCOPES}
@@ -370,6 +375,6 @@ def test_a_caller_is_refused_before_anything_else_of_a_read_is_looked_at(
 
 
 def status(api: Api, url: str, headers: dict[str, str]) -> int:
-    """Of a read, and of a stream as it is opened."""
+    """Return the status of a read, or of a stream as it is opened."""
     with api.query.stream("GET", url, headers=headers) as answer:
         return answer.status_code

@@ -48,7 +48,7 @@ def test_a_limit_that_cannot_be_raised_leaves_room_for_what_is_no_connection() -
 
 @pytest.fixture
 def crowded(monkeypatch: pytest.MonkeyPatch) -> Iterator[RunningApp]:
-    monkeypatch.setattr(serving, "_reported_at_s", float("-inf"))
+    monkeypatch.setattr(serving.GatheringProtocol, "_crowd", serving._Crowd())
     running = RunningApp(reading, lifespan="off", limit_concurrency=2)
     yield running
     running.stop()

@@ -29,7 +29,7 @@ def started(system: System, **settings: int) -> Iterator[httpx.Client]:
 
 @pytest.fixture
 def reader(own: Api, system: System) -> Iterator[httpx.Client]:
-    """Of an API that grants ten reads a minute to each."""
+    """An API that grants ten reads a minute to each caller."""
     assert own.movie()
     with started(system, read_limit_address=10, read_limit_caller=5) as client:
         yield client
@@ -106,7 +106,7 @@ def test_one_caller_opens_so_many_streams_and_no_more(own: Api, system: System) 
 
 
 def test_long_searches_take_turns_with_everything_else(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Each goes on after all others had theirs, and the loop turns between any two steps."""
+    """Each continues after all others had a turn, and the loop turns between any two steps."""
     monkeypatch.setattr("query_api.search.SLICE_S", 0.0)
     monkeypatch.setattr("query_api.search.LONG_SEARCHES_MAX", 3)
     index = Index()

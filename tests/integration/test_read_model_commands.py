@@ -118,7 +118,7 @@ def test_a_replay_is_audited_before_it_becomes_the_live_one(
     before = active(wiring, "movies")
     started = starfold("replay", "movies", "--no-switch", "--detach", "--throttle", "100000")
     assert started.exit_code == 0, started.output
-    # Of `profiles`: the first one is live at once, and audited when a worker comes to it.
+    # The first generation of `profiles` is live at once, and audited when a worker comes to it.
     assert wiring.generations.all()[-1].audit == "wanted"
     work()
     (generation,) = (one for one in wiring.generations.all() if one.state == "following")
@@ -195,7 +195,7 @@ def test_a_rewound_log_stops_a_projection_and_a_replay_heals_it(
 
     def stopped() -> bool:
         live = [one for one in wiring.generations.all() if one.state == "active"]
-        return all("stands" in str(one.stopped) for one in live)
+        return all("another event" in str(one.stopped) for one in live)
 
     eventually(stopped)
     for projection in ("movies", "profiles", "changes"):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any
 from uuid import UUID, uuid4
 
@@ -10,25 +9,13 @@ import pytest
 
 from shared.schema import migrate
 from tests.api import Api, User
-from tests.conftest import wait_ready
-from tests.servers import Servers
 from tests.system import System
 
 
 @pytest.fixture(scope="module")
-def system(servers: Servers) -> Iterator[System]:
-    made = System(servers)
-    yield made
-    made.close()
-
-
-@pytest.fixture(scope="module")
-def api(system: System) -> Iterator[Api]:
-    command, query = system.start_command_api(), system.start_query_api()
-    system.start_projector()
-    with Api(command.url, query.url, system.service_key()) as client:
-        wait_ready(client)
-        yield client
+def system(module_system: System) -> System:
+    """The one that `api` calls."""
+    return module_system
 
 
 def key(system: System, *scopes: str) -> dict[str, str]:

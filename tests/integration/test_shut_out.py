@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from uuid import UUID
@@ -21,10 +21,8 @@ from shared.events import ServiceKeyRevoked, SessionEnded
 from shared.read_model import partition_of
 from shared.schema import COMMAND_ROLE
 from tests.api import AT_LEAST, PASSWORD, POSITION, Api, User
-from tests.conftest import wait_ready
 from tests.log import read_log
 from tests.read_models import active, read_model, wait_until_applied
-from tests.servers import Servers
 from tests.system import System, eventually
 
 NEW_PASSWORD = "another battery staple"
@@ -32,19 +30,9 @@ Headers = dict[str, str]
 
 
 @pytest.fixture(scope="module")
-def system(servers: Servers) -> Iterator[System]:
-    made = System(servers)
-    yield made
-    made.close()
-
-
-@pytest.fixture(scope="module")
-def api(system: System) -> Iterator[Api]:
-    command, query = system.start_command_api(), system.start_query_api()
-    system.start_projector()
-    with Api(command.url, query.url, system.service_key()) as client:
-        wait_ready(client)
-        yield client
+def system(module_system: System) -> System:
+    """The one that `api` calls."""
+    return module_system
 
 
 @pytest.fixture
@@ -69,7 +57,7 @@ def starfold(system: System, api: Api, monkeypatch: pytest.MonkeyPatch) -> Calla
 
 
 class Readers:
-    """Someone with a token of every kind of session, and somebody else who goes on reading."""
+    """Someone with a token of every kind of session, and somebody else who keeps reading."""
 
     def __init__(self, api: Api) -> None:
         self.api = api
@@ -79,7 +67,11 @@ class Readers:
         api.rate(self.ben, self.movie_id, 4)
         movie, user = f"/v1/movies/{self.movie_id}", f"/v1/users/{self.ben.user_id}"
         self.open_to_all = [
-            *("/v1/movies", movie, f"{movie}/stats", f"{movie}/history", f"{movie}/ratings"),
+            "/v1/movies",
+            movie,
+            f"{movie}/stats",
+            f"{movie}/history",
+            f"{movie}/ratings",
             *(user, f"{user}/ratings", f"{user}/ratings/{self.movie_id}"),
         ]
         self.paths = [*self.open_to_all, "/v1/users/me", "/v1/projections"]
@@ -92,7 +84,7 @@ class Readers:
         return {"Authorization": f"Bearer {session['access_token']}"}
 
     def statuses(self, headers: Headers, position: int | None = None) -> set[int]:
-        """Of every read, at the position of what happened last."""
+        """Return the statuses of all reads, at the position of the last event."""
         at_least = {AT_LEAST: str(self.api.position if position is None else position)}
         found = {
             self.api.query.get(path, headers=headers | at_least).status_code for path in self.paths

@@ -46,7 +46,7 @@ class Unforeseen(Exception):
 def test_a_thread_survives_an_error_that_nobody_foresaw(
     system: System, monkeypatch: pytest.MonkeyPatch, task: str
 ) -> None:
-    """It is logged with its task, counted, and the task goes on with its work."""
+    """It is logged with its task, counted, and the task resumes its work."""
     owner, step = STEPS[task]
     real, calls = getattr(owner, step), []
 
