@@ -1,6 +1,4 @@
-"""Clients of Redis, for every process: made here, with one answer to what makes a connection
-useless.
-"""
+"""Clients of Redis: every process makes them here, with their deadlines."""
 
 from __future__ import annotations
 
@@ -17,16 +15,6 @@ CONNECT_WITHIN_S = 5.0
 ANSWER_WITHIN_S = 10.0
 # A connection that was idle for this time is tried before it is used.
 TRIED_AFTER_IDLE_S = 15
-
-# Over this connection nothing can be done any more: it is lost, or it leads to a server that was
-# demoted to a replica, or to a replica that has lost its primary. A new one may lead elsewhere.
-CONNECTION_USELESS = (
-    redis.ConnectionError,
-    redis.TimeoutError,
-    redis.exceptions.ReadOnlyError,
-    redis.exceptions.MasterDownError,
-    OSError,
-)
 
 
 def redis_client(url: str) -> redis.Redis:
