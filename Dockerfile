@@ -40,7 +40,7 @@ COPY --from=build /opt/starfold /opt/starfold
 # What `docker compose exec` starts knows nothing of the settings that the service was started with.
 # `answers PORT PATH` is for health checks: a Python for each would cost a tenth of a core.
 RUN mkdir /opt/starfold/commands && cd /opt/starfold/commands \
-    && printf '#!/bin/sh\nexec python -m ops.issued /opt/starfold/bin/starfold "$@"\n' > starfold \
+    && printf '#!/bin/sh\nexec python -m ops.compose.issued /opt/starfold/bin/starfold "$@"\n' > starfold \
     && printf '%s\n' '#!/bin/bash' \
         'exec 3<>"/dev/tcp/127.0.0.1/$1" || exit 1' \
         'printf "GET %s HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\n\r\n" "$2" >&3' \
@@ -50,5 +50,5 @@ ENV PATH=/opt/starfold/commands:/opt/starfold/bin:$PATH \
     PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1 PYTHONSAFEPATH=1
 USER starfold
 WORKDIR /var/lib/starfold
-ENTRYPOINT ["python", "-m", "ops.issued"]
+ENTRYPOINT ["python", "-m", "ops.compose.issued"]
 CMD ["starfold", "--help"]

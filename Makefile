@@ -17,7 +17,7 @@ help:  ## Show what can be made
 install: $(STAMP)  ## Make the virtual environment from the locked requirements
 
 $(STAMP): requirements/all.txt pyproject.toml
-	@python=$$(sh ops/find-python.sh) || exit 1; \
+	@python=$$(sh ops/local/find-python.sh) || exit 1; \
 	test -x $(BIN)/python && $(BIN)/python -c 'import pip' 2>/dev/null || { rm -rf $(VENV); "$$python" -m venv $(VENV); } || \
 	  { echo "starfold: cannot make a virtual environment with $$python: on Debian and Ubuntu install python3-venv" >&2; exit 1; }
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --only-binary :all: --require-hashes -r requirements/all.txt
@@ -42,7 +42,7 @@ check: $(STAMP)  ## Lint, types, import contracts, tests with the coverage gates
 	$(BIN)/python -m coverage run -m pytest $(PARALLEL)
 	$(BIN)/python -m coverage combine --quiet
 	$(BIN)/python -m coverage report --fail-under=85 --skip-covered
-	$(BIN)/python -m coverage report --fail-under=95 --include='command_api/deciders/*,projector/projections/*'
+	$(BIN)/python -m coverage report --fail-under=95 --include='command_api/deciding/*,projector/projections/*'
 
 faults: $(STAMP)  ## Kill and pause everything under load, for minutes, and compare
 	@$(BIN)/python -m pytest -s tests/faults

@@ -37,7 +37,7 @@ from bench.rows import (
 )
 from bench.seed import fill_crud, seed
 from bench.stack import Stack
-from shared.collector import tune_collector
+from shared.process.gc_tuning import tune_collector
 
 # In the order in which they run: `batch` seeds the data set, `memory` needs it as it is then.
 ROWS: dict[str, ModuleType] = {

@@ -22,18 +22,18 @@ import psycopg
 from psycopg import sql
 
 from bench.load import HOST
-from ops.bootstrap import operator_of
-from ops.child import POLL_S, Child, ChildSpec, stop_all
-from ops.home import Home
-from projector.partition_store import ABSENT
+from ops.local.bootstrap import operator_of
+from ops.local.child import POLL_S, Child, ChildSpec, stop_all
+from ops.local.home import Home
+from projector.documents.store import ABSENT
 from projector.projections import DEFINITIONS
 from projector.settings import ProjectorSettings
 from projector.wiring import Wiring, wire
-from shared.checkpoints import decode_checkpoint
 from shared.ids import UserId
-from shared.read_model import PartitionKeys
-from shared.schema import COMMAND_ROLE, PROJECTOR_ROLE
-from shared.tokens import TokenIssuer
+from shared.log.schema import COMMAND_ROLE, PROJECTOR_ROLE
+from shared.read_model.checkpoints import decode_checkpoint
+from shared.read_model.layout import PartitionKeys
+from shared.web.tokens import TokenIssuer
 
 REPOSITORY = Path(__file__).parents[1]
 PREFIX = "STARFOLD_"

@@ -16,10 +16,17 @@ from uuid import UUID
 
 import psycopg
 
-from shared.codec import Codec
-from shared.events import Event, Metadata, MovieCreated, MovieFields, RatingSubmitted, UserCreated
 from shared.ids import EventId, MovieId, StreamId, UserId, rating_stream_id
-from shared.sealing import Keys, KeyWrap
+from shared.log.codec import Codec
+from shared.log.events import (
+    Event,
+    Metadata,
+    MovieCreated,
+    MovieFields,
+    RatingSubmitted,
+    UserCreated,
+)
+from shared.log.sealing import Keys, KeyWrap
 
 RATINGS_A_USER = 150
 RATINGS_A_MOVIE = 400

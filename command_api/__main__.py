@@ -7,11 +7,11 @@ import sys
 from command_api.app import create_app
 from command_api.settings import CommandSettings
 from shared.errors import Misconfigured
-from shared.logs import configure_logging
-from shared.postgres import forget_libpq_variables
-from shared.schema import require_database
-from shared.server import serve
-from shared.settings import settings_from_environment
+from shared.log.connections import forget_libpq_variables
+from shared.log.schema import require_database
+from shared.process.logs import configure_logging
+from shared.process.settings import settings_from_environment
+from shared.web.server import serve
 
 
 def main() -> None:

@@ -12,35 +12,35 @@ from eventsourcing.persistence import InterfaceError, OperationalError, Persiste
 from fastapi import FastAPI, Request, Response
 from fastapi.middleware.cors import CORSMiddleware
 
-from command_api.accounts import Accounts
-from command_api.authentication import Authentication
-from command_api.batch_room import BatchRoom
-from command_api.bodies import RATING_BYTES_MAX
-from command_api.callers import Callers
-from command_api.commit import Committer
-from command_api.commit_store import CommitStore
-from command_api.dispatcher import Dispatcher
-from command_api.erasures import ErasureLedger
-from command_api.export import Export
-from command_api.hot_rating import HotRating
-from command_api.limits import LogInLimits, RateLimitHeaders, RateLimits
-from command_api.passwords import Passwords
-from command_api.refusals import RefusalPace
-from command_api.routes import movies, operations, ratings, sessions, users
-from command_api.sessions import Sessions
+from command_api.bulk.room import BatchRoom
+from command_api.commit.committer import Committer
+from command_api.commit.dispatcher import Dispatcher
+from command_api.commit.shared_look_up import SharedLookUp
+from command_api.commit.store import CommitStore
+from command_api.commit.store_errors import store_away
+from command_api.http import movies, operations, ratings, sessions, users
+from command_api.http.bodies import RATING_BYTES_MAX
+from command_api.http.dependencies import Wiring, utc_now
+from command_api.http.hot_rating import HotRating
+from command_api.identity.accounts import Accounts
+from command_api.identity.authentication import Authentication
+from command_api.identity.callers import Callers
+from command_api.identity.limits import LogInLimits, RateLimitHeaders, RateLimits
+from command_api.identity.passwords import Passwords
+from command_api.identity.refusal_pace import RefusalPace
+from command_api.identity.sessions import Sessions
+from command_api.privacy.erasure_ledger import ErasureLedger
+from command_api.privacy.export import Export
 from command_api.settings import CommandSettings
-from command_api.shared_look_up import SharedLookUp
-from command_api.store_errors import store_away
 from command_api.upkeep import Upkeep
-from command_api.wiring import Wiring, utc_now
-from shared.codec import Codec
-from shared.event_store import EventStore
-from shared.http import RequestScope, Service, serve_docs
-from shared.postgres import ANSWER_WITHIN_S
-from shared.problems import install_problem_handlers, problem_of
-from shared.sealing import KeyWrap
-from shared.tasks import Tasks
-from shared.tokens import TokenIssuer, TokenVerifier
+from shared.log.codec import Codec
+from shared.log.connections import ANSWER_WITHIN_S
+from shared.log.event_store import EventStore
+from shared.log.sealing import KeyWrap
+from shared.process.tasks import Tasks
+from shared.web.application import RequestScope, Service, serve_docs
+from shared.web.problems import install_problem_handlers, problem_of
+from shared.web.tokens import TokenIssuer, TokenVerifier
 
 CROSS_ORIGIN_REQUEST_HEADERS = ["Idempotency-Key", "If-Match", "X-Request-ID"]
 CROSS_ORIGIN_ANSWER_HEADERS = [

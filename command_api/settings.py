@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from pydantic import Field
 
-from shared.setting_types import Base64Secret, NewFile, Origins, Port, Token, Whole
-from shared.settings import DatabaseSettings, HttpSettings, SealingSettings
+from shared.process.setting_types import Base64Secret, NewFile, Origins, Port, Token, Whole
+from shared.process.settings import DatabaseSettings, HttpSettings, SealingSettings
 
 KIB = 1024
 MIB = 1024 * KIB

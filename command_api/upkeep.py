@@ -7,11 +7,11 @@ import asyncio
 import structlog
 from starlette.concurrency import run_in_threadpool
 
-from command_api.erasures import ErasureLedger
-from command_api.idempotency import purge_answers
-from command_api.sessions import Sessions
-from shared.event_store import EventStore
-from shared.tasks import Tasks
+from command_api.commit.idempotency import purge_answers
+from command_api.identity.sessions import Sessions
+from command_api.privacy.erasure_ledger import ErasureLedger
+from shared.log.event_store import EventStore
+from shared.process.tasks import Tasks
 
 EVERY_S = 600.0
 

@@ -10,23 +10,23 @@ from typing import Annotated
 import structlog
 import typer
 
-from ops import catalogue as catalogues
-from ops.bootstrap import access_token
-from ops.erase import erase
+from ops.commands.erase import erase
+from ops.commands.keys import keys
+from ops.commands.parked import parked
+from ops.commands.replay import SWITCH_WAIT_S, Replays
+from ops.commands.status import status
+from ops.commands.users import users
+from ops.commands.verify import verify
 from ops.errors import OperatorError
 from ops.failures import failure_text
-from ops.home import Home
-from ops.keys import keys
-from ops.movielens import import_from
+from ops.imports import catalogue as catalogues
+from ops.imports.movielens import import_from
+from ops.local.bootstrap import access_token
+from ops.local.home import Home
 from ops.options import DEFAULT_HOME, HomeOption
-from ops.parked import parked
-from ops.replay import SWITCH_WAIT_S, Replays
-from ops.status import status
-from ops.users import users
-from ops.verify import verify
-from shared.logs import configure_logging
-from shared.postgres import forget_libpq_variables
-from shared.settings import Settings, settings_from_environment
+from shared.log.connections import forget_libpq_variables
+from shared.process.logs import configure_logging
+from shared.process.settings import Settings, settings_from_environment
 
 INTERRUPTED = 130
 
@@ -58,7 +58,9 @@ def up(
 ) -> None:
     """Start Starfold on this machine: servers, both APIs, projector and worker."""
     try:
-        from ops.stack import Stack  # Imported late: only the extra `local` brings what it needs.
+        from ops.local.stack import (
+            Stack,  # Imported late: only the extra `local` brings what it needs.
+        )
     except ModuleNotFoundError as error:
         raise OperatorError(
             f"`starfold up` needs {error.name}: pip install 'starfold[local]'. In a container there"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from psycopg import sql
 
-from shared.postgres import connect
+from shared.log.connections import connect
 
 # The server copies a template, and waits for a checkpoint.
 WITHIN_S = 60.0

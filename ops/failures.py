@@ -9,7 +9,7 @@ from eventsourcing.persistence import PersistenceError
 
 from ops.errors import OperatorError
 from shared.errors import StarfoldError
-from shared.postgres import cause_of, is_storage_full
+from shared.log.connections import cause_of, is_storage_full
 
 
 def failure_text(error: Exception) -> str:

@@ -17,12 +17,12 @@ import typer
 
 from ops.cli import INTERRUPTED
 from ops.errors import OperatorError
-from ops.home import Home
-from ops.movielens import import_from
-from ops.movielens_files import NAME
+from ops.imports.movielens import import_from
+from ops.imports.movielens_files import NAME
+from ops.local.home import Home
 from shared.errors import Misconfigured
-from shared.logs import configure_logging
-from shared.settings import Settings, settings_from_environment
+from shared.process.logs import configure_logging
+from shared.process.settings import Settings, settings_from_environment
 
 PACKAGE = "recbole==1.2.1"
 FOLDER_IN_WHEEL = f"recbole/dataset_example/{NAME}/"

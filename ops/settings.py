@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from shared.setting_types import Base64Secret, NewFile, PostgresUrl, RedisUrl, SchemaName
-from shared.settings import DatabaseSettings, SealingSettings, Settings
+from shared.process.setting_types import Base64Secret, NewFile, PostgresUrl, RedisUrl, SchemaName
+from shared.process.settings import DatabaseSettings, SealingSettings, Settings
 
 
 class JobsSettings(Settings):

@@ -19,19 +19,19 @@ from rq.job import Job
 from rq.serializers import JSONSerializer
 
 from ops.failures import failure_text
-from ops.guardian import die_with_parent
-from ops.job_recovery import JobRecovery, drop_unusable_keys
 from ops.jobs import AllowedJob, JobQueue
+from ops.jobs.recovery import JobRecovery, drop_unusable_keys
+from ops.local.guardian import die_with_parent
 from ops.settings import JobsSettings
-from projector.follow import SERVER_ERRORS
+from projector.following.follower import SERVER_ERRORS
 from projector.settings import ProjectorSettings
 from projector.wiring import wire
-from shared.collector import tune_collector
-from shared.logs import configure_logging
-from shared.postgres import forget_libpq_variables
-from shared.redis_clients import require_no_cluster
-from shared.settings import settings_from_environment
-from shared.tasks import TaskHealth, Tasks
+from shared.log.connections import forget_libpq_variables
+from shared.process.gc_tuning import tune_collector
+from shared.process.logs import configure_logging
+from shared.process.settings import settings_from_environment
+from shared.process.tasks import TaskHealth, Tasks
+from shared.read_model.clients import require_no_cluster
 
 # A job whose worker was killed is taken up within the sum of these: the silence that says so, the
 # time until a worker looks for such jobs, and the time that an idle one waits for a new job.

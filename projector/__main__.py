@@ -11,11 +11,11 @@ import structlog
 
 from projector.settings import ProjectorSettings
 from projector.worker import Projector
-from shared.collector import tune_collector
 from shared.errors import Misconfigured
-from shared.logs import configure_logging
-from shared.postgres import forget_libpq_variables
-from shared.settings import settings_from_environment
+from shared.log.connections import forget_libpq_variables
+from shared.process.gc_tuning import tune_collector
+from shared.process.logs import configure_logging
+from shared.process.settings import settings_from_environment
 
 log = structlog.get_logger()
 

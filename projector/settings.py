@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from shared.setting_types import Host, Port, PostgresUrl, Seconds
-from shared.settings import DatabaseSettings, RedisSettings, SealingSettings
+from shared.process.setting_types import Host, Port, PostgresUrl, Seconds
+from shared.process.settings import DatabaseSettings, RedisSettings, SealingSettings
 
 
 class ProjectorSettings(DatabaseSettings, RedisSettings, SealingSettings):

@@ -14,14 +14,14 @@ from prometheus_client import CollectorRegistry, ProcessCollector, start_http_se
 from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.registry import Collector
 
-from projector.generations import Generation
-from projector.partition_store import ABSENT
+from projector.documents.store import ABSENT
+from projector.generations.table import Generation
 from projector.wiring import Wiring
-from shared.checkpoints import decode_checkpoint
 from shared.errors import Misconfigured
 from shared.ids import Position
-from shared.status import STATUS_KEY, GenerationStatus, Status
-from shared.tasks import FAILURES, LAST_SUCCESS_AGE
+from shared.process.tasks import FAILURES, LAST_SUCCESS_AGE
+from shared.read_model.checkpoints import decode_checkpoint
+from shared.read_model.status import STATUS_KEY, GenerationStatus, Status
 
 EVERY_S = 1.0
 

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from projector.generations import Generations
+from projector.documents.store import PartitionStore
+from projector.generations.table import Generations
 from projector.incidents import Incidents
-from projector.log_reader import LogReader
-from projector.partition_store import PartitionStore
+from projector.log.reader import LogReader
 from projector.settings import ProjectorSettings
-from shared.codec import Codec
-from shared.event_store import EventStore
-from shared.sealing import KeyWrap
+from shared.log.codec import Codec
+from shared.log.event_store import EventStore
+from shared.log.sealing import KeyWrap
 
 # The upkeep's thread holds a lock on one while it reads by another, and the scrubber shares them.
 POOL_SIZE = 3

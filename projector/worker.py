@@ -14,17 +14,17 @@ from functools import partial
 
 import structlog
 
-from projector.build import Builder
-from projector.follow import IDLE_ADVANCE_S, SERVER_ERRORS, Follower
-from projector.heal import Healer
+from projector.audit.healer import Healer
+from projector.following.follower import IDLE_ADVANCE_S, SERVER_ERRORS, Follower
+from projector.generations.builder import Builder
+from projector.generations.upkeep import Upkeep
+from projector.log.wakeup import POLL_S, WakeUp
 from projector.projections import DEFINITIONS
-from projector.scrub import Scrubber
+from projector.scrubber import Scrubber
 from projector.settings import ProjectorSettings
 from projector.status import MetricsServer, StatusKeeper
-from projector.upkeep import Upkeep
-from projector.wakeup import POLL_S, WakeUp
 from projector.wiring import Wiring, wire
-from shared.tasks import TaskHealth, Tasks
+from shared.process.tasks import TaskHealth, Tasks
 
 REFRESH_EVERY_S = 0.5
 UPKEEP_EVERY_S = 1.0

@@ -10,12 +10,12 @@ from fastapi import FastAPI
 
 from query_api.app import create_app
 from query_api.settings import WORKERS_MAX, QuerySettings
-from shared.collector import tune_collector
 from shared.errors import Misconfigured
-from shared.logs import configure_logging
-from shared.redis_clients import redis_client, require_no_cluster
-from shared.server import serve, stop_with_parent
-from shared.settings import settings_from_environment
+from shared.process.gc_tuning import tune_collector
+from shared.process.logs import configure_logging
+from shared.process.settings import settings_from_environment
+from shared.read_model.clients import redis_client, require_no_cluster
+from shared.web.server import serve, stop_with_parent
 
 
 def application() -> FastAPI:

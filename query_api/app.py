@@ -11,32 +11,34 @@ import structlog
 from fastapi import Depends, FastAPI
 from redis.exceptions import RedisError
 
-from query_api.access import CallerAccess
-from query_api.changes import Changes
-from query_api.coalescing import TIMEOUT_S, CoalescedReads
-from query_api.cursors import Cursors
-from query_api.damage import SEND_EVERY_S, Damage
-from query_api.freshness import Freshness
-from query_api.generations import ActiveGenerations
-from query_api.hot_reads import HotReads
-from query_api.index_feed import RELOAD_S, IndexFeed
-from query_api.pages import Pages
-from query_api.profiles import Profiles
-from query_api.raters import Raters
-from query_api.read_limits import OpenPlaces, ReadLimits
-from query_api.reader import Reader
-from query_api.routes import movies, operations, past, projections, stream, users
+from query_api.catalogue.changes import Changes
+from query_api.catalogue.index_feed import RELOAD_S, IndexFeed
+from query_api.http import history as past
+from query_api.http import live as stream
+from query_api.http import movies, operations, projections, users
+from query_api.http.cursors import Cursors
+from query_api.http.dependencies import Wiring, known_parameters
+from query_api.http.hot_reads import HotReads
+from query_api.http.read_limits import OpenPlaces, ReadLimits
+from query_api.redis_reads.access import CallerAccess
+from query_api.redis_reads.coalescing import TIMEOUT_S, CoalescedReads
+from query_api.redis_reads.damage import SEND_EVERY_S, Damage
+from query_api.redis_reads.freshness import Freshness
+from query_api.redis_reads.generations import ActiveGenerations
+from query_api.redis_reads.reader import Reader
 from query_api.settings import QuerySettings
-from query_api.streams import Streams
-from query_api.wiring import Wiring, known_parameters
-from shared.descriptors import descriptors
+from query_api.views.live_updates import Streams
+from query_api.views.movie_ratings import Raters
+from query_api.views.pages import Pages
+from query_api.views.profiles import Profiles
 from shared.errors import DocumentDamaged, Unavailable
-from shared.http import RequestScope, Service, serve_docs
-from shared.problems import install_problem_handlers
-from shared.redis_clients import async_redis_client
-from shared.serving import END_STREAMS
-from shared.tasks import Tasks
-from shared.tokens import TokenVerifier
+from shared.process.descriptors import descriptors
+from shared.process.tasks import Tasks
+from shared.read_model.clients import async_redis_client
+from shared.web.application import RequestScope, Service, serve_docs
+from shared.web.problems import install_problem_handlers
+from shared.web.protocol import END_STREAMS
+from shared.web.tokens import TokenVerifier
 
 log = structlog.get_logger()
 

@@ -23,7 +23,7 @@
     │   └── DocumentUnusable        because a stored document is damaged, or is not there
     └── Misconfigured           a setting or a server's setting with which nothing may start
 
-The HTTP status of each is in one table, `shared/problems.py`.
+The HTTP status of each is in one table, `shared/web/problems.py`.
 """
 
 from __future__ import annotations

@@ -12,15 +12,15 @@ from rq import Worker
 from rq.serializers import JSONSerializer
 from typer.testing import CliRunner, Result
 
-from ops.access import jobs_settings
 from ops.cli import app
-from ops.home import Home
+from ops.commands.access import jobs_settings
 from ops.jobs import JobQueue
+from ops.local.home import Home
 from ops.options import DEFAULT_HOME
-from shared.schema import PROJECTOR_ROLE
-from tests.api import Api
-from tests.servers import Servers
-from tests.system import System, eventually
+from shared.log.schema import PROJECTOR_ROLE
+from tests.support.api import Api
+from tests.support.servers import Servers
+from tests.support.system import System, eventually
 
 # A shell has what it runs in the background ignore Ctrl-C, and so would every child of the tests.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:

@@ -9,9 +9,9 @@ import msgspec
 from fastapi import Response
 
 from bench.peers.serving import Caller, peer, serve
-from command_api.bodies import RatingBody
-from query_api.routes.examples import MOVIE
-from shared.serving import GatheringProtocol
+from command_api.http.bodies import RatingBody
+from query_api.http.examples import MOVIE
+from shared.web.protocol import GatheringProtocol
 
 CONSTANT = msgspec.json.encode(MOVIE)
 CREATED = b'{"status":"created"}'

@@ -20,7 +20,7 @@ from psycopg.sql import SQL
 
 from bench.peers.library import Rating, Ratings, environment
 from bench.peers.serving import dsn
-from shared.collector import tune_collector
+from shared.process.gc_tuning import tune_collector
 
 USERS, MOVIES = 100, 200
 TIMEOUT_S = 60.0

@@ -18,8 +18,8 @@ from uuid import UUID
 import uvicorn
 from fastapi import Depends, FastAPI, Request
 
-from shared.collector import tune_collector
-from shared.tokens import TokenVerifier, bearer_token
+from shared.process.gc_tuning import tune_collector
+from shared.web.tokens import TokenVerifier, bearer_token
 
 Lifespan = Callable[[FastAPI], AbstractAsyncContextManager[None]]
 

@@ -18,9 +18,9 @@ from bench.load import Load
 from bench.seed import Seeded, rate_requests
 from bench.stack import Stack
 from bench.synthetic import append_ratings
-from shared.codec import Codec
-from shared.schema import migrate
-from shared.sealing import KeyWrap
+from shared.log.codec import Codec
+from shared.log.schema import migrate
+from shared.log.sealing import KeyWrap
 
 RATINGS = {"short": 100_000, "long": 3_000_000}
 # As many callers in both: a token is verified once and known from then on.

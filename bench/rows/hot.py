@@ -15,9 +15,9 @@ from bench.findings import Finding, at_most
 from bench.load import Load, request
 from bench.seed import rate_requests
 from bench.stack import Stack
-from shared.codec import Codec
-from shared.events import RatingSubmitted
 from shared.ids import MovieId, Position, StreamId, UserId, rating_stream_id
+from shared.log.codec import Codec
+from shared.log.events import RatingSubmitted
 
 CLIENTS = 32
 PROCESSES = 4

@@ -21,17 +21,17 @@ from bench.bench import Bench
 from bench.findings import Finding, at_most, ratios
 from bench.stack import Stack
 from bench.synthetic import append_ratings
-from projector.audit import Audit
-from projector.build import Builder
-from projector.generations import Generation
+from projector.audit.auditor import Audit
+from projector.generations.builder import Builder
+from projector.generations.table import Generation
+from projector.generations.upkeep import purge
 from projector.projections import DEFINITIONS
 from projector.settings import ProjectorSettings
-from projector.upkeep import purge
 from projector.wiring import Wiring, wire
-from shared.codec import Codec
-from shared.collector import tune_collector
-from shared.read_model import MOVIES
-from shared.sealing import KeyWrap
+from shared.log.codec import Codec
+from shared.log.sealing import KeyWrap
+from shared.process.gc_tuning import tune_collector
+from shared.read_model.layout import MOVIES
 
 RATINGS = 3_000_000
 MEMORY_MAX_BYTES = 1024**3

@@ -21,9 +21,9 @@ from bench.load import Load, request
 from bench.rows.get import CLIENTS, REQUESTS, SECONDS
 from bench.stack import Stack
 from bench.synthetic import Made, append_ratings
-from shared.codec import Codec
-from shared.schema import migrate
-from shared.sealing import KeyWrap
+from shared.log.codec import Codec
+from shared.log.schema import migrate
+from shared.log.sealing import KeyWrap
 
 RATINGS = {"few": 100_000, "many": 3_000_000}
 # Of Valkey; the first two are the stack's own.

@@ -6,13 +6,13 @@ import time
 
 from bench.bench import Bench
 from bench.findings import Finding, at_least, ratios
-from projector.build import Builder
-from projector.log_reader import BATCH_EVENTS, LogReader
+from projector.generations.builder import Builder
+from projector.generations.upkeep import purge
+from projector.log.reader import BATCH_EVENTS, LogReader
 from projector.projections import DEFINITIONS
-from projector.upkeep import purge
 from projector.wiring import Wiring
 from shared.ids import Position
-from shared.read_model import MOVIES
+from shared.read_model.layout import MOVIES
 
 
 def run(bench: Bench) -> list[Finding]:

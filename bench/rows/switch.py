@@ -25,9 +25,9 @@ from bench.findings import Finding, at_most
 from bench.seed import batch_body, created, fresh_ratings, send_batch
 from bench.stack import Stack
 from bench.witness import Seen, Watch, Watching
-from ops.replay import Replays
-from shared.checksum import checked, with_checksum
-from shared.read_model import MOVIES, PROFILES, PartitionKeys, partition_of
+from ops.commands.replay import Replays
+from shared.read_model.checksum import checked, with_checksum
+from shared.read_model.layout import MOVIES, PROFILES, PartitionKeys, partition_of
 
 CLIENTS = 32
 ENTITIES = 400

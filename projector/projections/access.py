@@ -10,25 +10,25 @@ from uuid import UUID
 
 from msgspec.structs import replace
 
-from projector.documents import Documents, Key
-from projector.kinds import ACCESS
+from projector.documents.kinds import ACCESS
+from projector.documents.working_set import Documents, Key
 from projector.projections.definition import LogEvent
-from shared.access import (
-    ENDED_KEPT_MS,
-    ENDED_SESSIONS_MAX,
-    ISSUER_AHEAD_MS,
-    AccessDocument,
-    EndedSession,
-)
-from shared.events import (
+from shared.ids import UserId
+from shared.log.events import (
     Event,
     ServiceKeyRevoked,
     SessionEnded,
     UserPasswordChanged,
     UserRoleChanged,
 )
-from shared.ids import UserId
-from shared.read_model import milliseconds
+from shared.read_model.access import (
+    ENDED_KEPT_MS,
+    ENDED_SESSIONS_MAX,
+    ISSUER_AHEAD_MS,
+    AccessDocument,
+    EndedSession,
+)
+from shared.read_model.layout import milliseconds
 
 ENTITIES: dict[type[Event], str] = {
     UserRoleChanged: "user_id",

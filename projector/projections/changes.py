@@ -4,18 +4,18 @@ them.
 
 from __future__ import annotations
 
-from projector.documents import Documents, Key
-from projector.kinds import CHANGED_MOVIES
+from projector.documents.kinds import CHANGED_MOVIES
+from projector.documents.working_set import Documents, Key
 from projector.projections.definition import LogEvent, Projection
-from shared.checksum import with_checksum
-from shared.events import (
+from shared.log.events import (
     Event,
     MovieCreated,
     MovieDetailsChanged,
     RatingSubmitted,
     RatingWithdrawn,
 )
-from shared.read_model import CHANGES
+from shared.read_model.checksum import with_checksum
+from shared.read_model.layout import CHANGES
 
 
 def reads(_event: Event) -> tuple[Key, ...]:

@@ -9,11 +9,11 @@ from zlib import crc32
 
 import msgspec
 
-from projector.documents import Documents, Key
-from projector.place import Place
-from shared.events import EVENT_TYPES, Event
+from projector.documents.place import Place
+from projector.documents.working_set import Documents, Key
 from shared.ids import Position, StreamId, Version
-from shared.read_model import partition_of
+from shared.log.events import EVENT_TYPES, Event
+from shared.read_model.layout import partition_of
 
 KNOWN_TOPICS = frozenset(event_type.__name__ for event_type in EVENT_TYPES)
 

@@ -5,18 +5,18 @@ from __future__ import annotations
 from datetime import date, datetime
 from functools import cache
 
-from projector.documents import Documents, Key
-from projector.kinds import CATALOGUE, HISTORY, MOVIE, RATERS, STATISTICS, Scores
+from projector.documents.kinds import CATALOGUE, HISTORY, MOVIE, RATERS, STATISTICS, Scores
+from projector.documents.working_set import Documents, Key
 from projector.projections.definition import LogEvent, Projection
 from shared.errors import DocumentUnusable, ProjectionFault
-from shared.events import (
+from shared.log.events import (
     Event,
     MovieCreated,
     MovieDetailsChanged,
     RatingSubmitted,
     RatingWithdrawn,
 )
-from shared.read_model import (
+from shared.read_model.layout import (
     BINS,
     HISTORY_STEP,
     MOVIES,

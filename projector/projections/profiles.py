@@ -6,14 +6,14 @@ from __future__ import annotations
 
 import msgspec
 
-from projector.documents import Documents, Key
-from projector.kinds import PRIVATE, PROFILE, RATINGS, REVIEWS, STATISTICS, Scores
+from projector.documents.kinds import PRIVATE, PROFILE, RATINGS, REVIEWS, STATISTICS, Scores
+from projector.documents.working_set import Documents, Key
 from projector.projections import access
 from projector.projections.definition import LogEvent, Projection
 from projector.projections.movies import move_score, standing_scores
-from shared.checksum import with_checksum
 from shared.errors import DocumentUnusable
-from shared.events import (
+from shared.ids import UserId
+from shared.log.events import (
     Event,
     RatingSubmitted,
     RatingWithdrawn,
@@ -21,8 +21,8 @@ from shared.events import (
     UserErased,
     UserProfileChanged,
 )
-from shared.ids import UserId
-from shared.read_model import (
+from shared.read_model.checksum import with_checksum
+from shared.read_model.layout import (
     BINS,
     PARTITIONS,
     PROFILES,

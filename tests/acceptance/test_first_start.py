@@ -13,7 +13,7 @@ import httpx
 import msgspec
 import pytest
 
-from tests.acceptance.local import Local, starfold
+from tests.support.local_starfold import Local, starfold
 
 KILLED_AFTER_S = (0.4, 0.9, 1.4, 2.0, 2.8, 3.8)
 MOVIES = [

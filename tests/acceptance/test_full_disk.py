@@ -15,10 +15,10 @@ import httpx
 import psycopg
 import pytest
 
-from ops.bootstrap import operator_of
-from ops.home import Home
-from tests.acceptance.local import free_port, starfold
-from tests.system import eventually
+from ops.local.bootstrap import operator_of
+from ops.local.home import Home
+from tests.support.local_starfold import free_port, starfold
+from tests.support.system import eventually
 
 DISK_BYTES = 256 << 20
 READY_WITHIN_S = 120.0

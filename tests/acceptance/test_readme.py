@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.acceptance.local import Local
+from tests.support.local_starfold import Local
 
 ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text()

@@ -16,9 +16,9 @@ import httpx
 import psycopg
 import pytest
 
-from command_api.bodies import MovieBody, MovieChangesBody
-from tests.api import AT_LEAST, PASSWORD, Api, User
-from tests.system import System, eventually
+from command_api.http.bodies import MovieBody, MovieChangesBody
+from tests.support.api import AT_LEAST, PASSWORD, Api, User
+from tests.support.system import System, eventually
 
 CLIENTS = 256
 SOMEBODY = "01900000-0000-7000-8000-000000000000"

@@ -19,12 +19,12 @@ import psutil
 import pytest
 import redis
 
-from ops.movielens_files import read
+from ops.imports.movielens_files import read
 from projector.projections import DEFINITIONS
-from tests.acceptance.local import Local, free_port, mode_of, starfold, wait_gone
-from tests.synthetic import write_movielens
-from tests.system import eventually
-from tests.truth import differences
+from tests.support.local_starfold import Local, free_port, mode_of, starfold, wait_gone
+from tests.support.synthetic import write_movielens
+from tests.support.system import eventually
+from tests.support.truth import differences
 
 GONE_WITHIN_S = 2.0
 DAY_S = 86_400

@@ -10,11 +10,11 @@ from pathlib import Path
 import httpx
 import pytest
 
-from tests.acceptance.local import Local
-from tests.api import PASSWORD
-from tests.killing import kill_in_turns, whole_log
-from tests.system import eventually
-from tests.writers import Writers
+from tests.support.api import PASSWORD
+from tests.support.killing import kill_in_turns, whole_log
+from tests.support.local_starfold import Local
+from tests.support.system import eventually
+from tests.support.writers import Writers
 
 KILLS = 4
 

@@ -10,9 +10,9 @@ from eventsourcing.tests.persistence import (
     NonInterleavingNotificationIDsBaseCase,
 )
 
-from shared.event_store import EventStore
-from tests.servers import Servers
-from tests.system import System
+from shared.log.event_store import EventStore
+from tests.support.servers import Servers
+from tests.support.system import System
 
 
 class _OnOurStore:

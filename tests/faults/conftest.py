@@ -11,7 +11,7 @@ from unittest.mock import patch
 
 import pytest
 
-from tests.acceptance.local import Local
+from tests.support.local_starfold import Local
 
 
 @pytest.fixture

@@ -7,7 +7,7 @@ import threading
 from typing import Any, Self
 from uuid import uuid4
 
-from tests.acceptance.local import Local
+from tests.support.local_starfold import Local
 
 USERS = 40
 MOVIES = 25

@@ -10,8 +10,8 @@ from typing import Any
 
 import httpx
 
-from tests.acceptance.local import Local
-from tests.api import AT_LEAST
+from tests.support.api import AT_LEAST
+from tests.support.local_starfold import Local
 
 READERS = 8
 ANSWERED_WITHIN_S = 30.0

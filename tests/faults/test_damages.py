@@ -17,10 +17,10 @@ from typing import Any
 import pytest
 import redis
 
-from ops.valkey_files import SNAPSHOT
-from tests.acceptance.local import Local
+from ops.local.valkey_files import SNAPSHOT
 from tests.faults.load import Load
 from tests.faults.oracle import Oracle
+from tests.support.local_starfold import Local
 
 DAMAGES = int(os.environ.get("STARFOLD_DAMAGES", "200"))
 SEED = int(os.environ.get("STARFOLD_DAMAGES_SEED", "21"))

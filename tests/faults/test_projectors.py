@@ -18,15 +18,15 @@ import psutil
 import pytest
 import redis
 
-from ops.read_models import wired
-from projector.audit import Audit
+from ops.commands.read_models import wired
+from projector.audit.auditor import Audit
 from projector.projections import DEFINITIONS
 from projector.wiring import Wiring
-from shared.schema import PROJECTOR_ROLE
-from tests.acceptance.local import Local
+from shared.log.schema import PROJECTOR_ROLE
 from tests.faults.load import Load
-from tests.read_models import active, wait_until_applied
-from tests.tampering import Fault, Tamperer
+from tests.support.local_starfold import Local
+from tests.support.read_models import active, wait_until_applied
+from tests.support.tampering import Fault, Tamperer
 
 ROUNDS = int(os.environ.get("STARFOLD_FAULT_ROUNDS", "200"))
 PAUSED_S = 0.25

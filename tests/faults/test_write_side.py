@@ -16,13 +16,13 @@ from uuid import uuid4
 import httpx
 import pytest
 
-from tests.acceptance.local import Local
-from tests.api import POSITION, Api
-from tests.killing import kill_in_turns, whole_log
-from tests.log import assert_unbroken, rating_of, read_log
-from tests.processes import start_processes
-from tests.system import System
-from tests.writers import Writers
+from tests.support.api import POSITION, Api
+from tests.support.killing import kill_in_turns, whole_log
+from tests.support.local_starfold import Local
+from tests.support.log import assert_unbroken, rating_of, read_log
+from tests.support.processes import start_processes
+from tests.support.system import System
+from tests.support.writers import Writers
 
 KILLS = int(os.environ.get("STARFOLD_KILLS", "50"))
 PROCESSES, CLIENTS = 4, 32

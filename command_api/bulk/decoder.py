@@ -1,0 +1,46 @@
+"""Split the body of a bulk request into rows that are not decoded yet."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import msgspec
+
+from command_api.http.bodies import BulkBody
+from command_api.http.bounded_json import malformed_json, too_deep
+from shared.errors import InvalidInput
+
+# One row, not decoded.
+Raw = msgspec.Raw
+
+
+def rows_decoder(body: type[BulkBody]) -> Callable[[bytes], dict[str, list[Raw]]]:
+    """Return a decoder that raises `InvalidInput` for more rows than the body may have, and for any
+    other member beside them; and `RequestValidationError` for what is not JSON.
+
+    A list of `Raw` would be made whole before its length was checked: 16 MiB hold eight million
+    rows. A struct of as many fields as there may be rows stops decoding at the first row too many.
+    """
+    places = [(f"row{n}", Raw | msgspec.UnsetType, msgspec.UNSET) for n in range(body.ROWS_MAX)]
+    rows_type = msgspec.defstruct("Rows", places, array_like=True, forbid_unknown_fields=True)
+    whole_type = msgspec.defstruct("Whole", [(body.FIELD, rows_type)], forbid_unknown_fields=True)
+    decoder = msgspec.json.Decoder(whole_type)
+
+    def decode(content: bytes) -> dict[str, list[Raw]]:
+        try:
+            whole: Any = decoder.decode(content)
+        except msgspec.ValidationError as error:
+            raise InvalidInput(
+                f"send an object with {body.FIELD!r}, a list of at most {body.ROWS_MAX:,} rows,"
+                " and nothing else",
+                pointer=f"/{body.FIELD}",
+            ) from error
+        except (msgspec.DecodeError, UnicodeDecodeError) as error:
+            raise malformed_json() from error
+        except RecursionError as error:
+            raise too_deep() from error
+        rows = msgspec.structs.astuple(getattr(whole, body.FIELD))
+        return {body.FIELD: [row for row in rows if row is not msgspec.UNSET]}
+
+    return decode

@@ -1,0 +1,152 @@
+"""Deciding a batch: each command in turn, on what it needs and on what those before it recorded.
+
+A command whose Idempotency-Key has been answered, in the log's past or earlier in this very batch,
+is not decided again: it gets that answer.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import NamedTuple, TypeVar, cast
+from uuid import UUID
+
+from command_api.commit.idempotency import RequestKey
+from command_api.commit.pending_command import Answer, Outcome, Pending
+from command_api.deciding import use_cases as handling
+from command_api.deciding.principal import require_session, session_of
+from command_api.deciding.session import EndSession
+from command_api.deciding.streams import Needs, Streams
+from command_api.deciding.use_cases import Status
+from shared.errors import IdempotencyKeyReused, Rejected
+from shared.ids import Position
+from shared.log.kept_answers import AnswerKey, KeptAnswer, NewAnswer
+from shared.log.load import Loaded
+
+Item = TypeVar("Item")
+
+
+class BatchNeeds(NamedTuple):
+    """All that a batch is decided on, each once."""
+
+    streams: Needs
+    sessions: tuple[UUID, ...]
+    answers: tuple[AnswerKey, ...]
+
+
+class Result(NamedTuple):
+    """What a command came to. `place` is its event's within the batch, 0 first; where that is None
+    the event stands at `position` already.
+    """
+
+    status: Status
+    subject: UUID
+    place: int | None
+    position: Position
+
+    def outcome(self, first: Position | None) -> Outcome:
+        """Given where the batch's first event went."""
+        if self.place is None or first is None:
+            return Outcome(self.status, self.subject, self.position)
+        return Outcome(self.status, self.subject, Position(first + self.place))
+
+
+class Decided(NamedTuple):
+    """A batch after deciding: what each command came to, who recorded each event, and the answers
+    to keep.
+    """
+
+    streams: Streams
+    results: list[Result | Exception]
+    # For each new event: the command's place in the batch, and the event's place within the
+    # command.
+    recorders: list[tuple[int, int]]
+    new_answers: list[NewAnswer]
+
+    @property
+    def writes(self) -> bool:
+        return bool(self.streams.events or self.new_answers)
+
+    def answers(self, first: Position | None) -> list[Answer]:
+        return [
+            result if isinstance(result, Exception) else result.outcome(first)
+            for result in self.results
+        ]
+
+
+def needs_of(batch: Sequence[Pending]) -> BatchNeeds:
+    """What to load before the batch is decided."""
+    wanted = [handling.needs(pending.command, pending.principal) for pending in batch]
+    return BatchNeeds(
+        Needs(
+            latest=_unique(stream for need in wanted for stream in need.latest),
+            whole=_unique(stream for need in wanted for stream in need.whole),
+            movies=_unique(movie for need in wanted for movie in need.movies),
+            subjects=_unique(user for need in wanted for user in need.subjects),
+        ),
+        sessions=_unique(
+            [
+                *(one for pending in batch if (one := session_of(pending.principal)) is not None),
+                *(session for need in wanted for session in need.sessions),
+            ]
+        ),
+        answers=_unique(pending.key.key for pending in batch if pending.key is not None),
+    )
+
+
+def decide_batch(batch: Sequence[Pending], streams: Streams, loaded: Loaded) -> Decided:
+    """One command's refusal is its own result, and records nothing."""
+    decided = Decided(streams, [], [], [])
+    answered: dict[AnswerKey, tuple[bytes, Result]] = {
+        key: (kept.request_hmac, _kept(kept)) for key, kept in loaded.answers.items()
+    }
+    for number, pending in enumerate(batch):
+        before = len(streams.events)
+        try:
+            # Logging out of a session that has ended is no error.
+            if not isinstance(pending.command, EndSession):
+                require_session(pending.principal, loaded.sessions)
+            result = _repeated(pending.key, answered)
+            if result is not None:
+                # The kept answer is only for a caller who may still send the command.
+                handling.authorize(pending.command, pending.principal, streams)
+            else:
+                result = _decide(pending, streams)
+                if pending.key is not None:
+                    answered[pending.key.key] = (pending.key.request_hmac, result)
+                    decided.new_answers.append(_new_answer(pending.key, result))
+            decided.results.append(result)
+        except Rejected as rejection:
+            decided.results.append(rejection)
+        decided.recorders.extend((number, nth) for nth in range(len(streams.events) - before))
+    return decided
+
+
+def _decide(pending: Pending, streams: Streams) -> Result:
+    decision = handling.decide(pending.command, pending.principal, streams)
+    place, position = streams.last_of(decision.stream_id)
+    return Result(decision.status, decision.subject, place, position)
+
+
+def _repeated(
+    key: RequestKey | None, answered: dict[AnswerKey, tuple[bytes, Result]]
+) -> Result | None:
+    """The first answer; raises `IdempotencyKeyReused` where it was to another request."""
+    if key is None or key.key not in answered:
+        return None
+    request_hmac, result = answered[key.key]
+    if request_hmac != key.request_hmac:
+        raise IdempotencyKeyReused("this Idempotency-Key was sent with another request before")
+    return result
+
+
+def _kept(kept: KeptAnswer) -> Result:
+    return Result(cast("Status", kept.status), kept.subject, None, kept.position)
+
+
+def _new_answer(key: RequestKey, result: Result) -> NewAnswer:
+    answer = KeptAnswer(key.request_hmac, result.status, result.subject, result.position)
+    return NewAnswer(key.key, answer, result.place)
+
+
+def _unique(items: Iterable[Item]) -> tuple[Item, ...]:
+    return tuple(dict.fromkeys(items))

@@ -1,0 +1,247 @@
+"""One batch of commands: load every stream that it needs, decide each command in turn, append once.
+
+The append is refused when a stream has moved on since it was loaded. Then the whole batch is loaded
+and decided again, never "the rest" of it: a command that survives its batch's refusal was decided
+on a state that included commands which did not. After `REFUSALS_MAX` refusals all of it runs under
+the append lock, where nobody can refuse it.
+
+When the connection is lost, the append may have been committed or may still be. The same events are
+then appended again, with the same ids at the same versions: either they go in, or what stands there
+says whose they are. Looking first would be unsound: absent now, committed a moment later.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Sequence
+from uuid import UUID
+
+import psycopg
+import structlog
+from eventsourcing.persistence import StoredEvent
+
+from command_api.commit.batch import Decided, decide_batch, needs_of
+from command_api.commit.pending_command import Answer, Pending
+from command_api.commit.store import CONNECTION_LOST, CommitStore
+from command_api.commit.store_errors import STORAGE_FULL, store_away
+from command_api.deciding.state_cache import Known
+from command_api.deciding.streams import Streams
+from shared.errors import AppendOutcomeUnknown, AppendRefused, StorageFull
+from shared.ids import Position, StreamId, UserId, Version
+from shared.log.append import Append
+from shared.log.codec import Codec, event_id_of
+from shared.log.connections import cause_of
+from shared.log.events import SessionEnded, UserCreated, UserErased, UserPasswordChanged
+from shared.log.load import Wanted
+from shared.log.sealing import KeyWrap, SubjectKeys
+
+REFUSALS_MAX = 2
+RESOLVE_FOR_S = 15.0
+# A server that ended over a full disk does not come back before there is room.
+RESOLVE_FULL_FOR_S = 1.0
+RETRY_FIRST_S = 0.05
+RETRY_MAX_S = 1.0
+
+_FULL_DURING_COMMIT = (
+    "the disk of the event store became full during a commit: the command may or may not have been"
+    " recorded; sending it again is safe"
+)
+
+log = structlog.get_logger()
+
+
+class Committer:
+    """Commits batches, one at a time."""
+
+    def __init__(self, store: CommitStore, codec: Codec, key_wrap: KeyWrap) -> None:
+        self._store = store
+        self._codec = codec
+        self._key_wrap = key_wrap
+        self._known = Known()
+
+    @property
+    def store_is_silent(self) -> bool:
+        """The store got no answer when it was last tried."""
+        return self._store.silent
+
+    @property
+    def store_is_full(self) -> bool:
+        """The store's disk was full when it was last written to."""
+        return self._store.full
+
+    async def commit(self, batch: Sequence[Pending]) -> list[Answer]:
+        """An answer for each command, in order; one command's error is its own answer."""
+        try:
+            return await self._commit_reconnecting(batch)
+        except CONNECTION_LOST as error:
+            self._known.forget()
+            log.warning("store_unavailable", commands=len(batch), error=cause_of(error))
+            return [store_away(error, full=self.store_is_full)] * len(batch)
+        except (AppendOutcomeUnknown, StorageFull) as error:
+            return [error] * len(batch)
+        except Exception as error:  # Whatever it is, it must not reach a neighbour.
+            if len(batch) == 1:
+                log.exception("command_failed", command=type(batch[0].command).__name__)
+                return [error]
+            # One command's fault is no other's: halve until it stands alone.
+            middle = len(batch) // 2
+            return await self.commit(batch[:middle]) + await self.commit(batch[middle:])
+
+    async def close(self) -> None:
+        await self._store.close()
+
+    async def _commit_reconnecting(self, batch: Sequence[Pending]) -> list[Answer]:
+        """Once more where the connection was lost before anything was sent to be written: it may
+        have been idle, and closed long ago. And where it was lost under the append lock, and others
+        took the places meanwhile.
+        """
+        try:
+            return await self._commit(batch)
+        except (psycopg.errors.ConnectionTimeout, psycopg.errors.DiskFull):
+            raise
+        except (*CONNECTION_LOST, AppendRefused):
+            self._known.forget()
+            return await self._commit(batch)
+
+    async def _commit(self, batch: Sequence[Pending]) -> list[Answer]:
+        for _ in range(REFUSALS_MAX):
+            decided = await self._load_and_decide(batch)
+            if not decided.writes:
+                return decided.answers(None)
+            append = self._encode(batch, decided)
+            try:
+                return decided.answers(await self._append(append))
+            except AppendRefused as refusal:
+                log.info("batch_refused", commands=len(batch), reason=str(refusal))
+        return await self._commit_under_lock(batch)
+
+    async def _commit_under_lock(self, batch: Sequence[Pending]) -> list[Answer]:
+        append: Append | None = None
+        decided: Decided | None = None
+        first: Position | None = None
+        try:
+            async with self._store.holding_append_lock():
+                decided = await self._load_and_decide(batch)
+                if decided.writes:
+                    append = self._encode(batch, decided)
+                    first = await self._store.append(append)
+        except CONNECTION_LOST as error:
+            _raise_if_refused_for_room(error)
+            self._known.forget()
+            if append is None or decided is None:
+                raise
+            first = await self._resolve(append)
+        assert decided is not None
+        return decided.answers(first)
+
+    async def _load_and_decide(self, batch: Sequence[Pending]) -> Decided:
+        needs = needs_of(batch)
+        known = self._known
+        unknown = [StreamId(one) for one in needs.streams.movies if not known.has_movie(one)]
+        loaded = await self._store.load(
+            Wanted(
+                latest=[*needs.streams.latest, *unknown],
+                whole=needs.streams.whole,
+                subjects=needs.streams.subjects,
+                sessions=needs.sessions,
+                answers=needs.answers,
+            )
+        )
+        keys = SubjectKeys(self._key_wrap, loaded.wrapped_keys)
+        return decide_batch(batch, Streams(loaded, self._codec, keys, known), loaded)
+
+    def _encode(self, batch: Sequence[Pending], decided: Decided) -> Append:
+        """The batch's events as stored, with what else goes with them: keys, sessions, answers."""
+        keys = decided.streams.keys
+        new_keys: dict[UserId, bytes] = {}
+        erased: list[UserId] = []
+        stored: list[StoredEvent] = []
+        new_passwords: dict[UserId, UUID | None] = {}
+        ended: list[UUID] = []
+        for new, (command, nth) in zip(decided.streams.events, decided.recorders, strict=True):
+            if isinstance(new.event, UserCreated):
+                new_keys[new.event.user_id] = keys.add(new.event.user_id)
+            elif isinstance(new.event, UserErased):
+                erased.append(new.event.user_id)
+            elif isinstance(new.event, UserPasswordChanged) and new.event.ends_sessions:
+                new_passwords[new.event.user_id] = new.event.kept_session
+            elif isinstance(new.event, SessionEnded):
+                ended.append(new.event.session_id)
+            state = self._codec.encode(new.event, batch[command].metadata(nth), keys)
+            stored.append(StoredEvent(new.stream_id, new.version, type(new.event).__name__, state))
+        return Append(
+            stored,
+            dict(decided.streams.guards),
+            new_keys,
+            erased,
+            new_password_users=list(new_passwords),
+            kept_sessions=[session for session in new_passwords.values() if session],
+            ended_sessions=ended,
+            answers=decided.new_answers,
+        )
+
+    async def _append(self, append: Append) -> Position:
+        try:
+            return await self._store.append(append)
+        except CONNECTION_LOST as error:
+            _raise_if_refused_for_room(error)
+            self._known.forget()
+            log.warning("append_outcome_unknown", events=len(append.events), error=cause_of(error))
+            return await self._resolve(append)
+
+    async def _resolve(self, append: Append) -> Position:
+        """Append the same events again until an answer comes.
+
+        Raises `AppendRefused` if others' events stand there, `AppendOutcomeUnknown` if no answer
+        came in time, or `StorageFull`, earlier, if the server had ended over a full disk.
+        """
+        started_at = time.monotonic()
+        pause_s = RETRY_FIRST_S
+        while True:
+            try:
+                return await self._append_or_find(append)
+            except CONNECTION_LOST as error:
+                full = self._store.full
+                within_s = RESOLVE_FULL_FOR_S if full else RESOLVE_FOR_S
+                if time.monotonic() + pause_s > started_at + within_s:
+                    if full:
+                        raise StorageFull(_FULL_DURING_COMMIT) from error
+                    raise AppendOutcomeUnknown(
+                        "the connection to the event store was lost during a commit: the command"
+                        " may or may not have been recorded; sending it again is safe"
+                    ) from error
+            await asyncio.sleep(pause_s)
+            pause_s = min(2 * pause_s, RETRY_MAX_S)
+
+    async def _append_or_find(self, append: Append) -> Position:
+        try:
+            return await self._store.append(append)
+        except (AppendRefused, psycopg.IntegrityError) as refusal:
+            return await self._position_if_ours(append, refusal)
+
+    async def _position_if_ours(self, append: Append, refusal: Exception) -> Position:
+        """The first event's position if these very events stand there; else `AppendRefused`."""
+        places = [
+            (StreamId(UUID(str(event.originator_id))), Version(event.originator_version))
+            for event in append.events
+        ]
+        standing = await self._store.stored_at(places)
+        # Without events the answers to keep were refused, and those that stand are the right ones.
+        ours = bool(places) and all(
+            place in standing and event_id_of(standing[place][1]) == event_id_of(event.state)
+            for place, event in zip(places, append.events, strict=True)
+        )
+        if not ours:
+            raise AppendRefused(str(refusal)) from refusal
+        log.info("append_had_committed", events=len(append.events))
+        return standing[places[0]][0]
+
+
+def _raise_if_refused_for_room(error: Exception) -> None:
+    """Raise `StorageFull` where the server has rolled back what did not fit.
+
+    With a severity above that of an error it has ended instead, perhaps after the commit.
+    """
+    if isinstance(error, psycopg.errors.DiskFull) and error.diag.severity_nonlocalized == "ERROR":
+        raise StorageFull(STORAGE_FULL) from error

@@ -1,0 +1,234 @@
+"""Group commit: commands wait in bounded queues, and while one commit is on its way the next batch
+gathers.
+
+There is no timer. A batch is whatever came while the last one was being written, so that a lone
+command goes at once and a crowd shares one commit. Interactive commands and bulk rows have queues
+of their own and take turns; a bulk append is small, so that it holds nobody up.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import math
+from collections import deque
+from collections.abc import Sequence
+from functools import partial
+from itertools import repeat
+from uuid import UUID
+
+import structlog
+from prometheus_client import Histogram
+
+from command_api.commit.committer import Committer
+from command_api.commit.idempotency import RequestKey
+from command_api.commit.pending_command import Answer, Outcome, Pending
+from command_api.deciding.principal import Principal
+from command_api.deciding.use_cases import Command
+from shared.errors import Overloaded, Unavailable
+from shared.process.tasks import TaskHealth, Tasks
+
+BATCH_COMMANDS_MAX = 1_000
+BULK_BATCH_COMMANDS_MAX = 250
+# While interactive commands wait, or were just answered: their senders are about to send again,
+# and would all wait for one large append.
+BULK_BESIDE_INTERACTIVE_MAX = 50
+# Bytes of rows, as they came, in one bulk append: it holds the append lock for as long as it takes
+# to write them.
+BULK_BATCH_BYTES_MAX = 512 * 1024
+BULK_BYTES_BESIDE_INTERACTIVE_MAX = 64 * 1024
+QUEUE_COMMANDS_MAX = 10_000
+BULK_QUEUE_COMMANDS_MAX = 20_000
+WAIT_MAX_S = 10.0
+# Bulk rows are bounded by the requests that wait for them.
+NO_DEADLINE_S = math.inf
+
+BATCH_COMMANDS = Histogram(
+    "starfold_batch_commands",
+    "Commands in one commit.",
+    buckets=(1, 2, 5, 10, 20, 50, 100, 250, 1_000),
+)
+
+log = structlog.get_logger()
+
+
+class Dispatcher:
+    """Takes commands and commits them in batches, all on the event loop."""
+
+    def __init__(self, committer: Committer) -> None:
+        self._committer = committer
+        self._interactive: deque[Pending] = deque()
+        self._bulk: deque[Pending] = deque()
+        self._work = asyncio.Event()
+        self._stopping = False
+        self._committing = False
+        self._drained = asyncio.Event()
+        self._task: asyncio.Task[None] | None = None
+
+    def start(self, tasks: Tasks) -> None:
+        # A commit is never cancelled: its connection has deadlines of its own.
+        health = tasks.health("dispatcher", stale_after_s=math.inf)
+        self._task = tasks.start(health, partial(self._run, health))
+
+    async def stop(self) -> None:
+        """Take no more commands, commit those that wait, and end."""
+        self._stopping = True
+        self._work.set()
+        if self._task is not None:
+            await self._drained.wait()
+            self._task.cancel()
+            await asyncio.wait({self._task})
+        await self._committer.close()
+
+    async def dispatch(
+        self,
+        command: Command,
+        principal: Principal,
+        *,
+        request_id: UUID,
+        key: RequestKey | None = None,
+    ) -> Outcome:
+        """Commit one command and say what it came to, or what it came to when `key` came first.
+
+        Raises what the command's rules raise, and `Overloaded` at once when too many wait. A caller
+        that is cancelled meanwhile changes nothing: the command goes its way.
+        """
+        self._require_room(self._interactive, 1, QUEUE_COMMANDS_MAX)
+        loop = asyncio.get_running_loop()
+        future: asyncio.Future[Outcome] = loop.create_future()
+        pending = Pending(
+            command,
+            principal,
+            request_id=request_id,
+            deadline_s=loop.time() + WAIT_MAX_S,
+            settle=partial(_resolve, future),
+            key=key,
+        )
+        self._interactive.append(pending)
+        self._work.set()
+        return await future
+
+    def dispatch_bulk(
+        self,
+        commands: Sequence[Command],
+        principal: Principal,
+        *,
+        request_id: UUID,
+        row_bytes: Sequence[int] = (),
+    ) -> asyncio.Future[list[Answer]]:
+        """Commit many commands in turns with interactive ones; an answer or an error for each, in
+        order, once all have one. `row_bytes` are the sizes of what the commands came from.
+
+        They are on their way at once; raises `Overloaded` when too many wait.
+        """
+        self._require_room(self._bulk, len(commands), BULK_QUEUE_COMMANDS_MAX)
+        gathered = _Gathered(len(commands))
+        self._bulk.extend(
+            Pending(
+                command,
+                principal,
+                request_id=request_id,
+                deadline_s=NO_DEADLINE_S,
+                settle=partial(gathered.settle, place),
+                row_bytes=one_bytes,
+            )
+            for place, (command, one_bytes) in enumerate(
+                zip(commands, row_bytes or repeat(0), strict=False)
+            )
+        )
+        self._work.set()
+        return gathered.future
+
+    @property
+    def store_is_full(self) -> bool:
+        """The store's disk was full when it was last written to."""
+        return self._committer.store_is_full
+
+    def _require_room(self, queue: deque[Pending], more: int, most: int) -> None:
+        if self._stopping:
+            raise Unavailable("the command API is stopping")
+        if self._committing and self._committer.store_is_silent:
+            # One batch at a time finds out whether it answers again; nobody else waits for that.
+            raise Unavailable("the event store does not answer")
+        if len(queue) + more > most:
+            raise Overloaded(f"{len(queue)} commands are waiting already")
+
+    async def _run(self, health: TaskHealth) -> None:
+        loop = asyncio.get_running_loop()
+        bulk_turn = False
+        while True:
+            if not self._interactive and not self._bulk:
+                if self._stopping:
+                    self._drained.set()
+                    return
+                self._work.clear()
+                await self._work.wait()
+                continue
+            # It is the bulk's turn after one of interactive commands.
+            beside = bulk_turn or bool(self._interactive)
+            bulk_turn = bool(self._bulk) and (bulk_turn or not self._interactive)
+            batch = self._take(bulk=bulk_turn, beside_interactive=beside, now_s=loop.time())
+            bulk_turn = not bulk_turn
+            if batch:
+                BATCH_COMMANDS.observe(len(batch))
+                for pending, answer in await self._commit(batch):
+                    pending.settle(answer)
+            health.succeeded()
+
+    async def _commit(self, batch: Sequence[Pending]) -> list[tuple[Pending, Answer]]:
+        """Whatever goes wrong is this batch's answer: the next one finds the dispatcher at work."""
+        self._committing = True
+        try:
+            answers = await self._committer.commit(batch)
+            return list(zip(batch, answers, strict=True))
+        except Exception as error:  # It must not end the only one that commits.
+            log.exception("batch_failed", commands=len(batch))
+            return [(pending, error) for pending in batch]
+        finally:
+            self._committing = False
+
+    def _take(self, *, bulk: bool, beside_interactive: bool, now_s: float) -> list[Pending]:
+        """The next batch, without the commands that nobody waits for any longer."""
+        queue = self._bulk if bulk else self._interactive
+        if not bulk:
+            most, bytes_left = BATCH_COMMANDS_MAX, 1
+        elif beside_interactive:
+            most, bytes_left = BULK_BESIDE_INTERACTIVE_MAX, BULK_BYTES_BESIDE_INTERACTIVE_MAX
+        else:
+            most, bytes_left = BULK_BATCH_COMMANDS_MAX, BULK_BATCH_BYTES_MAX
+        batch: list[Pending] = []
+        while queue and len(batch) < most and bytes_left > 0:
+            bytes_left -= queue[0].row_bytes
+            pending = queue.popleft()
+            if pending.deadline_s < now_s:
+                pending.settle(Overloaded("the command waited too long and was not decided"))
+            else:
+                batch.append(pending)
+        return batch
+
+
+class _Gathered:
+    """Answers of many commands; the future has them in order once there is one for each."""
+
+    def __init__(self, count: int) -> None:
+        self.future: asyncio.Future[list[Answer]] = asyncio.get_running_loop().create_future()
+        self._answers: dict[int, Answer] = {}
+        self._count = count
+        self._resolve_when_complete()
+
+    def settle(self, place: int, answer: Answer) -> None:
+        self._answers[place] = answer
+        self._resolve_when_complete()
+
+    def _resolve_when_complete(self) -> None:
+        if len(self._answers) == self._count and not self.future.done():
+            self.future.set_result([self._answers[place] for place in range(self._count)])
+
+
+def _resolve(future: asyncio.Future[Outcome], answer: Answer) -> None:
+    """A caller that has gone away is passed over: its command's fate is not changed by that."""
+    if future.done():
+        return
+    if isinstance(answer, Exception):
+        future.set_exception(answer)
+    else:
+        future.set_result(answer)

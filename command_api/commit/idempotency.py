@@ -1,0 +1,88 @@
+"""Idempotency keys: who sent the same request before is given its first answer.
+
+Only keyed hashes of the key and of the request are kept, for at least `KEPT_FOR_H`.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import re
+from typing import NamedTuple
+from uuid import UUID
+
+from fastapi import Request
+
+from shared.errors import InvalidInput
+from shared.ids import keyed_uuid
+from shared.log.event_store import EventStore
+from shared.log.kept_answers import AnswerKey
+
+HEADER = "idempotency-key"
+KEY_CHARS_MAX = 255
+KEPT_FOR_H = 24
+PURGED_AT_ONCE_MAX = 10_000
+
+_KEY = re.compile(rf"[\x21-\x7e]{{1,{KEY_CHARS_MAX}}}")
+_PURGE = (
+    "DELETE FROM idempotency_keys WHERE (principal, key_id) IN ("
+    "SELECT principal, key_id FROM idempotency_keys"
+    " WHERE recorded_at < now() - make_interval(hours => %s) LIMIT %s)"
+)
+
+# For the OpenAPI document: the header is read by hand, which costs less than a dependency.
+DOCUMENTED = {
+    "parameters": [
+        {
+            "name": "Idempotency-Key",
+            "in": "header",
+            "required": False,
+            "description": "A repeat of the same request gets the first answer, for 24 hours.",
+            "schema": {"type": "string", "maxLength": KEY_CHARS_MAX},
+            "example": "018f3c5e-rate-stalker",
+        }
+    ]
+}
+
+
+class RequestKey(NamedTuple):
+    """A request's key, and the keyed hash of what it asks for."""
+
+    key: AnswerKey
+    request_hmac: bytes
+
+
+async def request_key(request: Request, principal: UUID, secret: bytes) -> RequestKey | None:
+    """The request's key; None where it has none. Raises `InvalidInput` for one that is no key."""
+    header = request.headers.get(HEADER)
+    if header is None:
+        return None
+    named = (request.method, request.url.path, request.headers.get("if-match", ""))
+    return key_of(header, named, await request.body(), principal, secret)
+
+
+def key_of(
+    header: str, named: tuple[str, str, str], body: bytes, principal: UUID, secret: bytes
+) -> RequestKey:
+    """The key in a header's text, of a request for `named`: method, path and `If-Match`."""
+    text = header.strip()
+    if len(text) > 1 and text[0] == text[-1] == '"':  # A string of RFC 9651, as the draft has it.
+        text = text[1:-1]
+    if not _KEY.fullmatch(text):
+        raise InvalidInput(
+            f"Idempotency-Key must be 1 to {KEY_CHARS_MAX} visible ASCII characters without spaces"
+        )
+    asked = "\0".join((*named, "")).encode()
+    digest = hmac.digest(secret, b"request\0" + asked + body, hashlib.sha256)
+    return RequestKey(AnswerKey(principal, keyed_uuid(secret, "idempotency-key", text)), digest)
+
+
+def purge_answers(store: EventStore) -> int:
+    """Delete the answers kept for long enough; returns how many. Several processes may do so."""
+    purged = 0
+    while True:
+        with store.datastore.get_connection() as connection:
+            deleted = connection.execute(_PURGE, [KEPT_FOR_H, PURGED_AT_ONCE_MAX]).rowcount
+        purged += deleted
+        if deleted < PURGED_AT_ONCE_MAX:
+            return purged

@@ -1,0 +1,80 @@
+"""A command on its way: who sent it, its ids, and what it comes to."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import NamedTuple
+from uuid import UUID
+
+from command_api.commit.idempotency import RequestKey
+from command_api.deciding.principal import Principal
+from command_api.deciding.use_cases import Command, Status
+from shared.ids import EventId, Position, new_uuid7
+from shared.log.events import Metadata
+
+
+class Outcome(NamedTuple):
+    """What a command came to; `position` is of the event that made it so, now or before."""
+
+    status: Status
+    subject: UUID
+    position: Position
+
+
+Answer = Outcome | Exception
+
+
+class Pending:
+    """A command waiting for its commit.
+
+    `settle` is told what it came to, once. Its event ids are made once and kept however often it is
+    decided again, so that an append whose outcome is unknown can be told from somebody else's.
+    """
+
+    __slots__ = (
+        "_event_ids",
+        "command",
+        "command_id",
+        "deadline_s",
+        "key",
+        "principal",
+        "request_id",
+        "row_bytes",
+        "settle",
+    )
+
+    def __init__(
+        self,
+        command: Command,
+        principal: Principal,
+        *,
+        request_id: UUID,
+        deadline_s: float,
+        settle: Callable[[Answer], object],
+        key: RequestKey | None = None,
+        row_bytes: int = 0,
+    ) -> None:
+        self.command = command
+        self.principal = principal
+        self.request_id = request_id
+        self.command_id = new_uuid7()
+        # On the event loop's clock; a command that waited longer is dropped before it is decided.
+        self.deadline_s = deadline_s
+        self.settle = settle
+        # Of its Idempotency-Key, if it came with one.
+        self.key = key
+        # The size of the bulk row that the command came from.
+        self.row_bytes = row_bytes
+        self._event_ids: list[EventId] = []
+
+    def metadata(self, nth: int) -> Metadata:
+        """The metadata of the command's n-th event, 0 first."""
+        while len(self._event_ids) <= nth:
+            self._event_ids.append(EventId(new_uuid7()))
+        return Metadata(
+            event_id=self._event_ids[nth],
+            recorded_at=self.command.now,
+            actor=self.principal.actor,
+            correlation_id=self.request_id,
+            causation_id=self.command_id,
+        )

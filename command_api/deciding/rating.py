@@ -1,0 +1,125 @@
+"""One user's rating of one movie."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+from typing import assert_never
+
+import msgspec
+
+from shared.errors import InvalidInput, RatingSuperseded
+from shared.ids import MovieId, StreamId, UserId
+from shared.log.events import RatingSubmitted, RatingWithdrawn
+
+RatingEvent = RatingSubmitted | RatingWithdrawn
+
+# A client's clock may be ahead of this one by this much; what it dates later than now is of now.
+CLOCK_AHEAD_MAX = timedelta(minutes=5)
+
+
+class Rating(msgspec.Struct, frozen=True, kw_only=True):
+    """What stands. `half_stars` is None before the first rating and after a withdrawal.
+
+    `changed_at` is when the last rating was given or withdrawn: nothing may be dated before it,
+    else a day in the movie's history would count the same user twice.
+    """
+
+    half_stars: int | None = None
+    review: str | None = None
+    changed_at: datetime | None = None
+
+
+class SubmitRating(msgspec.Struct, frozen=True, kw_only=True):
+    """Rate a movie. `review` left out keeps the standing one, None removes it; no `rated_at` means
+    now. `rating_stream` is that of the user's rating of the movie.
+    """
+
+    user_id: UserId
+    movie_id: MovieId
+    rating_stream: StreamId
+    half_stars: int
+    review: str | msgspec.UnsetType | None = msgspec.UNSET
+    rated_at: datetime | None = None
+    now: datetime
+
+
+class WithdrawRating(msgspec.Struct, frozen=True, kw_only=True):
+    """Take a rating back; nothing happens where there is none."""
+
+    user_id: UserId
+    movie_id: MovieId
+    rating_stream: StreamId
+    now: datetime
+
+
+RatingCommand = SubmitRating | WithdrawRating
+
+
+def decide(command: RatingCommand, rating: Rating) -> list[RatingEvent]:
+    """Raises `RatingSuperseded` or `InvalidInput`."""
+    match command:
+        case SubmitRating():
+            return _submit(command, rating)
+        case WithdrawRating():
+            return _withdraw(command, rating)
+        case _:
+            assert_never(command)
+
+
+def evolve(_rating: Rating, event: RatingEvent) -> Rating:
+    """Depends on the event alone: a rating's last event says all that stands."""
+    match event:
+        case RatingSubmitted():
+            return Rating(
+                half_stars=event.half_stars, review=event.review, changed_at=event.rated_at
+            )
+        case RatingWithdrawn():
+            return Rating(changed_at=event.withdrawn_at)
+        case _:
+            assert_never(event)
+
+
+def _submit(command: SubmitRating, rating: Rating) -> list[RatingEvent]:
+    if command.rated_at is not None and command.rated_at > command.now + CLOCK_AHEAD_MAX:
+        raise InvalidInput("rated_at is more than 5 minutes in the future", pointer="/rated_at")
+    review = rating.review if command.review is msgspec.UNSET else command.review
+    if rating.half_stars == command.half_stars and rating.review == review:
+        return []  # The same opinion again: nothing happened, so nothing is recorded.
+    return [
+        RatingSubmitted(
+            user_id=command.user_id,
+            movie_id=command.movie_id,
+            half_stars=command.half_stars,
+            rated_at=_rated_at(command, rating),
+            review=review,
+            previous_half_stars=rating.half_stars,
+            previous_rated_at=rating.changed_at if rating.half_stars is not None else None,
+        )
+    ]
+
+
+def _withdraw(command: WithdrawRating, rating: Rating) -> list[RatingEvent]:
+    if rating.half_stars is None or rating.changed_at is None:
+        return []
+    return [
+        RatingWithdrawn(
+            user_id=command.user_id,
+            movie_id=command.movie_id,
+            withdrawn_at=max(command.now, rating.changed_at),
+            previous_half_stars=rating.half_stars,
+            previous_rated_at=rating.changed_at,
+        )
+    ]
+
+
+def _rated_at(command: SubmitRating, rating: Rating) -> datetime:
+    """Never earlier than what stands: an earlier time is refused, a default is raised."""
+    if command.rated_at is None or command.rated_at > command.now:
+        return max(command.now, rating.changed_at or command.now)
+    if rating.changed_at is not None and command.rated_at < rating.changed_at:
+        raise RatingSuperseded(
+            f"rated_at is {command.rated_at.isoformat()}, and the standing rating is of"
+            f" {rating.changed_at.isoformat()}",
+            pointer="/rated_at",
+        )
+    return command.rated_at

@@ -1,0 +1,74 @@
+"""A reservation: one value (e-mail address, external id, IMDb id) that one owner has at a time."""
+
+from __future__ import annotations
+
+from typing import assert_never
+from uuid import UUID
+
+import msgspec
+
+from shared.errors import Conflict
+from shared.ids import MovieId, UserId
+from shared.log.events import (
+    EmailReleased,
+    EmailReserved,
+    ExternalIdReleased,
+    ExternalIdReserved,
+    ImdbIdReserved,
+)
+
+ReservationEvent = (
+    EmailReserved | EmailReleased | ExternalIdReserved | ExternalIdReleased | ImdbIdReserved
+)
+
+
+class Reservation(msgspec.Struct, frozen=True):
+    """Who has the value; None while it is free."""
+
+    owner: UUID | None = None
+
+
+def reserve_email(reservation: Reservation, user_id: UserId) -> list[ReservationEvent]:
+    """Raises `Conflict` for an address that somebody else has."""
+    return _reserve(reservation, EmailReserved(user_id=user_id), user_id, "email", "e-mail address")
+
+
+def reserve_imdb_id(reservation: Reservation, movie_id: MovieId) -> list[ReservationEvent]:
+    """Raises `Conflict` for an id that another movie has."""
+    return _reserve(reservation, ImdbIdReserved(movie_id=movie_id), movie_id, "imdb_id", "IMDb id")
+
+
+def release_email(reservation: Reservation, user_id: UserId) -> list[ReservationEvent]:
+    """Nothing where the user does not have the address."""
+    if reservation.owner != user_id:
+        return []
+    return [EmailReleased(user_id=user_id)]
+
+
+def release_external_id(reservation: Reservation, user_id: UserId) -> list[ReservationEvent]:
+    """Nothing where the user does not have the id."""
+    if reservation.owner != user_id:
+        return []
+    return [ExternalIdReleased(user_id=user_id)]
+
+
+def evolve(_reservation: Reservation, event: ReservationEvent) -> Reservation:
+    match event:
+        case EmailReserved() | ExternalIdReserved():
+            return Reservation(event.user_id)
+        case ImdbIdReserved():
+            return Reservation(event.movie_id)
+        case EmailReleased() | ExternalIdReleased():
+            return Reservation()
+        case _:
+            assert_never(event)
+
+
+def _reserve(
+    reservation: Reservation, event: ReservationEvent, owner: UUID, field: str, name: str
+) -> list[ReservationEvent]:
+    if reservation.owner == owner:
+        return []
+    if reservation.owner is not None:
+        raise Conflict(f"this {name} is taken", pointer=f"/{field}")
+    return [event]

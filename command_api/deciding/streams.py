@@ -1,0 +1,203 @@
+"""The streams that a batch was loaded with, and what it has recorded on top of them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple, TypeVar, cast
+from uuid import UUID
+
+from command_api.deciding import movie, rating, reservation, session, user
+from command_api.deciding.movie import Movie
+from command_api.deciding.rating import Rating
+from command_api.deciding.reservation import Reservation
+from command_api.deciding.session import EndedSessions
+from command_api.deciding.state_cache import Known
+from command_api.deciding.user import User
+from shared.ids import NO_VERSION, START, MovieId, Position, StreamId, UserId, Version
+from shared.log.codec import Codec
+from shared.log.events import Event
+from shared.log.load import Loaded, StoredRow
+from shared.log.sealing import Keys, SubjectKeys
+
+State = TypeVar("State")
+Evolve = Callable[[Any, Any], Any]
+
+
+class Needs(NamedTuple):
+    """What a command is decided on: some streams' last event, whole others, that movies exist,
+    subjects' keys, that sessions are open.
+    """
+
+    latest: tuple[StreamId, ...] = ()
+    whole: tuple[StreamId, ...] = ()
+    movies: tuple[MovieId, ...] = ()
+    subjects: tuple[UserId, ...] = ()
+    sessions: tuple[UUID, ...] = ()
+
+
+class NewEvent(NamedTuple):
+    """An event that the batch records, at its place in its stream."""
+
+    stream_id: StreamId
+    version: Version
+    event: Event
+
+
+class _Standing:
+    """One stream's state; `recorded_at_index` is the place of its last event in the batch, if it
+    has one. `opened` says that the state has what is personal.
+    """
+
+    __slots__ = (
+        *("evolve", "loaded_version", "opened", "position", "recorded_at_index", "state"),
+        "version",
+    )
+
+    def __init__(self, state: object, evolve: Evolve, version: Version, position: Position) -> None:
+        self.state = state
+        self.evolve = evolve
+        self.version = version
+        self.loaded_version = version
+        self.position = position
+        self.recorded_at_index: int | None = None
+        self.opened = False
+
+
+class Streams:
+    """States by stream. Commands decided later in a batch see what earlier ones recorded."""
+
+    def __init__(self, loaded: Loaded, codec: Codec, keys: SubjectKeys, known: Known) -> None:
+        self._loaded = loaded
+        self._codec = codec
+        self._known = known
+        # Of the subjects at hand; the batch adds those of the users that it creates.
+        self.keys = keys
+        self._standing: dict[StreamId, _Standing] = {}
+        self._guards: dict[StreamId, Version] = {}
+        self.events: list[NewEvent] = []
+
+    def user(self, user_id: UserId) -> User:
+        """Without what is personal, which most commands do not need: nothing is opened."""
+        stream_id = StreamId(user_id)
+        standing = self._standing.get(stream_id)
+        if standing is None:
+            standing = self._standing[stream_id] = self._unopened(stream_id)
+        return cast("User", standing.state)
+
+    def account(self, user_id: UserId) -> User:
+        """With what is personal."""
+        state = self.user(user_id)
+        stream_id = StreamId(user_id)
+        standing = self._standing[stream_id]
+        if standing.opened:
+            return state
+        state = self._folded(self._rows(stream_id), User(), user.evolve, self.keys)
+        for new in self.events:
+            if new.stream_id == stream_id:
+                state = user.evolve(state, cast("Any", new.event))
+        standing.state, standing.opened = state, True
+        return state
+
+    def movie(self, movie_id: MovieId) -> Movie:
+        return self._state(StreamId(movie_id), Movie(), movie.evolve)
+
+    def rating(self, stream_id: StreamId) -> Rating:
+        return self._state(stream_id, Rating(), rating.evolve)
+
+    def reservation(self, stream_id: StreamId) -> Reservation:
+        return self._state(stream_id, Reservation(), reservation.evolve)
+
+    def ended_sessions(self, stream_id: StreamId) -> EndedSessions:
+        """The ended sessions by the last event of a stream, as loaded, and those of this batch."""
+        return self._state(stream_id, EndedSessions(), session.evolve)
+
+    def session_is_open(self, session_id: UUID) -> bool:
+        return session_id in self._loaded.sessions
+
+    def version(self, stream_id: StreamId) -> Version:
+        standing = self._standing.get(stream_id)
+        return standing.version if standing else NO_VERSION
+
+    def has_movie(self, movie_id: MovieId) -> bool:
+        """Whether the movie exists, without decoding it."""
+        if self._known.has_movie(movie_id):
+            return True
+        stream_id = StreamId(movie_id)
+        if stream_id in self._loaded.streams:
+            self._known.note_movie(movie_id)
+            return True
+        return self.version(stream_id) > NO_VERSION
+
+    def guard(self, stream_id: StreamId) -> None:
+        """Let the append be refused if the stream has moved on since it was loaded."""
+        self._guards[stream_id] = self._standing[stream_id].loaded_version
+
+    def record(self, stream_id: StreamId, event: Event) -> None:
+        """Add an event to a stream that has been read; its state moves on, and it is guarded."""
+        standing = self._standing[stream_id]
+        standing.version = Version(standing.version + 1)
+        standing.state = standing.evolve(standing.state, event)
+        standing.recorded_at_index = len(self.events)
+        self._guards[stream_id] = standing.loaded_version
+        self.events.append(NewEvent(stream_id, standing.version, event))
+
+    @property
+    def guards(self) -> Mapping[StreamId, Version]:
+        return self._guards
+
+    def last_of(self, stream_id: StreamId) -> tuple[int | None, Position]:
+        """The stream's last event: its place in the batch, or None and its position, 0 for none."""
+        standing = self._standing[stream_id]
+        return standing.recorded_at_index, standing.position
+
+    def _state(
+        self, stream_id: StreamId, initial: State, evolve: Callable[[State, Any], State]
+    ) -> State:
+        standing = self._standing.get(stream_id)
+        if standing is None:
+            rows = self._rows(stream_id)
+            state = self._folded(rows, initial, evolve, self.keys)
+            standing = self._standing[stream_id] = _standing(state, evolve, rows)
+        return cast("State", standing.state)
+
+    def _unopened(self, stream_id: StreamId) -> _Standing:
+        """A user's, by what is known of that version if anything is."""
+        rows = self._rows(stream_id)
+        if not rows:
+            return _standing(User(), user.evolve, rows)
+        version = rows[-1].version
+        state = self._known.user(stream_id, version)
+        if state is None:
+            state = self._unopened_user(rows)
+            self._known.note_user(stream_id, version, state)
+        return _standing(state, user.evolve, rows)
+
+    def _unopened_user(self, rows: list[StoredRow]) -> User:
+        """Folded from sealed events, so that it is known which fields there were, and then without
+        them.
+        """
+        state = User()
+        for row in rows:
+            sealed = self._codec.decode_sealed(row.topic, row.state).event
+            state = user.evolve(state, cast("Any", sealed))
+        return user.without_personal(state)
+
+    def _rows(self, stream_id: StreamId) -> list[StoredRow]:
+        return self._loaded.streams.get(stream_id, [])
+
+    def _folded(
+        self,
+        rows: list[StoredRow],
+        state: State,
+        evolve: Callable[[State, Any], State],
+        keys: Keys,
+    ) -> State:
+        for row in rows:
+            state = evolve(state, self._codec.decode(row.topic, row.state, keys).event)
+        return state
+
+
+def _standing(state: object, evolve: Evolve, rows: list[StoredRow]) -> _Standing:
+    last = rows[-1] if rows else None
+    version, position = (last.version, last.position) if last else (NO_VERSION, START)
+    return _Standing(state, evolve, version, position)

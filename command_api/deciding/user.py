@@ -1,0 +1,235 @@
+"""A user: sign-up, profile, password, role, erasure."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import assert_never
+from uuid import UUID
+
+import msgspec
+
+from shared.errors import Conflict, Forbidden, NotFound
+from shared.ids import StreamId, UserId
+from shared.log.events import (
+    Role,
+    UserCreated,
+    UserErased,
+    UserPasswordChanged,
+    UserProfileChanged,
+    UserRoleChanged,
+    Visibility,
+)
+
+UserEvent = UserCreated | UserProfileChanged | UserPasswordChanged | UserRoleChanged | UserErased
+
+
+class User(msgspec.Struct, frozen=True, kw_only=True):
+    """What stands. Nothing is known of a user who does not exist or has been erased."""
+
+    exists: bool = False
+    erased: bool = False
+    role: Role = "member"
+    visibility: Visibility = "public"
+    display_name: str | None = None
+    email: str | None = None
+    password_hash: str | None = None
+    external_id: str | None = None
+    # Made by a service, without a password; known also where nothing personal is opened.
+    external: bool = False
+
+    @property
+    def present(self) -> bool:
+        return self.exists and not self.erased
+
+
+class SignUp(msgspec.Struct, frozen=True, kw_only=True):
+    """Become a user with an e-mail address; `email_stream` is the address's reservation."""
+
+    user_id: UserId
+    email: str
+    email_stream: StreamId
+    password_hash: str
+    display_name: str
+    now: datetime
+
+
+class CreateExternalUser(msgspec.Struct, frozen=True, kw_only=True):
+    """Make a user known by another system's id; `external_stream` is that id's reservation.
+
+    `derived_id` is the user whom releases without that reservation made for the same id.
+    """
+
+    user_id: UserId
+    external_id: str
+    external_stream: StreamId
+    derived_id: UserId
+    display_name: str
+    now: datetime
+
+
+class ChangeProfile(msgspec.Struct, frozen=True, kw_only=True):
+    """Change the public face; None leaves a field as it is."""
+
+    user_id: UserId
+    display_name: str | None = None
+    visibility: Visibility | None = None
+    now: datetime
+
+
+class ChangePassword(msgspec.Struct, frozen=True, kw_only=True):
+    """Replace the password's hash; `replaces` is the hash that the old password was checked
+    against. The same password hashed again ends no sessions, a new one all but `kept_session`.
+    """
+
+    user_id: UserId
+    password_hash: str
+    replaces: str
+    ends_sessions: bool = True
+    kept_session: UUID | None = None
+    now: datetime
+
+
+class ChangeRole(msgspec.Struct, frozen=True, kw_only=True):
+    """Give a user another role."""
+
+    user_id: UserId
+    role: Role
+    now: datetime
+
+
+class EraseUser(msgspec.Struct, frozen=True, kw_only=True):
+    """Forget a user. The streams are the reservations of their address and of their external id,
+    None for one without.
+    """
+
+    user_id: UserId
+    email_stream: StreamId | None
+    external_stream: StreamId | None = None
+    now: datetime
+
+
+UserCommand = SignUp | CreateExternalUser | ChangeProfile | ChangePassword | ChangeRole | EraseUser
+
+
+def decide(command: UserCommand, user: User) -> list[UserEvent]:
+    """Raises `Conflict` for an erased id or a password that moved on, else `NotFound`."""
+    match command:
+        case SignUp() | CreateExternalUser():
+            return _create(command, user)
+        case ChangeProfile():
+            return _change_profile(command, require_present(user, command.user_id))
+        case ChangePassword():
+            return _change_password(command, require_present(user, command.user_id))
+        case ChangeRole():
+            if require_present(user, command.user_id).role == command.role:
+                return []
+            return [UserRoleChanged(user_id=command.user_id, role=command.role)]
+        case EraseUser():
+            require_present(user, command.user_id)
+            return [UserErased(user_id=command.user_id, erased_at=command.now)]
+        case _:
+            assert_never(command)
+
+
+def evolve(user: User, event: UserEvent) -> User:
+    match event:
+        case UserCreated():
+            return User(
+                exists=True,
+                role=event.role,
+                visibility=event.visibility,
+                display_name=event.display_name,
+                email=event.email,
+                password_hash=event.password_hash,
+                external_id=event.external_id,
+                external=event.external_id is not None,
+            )
+        case UserProfileChanged():
+            return msgspec.structs.replace(
+                user, display_name=event.display_name, visibility=event.visibility
+            )
+        case UserPasswordChanged():
+            return msgspec.structs.replace(user, password_hash=event.password_hash)
+        case UserRoleChanged():
+            return msgspec.structs.replace(user, role=event.role)
+        case UserErased():
+            return User(exists=True, erased=True)
+        case _:
+            assert_never(event)
+
+
+def without_personal(user: User) -> User:
+    """The same user without what is sealed in events."""
+    return msgspec.structs.replace(
+        user, display_name=None, email=None, password_hash=None, external_id=None
+    )
+
+
+def require_present(user: User, user_id: UserId) -> User:
+    """The user; raises `NotFound` for one who never was or has been erased."""
+    if not user.present:
+        raise NotFound(f"there is no user {user_id}")
+    return user
+
+
+def require_external(user: User) -> None:
+    """Raise `Forbidden` for a user with a password, who speaks for themselves."""
+    if not user.external:
+        raise Forbidden(
+            "a service rates only for users with an external id; this one has a password",
+            pointer="/user_id",
+        )
+
+
+def _create(command: SignUp | CreateExternalUser, user: User) -> list[UserEvent]:
+    if user.erased:
+        raise Conflict(f"user {command.user_id} has been erased")
+    if user.exists:
+        return []
+    match command:
+        case SignUp():
+            return [
+                UserCreated(
+                    user_id=command.user_id,
+                    display_name=command.display_name,
+                    email=command.email,
+                    password_hash=command.password_hash,
+                    created_at=command.now,
+                )
+            ]
+        case CreateExternalUser():
+            return [
+                UserCreated(
+                    user_id=command.user_id,
+                    display_name=command.display_name,
+                    external_id=command.external_id,
+                    created_at=command.now,
+                )
+            ]
+        case _:
+            assert_never(command)
+
+
+def _change_profile(command: ChangeProfile, user: User) -> list[UserEvent]:
+    display_name = command.display_name or user.display_name
+    visibility = command.visibility or user.visibility
+    if (display_name, visibility) == (user.display_name, user.visibility):
+        return []
+    return [
+        UserProfileChanged(
+            user_id=command.user_id, display_name=display_name, visibility=visibility
+        )
+    ]
+
+
+def _change_password(command: ChangePassword, user: User) -> list[UserEvent]:
+    if user.password_hash != command.replaces:
+        raise Conflict("the password was changed at the same time")
+    return [
+        UserPasswordChanged(
+            user_id=command.user_id,
+            password_hash=command.password_hash,
+            ends_sessions=command.ends_sessions,
+            kept_session=command.kept_session if command.ends_sessions else None,
+        )
+    ]

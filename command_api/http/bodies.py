@@ -1,0 +1,356 @@
+"""What clients send, as pydantic models: the limits of every field, at the edge and nowhere else.
+
+Unknown fields are refused, so that nothing that a client means is silently dropped.
+"""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from datetime import UTC, datetime
+from typing import Annotated, Any, ClassVar, Literal, Self
+from uuid import UUID
+
+from pydantic import (
+    AfterValidator,
+    AwareDatetime,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    StringConstraints,
+    model_validator,
+)
+
+from command_api.settings import KIB, MIB
+from shared.log.events import MovieFields, Role, Visibility
+
+TITLE_CHARS_MAX = 300
+NAME_CHARS_MAX = 100
+REVIEW_CHARS_MAX = 10_000
+DESCRIPTION_CHARS_MAX = 5_000
+PASSWORD_CHARS_MIN = 10
+PASSWORD_CHARS_MAX = 1_024
+EMAIL_CHARS_MAX = 254
+CREDENTIAL_CHARS_MAX = 200
+YEAR_MIN = 1888  # The oldest film that survives is of that year.
+YEARS_AHEAD_MAX = 5
+RATED_AT_MIN = datetime(1970, 1, 1, tzinfo=UTC)
+RUNTIME_MIN_MAX = 6_000
+LIST_ITEMS_MAX = 100
+RATINGS_MAX = 10_000
+BULK_CREATIONS_MAX = 1_000
+
+# An emoji that is escaped as two surrogates.
+JSON_BYTES_A_CHAR_MAX = 12
+# The fields of a body beside its longest one, with generous white space.
+OTHER_FIELDS_BYTES = 16 * KIB
+RATING_BYTES_MAX = OTHER_FIELDS_BYTES + JSON_BYTES_A_CHAR_MAX * REVIEW_CHARS_MAX
+MOVIE_BYTES_MAX = 256 * KIB
+EXTERNAL_USER_BYTES_MAX = 4 * KIB
+# Sign-up, log-in, refresh, password, profile, role.
+ACCOUNT_BYTES_MAX = 16 * KIB
+BULK_BYTES_MAX = 16 * MIB
+BULK_USERS_BYTES_MAX = BULK_CREATIONS_MAX * EXTERNAL_USER_BYTES_MAX
+# As in the Stream-Safe Text Format of UAX #15. Normalizing n marks in a row takes n² steps.
+COMBINING_IN_A_ROW_MAX = 30
+
+_LINE_CONTROLS = "\n\r\t"
+_FORBIDDEN = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ud800-\udfff]")
+
+
+def _printable(text: str) -> str:
+    """NFC without outer white space; control characters and lone surrogates are refused."""
+    text = _without_controls(text.strip())
+    if text.isascii():
+        return text
+    _require_few_combining_marks(text)
+    return unicodedata.normalize("NFC", text)
+
+
+def _without_controls(text: str) -> str:
+    found = _FORBIDDEN.search(text)
+    if found is not None:
+        raise ValueError(f"holds the control character U+{ord(found[0]):04X}")
+    return text
+
+
+def _require_few_combining_marks(text: str) -> None:
+    in_a_row = 0
+    for combining_class in map(unicodedata.combining, text):
+        in_a_row = in_a_row + 1 if combining_class else 0
+        if in_a_row > COMBINING_IN_A_ROW_MAX:
+            raise ValueError(f"holds more than {COMBINING_IN_A_ROW_MAX} combining marks in a row")
+
+
+def _one_line(text: str) -> str:
+    text = _printable(text)
+    if any(character in _LINE_CONTROLS for character in text):
+        raise ValueError("holds a line break or a tab")
+    if not text:
+        raise ValueError("is empty")
+    return text
+
+
+def _few_items(items: Any) -> Any:
+    """Refuse a long list before each of its items is validated."""
+    if isinstance(items, list) and len(items) > LIST_ITEMS_MAX:
+        raise ValueError(f"has {len(items)} items and may have {LIST_ITEMS_MAX}")
+    return items
+
+
+def _canonical_email(text: str) -> str:
+    """Lower case and NFKC: `Ann@x.org` and `ann@x.org` are one address."""
+    text = unicodedata.normalize("NFKC", _one_line(text)).lower()
+    local, at, domain = text.rpartition("@")
+    valid = at and local and "." in domain and not any(part == "" for part in domain.split("."))
+    if not valid or any(character.isspace() for character in text) or "@" in local:
+        raise ValueError("is not an e-mail address")
+    return text
+
+
+def _whole_milliseconds(moment: datetime) -> datetime:
+    try:
+        moment = moment.astimezone(UTC)
+    except OverflowError as error:
+        raise ValueError("is out of range") from error
+    if moment < RATED_AT_MIN:
+        raise ValueError("is before 1970")
+    odd = moment.microsecond % 1_000
+    return moment.replace(microsecond=moment.microsecond - odd) if odd else moment
+
+
+def _year_not_far_ahead(year: int) -> int:
+    latest = datetime.now(UTC).year + YEARS_AHEAD_MAX
+    if year > latest:
+        raise ValueError(f"is later than {latest}")
+    return year
+
+
+Title = Annotated[str, StringConstraints(max_length=TITLE_CHARS_MAX), AfterValidator(_one_line)]
+Name = Annotated[str, StringConstraints(max_length=NAME_CHARS_MAX), AfterValidator(_one_line)]
+Names = Annotated[tuple[Name, ...], Field(max_length=LIST_ITEMS_MAX), BeforeValidator(_few_items)]
+ExternalId = Annotated[str, StringConstraints(max_length=NAME_CHARS_MAX), AfterValidator(_one_line)]
+Email = Annotated[
+    str, StringConstraints(max_length=EMAIL_CHARS_MAX), AfterValidator(_canonical_email)
+]
+# Passwords are taken as they are, of any script; only NUL and its like are refused.
+Password = Annotated[
+    str,
+    StringConstraints(min_length=PASSWORD_CHARS_MIN, max_length=PASSWORD_CHARS_MAX),
+    AfterValidator(_without_controls),
+]
+Year = Annotated[int, Field(strict=True, ge=YEAR_MIN), AfterValidator(_year_not_far_ahead)]
+Runtime = Annotated[int, Field(strict=True, ge=1, le=RUNTIME_MIN_MAX)]
+ImdbId = Annotated[str, StringConstraints(pattern=r"^tt[0-9]{7,10}$")]
+Url = Annotated[str, StringConstraints(max_length=2_000, pattern=r"^https?://[^\s<>\"]+$")]
+Description = Annotated[
+    str, StringConstraints(max_length=DESCRIPTION_CHARS_MAX), AfterValidator(_printable)
+]
+Review = Annotated[str, StringConstraints(max_length=REVIEW_CHARS_MAX), AfterValidator(_printable)]
+Score = Annotated[
+    float, Field(strict=True, ge=0.5, le=5, multiple_of=0.5, examples=[4.5], allow_inf_nan=False)
+]
+RatedAt = Annotated[AwareDatetime, AfterValidator(_whole_milliseconds)]
+
+
+class Body(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class BulkBody(Body):
+    """One list of rows, under the name `FIELD`; each row is decoded and validated on its own."""
+
+    FIELD: ClassVar[str]
+    ROWS_MAX: ClassVar[int]
+
+
+class SignUpBody(Body):
+    """A person signs up with `email` and `password`; a service names a user by `external_id`."""
+
+    display_name: Name
+    email: Email | None = None
+    password: Password | None = Field(None, repr=False)
+    external_id: ExternalId | None = None
+
+    @model_validator(mode="after")
+    def _one_kind(self) -> Self:
+        by_email = self.email is not None and self.password is not None
+        if by_email == (self.external_id is not None):
+            raise ValueError("send either email and password, or external_id")
+        return self
+
+
+class ExternalUserBody(Body):
+    external_id: ExternalId
+    display_name: Name
+
+
+class ExternalUsersBody(BulkBody):
+    FIELD = "users"
+    ROWS_MAX = BULK_CREATIONS_MAX
+
+    users: Annotated[list[Any], Field(min_length=1, max_length=BULK_CREATIONS_MAX)]
+
+
+class ProfileBody(Body):
+    display_name: Name | None = None
+    visibility: Visibility | None = None
+
+
+class PasswordBody(Body):
+    old: Annotated[str, StringConstraints(max_length=PASSWORD_CHARS_MAX)] = Field(repr=False)
+    new: Password = Field(repr=False)
+
+
+class RoleBody(Body):
+    role: Role
+
+
+class SessionBody(Body):
+    """A person logs in with `email` and `password`, a service with its `api_key`."""
+
+    email: Annotated[str, StringConstraints(max_length=EMAIL_CHARS_MAX)] | None = None
+    password: Annotated[str, StringConstraints(max_length=PASSWORD_CHARS_MAX)] | None = Field(
+        None, repr=False
+    )
+    api_key: Annotated[str, StringConstraints(max_length=CREDENTIAL_CHARS_MAX)] | None = Field(
+        None, repr=False
+    )
+
+    @model_validator(mode="after")
+    def _one_kind(self) -> Self:
+        by_email = self.email is not None and self.password is not None
+        if by_email == (self.api_key is not None) or (self.email is None) != (
+            self.password is None
+        ):
+            raise ValueError("send either email and password, or api_key")
+        return self
+
+
+class RefreshBody(Body):
+    refresh_token: Annotated[str, StringConstraints(max_length=CREDENTIAL_CHARS_MAX)] = Field(
+        repr=False
+    )
+
+
+class MovieBody(Body):
+    title: Title
+    year: Year
+    genres: Names = ()
+    directors: Names = ()
+    writers: Names = ()
+    cast: Names = ()
+    runtime_min: Runtime | None = None
+    languages: Names = ()
+    countries: Names = ()
+    certificate: Name | None = None
+    description: Description | None = None
+    imdb_id: ImdbId | None = None
+    poster_url: Url | None = None
+    external_id: ExternalId | None = None
+
+    def details(self) -> MovieFields:
+        return MovieFields(**self.model_dump())
+
+
+class MoviesBody(BulkBody):
+    FIELD = "movies"
+    ROWS_MAX = BULK_CREATIONS_MAX
+
+    movies: Annotated[list[Any], Field(min_length=1, max_length=BULK_CREATIONS_MAX)]
+
+
+def _without_defaults(schema: dict[str, Any]) -> None:
+    """A field that is left out stays as it is, whatever stands for it meanwhile."""
+    for field in schema["properties"].values():
+        field.pop("default", None)
+
+
+class MovieChangesBody(Body):
+    """The fields to replace; null empties one that may be empty."""
+
+    model_config = ConfigDict(json_schema_extra=_without_defaults)
+
+    title: Title = ""
+    year: Year = 0
+    genres: Names = ()
+    directors: Names = ()
+    writers: Names = ()
+    cast: Names = ()
+    runtime_min: Runtime | None = None
+    languages: Names = ()
+    countries: Names = ()
+    certificate: Name | None = None
+    description: Description | None = None
+    imdb_id: ImdbId | None = None
+    poster_url: Url | None = None
+
+
+class RatingBody(Body):
+    """An opinion. `review` left out keeps the standing one, null removes it."""
+
+    score: Score
+    review: Review | None = None
+    rated_at: RatedAt | None = None
+
+    @property
+    def half_stars(self) -> int:
+        return int(self.score * 2)
+
+
+class MovieRatingBody(RatingBody):
+    """The same with its movie; only a service names the user."""
+
+    movie_id: UUID
+    user_id: UUID | None = None
+
+
+class RatingsBody(BulkBody):
+    FIELD = "ratings"
+    ROWS_MAX = RATINGS_MAX
+
+    ratings: Annotated[list[Any], Field(min_length=1, max_length=RATINGS_MAX)]
+
+
+class UserAnswer(BaseModel):
+    user_id: UUID
+
+
+class MovieAnswer(BaseModel):
+    movie_id: UUID
+
+
+class RatingAnswer(BaseModel):
+    status: Literal["created", "changed", "unchanged"]
+
+
+class SessionAnswer(BaseModel):
+    """`refresh_token` is good once: a refresh answers with the next one."""
+
+    access_token: str
+    refresh_token: str
+    token_type: Literal["Bearer"] = "Bearer"
+    expires_in_s: int
+
+
+class RowProblem(BaseModel):
+    type: str
+    detail: str
+    errors: list[dict[str, str]] | None = None
+
+
+class RowAnswer(BaseModel):
+    """One row of a batch; `user_id` or `movie_id` where a row creates one, `problem` where it
+    failed.
+    """
+
+    index: int
+    status: Literal["created", "changed", "unchanged", "superseded", "rejected"]
+    user_id: UUID | None = None
+    movie_id: UUID | None = None
+    problem: RowProblem | None = None
+
+
+class RowsAnswer(BaseModel):
+    results: list[RowAnswer]

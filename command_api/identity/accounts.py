@@ -1,0 +1,97 @@
+"""Looking a user up by e-mail for a log-in: reads of the event store, outside any batch."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any, NamedTuple
+
+import psycopg
+
+from command_api.deciding.state_cache import Known
+from command_api.deciding.streams import Streams
+from command_api.deciding.user import CreateExternalUser, EraseUser, User
+from shared.ids import NO_VERSION, StreamId, UserId, Version, keyed_uuid, new_uuid7
+from shared.log.codec import Codec
+from shared.log.event_store import EventStore
+from shared.log.load import Wanted
+from shared.log.sealing import KeyWrap, SubjectKeys
+
+
+class Account(NamedTuple):
+    """A user as of `version` of their stream."""
+
+    user_id: UserId
+    user: User
+    version: Version = NO_VERSION
+
+
+class Accounts:
+    """Users as the log says they are now; blocking, so for a thread."""
+
+    def __init__(
+        self, store: EventStore, codec: Codec, key_wrap: KeyWrap, reservation_secret: bytes
+    ) -> None:
+        self._store = store
+        self._codec = codec
+        self._key_wrap = key_wrap
+        self._secret = reservation_secret
+
+    def email_stream(self, email: str) -> StreamId:
+        """The reservation of a canonical e-mail address."""
+        return StreamId(keyed_uuid(self._secret, "email", email))
+
+    def external_stream(self, external_id: str) -> StreamId:
+        """The reservation of another system's id."""
+        return StreamId(keyed_uuid(self._secret, "external-id", external_id))
+
+    def external_user(
+        self, external_id: str, display_name: str, now: datetime
+    ) -> CreateExternalUser:
+        """The command for a user known by another system's id; the same id is the same user."""
+        return CreateExternalUser(
+            user_id=UserId(new_uuid7()),
+            external_id=external_id,
+            external_stream=self.external_stream(external_id),
+            derived_id=UserId(keyed_uuid(self._secret, "external-user", external_id)),
+            display_name=display_name,
+            now=now,
+        )
+
+    def erasure(self, account: Account, now: datetime) -> EraseUser:
+        """The command that forgets a user and frees what was reserved for them."""
+        email, external_id = account.user.email, account.user.external_id
+        return EraseUser(
+            user_id=account.user_id,
+            email_stream=self.email_stream(email) if email else None,
+            external_stream=self.external_stream(external_id) if external_id else None,
+            now=now,
+        )
+
+    def by_email(self, email: str) -> Account | None:
+        """The present user who has the address."""
+        stream_id = self.email_stream(email)
+        loaded = self._store.load(Wanted(latest=[stream_id]))
+        keys = SubjectKeys(self._key_wrap, {})
+        owner = Streams(loaded, self._codec, keys, Known()).reservation(stream_id).owner
+        return self.by_id(UserId(owner)) if owner is not None else None
+
+    def by_id(
+        self, user_id: UserId, connection: psycopg.Connection[Any] | None = None
+    ) -> Account | None:
+        accounts = self.several([user_id], connection)
+        return accounts[0] if accounts else None
+
+    def several(
+        self, user_ids: Sequence[UserId], connection: psycopg.Connection[Any] | None = None
+    ) -> list[Account]:
+        """Those of the users who are present, in the given order."""
+        stream_ids = [StreamId(user_id) for user_id in user_ids]
+        loaded = self._store.load(Wanted(whole=stream_ids, subjects=user_ids), connection)
+        keys = SubjectKeys(self._key_wrap, loaded.wrapped_keys)
+        streams = Streams(loaded, self._codec, keys, Known())
+        accounts = [
+            Account(user_id, streams.account(user_id), streams.version(StreamId(user_id)))
+            for user_id in user_ids
+        ]
+        return [account for account in accounts if account.user.present]

@@ -1,0 +1,169 @@
+"""Who is calling: an access token, or a service's API key, as `Authorization: Bearer`."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import hmac
+import time
+from binascii import Error as BinasciiError
+from functools import partial
+from typing import NamedTuple
+from uuid import UUID
+
+import msgspec
+from starlette.concurrency import run_in_threadpool
+from starlette.types import Scope
+
+from command_api.deciding.principal import Anyone, Member, Principal, Service
+from command_api.identity.limits import RateLimits
+from shared.errors import NotAuthenticated
+from shared.log.event_store import EventStore
+from shared.web.tokens import TokenVerifier, bearer_token
+
+API_KEY_PREFIX = "sfk_"
+API_KEY_CHARS_MAX = 200
+KEY_CACHED_FOR_S = 1.0
+UNKNOWN_KEY_CACHED_FOR_S = 5.0
+KEYS_CACHED_MAX = 1_000
+# Ids that no key has, so that sending them again and again reaches no database.
+UNKNOWN_KEYS_CACHED_MAX = 10_000
+
+_SELECT_KEY = (
+    "SELECT secret_hash, scopes FROM service_keys WHERE key_id = %s AND revoked_at IS NULL"
+)
+# To the minute: a key in use is not written anew with every look-up.
+_NOTE_USE = (
+    "UPDATE service_keys SET last_used_at = now() WHERE key_id = %s"
+    " AND coalesce(last_used_at < now() - interval '1 minute', true)"
+)
+
+
+class _CachedKey(NamedTuple):
+    service: Service
+    secret_hash: bytes
+    fresh_until_s: float
+
+
+class Authentication:
+    """Turns a request's credential into a principal; raises `NotAuthenticated` for one not
+    believed.
+
+    A service key is looked up at most every `KEY_CACHED_FOR_S`, so that a revoked one works that
+    much longer, and a new one that was tried before it existed begins to work that much later.
+    A key that has not been seen yet is looked up only for an address within its rate limit.
+    """
+
+    def __init__(self, verifier: TokenVerifier, store: EventStore, limits: RateLimits) -> None:
+        self._verifier = verifier
+        self._store = store
+        self._limits = limits
+        self._keys: dict[UUID, _CachedKey] = {}
+        # Until when they count as unknown.
+        self._unknown: dict[UUID, float] = {}
+        self._looking_up: dict[UUID, asyncio.Task[_CachedKey | None]] = {}
+
+    async def principal(self, authorization: str | None, scope: Scope) -> Principal:
+        """The caller; `Anyone` without a credential."""
+        if authorization is None:
+            return Anyone()
+        credential = bearer_token(authorization)
+        if credential.startswith(API_KEY_PREFIX):
+            return await self.service(credential, scope)
+        claims = self._verifier.verify(credential)
+        if not claims.service:
+            return Member(claims.user_id, claims.session_id)
+        service = await self.known_service(claims.user_id)
+        return msgspec.structs.replace(service, session_id=claims.session_id)
+
+    async def service(self, api_key: str, scope: Scope) -> Service:
+        """The service whose key it is; raises `TooManyRequests` rather than look up a new key for
+        an address over its rate limit.
+        """
+        key_id, secret = _parse(api_key)
+        if key_id not in self._keys and self._unknown.get(key_id, 0.0) < time.monotonic():
+            self._limits.require_room(scope)
+        cached, looked_up = await self._known(key_id)
+        if not hmac.compare_digest(cached.secret_hash, hashlib.sha256(secret.encode()).digest()):
+            raise NotAuthenticated("the API key is not valid")
+        if looked_up:
+            await run_in_threadpool(self._note_use, key_id)
+        return cached.service
+
+    async def known_service(self, key_id: UUID) -> Service:
+        """The service that somebody else vouches for; raises for a revoked key all the same."""
+        cached, _ = await self._known(key_id)
+        return cached.service
+
+    async def _known(self, key_id: UUID) -> tuple[_CachedKey, bool]:
+        """The key, and whether it was looked up just now; raises `NotAuthenticated`."""
+        now_s = time.monotonic()
+        cached = self._keys.get(key_id)
+        if cached is not None and cached.fresh_until_s >= now_s:
+            return cached, False
+        if self._unknown.get(key_id, 0.0) >= now_s:
+            raise NotAuthenticated("the API key is not valid")
+        cached = await self._looked_up(key_id)
+        if cached is None:
+            raise NotAuthenticated("the API key is not valid")
+        return cached, True
+
+    async def _looked_up(self, key_id: UUID) -> _CachedKey | None:
+        """Requests that ask for a key at once share its look-up, also where one of them is
+        cancelled.
+        """
+        task = self._looking_up.get(key_id)
+        if task is None:
+            task = asyncio.create_task(self._look_up_and_cache(key_id), name="key-look-up")
+            self._looking_up[key_id] = task
+            task.add_done_callback(partial(self._forget_look_up, key_id))
+        return await asyncio.shield(task)
+
+    def _forget_look_up(self, key_id: UUID, task: asyncio.Task[_CachedKey | None]) -> None:
+        del self._looking_up[key_id]
+        if not task.cancelled():
+            task.exception()  # Retrieved also where every request has been cancelled.
+
+    async def _look_up_and_cache(self, key_id: UUID) -> _CachedKey | None:
+        cached = await run_in_threadpool(self._look_up, key_id)
+        if cached is None:
+            self._keys.pop(key_id, None)
+            if len(self._unknown) >= UNKNOWN_KEYS_CACHED_MAX:
+                self._unknown.clear()
+            self._unknown[key_id] = time.monotonic() + UNKNOWN_KEY_CACHED_FOR_S
+        else:
+            if len(self._keys) >= KEYS_CACHED_MAX:
+                self._keys.clear()
+            self._keys[key_id] = cached
+        return cached
+
+    def _note_use(self, key_id: UUID) -> None:
+        with self._store.datastore.get_connection() as connection:
+            connection.execute(_NOTE_USE, [key_id])
+
+    def _look_up(self, key_id: UUID) -> _CachedKey | None:
+        with self._store.datastore.get_connection() as connection:
+            row = connection.execute(_SELECT_KEY, [key_id]).fetchone()
+        if row is None:
+            return None
+        return _CachedKey(
+            Service(key_id, frozenset(row["scopes"])),
+            bytes(row["secret_hash"]),
+            time.monotonic() + KEY_CACHED_FOR_S,
+        )
+
+
+def _parse(api_key: str) -> tuple[UUID, str]:
+    """`sfk_<key id, 32 hex digits>_<secret>`."""
+    hex_id, _, secret = api_key.removeprefix(API_KEY_PREFIX).partition("_")
+    if len(api_key) > API_KEY_CHARS_MAX:
+        raise NotAuthenticated("the API key is not valid")
+    try:
+        return UUID(bytes=bytes.fromhex(hex_id)), secret
+    except (ValueError, BinasciiError) as error:
+        raise NotAuthenticated("the API key is not valid") from error
+
+
+def key_id_of(api_key: str) -> UUID:
+    """The id of an API key, which need not exist; raises `NotAuthenticated` for what is no key."""
+    return _parse(api_key)[0]

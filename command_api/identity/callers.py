@@ -1,0 +1,69 @@
+"""Check callers against the database: what a credential says may have changed since its issue."""
+
+from __future__ import annotations
+
+import time
+
+from starlette.concurrency import run_in_threadpool
+
+from command_api.deciding.principal import (
+    Member,
+    Principal,
+    require_role,
+    require_session,
+    session_of,
+)
+from command_api.deciding.state_cache import Known
+from command_api.deciding.streams import Streams
+from shared.ids import StreamId
+from shared.log.codec import Codec
+from shared.log.event_store import EventStore
+from shared.log.events import Role
+from shared.log.load import Wanted
+from shared.log.sealing import KeyWrap, SubjectKeys
+
+# A caller who sends one bulk request after the other is looked up once in this time.
+LATELY_S = 1.0
+PASSED_MAX = 10_000
+
+
+class Callers:
+    """Reads sessions and users outside any batch; deciding a command checks the same again."""
+
+    def __init__(self, store: EventStore, codec: Codec, key_wrap: KeyWrap) -> None:
+        self._store = store
+        self._codec = codec
+        self._key_wrap = key_wrap
+        self._passed_at_s: dict[tuple[Principal, frozenset[Role]], float] = {}
+
+    async def require(self, principal: Principal, roles: frozenset[Role]) -> None:
+        """Raise `NotAuthenticated` if the caller's session has ended or the user has been erased,
+        and `Forbidden` for a member whose role is none of `roles`.
+        """
+        if isinstance(principal, Member) or session_of(principal) is not None:
+            await run_in_threadpool(self._require, principal, roles)
+
+    async def require_lately(self, principal: Principal, roles: frozenset[Role]) -> None:
+        """The same, but satisfied with a check that was passed less than `LATELY_S` ago.
+
+        For a caller whose commands are checked again when they are decided.
+        """
+        passed = (principal, roles)
+        now_s = time.monotonic()
+        if now_s - self._passed_at_s.get(passed, -LATELY_S) < LATELY_S:
+            return
+        await self.require(principal, roles)
+        if len(self._passed_at_s) >= PASSED_MAX:
+            self._passed_at_s.clear()
+        self._passed_at_s[passed] = now_s
+
+    def _require(self, principal: Principal, roles: frozenset[Role]) -> None:
+        session_id = session_of(principal)
+        sessions = [] if session_id is None else [session_id]
+        streams = [StreamId(principal.user_id)] if isinstance(principal, Member) else []
+        loaded = self._store.load(Wanted(whole=streams, sessions=sessions))
+        require_session(principal, loaded.sessions)
+        if isinstance(principal, Member):
+            keys = SubjectKeys(self._key_wrap, {})
+            user = Streams(loaded, self._codec, keys, Known()).user(principal.user_id)
+            require_role(user, roles)

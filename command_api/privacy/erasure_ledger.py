@@ -1,0 +1,84 @@
+"""The erasure ledger: a file outside the database that says who has been erased.
+
+A backup of the database that is older than an erasure brings its user back, key and all. The ledger
+outlives that, so that `starfold erase --reapply` can erase them again. Each line is a JSON object
+with the user's id, which says nothing of the person once their key is gone.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+from datetime import UTC, datetime
+from pathlib import Path
+
+import msgspec
+import structlog
+
+from command_api.deciding.subjects import subject_pages
+from shared.ids import START, Position, UserId
+from shared.log.event_store import EventStore
+
+log = structlog.get_logger()
+
+
+class LedgerEntry(msgspec.Struct, frozen=True):
+    """One line; `noted_at` is when it was written."""
+
+    user_id: UserId
+    noted_at: datetime
+
+
+class ErasureLedger:
+    """Follows the log's erasures into the file. Several processes may share it.
+
+    The file is derived: what a crash has kept from it is noted at the next start.
+    """
+
+    def __init__(self, path: Path, store: EventStore) -> None:
+        self.path = path
+        self._store = store
+        self._lock = threading.Lock()
+        self._noted: set[UserId] = set()
+        self._noted_to: Position = START
+
+    def note(self, *, from_the_start: bool = False) -> None:
+        """Append those erased since the last call; blocking.
+
+        From the start also finds erasures in a log that was rewound under this process.
+        """
+        with self._lock:
+            if from_the_start:
+                self._noted = set(read_ledger(self.path))
+                self._noted_to = START
+            for page in subject_pages(self._store, "UserErased", self._noted_to):
+                users = [UserId(stream_id) for _, stream_id in page]
+                self._append([user_id for user_id in users if user_id not in self._noted])
+                self._noted.update(users)
+                self._noted_to = page[-1][0]
+
+    def _append(self, users: list[UserId]) -> None:
+        if not users:
+            return
+        now = datetime.now(UTC)
+        # A line feed first ends a line that a crash has torn.
+        lines = b"".join(b"\n" + msgspec.json.encode(LedgerEntry(user, now)) for user in users)
+        descriptor = os.open(self.path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
+        with os.fdopen(descriptor, "ab") as stream:
+            stream.write(lines + b"\n")
+            stream.flush()
+            os.fsync(stream.fileno())
+        log.info("erasures_noted", users=len(users))
+
+
+def read_ledger(path: Path) -> list[UserId]:
+    """The users in it, each once; torn lines are passed over, and no file is an empty one."""
+    if not path.exists():
+        return []
+    users: dict[UserId, None] = {}
+    for line in path.read_bytes().splitlines():
+        try:
+            users[msgspec.json.decode(line, type=LedgerEntry).user_id] = None
+        except msgspec.DecodeError:
+            continue
+    return list(users)

@@ -1,0 +1,99 @@
+"""`starfold keys`: the API keys of services. A key is shown once, when it is made."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from datetime import UTC, datetime
+from typing import Annotated, get_args
+from uuid import UUID
+
+import psycopg
+import typer
+from eventsourcing.persistence import StoredEvent
+from psycopg.rows import TupleRow
+
+from command_api.deciding.principal import Scope
+from ops.commands.api_keys import API_KEY_PREFIX, keep_api_key, new_api_key
+from ops.commands.write_side import owner_connection, uuid_of
+from ops.errors import OperatorError
+from ops.local.home import Home
+from ops.options import DEFAULT_HOME, HomeOption
+from ops.tables import print_table
+from shared.errors import AppendRefused
+from shared.ids import NO_VERSION, EventId, StreamId, new_uuid7
+from shared.log.append import APPEND, Append
+from shared.log.codec import Codec
+from shared.log.events import Metadata, ServiceKeyRevoked
+from shared.log.sealing import NO_KEYS
+
+SCOPES: tuple[str, ...] = get_args(Scope)
+NAME_CHARS_MAX = 100
+
+_LIST = (
+    "SELECT key_id, name, array_to_string(scopes, ' '), created_at, last_used_at, revoked_at"
+    " FROM service_keys ORDER BY created_at, key_id"
+)
+_LOCK = "SELECT hold_append_lock()"
+_REVOKE = "UPDATE service_keys SET revoked_at = coalesce(revoked_at, now()) WHERE key_id = %s"
+_END_SESSIONS = "DELETE FROM sessions WHERE subject_id = %s"
+
+keys = typer.Typer(no_args_is_help=True)
+
+
+@keys.command()
+def create(
+    name: Annotated[str, typer.Argument(help="What the key is for.")],
+    scope: Annotated[list[str], typer.Option(help=f"One of {', '.join(SCOPES)}; may be repeated.")],
+    home: HomeOption = DEFAULT_HOME,
+) -> None:
+    """Make a service key and print it: it cannot be shown again."""
+    unknown = sorted(set(scope).difference(SCOPES))
+    if unknown:
+        raise OperatorError(f"there is no scope {unknown[0]!r}: choose of {', '.join(SCOPES)}")
+    if not 1 <= len(name) <= NAME_CHARS_MAX or not name.isprintable():
+        raise OperatorError(f"a key's name is 1 to {NAME_CHARS_MAX} printable characters")
+    api_key = new_api_key()
+    with owner_connection(Home(home)) as connection:
+        keep_api_key(connection, api_key, name, sorted(set(scope)))
+    typer.echo(api_key)
+
+
+@keys.command("list")
+def list_keys(home: HomeOption = DEFAULT_HOME) -> None:
+    """List service keys, revoked ones too."""
+    with owner_connection(Home(home)) as connection:
+        rows = connection.execute(_LIST).fetchall()
+    print_table(("key", "name", "scopes", "created", "last used", "revoked"), rows)
+
+
+@keys.command()
+def revoke(
+    key_id: Annotated[str, typer.Argument(help="Its id, or the key itself.")],
+    home: HomeOption = DEFAULT_HOME,
+) -> None:
+    """Let a key open nothing any more, within a second; its sessions and their tokens end."""
+    wanted = uuid_of(key_id.removeprefix(API_KEY_PREFIX).partition("_")[0], "key")
+    with owner_connection(Home(home)) as connection:
+        # Before any row lock, as every append does: else the two could wait for each other.
+        connection.execute(_LOCK)
+        if not connection.execute(_REVOKE, [wanted]).rowcount:
+            raise OperatorError(f"there is no key {wanted}")
+        connection.execute(_END_SESSIONS, [wanted])
+        _record(connection, wanted)
+    typer.echo(f"key {wanted} is revoked")
+
+
+def _record(connection: psycopg.Connection[TupleRow], key_id: UUID) -> None:
+    """Append `ServiceKeyRevoked` in the connection's transaction, once for each key."""
+    stream = StreamId(key_id)
+    now = datetime.now(UTC)
+    now = now.replace(microsecond=now.microsecond // 1_000 * 1_000)
+    event = ServiceKeyRevoked(key_id=key_id, revoked_at=now)
+    metadata = Metadata(event_id=EventId(new_uuid7()), recorded_at=now)
+    state = Codec().encode(event, metadata, NO_KEYS)
+    stored = StoredEvent(stream, 1, type(event).__name__, state)
+    append = Append([stored], {stream: NO_VERSION}, {}, ())
+    row = connection.execute(APPEND, append.parameters()).fetchone()
+    assert row is not None
+    with suppress(AppendRefused):  # It has been revoked before.
+        append.first_position(*row)

@@ -1,0 +1,30 @@
+"""The read models, for commands that look at them or change them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from ops.commands.access import projector_settings
+from ops.errors import OperatorError
+from ops.local.home import Home
+from projector.projections import DEFINITIONS, Projection
+from projector.wiring import Wiring, wire
+
+
+@contextmanager
+def wired(home: Home) -> Iterator[Wiring]:
+    wiring = wire(projector_settings(home))
+    try:
+        yield wiring
+    finally:
+        wiring.close()
+
+
+def definition_of(projection: str) -> Projection:
+    """Raises `OperatorError`."""
+    if projection not in DEFINITIONS:
+        raise OperatorError(
+            f"there is no projection {projection!r}; there are {', '.join(DEFINITIONS)}"
+        )
+    return DEFINITIONS[projection]

@@ -1,0 +1,220 @@
+"""Replays: a projection's read model is built anew beside the live one, which then gives way.
+
+The build runs as RQ jobs, one for each share of the partitions. The projector follows what is built
+and switches; this only gives the order and looks on.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+
+import structlog
+from rq.exceptions import NoSuchJobError
+from rq.job import Job, JobStatus
+
+from ops.commands.access import jobs_settings, projector_settings
+from ops.commands.read_models import definition_of
+from ops.commands.replay_waits import Waiting
+from ops.errors import OperatorError
+from ops.jobs import JobQueue
+from ops.local.home import Home
+from ops.progress import Progress
+from ops.tables import print_table
+from projector.generations.switch import switch_if_ready
+from projector.generations.table import Generation, State
+from projector.generations.upkeep import purge
+from projector.wiring import wire
+
+POLL_S = 0.2
+SWITCH_WAIT_S = 60.0
+# A replay of which nothing has moved for this long is not waited for any more.
+STILL_MAX_S = 120.0
+COLUMNS = ("projection", "generation", "state", "why", "definition", "built", "audit", "stopped")
+BUILT: tuple[State, ...] = ("following", "active", "retired")
+BUILT_AND_LIVE: tuple[State, ...] = ("active", "retired")
+
+log = structlog.get_logger()
+
+
+class Replays:
+    """Starts replays and looks after generations, for the commands of `starfold`."""
+
+    def __init__(self, home: Home) -> None:
+        self._jobs = JobQueue(jobs_settings(home))
+        self._wiring = wire(projector_settings(home))
+        self._generations = self._wiring.generations
+
+    def start(
+        self,
+        projection: str,
+        *,
+        shares: int,
+        switch: bool,
+        audit: bool = True,
+        events_per_s: float | None = None,
+    ) -> Generation:
+        """Order a replay; `events_per_s` bounds how fast its jobs read, taken together.
+
+        Raises `OperatorError` if there is one already, or nobody to do it.
+        """
+        definition = definition_of(projection)
+        self._jobs.require_worker()
+        for one in self._generations.all():
+            if one.projection == projection and one.state in ("building", "following"):
+                raise OperatorError(
+                    f"generation {one.number} of {projection} is {one.state} already:"
+                    f" `starfold switch {projection} {one.number}` makes it the live one,"
+                    f" `starfold purge {projection} {one.number}` drops it"
+                )
+        generation = self._generations.create(
+            definition,
+            "replay",
+            shares=min(shares, definition.partitions),
+            switch_when_ready=switch,
+            audit="wanted" if audit else "none",
+        )
+        builds = self._generations.builds(projection, generation.number)
+        each = events_per_s / len(builds) if events_per_s else None
+        for build in builds:
+            self._jobs.build_share(projection, generation.number, build.share, each)
+        log.info("replay_ordered", projection=projection, generation=generation.number)
+        return generation
+
+    def watch(self, generation: Generation) -> Generation:
+        """Show progress until the generation is built and, where that was asked for, live.
+
+        Raises `OperatorError` where it never will be, and after `STILL_MAX_S` without any progress.
+        """
+        goal = BUILT_AND_LIVE if generation.switch_when_ready else BUILT
+        head = self._wiring.reader.head()
+        shares = len(self._generations.builds(generation.projection, generation.number))
+        waiting = Waiting(self._wiring, f"replay {generation.projection}")
+        with Progress(f"replay {generation.projection}", head * shares) as progress:
+            while True:
+                current = self._current(generation)
+                builds = self._generations.builds(generation.projection, generation.number)
+                progress.reach(
+                    sum(head if build.built else build.folded_events for build in builds)
+                )
+                being_audited = current.state == "following" and current.audit == "wanted"
+                if current.state in goal and not being_audited:
+                    return current
+                self._require_future(current)
+                reason = waiting.look(current)
+                if waiting.still_s > STILL_MAX_S and not being_audited:
+                    raise OperatorError(
+                        f"generation {current.number} of {current.projection} has not moved for"
+                        f" {STILL_MAX_S:.0f} s: {reason}. The replay is kept: `starfold replays`"
+                        f" shows it, `starfold purge {current.projection} {current.number}`"
+                        " drops it"
+                    )
+                time.sleep(POLL_S)
+
+    def switch(
+        self, projection: str, number: int, *, audit: bool = True, wait_s: float = SWITCH_WAIT_S
+    ) -> None:
+        """Make a generation the live one, forward or back; returns when it is.
+
+        One that was never live has to pass an audit first, unless told otherwise. Raises
+        `OperatorError` after `wait_s`; then, and when it is interrupted, nothing is switched later.
+        """
+        generation = self._get(projection, number)
+        if generation.state == "active":
+            return
+        if not audit:
+            self._generations.set_audit(projection, number, "none")
+        elif not generation.may_switch and generation.state == "following":
+            self._jobs.require_worker()
+            self._generations.set_audit(projection, number, "wanted")
+            self._jobs.audit(projection, number)
+        if not self._generations.switch_when_ready(projection, number):
+            raise OperatorError(f"generation {number} of {projection} is {generation.state}")
+        try:
+            self._await_switch(self._get(projection, number), wait_s)
+        except BaseException:  # Also Ctrl-C: nobody waits for the switch any more.
+            if not generation.switch_when_ready:
+                self._generations.switch_when_ready(projection, number, wanted=False)
+            raise
+
+    def _await_switch(self, generation: Generation, wait_s: float) -> None:
+        # What cannot be done now is left to the projector, which looks now and then.
+        if generation.may_switch and switch_if_ready(
+            self._generations, self._wiring.store, generation
+        ):
+            return
+        give_up_at = time.monotonic() + wait_s
+        waiting = Waiting(self._wiring, f"switch {generation.projection} {generation.number}")
+        while generation.state != "active":
+            self._require_future(generation)
+            reason = waiting.look(generation)
+            if time.monotonic() > give_up_at:
+                raise OperatorError(
+                    f"generation {generation.number} of {generation.projection} did not become"
+                    f" active within {wait_s:.0f} s: {reason}. Nothing was switched; `--wait` waits"
+                    " longer"
+                )
+            time.sleep(POLL_S)
+            generation = self._current(generation)
+
+    def cancel(self, generation: Generation) -> Generation:
+        """Drop what a replay has built, unless it has become live already; its jobs give up."""
+        if self._current(generation).state in ("building", "following"):
+            self.purge(generation.projection, generation.number)
+        return self._current(generation)
+
+    def purge(self, projection: str, number: int) -> int:
+        """Drop a generation that is not live; returns how many keys that were."""
+        generation = self._get(projection, number)
+        if generation.state in ("active", "purged"):
+            raise OperatorError(f"generation {number} of {projection} is {generation.state}")
+        return purge(self._generations, self._wiring.store, generation)
+
+    def print(self) -> None:
+        """A line a generation."""
+        rows = []
+        for one in self._generations.all():
+            builds = self._generations.builds(one.projection, one.number)
+            built = f"{sum(build.built for build in builds)} of {len(builds)} shares"
+            row = (one.projection, one.number, one.state, one.reason)
+            rows.append((*row, f"v{one.definition_version}", built, one.audit, one.stopped))
+        print_table(COLUMNS, rows)
+
+    def _get(self, projection: str, number: int) -> Generation:
+        definition_of(projection)
+        generation = self._generations.get(projection, number)
+        if generation is None:
+            raise OperatorError(f"there is no generation {number} of {projection}")
+        return generation
+
+    def _current(self, generation: Generation) -> Generation:
+        return self._get(generation.projection, generation.number)
+
+    def _raise_failure(self, job_ids: Sequence[str]) -> None:
+        for job_id in job_ids:
+            try:
+                job = Job.fetch(
+                    job_id, connection=self._jobs.connection, serializer=self._jobs.queue.serializer
+                )
+            except NoSuchJobError:
+                continue
+            if job.get_status() == JobStatus.FAILED:
+                result = job.latest_result()
+                last = (result.exc_string or "").strip().splitlines()[-1:] if result else []
+                raise OperatorError(f"job {job_id} failed: {' '.join(last)}")
+
+    def _require_future(self, generation: Generation) -> None:
+        """Raise `OperatorError` if it will never get where it is wanted."""
+        number, projection = generation.number, generation.projection
+        if generation.state == "purged":
+            raise OperatorError(f"generation {number} was purged meanwhile")
+        if generation.state == "following" and generation.audit == "failed":
+            raise OperatorError(
+                f"generation {number} has not passed its audit:"
+                f" `starfold verify {projection} --generation {number}` says why,"
+                f" `starfold switch {projection} {number} --no-audit` makes it live all the same"
+            )
+        builds = self._generations.builds(projection, number)
+        self._raise_failure(
+            [f"build-{projection}-{number}-{one.share}" for one in builds if not one.built]
+        )

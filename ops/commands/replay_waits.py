@@ -1,0 +1,82 @@
+"""What a replay or a switch waits for, in words; and how long nothing has moved."""
+
+from __future__ import annotations
+
+import time
+from datetime import UTC, datetime
+
+import msgspec
+import structlog
+
+from projector.documents.store import ABSENT
+from projector.generations.table import Generation
+from projector.wiring import Wiring
+from shared.ids import Position
+from shared.read_model.checkpoints import decode_checkpoint
+from shared.read_model.status import STATUS_KEY, Status
+
+SAY_EVERY_S = 5.0
+# A projector writes its status once a second.
+PROJECTOR_SILENT_MAX_S = 10.0
+
+log = structlog.get_logger()
+
+
+class Waiting:
+    """Says now and then on standard error what is waited for, and since when nothing has moved."""
+
+    def __init__(self, wiring: Wiring, what: str) -> None:
+        self._wiring = wiring
+        self._what = what
+        self._say_at = time.monotonic() + SAY_EVERY_S
+        self._seen: object = None
+        self._moved_at = time.monotonic()
+
+    @property
+    def still_s(self) -> float:
+        """How long nothing has moved."""
+        return time.monotonic() - self._moved_at
+
+    def look(self, generation: Generation) -> str:
+        """Return what is waited for."""
+        reason, progress = self._reason(generation)
+        seen = (generation.state, generation.audit, progress)
+        if seen != self._seen:
+            self._seen, self._moved_at = seen, time.monotonic()
+        if time.monotonic() >= self._say_at:
+            self._say_at = time.monotonic() + SAY_EVERY_S
+            log.info("waiting", to=self._what, reason=reason)
+        return reason
+
+    def _reason(self, generation: Generation) -> tuple[str, object]:
+        """What is waited for, and a value that changes with every progress."""
+        if generation.state == "building":
+            builds = self._wiring.generations.builds(generation.projection, generation.number)
+            built = sum(one.built for one in builds)
+            folded = sum(one.folded_events for one in builds)
+            return f"{built} of {len(builds)} shares are built, {folded} events folded", folded
+        lowest = self._lowest(generation)
+        if generation.state == "following" and generation.audit == "wanted":
+            return "its audit, which a worker does", lowest
+        if self._is_projector_silent():
+            return "no projector runs", lowest
+        if generation.stopped is not None:
+            return generation.stopped, lowest
+        head = self._wiring.reader.head()
+        if lowest is None:
+            return "partitions of it have no readable checkpoint: a projector rebuilds them", None
+        return f"it stands at position {lowest} of {head}", lowest
+
+    def _lowest(self, generation: Generation) -> Position | None:
+        stored = self._wiring.store.checkpoints(generation.all_keys)
+        if ABSENT in stored:
+            return None
+        return min(decode_checkpoint(one).position for one in stored)
+
+    def _is_projector_silent(self) -> bool:
+        stored = self._wiring.store.read(STATUS_KEY)
+        try:
+            status = msgspec.json.decode(stored or b"", type=Status)
+        except msgspec.MsgspecError:
+            return True
+        return (datetime.now(UTC) - status.at).total_seconds() > PROJECTOR_SILENT_MAX_S

@@ -1,0 +1,88 @@
+"""`starfold status`: how far each projection is."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Iterator
+from typing import Annotated, Never
+
+import typer
+from rich.console import Console
+from rich.live import Live
+from rich.table import Table
+
+from ops.commands.read_models import wired
+from ops.local.home import Home
+from ops.local.set_aside import all_set_aside
+from ops.options import DEFAULT_HOME, HomeOption
+from ops.tables import print_table
+from projector.status import EVERY_S, Sampler
+from projector.wiring import Wiring
+from shared.read_model.status import GenerationStatus, Status
+
+COLUMNS = (
+    *("projection", "generation", "state", "definition", "audit", "checkpoint", "lag events"),
+    *("lag s", "events/s", "parked", "stopped"),
+)
+
+
+def status(
+    home: HomeOption = DEFAULT_HOME,
+    watch: Annotated[bool, typer.Option("--watch", help="Go on until Ctrl-C.")] = False,
+) -> None:
+    """Show checkpoints, lag, rates, and what is parked or has stopped; over a second."""
+    place = Home(home)
+    with wired(place) as wiring:
+        sampler = Sampler(wiring)
+        sampler.sample()
+        if watch and sys.stdout.isatty():
+            _watch(sampler)
+        while True:
+            time.sleep(EVERY_S)
+            now = sampler.sample()
+            typer.echo(_heading(now))
+            for line in (*_set_aside(place), *_incidents(wiring)):
+                typer.echo(line)
+            print_table(COLUMNS, map(_row, now.generations))
+            sys.stdout.flush()
+            if not watch:
+                return
+
+
+def _watch(sampler: Sampler) -> Never:
+    with Live(console=Console()) as live:
+        while True:
+            time.sleep(EVERY_S)
+            now = sampler.sample()
+            table = Table(*COLUMNS, title=_heading(now))
+            for one in now.generations:
+                table.add_row(*("" if cell is None else str(cell) for cell in _row(one)))
+            live.update(table)
+
+
+def _heading(now: Status) -> str:
+    return f"log at position {now.head}, {now.at:%Y-%m-%d %H:%M:%S} UTC"
+
+
+def _set_aside(home: Home) -> Iterator[str]:
+    """A line for each damaged file of Valkey that is kept in the home."""
+    for one in all_set_aside(home):
+        yield (
+            f"Valkey's snapshot was damaged ({one.reason}) and was set aside at"
+            f" {one.at:%Y-%m-%d %H:%M:%S} UTC in {one.path}; the read models were rebuilt from the"
+            " log. Delete the folder when you no longer need it"
+        )
+
+
+def _incidents(wiring: Wiring) -> Iterator[str]:
+    """A line for each thing that the projector has mended lately."""
+    for one in wiring.incidents.recent():
+        yield f"{one.at:%Y-%m-%d %H:%M:%S} UTC: {one.what}"
+
+
+def _row(one: GenerationStatus) -> tuple[object, ...]:
+    return (
+        *(one.projection, one.generation, one.state, f"v{one.definition}", one.audit),
+        *(one.checkpoint, one.lag_events, one.lag_s, one.events_per_s, one.parked, one.stopped),
+    )

@@ -1,0 +1,96 @@
+"""`starfold users`: who there is, and what they may do."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Annotated, get_args
+
+import typer
+
+from command_api.deciding.subjects import subject_pages
+from command_api.privacy.erasure_ledger import ErasureLedger
+from ops.api_client import ApiClient
+from ops.commands.access import access_of
+from ops.commands.write_side import uuid_of, write_side_of
+from ops.errors import OperatorError
+from ops.local.home import Home
+from ops.options import DEFAULT_HOME, HomeOption
+from ops.tables import print_table
+from shared.ids import UserId
+from shared.log.events import Role
+
+ROLES: tuple[str, ...] = get_args(Role)
+
+users = typer.Typer(no_args_is_help=True)
+
+
+@users.command("list")
+def list_users(
+    home: HomeOption = DEFAULT_HOME,
+    role: Annotated[str | None, typer.Option(help="Only those with this role.")] = None,
+    limit: Annotated[int, typer.Option(min=1, help="At most so many.")] = 1_000,
+) -> None:
+    """List users in the order in which they came; erased ones are left out."""
+    if role is not None:
+        _require_role(role)
+    rows: list[tuple[object, ...]] = []
+    with write_side_of(Home(home)) as write_side:
+        for page in subject_pages(write_side.store, "UserCreated"):
+            accounts = write_side.accounts.several([UserId(stream_id) for _, stream_id in page])
+            rows += [
+                (user_id, user.role, user.display_name, user.email, user.external_id)
+                for user_id, user, _ in accounts
+                if role in (None, user.role)
+            ]
+            if len(rows) >= limit:
+                break
+    print_table(("user", "role", "name", "e-mail", "external id"), rows[:limit])
+
+
+@users.command("role")
+def change_role(
+    user: Annotated[str, typer.Argument(help="The user's id or e-mail address.")],
+    role: Annotated[str, typer.Argument(help=f"One of {', '.join(ROLES)}.")],
+    home: HomeOption = DEFAULT_HOME,
+) -> None:
+    """Give a user another role."""
+    _require_role(role)
+    local = Home(home)
+    user_id = _user_id(local, user)
+    access = access_of(local)
+    with ApiClient(access.addresses, access.api_key) as client:
+        client.command("PUT", f"/v1/users/{user_id}/role", {"role": role})
+    typer.echo(f"user {user_id} is {role}")
+
+
+@users.command("erase")
+def erase_user(
+    user: Annotated[str, typer.Argument(help="The user's id or e-mail address.")],
+    home: HomeOption = DEFAULT_HOME,
+) -> None:
+    """Forget a user for good: personal data becomes unreadable, scores stay in the averages."""
+    local = Home(home)
+    user_id = _user_id(local, user)
+    with write_side_of(local) as write_side:
+        account = write_side.accounts.by_id(user_id)
+        if account is None:
+            raise OperatorError(f"there is no user {user_id}")
+        write_side.commit([write_side.accounts.erasure(account, datetime.now(UTC))])
+        if write_side.erasure_ledger is not None:
+            ErasureLedger(write_side.erasure_ledger, write_side.store).note(from_the_start=True)
+    typer.echo(f"user {user_id} is erased")
+
+
+def _user_id(home: Home, user: str) -> UserId:
+    if "@" not in user:
+        return UserId(uuid_of(user, "user"))
+    with write_side_of(home) as write_side:
+        account = write_side.accounts.by_email(user.strip().lower())
+    if account is None:
+        raise OperatorError(f"no user has the address {user}")
+    return account.user_id
+
+
+def _require_role(role: str) -> None:
+    if role not in ROLES:
+        raise OperatorError(f"there is no role {role!r}: choose of {', '.join(ROLES)}")

@@ -1,0 +1,136 @@
+"""`starfold verify`: are the read models what the log makes of them? And mend them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Annotated
+from uuid import UUID
+
+import typer
+
+from ops.commands.access import jobs_settings
+from ops.commands.read_models import definition_of, wired
+from ops.commands.write_side import uuid_of
+from ops.errors import OperatorError
+from ops.jobs import JobQueue
+from ops.local.home import Home
+from ops.options import DEFAULT_HOME, HomeOption
+from ops.progress import Progress
+from ops.tables import print_table
+from projector.audit.auditor import Audit, Report
+from projector.audit.differences import Difference
+from projector.generations.builder import Builder
+from projector.generations.table import Generation
+from projector.generations.upkeep import Upkeep
+from projector.projections import DEFINITIONS
+from projector.wiring import Wiring
+from shared.errors import StarfoldError
+from shared.read_model.layout import MOVIES, PROFILES
+
+SHOWN_MAX = 100
+
+
+def verify(
+    projection: Annotated[str | None, typer.Argument(help="Only this one.")] = None,
+    home: HomeOption = DEFAULT_HOME,
+    movie: Annotated[str | None, typer.Option(help="Only what there is of this movie.")] = None,
+    user: Annotated[str | None, typer.Option(help="Only what there is of this user.")] = None,
+    generation: Annotated[
+        int | None, typer.Option(min=1, help="Its number; the live one without it.")
+    ] = None,
+    repair: Annotated[bool, typer.Option("--repair", help="Mend each difference.")] = False,
+    detach: Annotated[bool, typer.Option("--detach", help="Leave it to a worker.")] = False,
+) -> None:
+    """Compare read models with a fresh fold of the log; exit code 1 if anything differs."""
+    projections, entity = _subject(projection, movie, user)
+    if generation is not None and len(projections) > 1:
+        raise OperatorError("a generation is one of a projection: name the projection too")
+    place = Home(home)
+    with wired(place) as wiring:
+        chosen = [generation_of(wiring, name, generation) for name in projections]
+        if detach:
+            _leave_to_worker(place, chosen, whole=entity is None and not repair)
+            return
+        reports = [_verified(wiring, one, entity, repair=repair) for one in chosen]
+    print_reports(reports, repaired=repair)
+    if not all(report.passed for report in reports):
+        raise typer.Exit(1)
+
+
+def generation_of(wiring: Wiring, projection: str, number: int | None) -> Generation:
+    """The live generation, or the one with this number."""
+    definition_of(projection)
+    for one in wiring.generations.all():
+        if one.projection == projection and (
+            one.state == "active" if number is None else one.number == number
+        ):
+            return one
+    which = "live generation" if number is None else f"generation {number}"
+    raise OperatorError(f"there is no {which} of {projection}")
+
+
+def print_reports(reports: Sequence[Report], *, repaired: bool) -> None:
+    found = [(report, one) for report in reports for one in report.differences]
+    if found:
+        columns = ("projection", "key", "part", "stored", "from the log")
+        shown = [(report.generation.projection, *_row(one)) for report, one in found[:SHOWN_MAX]]
+        print_table(columns, shown)
+    if len(found) > SHOWN_MAX:
+        typer.echo(f"and {len(found) - SHOWN_MAX} more")
+    for report in reports:
+        one = report.generation
+        outcome = f"differences: {len(report.differences)}"
+        if repaired and report.differences:
+            outcome += ", repaired"
+        if report.parked:
+            outcome += f"; {len(report.parked)} parked, see `starfold parked list`"
+        typer.echo(
+            f"{one.projection} generation {one.number}, {report.keys} keys at position"
+            f" {report.position}: {outcome}"
+        )
+
+
+def _row(one: Difference) -> tuple[str, str, str, str]:
+    kind, suffix = one.key
+    return f"{kind}:{suffix}" if suffix else kind, one.part, one.stored, one.wanted
+
+
+def _subject(
+    projection: str | None, movie: str | None, user: str | None
+) -> tuple[list[str], UUID | None]:
+    if movie is not None and user is not None:
+        raise OperatorError("a movie or a user, not both")
+    if projection is not None:
+        definition_of(projection)
+    for named, value, own in ((movie, "movie", MOVIES), (user, "user", PROFILES)):
+        if named is not None:
+            if projection not in (None, own):
+                raise OperatorError(f"{projection} has nothing of a {value} alone: {own} has")
+            return [own], uuid_of(named, value)
+    return [projection] if projection else list(DEFINITIONS), None
+
+
+def _verified(
+    wiring: Wiring, generation: Generation, entity: UUID | None, *, repair: bool
+) -> Report:
+    head = wiring.reader.head()
+    with Progress(f"verify {generation.projection}", head) as progress:
+        audit = Audit(wiring.reader, wiring.store, on_progress=progress.reach)
+        entities = None if entity is None else [entity]
+        if repair:
+            builder = Builder(wiring.reader, wiring.store, wiring.generations)
+            Upkeep(wiring, builder).rebuild_lost_partitions([generation])
+        try:
+            return audit.verify(generation, entities=entities, repair=repair)
+        except StarfoldError as error:
+            raise OperatorError(str(error)) from None
+
+
+def _leave_to_worker(home: Home, generations: Sequence[Generation], *, whole: bool) -> None:
+    if not whole:
+        raise OperatorError("a worker compares whole generations and repairs nothing")
+    jobs = JobQueue(jobs_settings(home))
+    jobs.require_worker()
+    for one in generations:
+        jobs.audit(one.projection, one.number)
+        typer.echo(f"audit of {one.projection} generation {one.number} is queued")

@@ -1,0 +1,115 @@
+"""The write side as operators' commands use it: the log and its keys, without the command API."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from uuid import UUID
+
+import psycopg
+from eventsourcing.persistence import PersistenceError
+from psycopg.rows import TupleRow
+
+from command_api.commit.committer import Committer
+from command_api.commit.dispatcher import Dispatcher
+from command_api.commit.pending_command import Outcome
+from command_api.commit.store import CommitStore
+from command_api.deciding.principal import Console
+from command_api.deciding.use_cases import Command
+from command_api.identity.accounts import Accounts
+from ops.commands.access import owner_settings, write_side_settings
+from ops.errors import OperatorError
+from ops.local.home import Home
+from shared.ids import new_uuid7
+from shared.log.codec import Codec
+from shared.log.connections import cause_of, connect
+from shared.log.event_store import EventStore
+from shared.log.sealing import KeyWrap
+from shared.process.tasks import Tasks
+
+# Lists of all users take their time.
+PATIENCE_S = 60.0
+
+
+class WriteSide:
+    """Reads accounts and commits commands beside the running command API."""
+
+    def __init__(
+        self,
+        store: EventStore,
+        accounts: Accounts,
+        committer: Committer,
+        *,
+        erasure_ledger: Path | None,
+    ) -> None:
+        self.store = store
+        self.accounts = accounts
+        self.erasure_ledger = erasure_ledger
+        self._committer = committer
+
+    def commit(self, commands: Sequence[Command]) -> list[Outcome]:
+        """In order, as who is at the console; raises what the first refused one raises."""
+
+        async def run() -> list[Outcome]:
+            dispatcher = Dispatcher(self._committer)
+            dispatcher.start(Tasks(expected=()))
+            try:
+                return [
+                    await dispatcher.dispatch(command, Console(), request_id=new_uuid7())
+                    for command in commands
+                ]
+            finally:
+                await dispatcher.stop()
+
+        return asyncio.run(run())
+
+
+@contextmanager
+def write_side_of(home: Home) -> Iterator[WriteSide]:
+    """Raises `OperatorError` if nothing says where it is, and if its database does not answer."""
+    settings = write_side_settings(home)
+    database_url, schema = settings.database_url.get_secret_value(), settings.database_schema
+    pooler = settings.database_pooler
+    store = EventStore(
+        database_url, schema=schema, pool_size=2, pooler=pooler, answer_within_s=PATIENCE_S
+    )
+    codec, key_wrap = Codec(), KeyWrap(settings.sealing_key.get_secret_value())
+    secret = settings.reservation_secret.get_secret_value()
+    try:
+        yield WriteSide(
+            store,
+            Accounts(store, codec, key_wrap, secret),
+            Committer(CommitStore(database_url, schema=schema, pooler=pooler), codec, key_wrap),
+            erasure_ledger=settings.erasure_ledger,
+        )
+    except PersistenceError as error:
+        raise OperatorError(f"PostgreSQL does not answer: {cause_of(error)}") from error
+    finally:
+        store.close()
+
+
+@contextmanager
+def owner_connection(home: Home) -> Iterator[psycopg.Connection[TupleRow]]:
+    """Of the role that owns the schema, in one transaction. Raises `OperatorError` as above."""
+    settings = owner_settings(home)
+    try:
+        with connect(
+            settings.owner_database_url.get_secret_value(),
+            schema=settings.database_schema,
+            answer_within_s=PATIENCE_S,
+        ) as connection:
+            yield connection
+    except psycopg.errors.InsufficientPrivilege as error:
+        raise OperatorError(f"this needs the database's owner: {error}") from error
+    except psycopg.OperationalError as error:
+        raise OperatorError(f"PostgreSQL does not answer: {cause_of(error)}") from error
+
+
+def uuid_of(text: str, what: str) -> UUID:
+    """Raises `OperatorError` for what is no UUID."""
+    try:
+        return UUID(text)
+    except ValueError:
+        raise OperatorError(f"{text!r} is not the id of a {what}") from None

@@ -1,0 +1,145 @@
+"""`python -m ops.compose.init`: what the containers of the compose file do before they are of use.
+
+    secrets       make the secrets, once, and issue to each container what it needs, and no more
+    schema        make the database, migrate it and set the roles' passwords
+    first-steps   make the operator's account and load the catalogue
+
+Every step may be interrupted and run again.
+"""
+
+from __future__ import annotations
+
+import sys
+import time
+from pathlib import Path
+
+import psycopg
+import structlog
+from psycopg.conninfo import conninfo_to_dict, make_conninfo
+from pydantic import SecretStr
+
+from ops.api_client import ApiClient
+from ops.compose.issue import SecretsHome, issue_secrets
+from ops.compose.issued import OWN_SETTINGS, take_settings
+from ops.database import create_database
+from ops.errors import OperatorError
+from ops.failures import failure_text
+from ops.imports import catalogue
+from ops.local.bootstrap import bootstrap
+from ops.local.home import MAINTENANCE_DATABASE, Addresses, Home
+from ops.settings import OwnerSettings
+from shared.log.connections import forget_libpq_variables
+from shared.log.schema import COMMAND_ROLE, PROJECTOR_ROLE, migrate
+from shared.process.logs import configure_logging
+from shared.process.setting_types import Port
+from shared.process.settings import Settings, settings_from_environment
+
+# The folders, as the compose file mounts them.
+SECRETS = Path("/var/lib/starfold/secrets")
+ISSUED = Path("/var/lib/starfold/issued")
+OPERATOR_HOME = Path("/var/lib/starfold/.starfold")
+
+ADDRESSES = Addresses(command_url="http://command-api:8080", query_url="http://query-api:8081")
+POSTGRES_WITHIN_S = 60.0
+CONNECT_WITHIN_S = 2
+POLL_S = 0.5
+# Read models are rebuilt first where Redis has lost them.
+QUERY_WITHIN_S = 600.0
+
+log = structlog.get_logger()
+
+
+class SchemaSettings(OwnerSettings):
+    """Read from `STARFOLD_*` by the step that migrates the database."""
+
+    command_password: SecretStr
+    projector_password: SecretStr
+
+
+class FirstStepsSettings(OwnerSettings):
+    """Read from `STARFOLD_*` by the first steps."""
+
+    # `default` or `none`; or a file that was mounted into the container.
+    catalogue: str = catalogue.DEFAULT
+    # Where the ports of both APIs are published on this machine, for the line that says so.
+    command_port: Port = 8080
+    query_port: Port = 8081
+
+
+def make_schema(settings: SchemaSettings) -> None:
+    """Make the database if it is missing, and migrate it. Raises `OperatorError`."""
+    owner_dsn = settings.owner_database_url.get_secret_value()
+    parameters = conninfo_to_dict(owner_dsn)
+    maintenance_dsn = make_conninfo(owner_dsn, dbname=MAINTENANCE_DATABASE)
+    _wait_for_postgres(maintenance_dsn)
+    create_database(maintenance_dsn, str(parameters["dbname"]))
+    migrate(
+        owner_dsn,
+        schema=settings.database_schema,
+        roles={
+            COMMAND_ROLE: settings.command_password.get_secret_value(),
+            PROJECTOR_ROLE: settings.projector_password.get_secret_value(),
+        },
+    )
+    log.info("schema_ready")
+
+
+def _wait_for_postgres(dsn: str) -> None:
+    give_up_at = time.monotonic() + POSTGRES_WITHIN_S
+    while True:
+        try:
+            psycopg.connect(dsn, connect_timeout=CONNECT_WITHIN_S).close()
+        except psycopg.OperationalError as error:
+            said = str(error)
+            if "password authentication failed" in said:
+                raise OperatorError(
+                    "PostgreSQL refuses the owner's password: the volumes `postgres-data` and"
+                    " `secrets` are not of the same installation. Restore the one that was lost"
+                    " or replaced; `docker compose down -v` deletes all data and starts from"
+                    " scratch"
+                ) from error
+            if time.monotonic() > give_up_at:
+                raise OperatorError(f"PostgreSQL does not answer: {said}") from error
+        else:
+            return
+        time.sleep(POLL_S)
+
+
+def take_first_steps(home: Home, settings: FirstStepsSettings) -> None:
+    """Leave in the home what the commands of `starfold` look for there."""
+    home.remember_addresses(ADDRESSES)
+    owner_dsn = settings.owner_database_url.get_secret_value()
+    operator = bootstrap(home, owner_dsn)
+    with ApiClient(ADDRESSES, operator.api_key) as client:
+        catalogue.load(home, owner_dsn, client, settings.catalogue)
+        client.wait_query_ready(QUERY_WITHIN_S)
+    print(
+        f"ready: command API http://127.0.0.1:{settings.command_port},"
+        f" query API http://127.0.0.1:{settings.query_port}",
+        flush=True,
+    )
+
+
+def main(arguments: list[str]) -> None:
+    forget_libpq_variables()
+    if OWN_SETTINGS.exists():
+        take_settings()
+    configure_logging(settings_from_environment(Settings), process="init")
+    match arguments:
+        case ["secrets"]:
+            issue_secrets(SecretsHome(SECRETS), ISSUED)
+        case ["schema"]:
+            make_schema(settings_from_environment(SchemaSettings))
+        case ["first-steps"]:
+            settings = settings_from_environment(FirstStepsSettings)
+            take_first_steps(Home(OPERATOR_HOME), settings)
+        case _:
+            sys.exit("usage: python -m ops.compose.init secrets | schema | first-steps")
+
+
+if __name__ == "__main__":
+    try:
+        main(sys.argv[1:])
+    except Exception as error:  # Whatever it is, one line says why nothing starts.
+        log.debug("step_failed", exc_info=True)
+        sys.exit(f"starfold: {failure_text(error)}")

@@ -1,0 +1,111 @@
+"""What each container of the compose file is issued: its own settings, and no others.
+
+A container sees only its own folder: each is a volume of its own.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import structlog
+from psycopg.conninfo import make_conninfo
+
+from ops.errors import OperatorError
+from ops.local import redis_users
+from ops.local.home import DATABASE, OWNER_ROLE, Home, write_private
+from shared.log.schema import COMMAND_ROLE, PROJECTOR_ROLE
+
+LEDGER = Path("/var/lib/starfold/ledger/erasures.jsonl")
+# The servers' containers read their files as users of their own images.
+READABLE_BY_ALL = 0o444
+POSTGRES_START = Path(__file__).with_name("postgres_start.sh")
+
+# The role of each service, and the settings that it needs, without `STARFOLD_`. Only the operator's
+# container, which runs for one command, and the first steps may do what the database's owner may.
+NEEDS: Mapping[str, tuple[str, tuple[str, ...]]] = {
+    "schema": (OWNER_ROLE, ("OWNER_DATABASE_URL", "COMMAND_PASSWORD", "PROJECTOR_PASSWORD")),
+    "first-steps": (OWNER_ROLE, ("OWNER_DATABASE_URL",)),
+    "command-api": (
+        COMMAND_ROLE,
+        (
+            "DATABASE_URL",
+            "SEALING_KEY",
+            "RESERVATION_SECRET",
+            "ERASURE_LEDGER",
+            "TOKEN_PRIVATE_KEY",
+            "TOKEN_PUBLIC_KEY",
+        ),
+    ),
+    "projector": (PROJECTOR_ROLE, ("DATABASE_URL", "REDIS_URL", "SEALING_KEY")),
+    "query-api": (PROJECTOR_ROLE, ("REDIS_URL", "TOKEN_PUBLIC_KEY", "CURSOR_KEY")),
+    "worker": (PROJECTOR_ROLE, ("DATABASE_URL", "REDIS_URL", "JOBS_REDIS_URL", "SEALING_KEY")),
+    "operator": (
+        COMMAND_ROLE,
+        (
+            "DATABASE_URL",
+            "OWNER_DATABASE_URL",
+            "SEALING_KEY",
+            "RESERVATION_SECRET",
+            "ERASURE_LEDGER",
+        ),
+    ),
+}
+REDIS_USERS: Mapping[str, str] = {
+    "projector": redis_users.PROJECTOR,
+    "query-api": redis_users.QUERY_API,
+    "worker": redis_users.WORKER,
+}
+CONTAINERS = (*NEEDS, "postgres", "redis")
+
+log = structlog.get_logger()
+
+
+class SecretsHome(Home):
+    """The folder of the secrets. Servers are other containers, and the ledger is kept elsewhere."""
+
+    @property
+    def erasure_ledger(self) -> Path:
+        return LEDGER
+
+    def dsn(self, role: str, password: str, database: str = DATABASE) -> str:
+        return make_conninfo(host="postgres", user=role, password=password, dbname=database)
+
+    def redis_url(self, user: str = redis_users.OWNER, database: int = 0) -> str:
+        return f"redis://{user}:{self.secrets().redis_passwords[user]}@redis:6379/{database}"
+
+
+def issue_secrets(home: Home, issued: Path) -> None:
+    """Write each container's files; one that is right already is left alone.
+
+    Raises `OperatorError` if the secrets are gone that other volumes were issued from.
+    """
+    if not home.secrets_file.exists() and (issued / "postgres/password").exists():
+        raise OperatorError(
+            "the volume `secrets` is missing or empty, and the other volumes were issued from it."
+            " It holds the passwords, and the key without which no e-mail address, name or review"
+            " can be read: restore it from a backup. `docker compose down -v` deletes all data and"
+            " starts from scratch"
+        )
+    own = home.secrets()
+    _issue(issued / "postgres/password", own.owner_password, READABLE_BY_ALL)
+    _issue(issued / "postgres/start.sh", POSTGRES_START.read_text(), READABLE_BY_ALL)
+    acl = redis_users.acl_file(own.redis_passwords)
+    _issue(issued / "redis/users.acl", acl, READABLE_BY_ALL)
+    _issue(issued / "redis/redis.conf", "aclfile /etc/starfold/users.acl\n", READABLE_BY_ALL)
+    for service, (role, names) in NEEDS.items():
+        environment = {
+            **home.environment(role, REDIS_USERS.get(service, redis_users.OWNER)),
+            "STARFOLD_OWNER_DATABASE_URL": home.owner_dsn(),
+            "STARFOLD_COMMAND_PASSWORD": own.command_password,
+            "STARFOLD_PROJECTOR_PASSWORD": own.projector_password,
+        }
+        lines = [f"STARFOLD_{name}={environment[f'STARFOLD_{name}']}\n" for name in names]
+        _issue(issued / service / "environment", "".join(lines))
+    log.info("secrets_issued")
+
+
+def _issue(file: Path, content: str, mode: int = 0o600) -> None:
+    if not file.exists() or file.read_text() != content:
+        write_private(file, content.encode())
+    file.chmod(mode)

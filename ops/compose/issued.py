@@ -1,0 +1,44 @@
+"""`python -m ops.compose.issued PROGRAM`: become a program, with its container's own settings.
+
+Imports only the standard library: every container starts with it.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+from typing import NoReturn
+
+OWN_SETTINGS = Path("/etc/starfold/environment")
+
+
+class NothingIssued(Exception):
+    """The file of settings is missing."""
+
+
+def take_settings(settings: Path = OWN_SETTINGS) -> None:
+    """Add the issued settings to the environment; a variable that is set already stays as it is."""
+    if not settings.exists():
+        raise NothingIssued(f"{settings} is missing: no settings were issued to this container")
+    for line in settings.read_text().splitlines():
+        name, _, value = line.partition("=")
+        os.environ.setdefault(name, value)
+
+
+def become(program: list[str], settings: Path = OWN_SETTINGS) -> NoReturn:
+    """Replace this process by the program."""
+    take_settings(settings)
+    try:
+        os.execvp(program[0], program)  # noqa: S606  # A program named by the image or its operator.
+    except OSError as error:
+        sys.exit(f"starfold: {program[0]} cannot be started: {error.strerror}")
+
+
+if __name__ == "__main__":
+    if not sys.argv[1:]:
+        sys.exit("usage: python -m ops.compose.issued PROGRAM [ARGUMENT...]")
+    try:
+        become(sys.argv[1:])
+    except (NothingIssued, OSError) as error:
+        sys.exit(f"starfold: {error}")

@@ -1,0 +1,151 @@
+"""Loading a catalogue of movies through the command API; goes on where it was interrupted.
+
+A catalogue is a file of JSON objects, one a line, with the fields of `POST /v1/movies`; `.xz` and
+`.gz` are unpacked. Each needs an `external_id`, by which a movie that is there already is known
+again.
+"""
+
+from __future__ import annotations
+
+import gzip
+import lzma
+import os
+import time
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import IO, Any
+
+import msgspec
+import psycopg
+import structlog
+from psycopg.rows import TupleRow
+
+from ops.api_client import ApiClient
+from ops.errors import OperatorError
+from ops.local.bootstrap import DATABASE_SCHEMA
+from ops.local.home import Home, write_private
+from ops.progress import Progress
+from shared.log.connections import connect
+
+DEFAULT_CATALOGUE = Path(__file__).with_name("catalogue.jsonl.xz")
+DEFAULT = "default"
+NONE = "none"
+ROWS_A_BATCH = 500
+LOADED = "catalogue.loaded"
+LOADED_WITHIN_S = 300.0
+POLL_S = 0.2
+
+_LAST_EVENT = (
+    "SELECT notification_id, originator_id, originator_version FROM events"
+    " ORDER BY notification_id DESC LIMIT 1"
+)
+_EVENT = "SELECT originator_id, originator_version FROM events WHERE notification_id = %s"
+
+log = structlog.get_logger()
+
+Movie = dict[str, Any]
+
+
+class Loaded(msgspec.Struct, frozen=True):
+    """What a home remembers of the catalogue that it loaded: its name and size, and the last event
+    of the log then. Another log has another event there, or none.
+    """
+
+    catalogue: str
+    position: int
+    stream_id: str
+    version: int
+
+
+def load(
+    home: Home, owner_dsn: str, client: ApiClient, choice: str, schema: str = DATABASE_SCHEMA
+) -> None:
+    """Load the chosen catalogue, unless this home's log has it already."""
+    marker = home.path / LOADED
+    if choice == NONE:
+        write_private(marker, NONE.encode())
+        return
+    file = DEFAULT_CATALOGUE if choice == DEFAULT else Path(choice)
+    name = f"{file.name} {file.stat().st_size}"
+    with connect(owner_dsn, schema=schema, autocommit=True) as log_connection:
+        if _is_loaded(marker, name, log_connection):
+            return
+        marker.unlink(missing_ok=True)
+        _send(read(file), client)
+        last = log_connection.execute(_LAST_EVENT).fetchone()
+    if last is not None:
+        position, stream_id, version = last
+        loaded = Loaded(name, position, str(stream_id), version)
+        write_private(marker, msgspec.json.encode(loaded))
+
+
+def _is_loaded(marker: Path, name: str, log_connection: psycopg.Connection[TupleRow]) -> bool:
+    try:
+        loaded = msgspec.json.decode(marker.read_bytes(), type=Loaded)
+    except (FileNotFoundError, msgspec.DecodeError):
+        return False
+    found = log_connection.execute(_EVENT, [loaded.position]).fetchone()
+    there = None if found is None else (str(found[0]), found[1])
+    return loaded.catalogue == name and there == (loaded.stream_id, loaded.version)
+
+
+def _send(movies: Sequence[Movie], client: ApiClient) -> None:
+    doubles: list[str] = []
+    with Progress("catalogue", len(movies)) as progress:
+        for batch in _batches(movies):
+            for movie, result in zip(
+                batch, client.rows("/v1/movies/batch", "movies", batch), strict=True
+            ):
+                if result["status"] == "rejected":
+                    doubles.append(
+                        f"{movie['title']} ({movie['year']}): {result['problem']['detail']}"
+                    )
+            progress.advance(len(batch))
+    for double in doubles:
+        log.warning("movie_rejected", movie=double)
+    log.info("catalogue_loaded", movies=len(movies) - len(doubles), rejected=len(doubles))
+
+
+def wait_loaded(home: Home) -> None:
+    """Wait until the catalogue of a local Starfold is there: films are matched to all of it."""
+    give_up_at = time.monotonic() + LOADED_WITHIN_S
+    if not (home.path / LOADED).exists():
+        log.info("waiting", to="have the catalogue loaded", at_most_s=LOADED_WITHIN_S)
+    while not (home.path / LOADED).exists():
+        if time.monotonic() > give_up_at:
+            raise OperatorError(f"the catalogue was not loaded within {LOADED_WITHIN_S:.0f} s")
+        time.sleep(POLL_S)
+
+
+def read(file: Path) -> list[Movie]:
+    """The movies of a file; raises `OperatorError` that names the first bad line."""
+    movies: list[Movie] = []
+    with _open(file) as lines:
+        for number, line in enumerate(lines, start=1):
+            try:
+                movie = msgspec.json.decode(line, type=Movie)
+            except msgspec.DecodeError as error:
+                raise OperatorError(f"{file}, line {number}: {error}") from error
+            if not movie.get("external_id"):
+                raise OperatorError(f"{file}, line {number}: external_id is missing")
+            movies.append(movie)
+    return movies
+
+
+def require_readable(choice: str) -> None:
+    """Raises `OperatorError` for a catalogue that is not there."""
+    if choice not in (DEFAULT, NONE) and not os.access(choice, os.R_OK):
+        raise OperatorError(f"the catalogue {choice} cannot be read")
+
+
+def _open(file: Path) -> IO[bytes] | gzip.GzipFile:
+    if file.suffix == ".xz":
+        return lzma.open(file, "rb")
+    if file.suffix == ".gz":
+        return gzip.open(file, "rb")
+    return file.open("rb")
+
+
+def _batches(movies: Sequence[Movie]) -> Iterator[Sequence[Movie]]:
+    for start in range(0, len(movies), ROWS_A_BATCH):
+        yield movies[start : start + ROWS_A_BATCH]

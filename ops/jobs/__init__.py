@@ -1,0 +1,200 @@
+"""Operators' jobs and the queue they go through. The log is no job: events never go this way."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import structlog
+from rq import Queue, Retry
+from rq.intermediate_queue import IntermediateQueue
+from rq.job import Job
+from rq.serializers import JSONSerializer
+
+from ops.errors import OperatorError
+from ops.settings import JobsSettings
+from projector.audit.auditor import Audit
+from projector.generations.builder import Builder
+from projector.generations.table import AuditState, Generation, State
+from projector.settings import ProjectorSettings
+from projector.wiring import Wiring, wire
+from shared.errors import StarfoldError
+from shared.process.settings import settings_from_environment
+from shared.read_model.clients import redis_client
+
+QUEUE = "starfold"
+# A job goes on where it was interrupted, so being interrupted often is no reason to give it up.
+RETRIES_MAX = 100
+RESULT_KEPT_S = 3_600
+FAILURE_KEPT_S = 86_400
+# A job that was taken and not started for this long is queued again.
+UNSTARTED_MAX = timedelta(seconds=8)
+MAINTENANCE_MAX_S = 10
+# One that has died stays registered for longer.
+WORKER_SILENT_MAX = timedelta(seconds=60)
+AUDITED: tuple[State, ...] = ("following", "active", "retired")
+
+log = structlog.get_logger()
+
+
+class JobNotAllowed(Exception):
+    """A job names a function that is not in `ALLOWED`."""
+
+
+def build_share(
+    projection: str, number: int, share: int, events_per_s: float | None = None
+) -> bool:
+    """Build one share of a generation, and audit it if it was the last and that is wanted.
+
+    Settings come from the environment.
+    """
+    wiring = wire(settings_from_environment(ProjectorSettings))
+    try:
+        builder = Builder(
+            wiring.reader, wiring.store, wiring.generations, events_per_s=events_per_s
+        )
+        built = builder.build(projection, number, share)
+        generation = wiring.generations.get(projection, number)
+        if generation and generation.audit == "wanted" and generation.state in AUDITED:
+            _audit(wiring, generation)
+        return built
+    finally:
+        wiring.close()
+
+
+def audit(projection: str, number: int) -> bool:
+    """Compare a generation with the log; the outcome stands in the table of generations."""
+    wiring = wire(settings_from_environment(ProjectorSettings))
+    try:
+        generation = wiring.generations.get(projection, number)
+        return generation is not None and _audit(wiring, generation)
+    finally:
+        wiring.close()
+
+
+def _audit(wiring: Wiring, generation: Generation) -> bool:
+    audit_log = log.bind(projection=generation.projection, generation=generation.number)
+    try:
+        report = Audit(wiring.reader, wiring.store).verify(generation)
+    except StarfoldError as error:
+        audit_log.error("audit_failed", error=error.code, reason=str(error))
+        passed = False
+    else:
+        passed = report.passed
+        audit_log.info(
+            "audit_finished",
+            keys=report.keys,
+            position=report.position,
+            differences=len(report.differences),
+            parked=len(report.parked),
+        )
+    outcome: AuditState = "passed" if passed else "failed"
+    wiring.generations.set_audit(generation.projection, generation.number, outcome)
+    return passed
+
+
+ALLOWED = frozenset(f"{__name__}.{job.__name__}" for job in (build_share, audit))
+
+
+class AllowedJob(Job):
+    """A job of this module: what is in the queue cannot make a worker call or send anything else.
+
+    RQ runs callbacks in the worker and sends webhooks from there, also for a job that was refused
+    or abandoned. So a job loses both when it is loaded, and is never run.
+    """
+
+    _refused = False
+
+    def restore(self, raw_data: Any) -> Any:
+        restored = super().restore(raw_data)
+        names = (
+            self._success_callback_name,
+            self._failure_callback_name,
+            self._stopped_callback_name,
+        )
+        if any(names) or self.webhooks:
+            self._refused = True
+            self._success_callback_name = None
+            self._failure_callback_name = None
+            self._stopped_callback_name = None
+            self.webhooks = []
+            self.retries_left = 0
+        return restored
+
+    def _execute(self) -> object:
+        if self._refused:
+            raise JobNotAllowed(f"job {self.id} has a callback or a webhook")
+        if self.func_name not in ALLOWED:
+            raise JobNotAllowed(f"{self.func_name} is not a job of Starfold")
+        return super()._execute()
+
+
+class UnstartedJobs(IntermediateQueue):
+    """Jobs that a worker has taken from the queue and not started yet.
+
+    A worker that dies between the two leaves its job here; RQ waits a minute for it.
+    """
+
+    def should_be_cleaned_up(self, job_id: str) -> bool:
+        first_seen = self.get_first_seen(job_id)
+        return first_seen is not None and datetime.now(UTC) - first_seen > UNSTARTED_MAX
+
+
+class Jobs(Queue):
+    """The queue of Starfold's jobs."""
+
+    @property
+    def intermediate_queue(self) -> IntermediateQueue:
+        return UnstartedJobs(self.key, connection=self.connection)
+
+    def acquire_maintenance_lock(self) -> bool:
+        """Hold it for a short time only: a worker that dies meanwhile leaves it behind."""
+        return bool(
+            self.connection.set(self.registry_cleaning_key, 1, nx=True, ex=MAINTENANCE_MAX_S)
+        )
+
+
+class JobQueue:
+    """Puts jobs into the queue."""
+
+    def __init__(self, settings: JobsSettings) -> None:
+        self.connection = redis_client(settings.jobs_redis_url.get_secret_value())
+        self.queue = Jobs(
+            QUEUE,
+            connection=self.connection,
+            serializer=JSONSerializer,
+            job_class=AllowedJob,
+            default_timeout=-1,
+        )
+
+    def build_share(
+        self, projection: str, number: int, share: int, events_per_s: float | None = None
+    ) -> Job:
+        return self.queue.enqueue(
+            build_share,
+            args=(projection, number, share, events_per_s),
+            job_id=f"build-{projection}-{number}-{share}",
+            retry=Retry(max=RETRIES_MAX),
+            result_ttl=RESULT_KEPT_S,
+            failure_ttl=FAILURE_KEPT_S,
+        )
+
+    def audit(self, projection: str, number: int) -> Job:
+        return self.queue.enqueue(
+            audit,
+            args=(projection, number),
+            job_id=f"audit-{projection}-{number}",
+            retry=Retry(max=RETRIES_MAX),
+            result_ttl=RESULT_KEPT_S,
+            failure_ttl=FAILURE_KEPT_S,
+        )
+
+    def require_worker(self) -> None:
+        """Raises `OperatorError` if nobody would take a job."""
+        from rq import Worker  # Imported late: it is slow, and commands that fail do without it.
+
+        now = datetime.now(UTC)
+        workers = Worker.all(connection=self.connection, queue=self.queue)
+        beats = [one.last_heartbeat for one in workers if one.last_heartbeat is not None]
+        if not any(now - beat.astimezone(UTC) < WORKER_SILENT_MAX for beat in beats):
+            raise OperatorError("no worker is running: start one with `python -m ops.worker`")

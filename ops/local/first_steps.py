@@ -1,0 +1,44 @@
+"""`python -m ops.local.first_steps`: what `starfold up` does once the command API answers."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import structlog
+import typer
+
+from ops.api_client import ApiClient
+from ops.failures import failure_text
+from ops.imports import catalogue
+from ops.local.bootstrap import bootstrap
+from ops.local.home import Home
+from shared.log.connections import forget_libpq_variables
+from shared.process.logs import configure_logging
+from shared.process.settings import Settings, settings_from_environment
+
+log = structlog.get_logger()
+
+
+def first_steps(
+    home: Annotated[Path, typer.Option("--home")],
+    catalogue_choice: Annotated[str, typer.Option("--catalogue")] = catalogue.DEFAULT,
+) -> None:
+    """Make the operator's account and load the catalogue; may be interrupted and run again."""
+    forget_libpq_variables()
+    configure_logging(settings_from_environment(Settings), process="first-steps")
+    local = Home(home)
+    try:
+        operator = bootstrap(local, local.owner_dsn())
+        local.bootstrapped_file.touch(mode=0o600)
+        with ApiClient(local.addresses(), operator.api_key) as client:
+            catalogue.load(local, local.owner_dsn(), client, catalogue_choice)
+    except Exception as error:  # Whatever it is, one line says why.
+        log.debug("first_steps_failed", exc_info=True)
+        log.error("first_steps_failed", reason=failure_text(error))  # noqa: TRY400  # It is above.
+        sys.exit(1)
+
+
+if __name__ == "__main__":
+    typer.run(first_steps)

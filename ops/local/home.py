@@ -1,0 +1,262 @@
+"""The home of a local Starfold: its data, its secrets, its sockets, and the lock that says it is in
+use.
+"""
+
+from __future__ import annotations
+
+import base64
+import fcntl
+import os
+import secrets
+import tempfile
+from pathlib import Path
+from typing import IO
+from urllib.parse import quote
+
+import msgspec
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.hazmat.primitives.kdf.hkdf import HKDF
+from psycopg.conninfo import make_conninfo
+
+from ops.errors import OperatorError
+from ops.local import redis_users
+from shared.log.schema import COMMAND_ROLE, PROJECTOR_ROLE
+
+OWNER_ROLE = "starfold_owner"
+DATABASE = "starfold"
+MAINTENANCE_DATABASE = "postgres"
+# A file in the data of PostgreSQL, once initdb has finished.
+INITIALIZED = "starfold_initialized"
+# A Unix socket's path may be 107 bytes long, 103 on macOS; PostgreSQL's own part is 18.
+SOCKET_FOLDER_BYTES_MAX = 80
+JOBS_DATABASE = 1
+
+
+class Secrets(msgspec.Struct, frozen=True, kw_only=True):
+    """Made once and kept in `secrets.json`; keys are base64 of 32 bytes.
+
+    `valkey_password` is the password of the Redis user that may do everything.
+    """
+
+    owner_password: str
+    command_password: str
+    projector_password: str
+    valkey_password: str
+    query_api_redis_password: str
+    projector_redis_password: str
+    worker_redis_password: str
+    reservation_secret: str
+    sealing_key: str
+    token_private_key: str
+    token_public_key: str
+
+    @property
+    def cursor_key(self) -> str:
+        """Derived, so that a home that was made before there were cursor keys has one too."""
+        derivation = HKDF(algorithm=SHA256(), length=32, salt=None, info=b"starfold cursors")
+        return _base64(derivation.derive(base64.b64decode(self.reservation_secret)))
+
+    @property
+    def role_passwords(self) -> dict[str, str]:
+        return {COMMAND_ROLE: self.command_password, PROJECTOR_ROLE: self.projector_password}
+
+    @property
+    def redis_passwords(self) -> dict[str, str]:
+        return {
+            redis_users.OWNER: self.valkey_password,
+            redis_users.QUERY_API: self.query_api_redis_password,
+            redis_users.PROJECTOR: self.projector_redis_password,
+            redis_users.WORKER: self.worker_redis_password,
+        }
+
+
+class Addresses(msgspec.Struct, frozen=True):
+    """Where the APIs of a home listen, or did when they last ran."""
+
+    command_url: str
+    query_url: str
+
+
+class Home:
+    """A folder of mode 0700. Nothing outside it is changed, but for sockets where its path is too
+    long.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path.absolute()
+        self._lock: IO[str] | None = None
+
+    @property
+    def operator_file(self) -> Path:
+        return self.path / "operator.json"
+
+    @property
+    def bootstrapped_file(self) -> Path:
+        """Exists once this start has made or found the operator's key and account."""
+        return self.path / "bootstrapped"
+
+    @property
+    def children_file(self) -> Path:
+        return self.path / "children.json"
+
+    @property
+    def erasure_ledger(self) -> Path:
+        return self.path / "erasures.jsonl"
+
+    @property
+    def postgres_data(self) -> Path:
+        return self.path / "postgres"
+
+    @property
+    def valkey_data(self) -> Path:
+        return self.path / "valkey"
+
+    @property
+    def valkey_log(self) -> Path:
+        return self.path / "valkey.log"
+
+    @property
+    def set_aside(self) -> Path:
+        """Where damaged files of Valkey are kept."""
+        return self.path / "set-aside"
+
+    def create(self) -> None:
+        try:
+            self.path.mkdir(mode=0o700, parents=True, exist_ok=True)
+            self.path.chmod(0o700)
+        except OSError as error:
+            raise OperatorError(f"cannot use {self.path} as home: {error.strerror}") from error
+
+    def lock(self) -> None:
+        """Hold the home until this process ends; raises `OperatorError` if another one does."""
+        self._lock = (self.path / "lock").open("w")
+        try:
+            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            raise OperatorError(
+                f"the home {self.path} is in use by another `starfold up`"
+            ) from error
+
+    @property
+    def secrets_file(self) -> Path:
+        return self.path / "secrets.json"
+
+    def secrets(self) -> Secrets:
+        """Return the secrets. What is missing is made: all at the first call, and what an older
+        release did not have.
+        """
+        file = self.secrets_file
+        stored: dict[str, str] = {}
+        if file.exists():
+            stored = msgspec.json.decode(file.read_bytes(), type=dict[str, str])
+        if not stored.keys() >= set(Secrets.__struct_fields__):
+            stored = {**msgspec.to_builtins(_new_secrets()), **stored}
+            write_private(file, msgspec.json.encode(stored))
+        return msgspec.convert(stored, type=Secrets)
+
+    def require_secrets_of_data(self) -> None:
+        """Raise `OperatorError` if there is data whose secrets are gone."""
+        if (self.postgres_data / INITIALIZED).exists() and not self.secrets_file.exists():
+            raise OperatorError(
+                f"{self.secrets_file} is missing. It holds the passwords, and the key without which"
+                " no e-mail address, name or review can be read: restore it from a backup, or"
+                f" delete {self.path} to start from scratch without any data"
+            )
+
+    def write_redis_users(self) -> Path:
+        """Write the ACL file of the home's Valkey and return its path."""
+        file = self.path / "valkey.acl"
+        write_private(file, redis_users.acl_file(self.secrets().redis_passwords).encode())
+        return file
+
+    def remember_addresses(self, addresses: Addresses) -> None:
+        write_private(self.path / "addresses.json", msgspec.json.encode(addresses))
+
+    def addresses(self) -> Addresses:
+        """Raises `OperatorError` for a home in which nothing was ever started."""
+        file = self.path / "addresses.json"
+        if not file.exists():
+            raise OperatorError(f"there is no Starfold in {self.path}: start it with `starfold up`")
+        return msgspec.json.decode(file.read_bytes(), type=Addresses)
+
+    def sockets(self) -> Path:
+        """The folder of the servers' sockets: in the home, or where its path is too long a private
+        one.
+        """
+        inside = self.path / "sockets"
+        if len(os.fsencode(inside)) <= SOCKET_FOLDER_BYTES_MAX:
+            inside.mkdir(mode=0o700, exist_ok=True)
+            return inside
+        remembered = self.path / "sockets.path"
+        if remembered.exists():
+            outside = Path(os.fsdecode(remembered.read_bytes()))
+            if outside.is_absolute() and outside.is_dir() and outside.stat().st_uid == os.getuid():
+                return outside
+        outside = Path(tempfile.mkdtemp(prefix="starfold-"))
+        write_private(remembered, os.fsencode(outside))
+        return outside
+
+    def dsn(self, role: str, password: str, database: str = DATABASE) -> str:
+        return make_conninfo(
+            host=str(self.sockets()), user=role, password=password, dbname=database
+        )
+
+    def owner_dsn(self, database: str = DATABASE) -> str:
+        return self.dsn(OWNER_ROLE, self.secrets().owner_password, database)
+
+    def redis_url(self, user: str = redis_users.OWNER, database: int = 0) -> str:
+        password = quote(self.secrets().redis_passwords[user], safe="")
+        socket = quote(str(self.sockets() / "valkey.sock"))
+        return f"unix://{user}:{password}@{socket}?db={database}"
+
+    def environment(self, role: str, redis_user: str = redis_users.WORKER) -> dict[str, str]:
+        """The `STARFOLD_*` variables of a process that uses the database as the given role, and
+        Redis as the given user.
+        """
+        own = self.secrets()
+        passwords = {OWNER_ROLE: own.owner_password, **own.role_passwords}
+        return {
+            "STARFOLD_DATABASE_URL": self.dsn(role, passwords[role]),
+            "STARFOLD_REDIS_URL": self.redis_url(redis_user),
+            "STARFOLD_JOBS_REDIS_URL": self.redis_url(redis_user, JOBS_DATABASE),
+            "STARFOLD_SEALING_KEY": own.sealing_key,
+            "STARFOLD_RESERVATION_SECRET": own.reservation_secret,
+            "STARFOLD_ERASURE_LEDGER": str(self.erasure_ledger),
+            "STARFOLD_TOKEN_PRIVATE_KEY": own.token_private_key,
+            "STARFOLD_TOKEN_PUBLIC_KEY": own.token_public_key,
+            "STARFOLD_CURSOR_KEY": own.cursor_key,
+        }
+
+
+def write_private(file: Path, content: bytes) -> None:
+    """Write a file of mode 0600, whole or not at all."""
+    draft = file.with_suffix(".new")
+    draft.unlink(missing_ok=True)
+    descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    with os.fdopen(descriptor, "wb") as stream:
+        stream.write(content)
+        stream.flush()
+        os.fsync(stream.fileno())
+    draft.replace(file)
+
+
+def _new_secrets() -> Secrets:
+    private_key = Ed25519PrivateKey.generate()
+    return Secrets(
+        owner_password=secrets.token_urlsafe(24),
+        command_password=secrets.token_urlsafe(24),
+        projector_password=secrets.token_urlsafe(24),
+        valkey_password=secrets.token_urlsafe(24),
+        query_api_redis_password=secrets.token_urlsafe(24),
+        projector_redis_password=secrets.token_urlsafe(24),
+        worker_redis_password=secrets.token_urlsafe(24),
+        reservation_secret=_base64(secrets.token_bytes(32)),
+        sealing_key=_base64(secrets.token_bytes(32)),
+        token_private_key=_base64(private_key.private_bytes_raw()),
+        token_public_key=_base64(private_key.public_key().public_bytes_raw()),
+    )
+
+
+def _base64(raw: bytes) -> str:
+    return base64.b64encode(raw).decode()

@@ -1,0 +1,154 @@
+"""`starfold up`: the whole of Starfold on one machine, under one supervisor in the foreground."""
+
+from __future__ import annotations
+
+import socket
+import sys
+from functools import partial
+
+import httpx
+import structlog
+
+from ops.database import create_database
+from ops.errors import OperatorError
+from ops.local import redis_users
+from ops.local.child import Child, ChildSpec
+from ops.local.home import DATABASE, MAINTENANCE_DATABASE, OWNER_ROLE, Addresses, Home
+from ops.local.servers import initialize_postgres, postgres_spec, valkey_spec
+from ops.local.supervisor import Stopped, Supervisor
+from shared.log.schema import COMMAND_ROLE, PROJECTOR_ROLE, migrate
+
+API_READY_WITHIN_S = 60.0
+
+STOP_ORDER = (
+    ("command-api", "query-api"),
+    ("projector",),
+    ("worker",),
+    ("valkey", "postgres"),
+)
+
+log = structlog.get_logger()
+
+
+class Stack:
+    """One local Starfold; `catalogue` is a file, `none`, or the default for the one that ships."""
+
+    def __init__(
+        self, home: Home, *, host: str, command_port: int, query_port: int, catalogue: str
+    ) -> None:
+        self._home = home
+        self._host = host
+        self._command_port = command_port
+        self._query_port = query_port
+        self._catalogue = catalogue
+        self._supervisor = Supervisor(home)
+
+    def run(self) -> None:
+        """Until a signal comes. Raises `OperatorError` for what keeps it from starting."""
+        self._home.create()
+        self._home.lock()
+        self._home.require_secrets_of_data()
+        for port in (self._command_port, self._query_port):
+            _require_free(self._host, port)
+        supervisor = self._supervisor
+        supervisor.handle_signals()
+        supervisor.end_leftovers()
+        self._home.remember_addresses(
+            Addresses(
+                command_url=_url(self._host, self._command_port),
+                query_url=_url(self._host, self._query_port),
+            )
+        )
+        try:
+            self._start_servers()
+            self._start_services()
+            print(
+                f"ready: command API {_url(self._host, self._command_port)},"
+                f" query API {_url(self._host, self._query_port)}",
+                flush=True,
+            )
+            while True:
+                supervisor.watch()
+        except Stopped:
+            log.info("stopping")
+        finally:
+            supervisor.stop(STOP_ORDER)
+
+    def _start_servers(self) -> None:
+        initialize_postgres(self._home)
+        servers = [
+            self._supervisor.start(postgres_spec(self._home)),
+            self._supervisor.start(valkey_spec(self._home)),
+        ]
+        self._supervisor.wait_ready(servers)
+        create_database(self._home.owner_dsn(MAINTENANCE_DATABASE), DATABASE)
+        migrate(self._home.owner_dsn(), roles=self._home.secrets().role_passwords)
+
+    def _start_services(self) -> None:
+        command_api = self._start(
+            "command-api", "command_api", COMMAND_ROLE, port=self._command_port
+        )
+        query_api = self._start(
+            "query-api", "query_api", PROJECTOR_ROLE, redis_users.QUERY_API, self._query_port
+        )
+        self._start("projector", "projector", PROJECTOR_ROLE, redis_users.PROJECTOR)
+        self._start("worker", "ops.worker", PROJECTOR_ROLE)
+        self._supervisor.wait_ready([command_api], API_READY_WITHIN_S)
+        first_steps = self._supervisor.start(self._first_steps())
+        self._supervisor.wait_ready([query_api, first_steps], API_READY_WITHIN_S)
+
+    def _start(
+        self,
+        name: str,
+        module: str,
+        role: str,
+        redis_user: str = redis_users.WORKER,
+        port: int | None = None,
+    ) -> Child:
+        environment = self._home.environment(role, redis_user)
+        spec = ChildSpec(name, [sys.executable, "-m", module], environment)
+        if port is not None:
+            listening = {"STARFOLD_HOST": self._host, "STARFOLD_PORT": str(port)}
+            asked = f"{_url(self._host, port)}/ready"
+            spec = spec._replace(
+                environment=environment | listening, ready=partial(_answers, asked)
+            )
+        return self._supervisor.start(spec)
+
+    def _first_steps(self) -> ChildSpec:
+        """The operator's account and the catalogue, made where the log lacks them."""
+        self._home.bootstrapped_file.unlink(missing_ok=True)
+        return ChildSpec(
+            name="first-steps",
+            argv=[
+                *(sys.executable, "-m", "ops.local.first_steps", "--home", str(self._home.path)),
+                *("--catalogue", self._catalogue),
+            ],
+            environment=self._home.environment(OWNER_ROLE),
+            ready=self._home.bootstrapped_file.exists,
+            once=True,
+        )
+
+
+def _require_free(host: str, port: int) -> None:
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    with socket.socket(family) as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((host, port))
+        except OSError as error:
+            raise OperatorError(
+                f"port {port} on {host} cannot be used: {error.strerror}"
+            ) from error
+
+
+def _answers(url: str) -> bool:
+    try:
+        return httpx.get(url, timeout=2, trust_env=False).status_code == httpx.codes.OK
+    except httpx.HTTPError:
+        return False
+
+
+def _url(host: str, port: int) -> str:
+    reachable = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)  # noqa: S104  # Shown, not bound.
+    return f"http://[{reachable}]:{port}" if ":" in reachable else f"http://{reachable}:{port}"

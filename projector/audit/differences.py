@@ -1,0 +1,153 @@
+"""What an audit compares: the stored parts of a key with those that must stand there."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any, NamedTuple
+from uuid import UUID
+
+import msgspec
+
+from projector.audit.shadow import Shadow
+from projector.documents.kinds import HISTORY, PRIVATE, PROFILE, REVIEWS
+from projector.documents.working_set import Key, Operation, stream_operations
+from projector.following.slices import Parts, Slice
+from shared.errors import DocumentDamaged
+from shared.read_model.checksum import checked
+
+# Their values are a person's: a difference says which there is, not what it says.
+PERSONAL = (PROFILE.name, PRIVATE.name, REVIEWS)
+SHOWN_CHARACTERS = 40
+ABSENT_TEXT = "nothing"
+
+
+class Difference(NamedTuple):
+    """One document, member or field that is not what the log makes of it.
+
+    `mending` are the operations that make it so. `part` names a member or field, or the fields of
+    a document that differ; personal values are not shown.
+    """
+
+    partition: int
+    key: Key
+    entity: UUID | None
+    part: str
+    stored: str
+    wanted: str
+    mending: tuple[Operation, ...]
+
+
+def differences(shadow: Shadow, part: Slice, stored: Parts | None) -> Iterator[Difference]:
+    """`stored` is None for a key of another type."""
+    key, number = part.key, shadow.keys.partition
+    if stored is None:
+        # Once it is gone, comparing again finds what is missing.
+        gone = Operation(b"D", key, ())
+        yield Difference(number, key, entity_of(key), "type", "another", part.type, (gone,))
+        return
+    wanted = shadow.wanted(part)
+    if stored == wanted:
+        return
+    match part.type:
+        case "string":
+            yield from _of_document(number, key, stored.get(b""), wanted[b""])
+        case "zset" | "hash":
+            yield from _of_members(number, part, stored, wanted)
+        case "stream":
+            entries = stream_operations(key, shadow.entries(key))
+            mending = (Operation(b"D", key, ()), *entries)
+            first = next(iter(set(stored.items()) ^ set(wanted.items())))[0]
+            yield Difference(
+                number, key, None, _text(first), f"{len(stored)} entries", f"{len(wanted)}", mending
+            )
+        case "absent":
+            gone = Operation(b"D", key, ())
+            yield Difference(number, key, entity_of(key), "", "a key", ABSENT_TEXT, (gone,))
+
+
+def entity_of(key: Key, member: bytes = b"") -> UUID | None:
+    """The movie or user that a key belongs to, or in a key of many its member."""
+    suffix = key[1][:32]
+    try:
+        return UUID(hex=suffix) if suffix else UUID(bytes=member)
+    except ValueError:
+        return None
+
+
+def _of_document(number: int, key: Key, stored: Any, wanted: Any) -> Iterator[Difference]:
+    mending = (Operation(b"S", key, (wanted,)),)
+    entity = entity_of(key)
+    before, after = _fields(key[0], stored), _fields(key[0], wanted)
+    if before is None or after is None:
+        text = ABSENT_TEXT if stored is None else "what cannot be decoded"
+        yield Difference(number, key, entity, "", text, "a document", mending)
+        return
+    names = [
+        name for name in {**before, **after} if before.get(name, before) != after.get(name, before)
+    ]
+    if not names:
+        return  # The same in another order.
+    hidden = key[0] in PERSONAL
+    yield Difference(
+        number,
+        key,
+        entity,
+        ", ".join(names),
+        "(hidden)" if hidden else ", ".join(_text(before.get(name)) for name in names),
+        "(hidden)" if hidden else ", ".join(_text(after.get(name)) for name in names),
+        mending,
+    )
+
+
+def _fields(kind: str, document: bytes | None) -> dict[str, Any] | None:
+    if document is None:
+        return None
+    try:
+        if kind == HISTORY.name:
+            return {"added": msgspec.msgpack.decode(checked(document))}
+        decoded = msgspec.json.decode(checked(document))
+    except (DocumentDamaged, msgspec.MsgspecError):
+        return None
+    return decoded if isinstance(decoded, dict) else None
+
+
+def _of_members(number: int, part: Slice, stored: Parts, wanted: Parts) -> Iterator[Difference]:
+    key = part.key
+    hidden = key[0] in PERSONAL
+    for member in {**stored, **wanted}:
+        before, after = stored.get(member), wanted.get(member)
+        if before == after:
+            continue
+        mending = (
+            _of_set(key, member, after) if part.type == "zset" else _of_hash(key, member, after)
+        )
+        yield Difference(
+            number,
+            key,
+            entity_of(key, member),
+            member.hex(),
+            "(hidden)" if hidden and before is not None else _text(before),
+            "(hidden)" if hidden and after is not None else _text(after),
+            (mending,),
+        )
+
+
+def _of_set(key: Key, member: bytes, rank: bytes | int | None) -> Operation:
+    if rank is None:
+        return Operation(b"z", key, (member,))
+    assert isinstance(rank, int)
+    return Operation(b"Z", key, (b"2", b"%d" % rank, member))
+
+
+def _of_hash(key: Key, field: bytes, value: bytes | int | None) -> Operation:
+    if value is None:
+        return Operation(b"h", key, (field,))
+    assert isinstance(value, bytes)
+    return Operation(b"H", key, (field, value))
+
+
+def _text(value: object) -> str:
+    if value is None:
+        return ABSENT_TEXT
+    text = value.decode(errors="replace") if isinstance(value, bytes) else str(value)
+    return text if len(text) <= SHOWN_CHARACTERS else text[: SHOWN_CHARACTERS - 1] + "…"

@@ -1,0 +1,138 @@
+"""A partition folded anew from the log and held whole in memory: what its stored documents must be.
+
+It holds for each key what must stand there: a string document, or the members of a sorted set, the
+fields of a hash or the entries of a stream, each by its name.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Sequence
+from itertools import pairwise
+from uuid import UUID
+
+from projector.documents.kinds import CATALOGUE, CHANGED_MOVIES, PARKED_ENTITIES
+from projector.documents.place import Place, place_of
+from projector.documents.working_set import STREAM_ENTRIES_MAX, Entry, Key, WorkingSet
+from projector.following.slices import Parts, Slice, Type
+from projector.projections import LogEvent, Projection
+from projector.projections.fold import PartitionFold
+from shared.errors import LogDiverged
+from shared.ids import START, Position
+from shared.read_model.layout import Checkpoint, Parked, PartitionKeys
+
+# Of a sorted set, so many members are read at once.
+SLICE_MEMBERS = 5_000
+
+
+# Keys without an id hold members of many entities.
+SHARED: dict[str, Type] = {
+    CATALOGUE: "zset",
+    CHANGED_MOVIES: "stream",
+    PARKED_ENTITIES: "hash",
+}
+
+
+class ShadowFold(PartitionFold):
+    """Parks as a projector does; it is for the audit to say so."""
+
+    def _report(self, parked: Parked) -> None:
+        """Nothing: what is parked is part of the truth that is compared."""
+
+
+class Shadow:
+    """One partition; `entities` restrict it to the events of some movies or users."""
+
+    def __init__(
+        self, definition: Projection, keys: PartitionKeys, entities: Collection[UUID] | None
+    ) -> None:
+        self.keys = keys
+        self.definition = definition
+        self._entities = entities
+        self._working_set = WorkingSet(complete=True)
+        self._fold = ShadowFold(definition, keys, self._working_set, {}).fold
+        self._standing: Place | None = None
+
+    @property
+    def position(self) -> Position:
+        return START if self._standing is None else self._standing.position
+
+    def fold(self, share: Sequence[LogEvent], last: Place) -> None:
+        """Take the next events of the log that concern the partition, up to `last`."""
+        for logged in share:
+            if self._entities is None or self.definition.entity(logged.event) in self._entities:
+                self._fold(logged)
+        self._standing = last
+
+    def require_same_log(self, checkpoint: Checkpoint) -> None:
+        """Raise `LogDiverged` unless the checkpoint names the event that this stands at."""
+        standing = self._standing
+        if standing is not None and not standing.is_of_same_event(place_of(checkpoint)):
+            raise LogDiverged(
+                f"{self.keys.prefix} has applied version {checkpoint.version} of stream"
+                f" {checkpoint.stream_id} at position {checkpoint.position}, which is not in"
+                " the log"
+            )
+
+    def holds(self, key: Key) -> bool:
+        """Whether anything must stand there."""
+        return self.type(key) != "absent" and any(map(self.wanted, self.slices(key)))
+
+    def all_keys(self) -> list[Key]:
+        held = self._working_set
+        keys = [*held.dirty, *held.members, *held.fields, *held.entries]
+        return [key for key in keys if self.type(key) != "absent"]
+
+    def type(self, key: Key) -> Type:
+        """What the key must be; keys of many entities are what they are even when empty."""
+        held = self._working_set
+        if key in held.dirty:
+            return "string"
+        if any(rank is not None for rank in held.members.get(key, {}).values()):
+            return "zset"
+        if any(value is not None for value in held.fields.get(key, {}).values()):
+            return "hash"
+        if held.entries.get(key):
+            return "stream"
+        return "absent" if key[1] else SHARED.get(key[0], "absent")
+
+    def slices(self, key: Key) -> Iterator[Slice]:
+        """The whole key in pieces that may be read at once."""
+        type_ = self.type(key)
+        members = self._working_set.members.get(key, {})
+        if type_ != "zset" or len(members) <= SLICE_MEMBERS:
+            yield Slice(key, type_)
+            return
+        ranks = sorted({rank for rank in members.values() if rank is not None})
+        bounds = [None, *ranks[SLICE_MEMBERS::SLICE_MEMBERS], None]
+        for low, high in pairwise(bounds):
+            yield Slice(key, type_, low, high)
+
+    def size(self, part: Slice) -> int:
+        """About how many members it has."""
+        return min(len(self._working_set.members.get(part.key, ())) or 1, SLICE_MEMBERS)
+
+    def wanted(self, part: Slice) -> Parts:
+        """What must stand there."""
+        held = self._working_set
+        match part.type:
+            case "string":
+                return {b"": held.dirty[part.key].encode(held.documents[part.key])}
+            case "zset":
+                return {
+                    member: rank
+                    for member, rank in held.members.get(part.key, {}).items()
+                    if rank is not None
+                    and (part.low is None or rank >= part.low)
+                    and (part.high is None or rank < part.high)
+                }
+            case "hash":
+                fields = held.fields.get(part.key, {}).items()
+                return {field: value for field, value in fields if value is not None}
+            case "stream":
+                return {entry: value for entry, _, value in self.entries(part.key)}
+            case "absent":
+                return {}
+
+    def entries(self, key: Key) -> list[Entry]:
+        """Those that a stream must have."""
+        return self._working_set.entries.get(key, [])[-STREAM_ENTRIES_MAX:]

@@ -1,0 +1,69 @@
+"""Calls of `apply.lua`: what each writes, how large it may be, and its command."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple
+
+from projector.documents.working_set import Operation
+from shared.read_model.layout import PartitionKeys, document_name
+
+# More in one call would hold up every other client of the server for too long.
+CALL_COMMANDS_MAX = 1_000
+CALL_BYTES_MAX = 512 * 1024
+# An event adds at most this much to a call, so that a call is cut before it is too large.
+EVENT_COMMANDS_MAX = 8
+EVENT_BYTES_MAX = 128 * 1024
+# The keys of a partition that are no documents: which event it stands at, and while it is rebuilt
+# in place the marker of its builder.
+CHECKPOINT = "checkpoint"
+REBUILDING = "rebuilding"
+
+Command = tuple[str | bytes | int, ...]
+
+
+class Call(NamedTuple):
+    """One call of `apply.lua`: what it expects to stand, what then stands, what it writes.
+
+    `compared` names the key that holds what is expected.
+    """
+
+    keys: PartitionKeys
+    expected: bytes
+    new: bytes
+    operations: Sequence[Operation]
+    compared: str = CHECKPOINT
+
+
+def cut(operations: Sequence[Operation]) -> Iterator[list[Operation]]:
+    """The operations in parts that one call may take."""
+    part: list[Operation] = []
+    commands, size_bytes = 0, 0
+    for operation in operations:
+        commands += operation.commands
+        size_bytes += operation.size_bytes
+        if part and (commands >= CALL_COMMANDS_MAX or size_bytes > CALL_BYTES_MAX):
+            yield part
+            part, commands, size_bytes = [], operation.commands, operation.size_bytes
+        part.append(operation)
+    if part:
+        yield part
+
+
+def as_command(call: Call, script_id: str) -> Command:
+    """The call as EVALSHA, in the order that `apply.lua` states."""
+    prefix = call.keys.prefix
+    names, documents = [prefix + call.compared], list[bytes]()
+    other_names, others = list[str](), list[bytes]()
+    for operation in call.operations:
+        name = prefix + document_name(*operation.key)
+        if operation.letter == b"S":
+            names.append(name)
+            documents += operation.arguments
+        else:
+            other_names.append(name)
+            others.append(operation.letter)
+            others += operation.arguments
+    names += other_names
+    heads = (call.expected, call.new, b"%d" % len(documents))
+    return ("EVALSHA", script_id, len(names), *names, *heads, *documents, *others)

@@ -1,0 +1,120 @@
+"""The kinds of string documents: what a projection folds, and how that is stored.
+
+What is folded may be less than what is stored: statistics are folded as their histogram, and the
+averages are computed when they are encoded. Folded documents are changed in place. What
+is stored ends with its checksum; decoding raises `DocumentDamaged` where that does not match.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, Generic, NamedTuple, TypeVar
+
+import msgspec
+
+from shared.errors import DocumentDamaged
+from shared.ids import Position
+from shared.read_model.access import AccessDocument
+from shared.read_model.checksum import CHECKSUM_BYTES, checked, with_checksum
+from shared.read_model.layout import (
+    PARKED,
+    HistoryYear,
+    MovieDocument,
+    Parked,
+    PrivateDocument,
+    ProfileDocument,
+    RatingStatistics,
+    statistics_of,
+)
+
+Folded = TypeVar("Folded")
+
+
+class Scores(msgspec.Struct, gc=False):
+    """What statistics are folded as: how many of each score, and the event that made it so."""
+
+    histogram: list[int]
+    position: Position
+
+
+_json = msgspec.json.Encoder().encode
+_decode_statistics = msgspec.json.Decoder(RatingStatistics).decode
+# Upper bounds, so that a call's size is known without encoding: ten counts, three averages and
+# their names; a day's bin is its number and a count below 2^31.
+STATISTICS_BYTES_MAX = 512
+HISTORY_BIN_BYTES_MAX = 8
+
+
+class Kind(NamedTuple, Generic[Folded]):
+    """A kind of document; `name` is the part of its key. `bytes_max` bounds what it encodes to."""
+
+    name: str
+    encode: Callable[[Folded], bytes]
+    decode: Callable[[bytes], Folded]
+    bytes_max: Callable[[Folded], int]
+
+
+def _encode_scores(scores: Scores) -> bytes:
+    return _json(statistics_of(tuple(scores.histogram), scores.position))
+
+
+def _decode_scores(stored: bytes) -> Scores:
+    statistics = _decode_statistics(stored)
+    return Scores(list(statistics.histogram), statistics.position)
+
+
+def _encoded_bytes(document: object) -> int:
+    return len(_json(document)) + CHECKSUM_BYTES
+
+
+def _stored(
+    name: str,
+    encode: Callable[[Folded], bytes],
+    decode: Callable[[bytes], Folded],
+    bytes_max: Callable[[Folded], int] = _encoded_bytes,
+) -> Kind[Folded]:
+    """Return a kind whose documents are stored with a checksum."""
+
+    def encode_checked(document: Folded) -> bytes:
+        return with_checksum(encode(document))
+
+    def decode_checked(stored: bytes) -> Folded:
+        document = checked(stored)
+        try:
+            return decode(document)
+        except msgspec.MsgspecError as error:
+            raise DocumentDamaged(f"a {name} document cannot be decoded") from error
+
+    return Kind(name, encode_checked, decode_checked, bytes_max)
+
+
+MOVIE: Kind[MovieDocument] = _stored("movie", _json, msgspec.json.Decoder(MovieDocument).decode)
+PROFILE: Kind[ProfileDocument] = _stored(
+    "profile", _json, msgspec.json.Decoder(ProfileDocument).decode
+)
+PRIVATE: Kind[PrivateDocument] = _stored(
+    "private", _json, msgspec.json.Decoder(PrivateDocument).decode
+)
+STATISTICS: Kind[Scores] = _stored(
+    "stats", _encode_scores, _decode_scores, lambda _scores: STATISTICS_BYTES_MAX
+)
+HISTORY: Kind[HistoryYear] = _stored(
+    "history",
+    msgspec.msgpack.Encoder().encode,
+    msgspec.msgpack.Decoder(HistoryYear).decode,
+    lambda year: HISTORY_BIN_BYTES_MAX * (1 + len(year.added)),
+)
+ACCESS: Kind[AccessDocument] = _stored("access", _json, msgspec.json.Decoder(AccessDocument).decode)
+PARKED_MARK: Kind[Parked] = _stored(PARKED, _json, msgspec.json.Decoder(Parked).decode)
+KINDS: dict[str, Kind[Any]] = {
+    kind.name: kind for kind in (MOVIE, PROFILE, PRIVATE, STATISTICS, HISTORY, ACCESS, PARKED_MARK)
+}
+
+# Keys of these kinds are no string documents: sorted sets, a hash, a stream.
+RATERS = "raters"
+CATALOGUE = "catalogue"
+RATINGS = "ratings"
+REVIEWS = "reviews"
+CHANGED_MOVIES = "movies"
+# Of every projection.
+PARKED_ENTITIES = PARKED

@@ -1,0 +1,128 @@
+"""Reading the log: decoded events, their personal data opened with the keys of their subjects."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from datetime import datetime
+
+from msgspec.structs import replace
+
+from projector.projections import LogEvent, Projection, Unreadable
+from shared.errors import Misconfigured
+from shared.ids import Position, UserId
+from shared.log.codec import Codec, Decoded, opened, sealed_subject
+from shared.log.event_store import EventStore
+from shared.log.load import StoredRow
+from shared.log.sealing import KeyWrap
+
+# So many keys are tried at the start before the one that wraps them is refused.
+KEYS_TRIED = 3
+# Of one fetch, where the log is read from end to end.
+BATCH_EVENTS = 5_000
+
+
+class LogReader:
+    """Fetches the log in order. Keys are asked for with every fetch: an erased subject has none."""
+
+    def __init__(self, store: EventStore, codec: Codec, key_wrap: KeyWrap) -> None:
+        self._store = store
+        self._codec = codec
+        self._key_wrap = key_wrap
+
+    def fetch(self, start: Position, limit: int, *, personal: bool = True) -> list[LogEvent]:
+        """At most `limit` events from `start` on, inclusive; personal data only if asked for.
+
+        An event that cannot be decoded comes as `Unreadable`; one whose personal data does not
+        open comes with its `fault`.
+        """
+        events: list[LogEvent] = []
+        sealed: list[tuple[int, Decoded, UserId]] = []
+        decode = self._codec.decode_sealed
+        for row in self._store.fetch(start, limit):
+            try:
+                decoded = decode(row.topic, row.state)
+            except Exception as error:  # noqa: BLE001  # Whatever is wrong with the bytes, the projections must hear of it.
+                events.append(_unreadable(row, error))
+                continue
+            event = decoded.event
+            if personal and event.personal and (subject := sealed_subject(event)) is not None:
+                sealed.append((len(events), decoded, subject))
+            events.append(LogEvent(row.position, row.stream_id, row.version, event, row.state))
+        if sealed:
+            self._open(events, sealed)
+        return events
+
+    def batches(
+        self, projection: Projection, *, after: Position, until: Position
+    ) -> Iterator[list[LogEvent]]:
+        """The log after a position up to another, or to an event that cannot be folded."""
+        start = Position(after + 1)
+        while start <= until:
+            events = self.fetch(start, BATCH_EVENTS, personal=projection.personal)
+            wanted = events[: projection.readable(events)]
+            while wanted and wanted[-1].position > until:
+                wanted.pop()
+            if wanted:
+                yield wanted
+            if len(wanted) < len(events) or not events:
+                return
+            start = Position(wanted[-1].position + 1)
+
+    def recorded_at(self, position: Position) -> datetime | None:
+        """When the first event from a position on was recorded; None if there is none, or nobody
+        can read it.
+        """
+        for row in self._store.fetch(position, 1):
+            try:
+                return self._codec.decode_sealed(row.topic, row.state).metadata.recorded_at
+            except Exception:  # noqa: BLE001  # Whoever follows says what is wrong with it.
+                return None
+        return None
+
+    def head(self) -> Position:
+        return self._store.head()
+
+    def require_sealing_key(self) -> None:
+        """Raise `Misconfigured` if the settings' key opens none of the keys of the last users."""
+        wrapped_keys = self._store.last_wrapped_keys(KEYS_TRIED)
+        _, faults = self._unwrapped(wrapped_keys)
+        if wrapped_keys and len(faults) == len(wrapped_keys):
+            raise Misconfigured(next(iter(faults.values())))
+
+    def _open(self, events: list[LogEvent], sealed: Iterable[tuple[int, Decoded, UserId]]) -> None:
+        """Put the events with opened personal data in the place of the sealed ones."""
+        subjects = {subject for _, _, subject in sealed}
+        keys, faults = self._unwrapped(self._store.wrapped_keys(list(subjects)))
+        for index, decoded, subject in sealed:
+            fault = faults.get(subject)
+            if fault is None:
+                try:
+                    events[index] = replace(events[index], event=opened(decoded, keys).event)
+                except Exception as error:  # noqa: BLE001  # What was sealed may be any bytes by now.
+                    fault = f"its personal data cannot be opened: {_named(error)}"
+            if fault is not None:
+                events[index] = replace(events[index], fault=fault)
+
+    def _unwrapped(
+        self, wrapped_keys: dict[UserId, bytes]
+    ) -> tuple[dict[UserId, bytes], dict[UserId, str]]:
+        """The keys that open, and why the others do not."""
+        keys: dict[UserId, bytes] = {}
+        faults: dict[UserId, str] = {}
+        for user_id, wrapped in wrapped_keys.items():
+            try:
+                keys[user_id] = self._key_wrap.unwrap(user_id, wrapped)
+            except Misconfigured as error:
+                faults[user_id] = str(error)
+        return keys, faults
+
+
+def _unreadable(row: StoredRow, error: Exception) -> LogEvent:
+    reason = f"the event at position {row.position} cannot be read: {_named(error)}"
+    event = Unreadable(topic=row.topic, reason=reason)
+    return LogEvent(row.position, row.stream_id, row.version, event, row.state)
+
+
+def _named(error: Exception) -> str:
+    """The error without what it says of other people's data: its message only if it is ours."""
+    return str(error) if isinstance(error, Misconfigured) else type(error).__name__

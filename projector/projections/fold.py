@@ -1,0 +1,119 @@
+"""Folding events into one partition, and parking the entity of one that cannot be applied.
+
+A parked entity's documents stay as they were before that event and are shown as stale; its later
+events are passed over, and `starfold parked retry` folds them all once the cause is mended. All
+other entities go on. `apply` raises before it changes anything, so nothing has to be undone. An
+erasure is never passed over: what cannot be changed is deleted. Neither is an event that ends
+access tokens.
+
+Where not the event is at fault but a stored document, which is damaged or gone, the entity is
+parked as damaged, and the healer refolds it from the log.
+"""
+
+from __future__ import annotations
+
+import traceback
+from pathlib import Path
+from uuid import UUID
+
+import structlog
+
+from projector.documents.kinds import PARKED_ENTITIES, PARKED_MARK
+from projector.documents.working_set import WorkingSet
+from projector.projections import LogEvent, Projection
+from shared.errors import DocumentUnusable, ProjectionFault, TooManyParked
+from shared.log.events import UserErased
+from shared.read_model.layout import Parked, PartitionKeys
+
+# A partition with more than this has something other the matter with it than a few bad events.
+PARKED_MAX = 100
+
+log = structlog.get_logger()
+
+
+class PartitionFold:
+    """Folds into `working_set`; `parked` are the entities that are passed over."""
+
+    def __init__(
+        self,
+        definition: Projection,
+        keys: PartitionKeys,
+        working_set: WorkingSet,
+        parked: dict[UUID, Parked],
+    ) -> None:
+        self.working_set = working_set
+        self.parked = parked
+        self._definition = definition
+        self._keys = keys
+        self._apply = definition.apply
+
+    def fold(self, event: LogEvent) -> None:
+        """Apply one event that concerns this partition, or park its entity.
+
+        Raises `TooManyParked`; the working set is then to be thrown away.
+        """
+        parked = self.parked and self._definition.entity(event.event) in self.parked
+        erasure = type(event.event) is UserErased
+        always = type(event.event) in self._definition.always
+        if parked and not erasure and not always:
+            return
+        try:
+            # Who looks at nothing personal is not concerned by what does not open.
+            if event.fault is not None and self._definition.personal and not always:
+                raise ProjectionFault(event.fault)  # noqa: TRY301  # Parked like any other.
+            self._apply(self.working_set, event)
+        except Exception as fault:  # noqa: BLE001  # Whatever is wrong, it is parked and shown.
+            if erasure:
+                self._definition.erase(self.working_set, event.event)
+            if not parked:
+                self._park(event, fault)
+
+    def _park(self, event: LogEvent, fault: Exception) -> None:
+        entity = self._definition.entity(event.event)
+        assert entity is not None
+        topic = type(event.event).__name__
+        parked = Parked(
+            entity=entity,
+            position=event.position,
+            topic=topic,
+            error=_described(fault),
+            damaged=isinstance(fault, DocumentUnusable) and not self.working_set.complete,
+        )
+        if not parked.damaged and self._parked_for_good >= PARKED_MAX:
+            raise TooManyParked(
+                f"{self._keys.prefix} has {PARKED_MAX} parked entities already; the next one is"
+                f" {entity} for {topic} at position {event.position}: {parked.error}"
+            )
+        self.parked[entity] = parked
+        mark(self.working_set, parked)
+        self._report(parked)
+
+    @property
+    def _parked_for_good(self) -> int:
+        return sum(not one.damaged for one in self.parked.values())
+
+    def _report(self, parked: Parked) -> None:
+        log.error(
+            "entity_damaged" if parked.damaged else "entity_parked",
+            projection=self._keys.projection,
+            generation=self._keys.generation,
+            entity=str(parked.entity),
+            position=parked.position,
+            topic=parked.topic,
+            error=parked.error,
+        )
+
+
+def mark(working_set: WorkingSet, parked: Parked) -> None:
+    """Mark an entity as parked: for readers beside its documents, for operators in the index."""
+    working_set.put(PARKED_MARK, parked.entity.hex, parked)
+    encoded = PARKED_MARK.encode(parked)
+    working_set.set_field(PARKED_ENTITIES, "", parked.entity.bytes, encoded)
+
+
+def _described(fault: Exception) -> str:
+    """What went wrong, without a byte of the event: messages that are not ours may quote it."""
+    if isinstance(fault, ProjectionFault):
+        return str(fault)
+    frame = traceback.extract_tb(fault.__traceback__)[-1]
+    return f"{type(fault).__name__} at {Path(frame.filename).name}:{frame.lineno}"

@@ -1,0 +1,205 @@
+"""Redis's own files after an erasure: written anew, so that no older part of them holds the person.
+
+A document that was overwritten or deleted stays in the append-only file until the server rewrites
+that. So once every generation of `profiles` has applied the last `UserErased`, the server is told
+to. Which erasure its files are clean of is kept in Redis beside the documents: where that is lost,
+they are rewritten once more.
+
+A generation that was being built meanwhile may still write what it read before the erasure. It is
+noted, and the files are rewritten again when it has applied the erasure too, or has been purged.
+One that was begun after the erasure never saw the key.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
+
+import msgspec
+import redis
+import structlog
+
+from projector.documents.store import ABSENT, PartitionStore
+from projector.generations.table import Generation, Generations
+from shared.ids import Position, UserId
+from shared.log.event_store import EventStore
+from shared.read_model.checkpoints import decode_checkpoint
+from shared.read_model.clients import redis_client
+from shared.read_model.layout import PROFILES, SCRUBBED_KEY
+
+# So long is waited for a generation that has not applied the erasure, before the others' turn.
+SETTLED_WITHIN_S = 30.0
+# So long may the server take to write one of its files; then it is asked anew.
+REWRITTEN_WITHIN_S = 600.0
+POLL_S = 0.05
+
+_LAST_ERASURE = (
+    "SELECT notification_id, originator_id FROM events WHERE topic = 'UserErased'"
+    " ORDER BY notification_id DESC LIMIT 1"
+)
+
+log = structlog.get_logger()
+
+
+class Erasure(msgspec.Struct, frozen=True):
+    """An event `UserErased`. The user tells it from another one, where a log was rewound."""
+
+    position: Position
+    user_id: UserId
+
+
+class Scrubbed(msgspec.Struct, frozen=True):
+    """What the files are clean of, but for the generations `unsettled`."""
+
+    erasure: Erasure
+    unsettled: tuple[int, ...]
+
+
+class _File(NamedTuple):
+    """How the server writes one of its files anew, and the fields of INFO that tell of it."""
+
+    command: str
+    under_way: tuple[str, ...]
+    status: str
+
+
+_APPEND_ONLY = _File(
+    "BGREWRITEAOF",
+    ("aof_rewrite_in_progress", "aof_rewrite_scheduled"),
+    "aof_last_bgrewrite_status",
+)
+_DUMP = _File("BGSAVE", ("rdb_bgsave_in_progress",), "rdb_last_bgsave_status")
+
+
+class Scrubber:
+    """Has the files rewritten, at most every `every_s`; on a thread of its own."""
+
+    def __init__(
+        self,
+        events: EventStore,
+        generations: Generations,
+        redis_url: str,
+        *,
+        every_s: float,
+        stop: threading.Event | None = None,
+        on_progress: Callable[[], object] = lambda: None,
+    ) -> None:
+        self._events = events
+        self._generations = generations
+        self._store = PartitionStore(redis_url)
+        self._redis: Any = redis_client(redis_url)
+        self._every_s = every_s
+        self._stop = stop or threading.Event()
+        self.on_progress = on_progress
+        self._rewritten_at: float | None = None
+        # The erasure that is waited for, and since when.
+        self._wanted: tuple[Erasure, float] | None = None
+
+    def forget_connections(self) -> None:
+        """Drop the connections, as after an error."""
+        self._store.forget_connection()
+        self._redis.connection_pool.disconnect()
+
+    def close(self) -> None:
+        self._store.close()
+        self._redis.close()
+
+    def run_once(self) -> bool:
+        """Rewrite the files if it is time; whether they were rewritten."""
+        self._store.require_writable()
+        now = time.monotonic()
+        if self._rewritten_at is not None and now < self._rewritten_at + self._every_s:
+            return False
+        due = self._due(now)
+        if due is None or not all(self._rewrite(file) for file in self._files()):
+            return False
+        self._redis.set(SCRUBBED_KEY, msgspec.json.encode(due))
+        self._rewritten_at = time.monotonic()
+        self._wanted = None
+        log.info("files_scrubbed", position=due.erasure.position, unsettled=due.unsettled)
+        return True
+
+    def _due(self, now: float) -> Scrubbed | None:
+        """What the files would be clean of if they were rewritten now; None if nothing is gained.
+
+        An erasure once wanted is waited for, however many follow it.
+        """
+        last = self._last_erasure()
+        if last is None:
+            return None
+        erasure, since = self._wanted or (last, now)
+        unsettled = self._unsettled(erasure.position)
+        scrubbed = self._scrubbed()
+        if scrubbed is not None and scrubbed.erasure == erasure:
+            left = tuple(number for number in scrubbed.unsettled if number in unsettled)
+            self._wanted = None
+            return Scrubbed(erasure, left) if left != scrubbed.unsettled else None
+        self._wanted = erasure, since
+        if unsettled and now < since + SETTLED_WITHIN_S:
+            return None
+        return Scrubbed(erasure, unsettled)
+
+    def _unsettled(self, position: Position) -> tuple[int, ...]:
+        """The generations that have not applied the position everywhere."""
+        return tuple(
+            generation.number
+            for generation in self._generations.all()
+            if generation.projection == PROFILES and not self._has_applied(generation, position)
+        )
+
+    def _has_applied(self, generation: Generation, position: Position) -> bool:
+        stored: Sequence[bytes] = self._store.checkpoints(generation.all_keys)
+        return ABSENT not in stored and all(
+            decode_checkpoint(checkpoint).position >= position for checkpoint in stored
+        )
+
+    def _last_erasure(self) -> Erasure | None:
+        with self._events.datastore.get_connection() as connection:
+            row = connection.execute(_LAST_ERASURE).fetchone()
+        return Erasure(row["notification_id"], row["originator_id"]) if row else None
+
+    def _scrubbed(self) -> Scrubbed | None:
+        stored = self._redis.get(SCRUBBED_KEY)
+        if stored is None:
+            return None
+        try:
+            return msgspec.json.decode(stored, type=Scrubbed)
+        except msgspec.MsgspecError:
+            log.warning("scrubbed_damaged", consequence="the files are rewritten once more")
+            return None
+
+    def _files(self) -> list[_File]:
+        """The files that the server keeps."""
+        files = [_APPEND_ONLY] if self._persistence()["aof_enabled"] else []
+        return [*files, _DUMP] if self._redis.config_get("save").get("save") else files
+
+    def _rewrite(self, file: _File) -> bool:
+        """Have a file written anew. One that was under way already does not count: it may hold
+        what there was before.
+        """
+        if not self._wait_until_none_is_under_way():
+            return False
+        try:
+            self._redis.execute_command(file.command)
+        except redis.ResponseError as refusal:
+            log.warning("rewrite_refused", command=file.command, reason=str(refusal))
+            return False
+        return self._wait_until_none_is_under_way() and self._persistence()[file.status] == "ok"
+
+    def _wait_until_none_is_under_way(self) -> bool:
+        """False when it was told to stop or waited for too long."""
+        give_up_at = time.monotonic() + REWRITTEN_WITHIN_S
+        while not self._stop.is_set() and time.monotonic() < give_up_at:
+            persistence = self._persistence()
+            fields = (*_APPEND_ONLY.under_way, *_DUMP.under_way)
+            if not any(persistence.get(field) for field in fields):
+                return True
+            self.on_progress()
+            self._stop.wait(POLL_S)
+        return False
+
+    def _persistence(self) -> dict[str, Any]:
+        persistence: dict[str, Any] = self._redis.info("persistence")
+        return persistence

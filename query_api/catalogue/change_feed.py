@@ -1,0 +1,109 @@
+"""The change feed: the capped Redis stream of `changes`, which says which movies have changed."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+import redis.asyncio
+
+from query_api.catalogue.changes import Change
+from query_api.redis_reads.damage import Damage
+from query_api.redis_reads.layouts import Layout, layout_of
+from shared.errors import DocumentDamaged, Unavailable
+from shared.ids import Position
+from shared.read_model.checkpoints import decode_checkpoint
+from shared.read_model.layout import CHANGES, Checkpoint, GenerationCopy, PartitionKeys
+
+CHANGES_A_ROUND = 2_000
+MOVIE_ID_BYTES = 16
+
+
+class Outrun(Exception):
+    """The stream of changes no longer holds what follows, or another generation is active."""
+
+
+class Changed(NamedTuple):
+    """The movies that changed and the position of each one's last change, all up to `last`."""
+
+    last: Position
+    movies: Mapping[bytes, Position]
+
+
+class ChangeFeed:
+    """Reads the stream of one generation of `changes`."""
+
+    def __init__(self, client: redis.asyncio.Redis, damage: Damage) -> None:
+        self._client: Any = client
+        self._damage = damage
+
+    async def history(
+        self, changes: GenerationCopy, until: Position
+    ) -> tuple[Position, list[Change]]:
+        """The changes that the stream still holds, and the position after which those are all."""
+        keys, layout = PartitionKeys(CHANGES, changes.number, 0), layout_of(CHANGES, changes)
+        with self._damage.contained(keys):
+            entries = await self._client.xrange(keys.document("movies"), "-", f"{until}-0")
+        complete_after = Position(_entry_position(entries[0]) - 1) if entries else until
+        held: list[Change] = []
+        for entry in entries:
+            try:
+                held.append((_entry_position(entry), _entry_movie(layout, entry)))
+            except DocumentDamaged as damaged:
+                self._damage.found(keys, None, str(damaged))
+                complete_after = _entry_position(entry)
+                held.clear()
+        return complete_after, held
+
+    async def after(self, changes: GenerationCopy, seen: Position) -> Changed:
+        """What changed after `seen`; raises `Outrun` if the capped stream may have dropped some
+        of it, or an entry does not say which movie.
+        """
+        keys, layout = PartitionKeys(CHANGES, changes.number, 0), layout_of(CHANGES, changes)
+        stream = keys.document("movies")
+        # Read at one moment: all changes up to the checkpoint are among the entries, and no other.
+        with self._damage.contained(keys):
+            pipeline = self._client.pipeline(transaction=True)
+            pipeline.get(keys.checkpoint)
+            pipeline.xrange(stream, f"({seen}-0", "+", count=CHANGES_A_ROUND)
+            pipeline.xrange(stream, "-", "+", count=1)
+            checkpoint, entries, oldest = await pipeline.execute()
+            applied = decoded_checkpoint(checkpoint).position
+            if entries and _entry_position(entries[-1]) > applied:
+                raise DocumentDamaged("the stream of changes is ahead of its checkpoint")
+        if not entries:
+            return Changed(max(seen, applied), {})
+        if _entry_position(oldest[0]) > seen + 1 and await self._has_dropped(stream):
+            raise Outrun
+        try:
+            changed = {_entry_movie(layout, entry): _entry_position(entry) for entry in entries}
+        except DocumentDamaged as damaged:
+            self._damage.found(keys, None, str(damaged))
+            raise Outrun from damaged
+        last = applied if len(entries) < CHANGES_A_ROUND else _entry_position(entries[-1])
+        return Changed(last, changed)
+
+    async def _has_dropped(self, stream: str) -> bool:
+        """Whether the stream has ever dropped an entry since it was followed."""
+        about = await self._client.xinfo_stream(stream)
+        return bool(about["entries-added"] > about["length"])
+
+
+def decoded_checkpoint(checkpoint: bytes | None) -> Checkpoint:
+    """Return the checkpoint, or raise `Unavailable` without one and `DocumentDamaged`."""
+    if checkpoint is None:
+        raise Unavailable("a read model is being built")
+    return decode_checkpoint(checkpoint)
+
+
+def _entry_position(entry: Sequence[Any]) -> Position:
+    """Of an entry of the stream: its id, `<position>-0`, and its fields."""
+    return Position(int(entry[0].split(b"-")[0]))
+
+
+def _entry_movie(layout: Layout, entry: Sequence[Any]) -> bytes:
+    """The movie that changed; raises `DocumentDamaged`."""
+    stored = entry[1].get(b"movie")
+    if stored is None or len(movie := layout.document(stored)) != MOVIE_ID_BYTES:
+        raise DocumentDamaged("an entry does not say which movie changed")
+    return movie

@@ -1,0 +1,284 @@
+"""The catalogue's index: every movie in memory, in every order that it can be listed in.
+
+Orders are plain sorted lists of keys. A movie that changes is noted, and an order is brought up to
+date when it is next used: by bisection where few movies moved, by merging where many did. Pages are
+found in it by `query_api/catalogue/search.py`.
+"""
+
+from __future__ import annotations
+
+import unicodedata
+from bisect import bisect_left, insort
+from collections.abc import Callable, Iterable
+from typing import Any, Literal, NamedTuple, get_args
+
+import msgspec
+
+from shared.errors import DocumentDamaged
+from shared.ids import START
+from shared.read_model.layout import MovieDocument, milliseconds
+
+# `match`, for a search alone: titles that are what was searched for, then those that begin with
+# it, then the others, each by weighted average.
+Sort = Literal["match", "weighted", "average", "count", "newest", "title"]
+Order = Literal["weighted", "average", "count", "newest", "title"]
+SORTS: tuple[Sort, ...] = get_args(Sort)
+ORDERS: tuple[Order, ...] = get_args(Order)
+# Those in which a rating moves a movie.
+RATED_ORDERS: tuple[Order, ...] = ("weighted", "average", "count")
+# A title is found with what stands inside its words and without it: Schindler's, Spider-Man, E.T.
+_JOINED = str.maketrans("", "", "'\u2019-\u2010.\u00b7")
+# So many moved movies an order is brought up to date for, also when nobody asks: whoever asks next
+# is not held up for longer than that takes, some milliseconds.
+MOVED_MAX = 2_000
+# Merging beats bisection where more than one movie in so many has moved.
+MERGE_ONE_IN = 128
+
+# Sort values and last title, year, and the movie id as bytes, which makes it unique. The year is in
+# every key so that a list of some years looks at nothing else of the movies that it passes over.
+Key = tuple[Any, ...]
+KEY_TYPES: dict[Sort, type[Key]] = {
+    "match": tuple[int, float, int, str, int, bytes],
+    "weighted": tuple[float, int, str, int, bytes],
+    "average": tuple[float, int, str, int, bytes],
+    "count": tuple[int, str, int, bytes],
+    "newest": tuple[int, int, str, int, bytes],
+    "title": tuple[str, int, bytes],
+}
+
+_json = msgspec.json.Encoder().encode
+_decode_movie = msgspec.json.Decoder(MovieDocument).decode
+
+
+class Ratings(msgspec.Struct, frozen=True, gc=False):
+    """What a list shows of a movie's statistics."""
+
+    count: int
+    average: float | None
+    weighted_average: float | None
+
+
+_decode_ratings = msgspec.json.Decoder(Ratings).decode
+
+
+class Film(NamedTuple):
+    """What the index holds of a movie's details; `stored` is what it was made from.
+
+    `shown_id` is its id as text, `listed` the beginning of its JSON in a list.
+    """
+
+    movie_id: bytes
+    shown_id: str
+    stored: bytes
+    title: str
+    folded_title: str
+    year: int
+    created_ms: int
+    genre_names: tuple[str, ...]
+    genres: frozenset[str]
+    directors: frozenset[str]
+    words: frozenset[str]
+    listed: bytes
+
+
+class Entry(msgspec.Struct, gc=False):
+    """A movie as the index holds it. What a list shows of it is encoded when it is first shown."""
+
+    film: Film
+    ratings: Ratings
+    _item: bytes | None = None
+    _rated: bytes | None = None
+    weighted: Key | None = None
+    # What is stored of it cannot be read: this is how it was before.
+    stale: bool = False
+
+    @property
+    def item(self) -> bytes:
+        """Its JSON in a list."""
+        if self._item is None:
+            end = b',"stale":true}' if self.stale else b"}"
+            self._item = b"".join((self.film.listed, b',"ratings":', _json(self.ratings), end))
+        return self._item
+
+    @property
+    def rated(self) -> bytes:
+        """The beginning of its JSON in a list of somebody's ratings."""
+        if self._rated is None:
+            film = self.film
+            self._rated = rated_part(film.shown_id, film.title, film.year, self.ratings.average)
+        return self._rated
+
+
+def rated_part(
+    movie_id: str, title: str | None = None, year: int | None = None, average: float | None = None
+) -> bytes:
+    """A rated movie's part of the JSON, to be followed by the user's."""
+    shown = {"movie_id": movie_id, "title": title, "year": year, "movie_average": average}
+    return _json(shown)[:-1]
+
+
+_KEYS: dict[Order, Callable[[Film, Ratings], Key]] = {
+    "weighted": lambda film, ratings: (
+        *(-(ratings.weighted_average or 0), -ratings.count),
+        *(film.folded_title, film.year, film.movie_id),
+    ),
+    "average": lambda film, ratings: (
+        *(-(ratings.average or 0), -ratings.count),
+        *(film.folded_title, film.year, film.movie_id),
+    ),
+    "count": lambda film, ratings: (-ratings.count, film.folded_title, film.year, film.movie_id),
+    "newest": lambda film, _: (
+        *(-film.year, -film.created_ms),
+        *(film.folded_title, film.year, film.movie_id),
+    ),
+    "title": lambda film, _: (film.folded_title, film.year, film.movie_id),
+}
+
+
+class Filter(NamedTuple):
+    """What a list is narrowed to; every part that is given must hold."""
+
+    genre: str | None = None
+    director: str | None = None
+    year_min: int | None = None
+    year_max: int | None = None
+    q: str | None = None
+
+
+class Index:
+    """All movies. Not thread-safe: it belongs to the event loop."""
+
+    def __init__(self) -> None:
+        self.entries: dict[bytes, Entry] = {}
+        # The newest position that anything in it may be of.
+        self.newest = START
+        # Counts the movies whose genres were not known before.
+        self.genres_revision = 0
+        self._orders: dict[Order, list[Key]] = {order: [] for order in ORDERS}
+        # The entries that still stand in an order in the place of newer ones, None for none.
+        self._moved: dict[Order, dict[bytes, Entry | None]] = {order: {} for order in ORDERS}
+        self._by_word: dict[str, set[bytes]] = {}
+        self._words: list[str] = []
+
+    def put(self, movie: bytes, details: bytes, statistics: bytes) -> None:
+        """Add a movie, or bring it up to date; both documents as they are stored."""
+        old = self.entries.get(movie)
+        ratings = _decode_ratings(statistics)
+        orders = RATED_ORDERS
+        if old is not None and old.film.stored == details:
+            film = old.film
+            if old.ratings == ratings and not old.stale:
+                return
+        else:
+            film = _film(details)
+            if film.movie_id != movie:
+                raise DocumentDamaged("a document is another movie's")
+            orders = ORDERS
+            if old is None or old.film.genre_names != film.genre_names:
+                self.genres_revision += 1
+            self._index_words(film, old.film.words if old is not None else frozenset())
+        self.entries[movie] = Entry(film, ratings)
+        for order in orders:
+            moved = self._moved[order]
+            moved.setdefault(movie, old)
+            if len(moved) > MOVED_MAX:
+                self.settled(order)
+
+    def mark_stale(self, movie: bytes) -> None:
+        """Show a movie as one that stands still, until it is next put."""
+        entry = self.entries.get(movie)
+        if entry is not None and not entry.stale:
+            self.entries[movie] = Entry(entry.film, entry.ratings, stale=True)
+
+    def key_maker(self, order: Order) -> Callable[[bytes], Key]:
+        """What makes a movie's key in an order."""
+        key_of, entries = _KEYS[order], self.entries
+
+        def key(movie: bytes) -> Key:
+            entry = entries[movie]
+            return key_of(entry.film, entry.ratings)
+
+        def weighted(movie: bytes) -> Key:
+            """Kept, since every search needs it."""
+            entry = entries[movie]
+            if entry.weighted is None:
+                entry.weighted = key_of(entry.film, entry.ratings)
+            return entry.weighted
+
+        return weighted if order == "weighted" else key
+
+    def settled(self, order: Order) -> list[Key]:
+        """The keys of an order, brought up to date."""
+        keys, moved = self._orders[order], self._moved[order]
+        if len(moved) * MERGE_ONE_IN > len(keys):
+            keys = [key for key in keys if key[-1] not in moved]
+            keys += sorted(map(self.key_maker(order), moved))
+            keys.sort()  # Two runs that are in order already: this merges them.
+            self._orders[order] = keys
+        else:
+            for key, old in zip(map(self.key_maker(order), moved), moved.values(), strict=True):
+                if old is not None:
+                    del keys[bisect_left(keys, _KEYS[order](old.film, old.ratings))]
+                insort(keys, key)
+        moved.clear()
+        return keys
+
+    def beginning(self, prefix: str) -> list[set[bytes]]:
+        """The movies of each word that begins so."""
+        matching = []
+        for place in range(bisect_left(self._words, prefix), len(self._words)):
+            word = self._words[place]
+            if not word.startswith(prefix):
+                break
+            matching.append(self._by_word[word])
+        return matching
+
+    def _index_words(self, film: Film, old: frozenset[str]) -> None:
+        for word in old - film.words:
+            self._by_word[word].discard(film.movie_id)
+        for word in film.words - old:
+            movies = self._by_word.get(word)
+            if movies is None:
+                movies = self._by_word[word] = set()
+                insort(self._words, word)
+            movies.add(film.movie_id)
+
+
+def fold(text: str) -> str:
+    """Without case and accents."""
+    decomposed = unicodedata.normalize("NFKD", text.casefold())
+    return "".join(c for c in decomposed if not unicodedata.combining(c))
+
+
+def words_of(text: str) -> list[str]:
+    """The words of a text, folded; what is neither letter nor digit divides them."""
+    return "".join(c if c.isalnum() else " " for c in fold(text)).split()
+
+
+def _film(details: bytes) -> Film:
+    movie = _decode_movie(details)
+    listed = {
+        "movie_id": movie.movie_id,
+        "title": movie.title,
+        "year": movie.year,
+        "genres": movie.genres,
+        "external_id": movie.external_id,
+    }
+    return Film(
+        movie_id=movie.movie_id.bytes,
+        shown_id=str(movie.movie_id),
+        stored=details,
+        title=movie.title,
+        folded_title=fold(movie.title),
+        year=movie.year,
+        created_ms=milliseconds(movie.created_at),
+        genre_names=tuple(dict.fromkeys(movie.genres)),
+        genres=folded(movie.genres),
+        directors=folded(movie.directors),
+        words=frozenset(words_of(movie.title) + words_of(movie.title.translate(_JOINED))),
+        listed=_json(listed)[:-1],
+    )
+
+
+def folded(names: Iterable[str]) -> frozenset[str]:
+    return frozenset(fold(name) for name in names)

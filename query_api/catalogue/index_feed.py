@@ -1,0 +1,366 @@
+"""Keeping the index: loaded from `movies`, then fed by `changes`, in rounds.
+
+A change says only which movie it was. A round reads what has changed since the last one and then
+each of those movies once, from its own partition, in one round trip for all; a partition that has
+not yet applied the change is read again. So what the index holds of a movie is never older than the
+position that the index states.
+
+A movie whose documents are damaged or missing stays in the index as it was, marked as stale, and is
+read again until it is whole; all others go on.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, NamedTuple
+from uuid import UUID
+
+import msgspec
+import redis.asyncio
+import structlog
+from prometheus_client import Gauge
+
+from query_api.catalogue.change_feed import (
+    MOVIE_ID_BYTES,
+    Changed,
+    ChangeFeed,
+    Outrun,
+    decoded_checkpoint,
+)
+from query_api.catalogue.changes import Changes
+from query_api.catalogue.index import Index
+from query_api.redis_reads.coalescing import CoalescedReads
+from query_api.redis_reads.damage import Damage
+from query_api.redis_reads.freshness import WAIT_MAX_S, Freshness
+from query_api.redis_reads.generations import ActiveGenerations
+from query_api.redis_reads.layouts import Layout, layout_of
+from shared.errors import DocumentDamaged, Unavailable
+from shared.ids import START, Position
+from shared.read_model.layout import (
+    CHANGES,
+    MOVIES,
+    PARKED,
+    Checkpoint,
+    GenerationCopy,
+    PartitionKeys,
+    partition_of,
+)
+
+# A round costs a millisecond or two: a movie that is rated all the time is read once in each.
+ROUND_EVERY_S = 0.1
+# After this time an index that lacks damaged movies is better than none.
+HEALING_MAX_S = 30.0
+# Rounds are rarer while nothing changes, unless somebody waits for a position.
+QUIET_ROUND_EVERY_S = 0.5
+QUIET_AFTER_S = 2.0
+MOVIES_A_READ = 200
+POLL_S = 0.05
+# Whether documents were repaired.
+LOOK_EVERY_S = 1.0
+# An index that completes no round for this time is behind, and this process is not ready.
+BEHIND_AFTER_S = 5.0
+# Before a load, so that an index that is outrun again and again does not take all of the time.
+RELOAD_S = 0.1
+
+log = structlog.get_logger()
+
+POSITION = Gauge("starfold_index_position", "Log position that the index of the catalogue is at.")
+ROUND_AGE = Gauge(
+    "starfold_index_round_age_seconds", "Time since the index last took in all that had changed."
+)
+DAMAGED_MOVIES = Gauge(
+    "starfold_index_damaged_movies", "Movies that the index cannot read, and shows as they were."
+)
+
+
+class _Sources(NamedTuple):
+    """The generations that the index is made of."""
+
+    movies: GenerationCopy | None = None
+    changes: GenerationCopy | None = None
+
+
+class IndexFeed:
+    """Owns the index that readers see; it is replaced as a whole by a load."""
+
+    def __init__(
+        self,
+        client: redis.asyncio.Redis,
+        reads: CoalescedReads,
+        generations: ActiveGenerations,
+        freshness: Freshness,
+        changes: Changes,
+        damage: Damage,
+    ) -> None:
+        self._client: Any = client
+        self._reads = reads
+        self._generations = generations
+        self._freshness = freshness
+        self._changes = changes
+        self._change_feed = ChangeFeed(client, damage)
+        self._damage = damage
+        # Movies whose documents could not be read, to be read again.
+        self._unread: set[bytes] = set()
+        self._sources = _Sources()
+        self._round_at = time.monotonic()
+        self._index: Index | None = None
+        self._wanted = START
+        self._wanted_until = 0.0
+        self._hurry = asyncio.Event()
+        self.position = START
+        ROUND_AGE.set_function(lambda: self.round_age_s)
+        DAMAGED_MOVIES.set_function(lambda: len(self._unread))
+
+    @property
+    def round_age_s(self) -> float:
+        """Time since everything that had changed was taken in."""
+        return time.monotonic() - self._round_at
+
+    def require_current(self) -> None:
+        """Raise `Unavailable` if the index is not loaded, or does not move."""
+        self.require()
+        if self.round_age_s > BEHIND_AFTER_S:
+            raise Unavailable(
+                f"the index of the catalogue stands at position {self.position} for"
+                f" {self.round_age_s:.0f} s"
+            )
+
+    def require(self, wanted: Position = START) -> Index:
+        """The index as it is; raises `Unavailable` before it is loaded.
+
+        Somebody waits for `wanted`: until it stands there, the next round begins at once.
+        """
+        if wanted > self.position:
+            self._wanted = max(wanted, self._wanted)
+            self._wanted_until = asyncio.get_running_loop().time() + WAIT_MAX_S
+            self._hurry.set()
+        if self._index is None:
+            raise Unavailable("the index of the catalogue is being loaded")
+        return self._index
+
+    async def step(self, alive: Callable[[], None]) -> None:
+        """Load and follow until another load is needed; `alive` is called at every round."""
+        try:
+            await self._load_and_follow(alive)
+        except Outrun:
+            log.info("index_reloads", position=self.position)
+
+    async def _load_and_follow(self, alive: Callable[[], None]) -> None:
+        movies = await self._generations.require(MOVIES)
+        changes = await self._generations.require(CHANGES)
+        self._sources = _Sources(movies, changes)
+        start = await self._checkpoint(PartitionKeys(CHANGES, changes.number, 0))
+        index = Index()
+        self._unread.clear()
+        loaded = []
+        for number in range(movies.partitions):
+            loaded.append(await self._load(index, movies, number))
+            alive()
+        seen = min(start.position, *(checkpoint.position for checkpoint in loaded))
+        # Partitions that rest are brought up a moment later: readers would step back.
+        while seen < min(start.position, self.position):
+            changed = await self._change_feed.after(changes, seen)
+            if changed.last == seen:  # Redis has lost its tail since the start.
+                raise Outrun
+            await self._take_in(index, movies, changed, alive)
+            seen = changed.last
+        await self._wait_for_healing(index, movies, loaded, seen, alive)
+        complete_after, changed_before = await self._change_feed.history(changes, seen)
+        self._index = index
+        self._changes.restart(complete_after, changed_before)
+        self._reached(seen)
+        log.info("index_loaded", movies=len(index.entries), position=seen)
+        changed_at = time.monotonic()
+        look_at = changed_at + LOOK_EVERY_S
+        while True:
+            self._require_same_sources()
+            if time.monotonic() >= look_at:
+                await self._require_same_builds(movies, loaded)
+                self._changes.note(await self._read_again(index, movies, seen))
+                look_at = time.monotonic() + LOOK_EVERY_S
+            news = self._freshness.news
+            changed = await self._change_feed.after(changes, seen)
+            await self._take_in(index, movies, changed, alive)
+            self._changes.note(changed.movies)
+            seen = changed.last
+            self._reached(seen)
+            alive()
+            if changed.movies:
+                changed_at = time.monotonic()
+            quiet = time.monotonic() > changed_at + QUIET_AFTER_S
+            await self._pause(news, QUIET_ROUND_EVERY_S if quiet else ROUND_EVERY_S)
+
+    async def _wait_for_healing(
+        self,
+        index: Index,
+        movies: GenerationCopy,
+        loaded: Sequence[Checkpoint],
+        seen: Position,
+        alive: Callable[[], None],
+    ) -> None:
+        """Give the projector time to heal what could not be read: an index that lacks a movie would
+        answer as if there were none. Raises `Outrun` once it is healed: all is loaded again.
+        """
+        give_up_at = time.monotonic() + HEALING_MAX_S
+        while self._unread and time.monotonic() < give_up_at:
+            await asyncio.sleep(ROUND_EVERY_S)
+            alive()
+            self._require_same_sources()
+            await self._require_same_builds(movies, loaded)
+            await self._read_again(index, movies, seen)
+
+    def _require_same_sources(self) -> None:
+        """Raise `Outrun` if another generation is active than those that are read."""
+        active = _Sources(self._generations.get(MOVIES), self._generations.get(CHANGES))
+        if active != self._sources:
+            raise Outrun
+
+    def _reached(self, position: Position) -> None:
+        self._round_at = time.monotonic()
+        POSITION.set(position)
+        if position != self.position:
+            self.position = position
+            self._freshness.tell()
+        if position >= self._wanted:
+            self._wanted = START
+            self._hurry.clear()
+
+    async def _pause(self, news: asyncio.Event, seconds: float) -> None:
+        """Wait for so long, or while somebody waits for a position, for news."""
+        if self._hurry.is_set() and asyncio.get_running_loop().time() < self._wanted_until:
+            await self._freshness.wait_for(news, POLL_S)
+            return
+        self._hurry.clear()
+        try:
+            async with asyncio.timeout(seconds):
+                await self._hurry.wait()
+        except TimeoutError:
+            return
+
+    async def _require_same_builds(
+        self, movies: GenerationCopy, loaded: Sequence[Checkpoint]
+    ) -> None:
+        """Raises `Outrun` where documents were repaired: that is no change of the log's."""
+        keys = [PartitionKeys(MOVIES, movies.number, number) for number in range(len(loaded))]
+        standing = await asyncio.gather(*map(self._checkpoint, keys))
+        for before, now in zip(loaded, standing, strict=True):
+            if before.build_token != now.build_token:
+                raise Outrun
+
+    async def _load(self, index: Index, movies: GenerationCopy, number: int) -> Checkpoint:
+        """One partition's movies; the checkpoint is of before they were read."""
+        keys, layout = PartitionKeys(MOVIES, movies.number, number), layout_of(MOVIES, movies)
+        checkpoint = await self._checkpoint(keys)
+        with self._damage.contained(keys):
+            ranked = await self._client.zrange(keys.document("catalogue"), 0, -1, withscores=True)
+        members = [member for member, rank in ranked if self._is_member(keys, layout, member, rank)]
+        for start in range(0, len(members), MOVIES_A_READ):
+            await self._put(index, keys, layout, members[start : start + MOVIES_A_READ])
+        return checkpoint
+
+    def _is_member(self, keys: PartitionKeys, layout: Layout, member: bytes, rank: float) -> bool:
+        """Whether a member of the catalogue is one that was written; else it is noted."""
+        try:
+            layout.rank(member, rank)
+        except DocumentDamaged as damaged:
+            self._damage.found(keys, None, str(damaged))
+            return False
+        return len(member) == MOVIE_ID_BYTES
+
+    async def _take_in(
+        self,
+        index: Index,
+        movies: GenerationCopy,
+        changed: Changed,
+        alive: Callable[[], None],
+    ) -> None:
+        """Read each changed movie, once its partition has applied the change."""
+        layout = layout_of(MOVIES, movies)
+        waiting: dict[PartitionKeys, dict[bytes, Position]] = {}
+        for movie, position in changed.movies.items():
+            number = partition_of(UUID(bytes=movie), movies.partitions)
+            keys = PartitionKeys(MOVIES, movies.number, number)
+            waiting.setdefault(keys, {})[movie] = position
+        while waiting:
+            news = self._freshness.news
+            read = await asyncio.gather(
+                *(self._put(index, keys, layout, list(found)) for keys, found in waiting.items())
+            )
+            waiting = {
+                keys: found
+                for (keys, found), position in zip(waiting.items(), read, strict=True)
+                if position < max(found.values())
+            }
+            if waiting:
+                # Neither may ever get there: a restored log is replayed one after the other.
+                self._require_same_sources()
+                alive()
+                await self._pause(news, POLL_S)
+
+    async def _put(
+        self, index: Index, keys: PartitionKeys, layout: Layout, movies: Sequence[bytes]
+    ) -> Position:
+        """Read movies of one partition and take them in; returns the position that they are of."""
+        names = [f"{kind}:{movie.hex()}" for movie in movies for kind in ("movie", "stats")]
+        checkpoint, stored = await self._reads.documents(keys, names)
+        position = self._position(keys, checkpoint)
+        index.newest = max(index.newest, position)
+        documents = iter(stored)
+        for movie, details, statistics in zip(movies, documents, documents, strict=True):
+            self._put_one(index, keys, layout, movie, details, statistics)
+        await asyncio.sleep(0)
+        return position
+
+    def _put_one(
+        self,
+        index: Index,
+        keys: PartitionKeys,
+        layout: Layout,
+        movie: bytes,
+        details: bytes | None,
+        statistics: bytes | None,
+    ) -> None:
+        """Take a movie in; one that cannot be read stays as it was."""
+        try:
+            if details is None or statistics is None:
+                raise DocumentDamaged("a document is missing")  # noqa: TRY301  # As any other.
+            index.put(movie, layout.document(details), layout.document(statistics))
+        except (DocumentDamaged, msgspec.MsgspecError) as damaged:
+            if movie not in self._unread:
+                self._unread.add(movie)
+                self._damage.found(keys, UUID(bytes=movie), str(damaged))
+            index.mark_stale(movie)
+        else:
+            self._unread.discard(movie)
+
+    async def _read_again(
+        self, index: Index, movies: GenerationCopy, seen: Position
+    ) -> Mapping[bytes, Position]:
+        """Read the movies that could not be read; returns those that are whole again."""
+        layout = layout_of(MOVIES, movies)
+        healed: dict[bytes, Position] = {}
+        for movie in list(self._unread)[:MOVIES_A_READ]:
+            number = partition_of(UUID(bytes=movie), movies.partitions)
+            keys = PartitionKeys(MOVIES, movies.number, number)
+            # One whose first event is parked has no documents, and nothing is damaged.
+            names = [f"{kind}:{movie.hex()}" for kind in ("movie", "stats", PARKED)]
+            checkpoint, (details, statistics, parked) = await self._reads.documents(keys, names)
+            self._unread.discard(movie)
+            if details is None and statistics is None and parked is not None:
+                continue
+            index.newest = max(index.newest, self._position(keys, checkpoint))
+            self._put_one(index, keys, layout, movie, details, statistics)
+            if movie not in self._unread:
+                healed[movie] = seen
+        return healed
+
+    async def _checkpoint(self, keys: PartitionKeys) -> Checkpoint:
+        stored = (await self._reads.documents(keys, ())).checkpoint
+        with self._damage.contained(keys):
+            return decoded_checkpoint(stored)
+
+    def _position(self, keys: PartitionKeys, stored: bytes | None) -> Position:
+        with self._damage.contained(keys):
+            return decoded_checkpoint(stored).position

@@ -1,0 +1,224 @@
+"""Finding a page of the catalogue: seeking to its cursor's key, so that nothing is counted.
+
+A search that meets much holds the event loop for a slice at a time: it is a generator that pauses
+once it has held the event loop for `SLICE_S`. The index may change meanwhile: an order is then
+sought again after the last key that was looked at, as the next page would.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from bisect import bisect_right
+from collections.abc import Generator, Iterable, Sequence
+from itertools import islice
+from typing import TypeVar
+
+from query_api.catalogue.index import Entry, Filter, Index, Key, Order, Sort, fold, words_of
+from query_api.http.read_limits import SLICE_TOKENS, charge_work
+from shared.errors import Overloaded
+
+# Below this many candidates of a search they are sorted; above, the order is walked and tested.
+SORT_CANDIDATES_MAX = 500
+WORST_MATCH = 2
+YEAR_MIN, YEAR_MAX = 0, 9_999
+# Maximum number of distinct words of a search; the rest is ignored.
+WORDS_MAX = 10
+# Looked at between two looks at the clock.
+CHUNK = 500
+SLICE_S = 0.002
+LONG_SEARCHES_MAX = 64
+
+Found = list[tuple[Key, Entry]]
+Result = TypeVar("Result")
+# Pauses wherever the event loop may turn.
+Sliced = Generator[None, None, Result]
+
+
+class Searches:
+    """Runs searches; those that pause take turns, one at a time."""
+
+    def __init__(self) -> None:
+        self._turn = asyncio.Lock()
+        self._long = 0
+
+    async def run(self, search: Sliced[Found]) -> Found:
+        """Return what it finds; raise `Overloaded` where too many are under way."""
+        try:
+            next(search)
+        except StopIteration as ended:
+            return list(ended.value)
+        if self._long >= LONG_SEARCHES_MAX:
+            raise Overloaded(f"{self._long} long searches are under way already")
+        self._long += 1
+        try:
+            while True:
+                async with self._turn:
+                    await asyncio.sleep(0)
+                    charge_work(SLICE_TOKENS)
+                    next(search)
+        except StopIteration as ended:
+            return list(ended.value)
+        finally:
+            self._long -= 1
+
+
+def page(index: Index, sort: Sort, wanted: Filter, *, after: Key | None, limit: int) -> Found:
+    """At most `limit` movies after the key, in order, without a pause."""
+    return _finished(search(index, sort, wanted, after=after, limit=limit))
+
+
+def search(
+    index: Index, sort: Sort, wanted: Filter, *, after: Key | None, limit: int
+) -> Sliced[Found]:
+    """The same in slices."""
+    slice_ = _Slice()
+    selection = _Selection(index, wanted, limit, slice_)
+    if wanted.q is None:
+        assert sort != "match"
+        yield from selection.walk(sort, after, None)
+        return selection.found
+    movies = yield from _matching(index, search_words(wanted.q), slice_)
+    if sort != "match":
+        yield from selection.take(sort, movies, after)
+        return selection.found
+    by_match = yield from _classified(index, movies, fold(wanted.q).strip(), slice_)
+    first = 0 if after is None else after[0]
+    for match in range(first, WORST_MATCH + 1):
+        start = after[1:] if after is not None and match == first else None
+        selection.prefix = (match,)
+        yield from selection.take("weighted", by_match[match], start)
+    return selection.found
+
+
+def search_words(q: str) -> list[str]:
+    """The words to look for: each once, and none that another one begins with, since a title with
+    a word that begins so is found by that one.
+    """
+    distinct = list(islice(dict.fromkeys(words_of(q)), WORDS_MAX))
+    return [
+        word
+        for word in distinct
+        if not any(other != word and other.startswith(word) for other in distinct)
+    ]
+
+
+class _Slice:
+    """How long a search has held the event loop."""
+
+    def __init__(self) -> None:
+        self._ends_at = time.perf_counter() + SLICE_S
+
+    def pause(self) -> Sliced[None]:
+        """Pause if it was for long enough."""
+        if time.perf_counter() >= self._ends_at:
+            yield
+            self._ends_at = time.perf_counter() + SLICE_S
+
+
+class _Selection:
+    """The movies of an order that pass a filter, up to a limit; `prefix` begins their keys."""
+
+    def __init__(self, index: Index, wanted: Filter, limit: int, slice_: _Slice) -> None:
+        self.found: Found = []
+        self.prefix: Key = ()
+        self._index = index
+        self._wanted = wanted
+        self._limit = limit
+        self._slice = slice_
+
+    def take(self, order: Order, movies: set[bytes], after: Key | None) -> Sliced[None]:
+        """Some movies in an order: a few are sorted, of many the order is walked."""
+        if len(movies) > SORT_CANDIDATES_MAX:
+            yield from self.walk(order, after, movies)
+        elif movies and len(self.found) < self._limit:
+            keys = sorted(map(self._index.key_maker(order), movies))
+            self._test(keys if after is None else keys[bisect_right(keys, after) :], None)
+
+    def walk(self, order: Order, after: Key | None, movies: set[bytes] | None) -> Sliced[None]:
+        """All movies of an order, or some."""
+        while len(self.found) < self._limit:
+            keys = self._index.settled(order)
+            start = 0 if after is None else bisect_right(keys, after)
+            chunk = keys[start : start + CHUNK]
+            if not chunk:
+                return
+            self._test(chunk, movies)
+            after = chunk[-1]
+            yield from self._slice.pause()
+
+    def _test(self, keys: Iterable[Key], movies: set[bytes] | None) -> None:
+        wanted, entries, found = self._wanted, self._index.entries, self.found
+        genre, director = wanted.genre, wanted.director
+        year_min = YEAR_MIN if wanted.year_min is None else wanted.year_min
+        year_max = YEAR_MAX if wanted.year_max is None else wanted.year_max
+        for key in keys:
+            if not year_min <= key[-2] <= year_max or (
+                movies is not None and key[-1] not in movies
+            ):
+                continue
+            entry = entries[key[-1]]
+            film = entry.film
+            if (genre is None or genre in film.genres) and (
+                director is None or director in film.directors
+            ):
+                found.append((self.prefix + key, entry))
+                if len(found) == self._limit:
+                    return
+
+
+def _matching(index: Index, words: Sequence[str], slice_: _Slice) -> Sliced[set[bytes]]:
+    """Movies of whose title every word begins some word."""
+    by_prefix: list[list[set[bytes]]] = []
+    for word in words:
+        by_prefix.append(index.beginning(word))
+        yield from slice_.pause()
+    if not by_prefix:
+        return set()
+    by_prefix.sort(key=_size)
+    # The rarest first: all that a word finds which stands in most titles is not gathered then.
+    found: set[bytes] = set()
+    for number, matching in enumerate(by_prefix):
+        if number and not found:
+            break
+        if number and len(found) * len(matching) < _size(matching):
+            found = {movie for movie in found if any(movie in movies for movies in matching)}
+        else:
+            gathered: set[bytes] = set().union(*matching)
+            found = found & gathered if number else gathered
+        yield from slice_.pause()
+    return found
+
+
+def _classified(
+    index: Index, movies: set[bytes], q: str, slice_: _Slice
+) -> Sliced[list[set[bytes]]]:
+    """The movies by how well their titles match, the best first."""
+    by_match: list[set[bytes]] = [set() for _ in range(WORST_MATCH + 1)]
+    entries = index.entries
+    rest = iter(movies)
+    while chunk := list(islice(rest, CHUNK)):
+        for movie in chunk:
+            by_match[_match(entries[movie].film.folded_title, q)].add(movie)
+        yield from slice_.pause()
+    return by_match
+
+
+def _match(title: str, q: str) -> int:
+    """How well a title that was found matches, 0 best."""
+    if title.startswith(q):
+        return 0 if title == q else 1
+    return WORST_MATCH
+
+
+def _size(sets: Iterable[set[bytes]]) -> int:
+    return sum(map(len, sets))
+
+
+def _finished(search: Sliced[Result]) -> Result:
+    while True:
+        try:
+            next(search)
+        except StopIteration as ended:
+            result: Result = ended.value
+            return result

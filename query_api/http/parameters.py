@@ -1,0 +1,85 @@
+"""Query parameters: exactly what the contract says, where the framework would take more.
+
+It reads `1_0`, digits of other scripts and `10.0` as whole numbers, and `0` as a day of 1970.
+"""
+
+from __future__ import annotations
+
+import re
+from datetime import date
+from typing import Annotated
+from uuid import UUID
+
+from fastapi import Query
+from pydantic import AfterValidator, BeforeValidator
+from pydantic_core import PydanticCustomError
+
+from query_api.redis_reads.freshness import POSITION_MAX
+from shared.errors import InvalidInput
+
+LIMIT_MAX = 100
+LIMIT_DEFAULT = 20
+TEXT_CHARS_MAX = 200
+YEAR_MAX = 9_999
+
+_DIGITS = re.compile(r"[0-9]{1,19}")
+_DAY = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
+_UUID = re.compile(r"[0-9a-fA-F]{8}(-?[0-9a-fA-F]{4}){3}-?[0-9a-fA-F]{12}")
+# C0, delete and C1.
+_CONTROLS = re.compile(r"[\x00-\x1f\x7f-\x9f]")
+
+
+def whole(text: str) -> int | None:
+    """The number that a text of 1 to 19 ASCII digits says, None for any other text."""
+    return int(text) if _DIGITS.fullmatch(text) else None
+
+
+def is_text(value: str) -> bool:
+    """Whether a text is not empty, not too long, and holds no control character."""
+    return 1 <= len(value) <= TEXT_CHARS_MAX and _CONTROLS.search(value) is None
+
+
+def movie_ids(text: str, *, ids_max: int) -> frozenset[bytes]:
+    """The ids in a list separated by commas; raises `InvalidInput`."""
+    parts = [part.strip(" ") for part in text.split(",")]
+    if not all(map(_UUID.fullmatch, parts)):
+        raise InvalidInput("these are not ids separated by commas", pointer="/query/movies")
+    ids = frozenset(UUID(part).bytes for part in parts)
+    if len(ids) > ids_max:
+        raise InvalidInput(f"{len(ids)} movies are more than {ids_max}", pointer="/query/movies")
+    return ids
+
+
+def _whole(value: object) -> object:
+    number = whole(value) if isinstance(value, str) else None
+    if number is None:
+        raise PydanticCustomError("whole_number", "this is not a whole number of ASCII digits")
+    return number
+
+
+def _day(value: object) -> object:
+    if not isinstance(value, str) or _DAY.fullmatch(value) is None:
+        raise PydanticCustomError("day", "this is not a day as YYYY-MM-DD")
+    return value
+
+
+def _without_controls(value: str) -> str:
+    if _CONTROLS.search(value) is not None:
+        raise PydanticCustomError("control_character", "this holds a control character")
+    return value
+
+
+Limit = Annotated[int, BeforeValidator(_whole), Query(ge=1, le=LIMIT_MAX)]
+Year = Annotated[int | None, BeforeValidator(_whole), Query(ge=0, le=YEAR_MAX)]
+Text = Annotated[
+    str | None, AfterValidator(_without_controls), Query(min_length=1, max_length=TEXT_CHARS_MAX)
+]
+AsOf = Annotated[
+    date | None, BeforeValidator(_day), Query(description="The end of this UTC day; left out, now")
+]
+After = Annotated[
+    int | None,
+    BeforeValidator(_whole),
+    Query(ge=0, le=POSITION_MAX, description="A position to go on from; left out, now"),
+]
+Cursor = Annotated[str | None, Query(description="`next_cursor` of the page before")]

@@ -1,0 +1,61 @@
+"""Check access tokens against the log, as the `profiles` read model has it.
+
+A token describes its bearer at the time of issue. Later events (a session ended, a password was
+replaced, a role changed, a user was erased, a key was revoked) are in the subject's access
+document, which is read in the same round trip as everything else that the request reads.
+"""
+
+from __future__ import annotations
+
+import msgspec
+
+from query_api.redis_reads.freshness import Freshness
+from query_api.redis_reads.reader import Documents, Reader
+from shared.errors import DocumentDamaged, NotAuthenticated
+from shared.ids import Position
+from shared.read_model.access import ACCESS, AccessDocument
+from shared.read_model.layout import PROFILES
+from shared.web.tokens import Claims
+
+_decode = msgspec.json.Decoder(AccessDocument).decode
+
+
+class CallerAccess:
+    """Raises where the read model cannot be read: a token never passes for lack of an answer."""
+
+    def __init__(self, reader: Reader, freshness: Freshness) -> None:
+        self._reader = reader
+        self._freshness = freshness
+
+    async def current(self, claims: Claims, wanted: Position) -> Claims:
+        """Return the claims with the subject's current role, or raise `NotAuthenticated` for a
+        token that an event up to `wanted`, or a later one, has ended.
+        """
+
+        async def read() -> Documents:
+            return await self._reader.documents(PROFILES, claims.user_id, (ACCESS,))
+
+        (stored,) = (await self._freshness.at_least(wanted, read)).values
+        if stored is None:
+            return claims
+        try:
+            return checked_claims(claims, _decode(stored))
+        except msgspec.MsgspecError as error:
+            raise DocumentDamaged("the caller's access document cannot be decoded") from error
+
+
+def checked_claims(claims: Claims, known: AccessDocument) -> Claims:
+    """Apply an access document to the claims; raise `NotAuthenticated` for an ended token. Pure."""
+    if known.erased:
+        raise NotAuthenticated("the user of this access token no longer exists")
+    if known.revoked:
+        raise NotAuthenticated("the service key of this access token has been revoked")
+    replaced = claims.version < known.sessions_since and not (
+        claims.session_id is not None and claims.session_id == known.kept_session
+    )
+    logged_out = any(one.session_id == claims.session_id for one in known.ended_sessions)
+    if replaced or logged_out or claims.issued_at * 1_000 < known.issued_from_ms:
+        raise NotAuthenticated("the session of this access token has ended")
+    if known.role is None or claims.version > known.role_version:
+        return claims
+    return claims._replace(role=known.role)

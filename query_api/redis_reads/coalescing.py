@@ -1,0 +1,294 @@
+"""Coalesced reads of Redis: what is asked for while a round trip is under way goes together in the
+next one.
+
+A client library's cost per round trip is larger than everything else in a read; under load one
+round trip serves many requests. Each partition's checkpoint and documents come in one MGET, so that
+they are of the same moment.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import math
+from collections.abc import Sequence
+from importlib.resources import files
+from typing import Any, NamedTuple
+
+import redis.asyncio
+import structlog
+from hiredis import pack_command
+from redis.asyncio.connection import AbstractConnection
+
+from shared.errors import DocumentDamaged, Overloaded, Unavailable
+from shared.read_model.layout import PartitionKeys
+
+READS_A_ROUND_TRIP_MAX = 512
+WAITING_MAX = 20_000
+# Redis takes its time over scripts: while it runs those of one round trip, the next is made ready.
+# Plain reads are the cheaper the more go together.
+CALLS_UNDER_WAY_MAX = 2
+TIMEOUT_S = 1.0
+_NO_ANSWER = "the read models do not answer"
+
+log = structlog.get_logger()
+
+Values = list[bytes | None]
+Arguments = tuple[int | str | bytes, ...]
+
+
+class PartitionRead(NamedTuple):
+    """Documents of one partition and its checkpoint, of the same moment; `values` in the order
+    asked.
+    """
+
+    checkpoint: bytes | None
+    values: Values
+
+
+class Page(NamedTuple):
+    """Members of a sorted set and their ranks, highest first, and documents, of one moment.
+
+    `fields` are the members' in a hash, if one was asked for; empty if there is none.
+    """
+
+    checkpoint: bytes | None
+    members: list[tuple[bytes, float]]
+    values: Values
+    fields: Values
+
+
+class Rated(NamedTuple):
+    """What a user says of a movie, of one moment; `damage` where a key is of another type."""
+
+    profile: bytes | None
+    rank: float | None
+    review: bytes | None
+    damage: str | None = None
+
+
+class RatedBy(NamedTuple):
+    """Of users of one partition, in the order asked."""
+
+    checkpoint: bytes | None
+    users: list[Rated]
+
+
+class _Script(NamedTuple):
+    """A script and the name that Redis knows it by once it is loaded."""
+
+    text: bytes
+    sha: str
+
+
+class _Call(NamedTuple):
+    """Of a script, with the checkpoint as its first key."""
+
+    script: _Script
+    names: Sequence[str]
+    arguments: Arguments
+
+
+class _Waiting(NamedTuple):
+    keys: PartitionKeys
+    documents: Sequence[str]
+    call: _Call | None
+    future: asyncio.Future[Any]
+
+
+class CoalescedReads:
+    """Reads of partitions. Raises `Unavailable` at once when Redis does not answer.
+
+    A Redis that hangs is found out after `TIMEOUT_S`; from then on one round trip at a time tries
+    it, and all others are refused without waiting, until it answers.
+    """
+
+    def __init__(self, client: redis.asyncio.Redis) -> None:
+        self._client = client
+        self._waiting: list[_Waiting] = []
+        self._round_trips: set[asyncio.Task[None]] = set()
+        self._hangs = False
+
+    async def documents(self, keys: PartitionKeys, documents: Sequence[str]) -> PartitionRead:
+        """The documents, named by what follows the partition's prefix."""
+        read: PartitionRead = await self._enqueue(keys, documents)
+        return read
+
+    async def page(
+        self,
+        keys: PartitionKeys,
+        sorted_set: str,
+        *,
+        limit: int,
+        after: tuple[int, bytes] | None = None,
+        documents: Sequence[str] = (),
+        fields_of: str | None = None,
+    ) -> Page:
+        """At most `limit` members after the given rank and member; `fields_of` names a hash."""
+        bound, member = (str(after[0]), after[1]) if after is not None else ("", b"")
+        names = (sorted_set, fields_of or sorted_set, *documents)
+        call = _Call(_PAGE, names, (limit, bound, member))
+        return _as_page(await self._enqueue(keys, (), call))
+
+    async def rated(self, keys: PartitionKeys, users: Sequence[str], movie: bytes) -> RatedBy:
+        """What users of the partition, by their ids in hex, say of a movie."""
+        names = [f"{kind}:{user}" for user in users for kind in ("profile", "ratings", "reviews")]
+        return _as_rated(await self._enqueue(keys, (), _Call(_RATED, names, (movie,))))
+
+    async def _enqueue(
+        self,
+        keys: PartitionKeys,
+        documents: Sequence[str],
+        call: _Call | None = None,
+    ) -> Any:
+        if self._hangs and self._round_trips:
+            raise Unavailable(_NO_ANSWER)
+        if len(self._waiting) >= WAITING_MAX:
+            raise Overloaded(f"{len(self._waiting)} reads are waiting already")
+        loop = asyncio.get_running_loop()
+        future: asyncio.Future[Any] = loop.create_future()
+        self._waiting.append(_Waiting(keys, documents, call, future))
+        if len(self._round_trips) < (1 if call is None else CALLS_UNDER_WAY_MAX):
+            self._round_trips.add(loop.create_task(self._run()))
+        return await future
+
+    async def _run(self) -> None:
+        while self._waiting:
+            batch = self._waiting[:READS_A_ROUND_TRIP_MAX]
+            del self._waiting[:READS_A_ROUND_TRIP_MAX]
+            try:
+                async with asyncio.timeout(TIMEOUT_S):
+                    try:
+                        await self._round_trip(batch)
+                    except redis.exceptions.NoScriptError:
+                        await self._load_scripts()
+                        await self._round_trip(batch)
+            except (redis.RedisError, TimeoutError, OSError) as error:
+                log.warning("read_models_unavailable", error=f"{type(error).__name__}: {error}")
+                if isinstance(error, (TimeoutError, redis.TimeoutError)):
+                    self._hangs = True
+                    batch += self._waiting
+                    self._waiting.clear()
+                _fail(batch, Unavailable(_NO_ANSWER))
+            except Exception as error:  # noqa: BLE001  # Whoever waits must hear of it, whatever it is.
+                _fail(batch, error)
+            else:
+                self._hangs = False
+        # At once, not when the task is seen to have ended: what is asked for until then would wait
+        # for a round trip that does not come.
+        this = asyncio.current_task()
+        assert this is not None
+        self._round_trips.discard(this)
+
+    async def _load_scripts(self) -> None:
+        """Redis does not keep them when it starts anew. Not the library's scripts, which ask before
+        each call whether they are there.
+        """
+        for script in (_PAGE, _RATED):
+            await self._client.script_load(script.text)
+
+    async def _round_trip(self, batch: Sequence[_Waiting]) -> None:
+        by_partition: dict[PartitionKeys, dict[str, int]] = {}
+        plain = [one for one in batch if one.call is None]
+        calls = [(one, one.call) for one in batch if one.call is not None]
+        for waiting in plain:
+            wanted = by_partition.setdefault(waiting.keys, {"checkpoint": 0})
+            for document in waiting.documents:
+                wanted.setdefault(document, len(wanted))
+        commands: list[tuple[str | int | bytes, ...]] = [
+            ("MGET", *(keys.prefix + document for document in wanted))
+            for keys, wanted in by_partition.items()
+        ]
+        for waiting, call in calls:
+            prefix = waiting.keys.prefix
+            names = [prefix + name for name in ("checkpoint", *call.names)]
+            commands.append(("EVALSHA_RO", call.script.sha, len(names), *names, *call.arguments))
+        results = iter(await self._answered(commands))
+        found = {keys: next(results) for keys in by_partition}
+        for waiting, _ in calls:
+            _resolve_call(waiting, next(results))
+        for waiting in plain:
+            places, values = by_partition[waiting.keys], found[waiting.keys]
+            documents = [values[places[document]] for document in waiting.documents]
+            _resolve(waiting, PartitionRead(values[0], documents))
+
+    async def _answered(self, commands: Sequence[tuple[str | int | bytes, ...]]) -> list[Any]:
+        """What Redis says to each; raises the first refusal but for those of a wrong type, which
+        concern one call alone.
+
+        Over a connection of the client's pool, without the client's layers around each command:
+        they cost more than all else that is done for it here.
+        """
+        pool = self._client.connection_pool
+        connection = await pool.get_connection()  # type: ignore[no-untyped-call]  # Its decorator.
+        try:
+            # Its type allows one argument only; it takes any number.
+            packed = [pack_command(one) for one in commands]  # type: ignore[arg-type]  # As said.
+            await connection.send_packed_command(packed)
+            # All are read, or what comes next would be taken for another's.
+            results = [await _result(connection) for _ in commands]
+        finally:
+            await pool.release(connection)
+        for result in results:
+            if isinstance(result, redis.ResponseError) and not _is_wrong_type(result):
+                raise result
+        return results
+
+
+async def _result(connection: AbstractConnection) -> Any:
+    try:
+        # `_run` has a time limit for all; one for each would cost each something.
+        return await connection.read_response(timeout=math.inf)
+    except redis.ResponseError as refusal:
+        return refusal
+
+
+def _is_wrong_type(error: redis.ResponseError) -> bool:
+    return "WRONGTYPE" in str(error)
+
+
+def _script(name: str) -> _Script:
+    text = files("query_api.redis_reads").joinpath(name).read_bytes()
+    return _Script(text, hashlib.sha1(text, usedforsecurity=False).hexdigest())
+
+
+_PAGE = _script("page.lua")
+_RATED = _script("rated.lua")
+
+
+def _as_page(result: list[Any]) -> Page:
+    checkpoint, flat, documents, fields = result
+    members = [(flat[i], float(flat[i + 1])) for i in range(0, len(flat), 2)]
+    return Page(checkpoint, members, documents, fields)
+
+
+def _as_rated(result: list[Any]) -> RatedBy:
+    checkpoint, flat = result
+    users = []
+    for i in range(0, len(flat), 3):
+        profile, rank, review = flat[i : i + 3]
+        damage = next((str(one) for one in flat[i : i + 3] if isinstance(one, Exception)), None)
+        if damage is None:
+            users.append(Rated(profile, None if rank is None else float(rank), review))
+        else:
+            users.append(Rated(None, None, None, damage))
+    return RatedBy(checkpoint, users)
+
+
+def _resolve(waiting: _Waiting, result: object) -> None:
+    if not waiting.future.done():
+        waiting.future.set_result(result)
+
+
+def _resolve_call(waiting: _Waiting, result: object) -> None:
+    """As above; a key of another type is damage of what was asked for, and of nothing else."""
+    if isinstance(result, redis.ResponseError):
+        _fail([waiting], DocumentDamaged("a key is of another type"))
+    else:
+        _resolve(waiting, result)
+
+
+def _fail(batch: Sequence[_Waiting], error: Exception) -> None:
+    for waiting in batch:
+        if not waiting.future.done():
+            waiting.future.set_exception(error)

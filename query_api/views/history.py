@@ -1,0 +1,44 @@
+"""A movie's statistics in the past, from what each UTC day added to its histogram."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from datetime import date, timedelta
+from itertools import groupby
+from typing import NamedTuple
+
+from shared.read_model.layout import BINS, HISTORY_STEP, HistoryYear
+
+# No rating is dated before: see the limits of `rated_at`.
+FIRST_YEAR = 1970
+
+Histogram = tuple[int, ...]
+NO_SCORES: Histogram = (0,) * BINS
+
+
+class Day(NamedTuple):
+    """The histogram at the end of a day on which it changed."""
+
+    date: date
+    histogram: Histogram
+
+
+def days(years: Mapping[int, HistoryYear]) -> Iterator[Day]:
+    """Every day with a change, in order, each with the running sum up to its end."""
+    bins = [0] * BINS
+    for year in sorted(years):
+        added = sorted(years[year].added.items())
+        for day_of_year, changes in groupby(added, key=lambda change: change[0] // HISTORY_STEP):
+            for key, more in changes:
+                bins[key % HISTORY_STEP - 1] += more
+            yield Day(date(year, 1, 1) + timedelta(days=day_of_year - 1), tuple(bins))
+
+
+def histogram_at(years: Mapping[int, HistoryYear], end_of: date) -> Histogram:
+    """The histogram at the end of a day."""
+    last = NO_SCORES
+    for day in days(years):
+        if day.date > end_of:
+            break
+        last = day.histogram
+    return last

@@ -1,0 +1,107 @@
+"""A movie's ratings: who rated it is the movie's, what they say is read from their own partitions.
+
+Two round trips, whatever the page: the movie's raters, then for all users at once profile, score
+and review, those of one user of the same moment. Private users are left out, so that a page may
+hold fewer ratings than were asked for, and none, while there are more.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Literal, NamedTuple
+from uuid import UUID
+
+import msgspec
+
+from query_api.http.read_limits import SORTED_A_TOKEN, charge_work
+from query_api.redis_reads.reader import RatedMovie, Reader
+from query_api.views.pages import SORTED_MAX, Page, score_key
+from shared.errors import InvalidInput
+from shared.read_model.layout import MOVIES, ProfileDocument, from_rating_rank
+
+RatersSort = Literal["newest", "score"]
+RATERS_KEY_TYPES: dict[RatersSort, type[tuple[Any, ...]]] = {
+    "newest": tuple[int, bytes],
+    "score": tuple[int, int, bytes],
+}
+
+_decode_profile = msgspec.json.Decoder(ProfileDocument).decode
+_json = msgspec.json.Encoder().encode
+
+
+class _Raters(NamedTuple):
+    """Users after a cursor, in order, each with the key that a page which ends there goes on
+    after.
+    """
+
+    users: list[UUID]
+    keys: list[tuple[Any, ...]]
+
+
+class Raters:
+    """Makes the pages."""
+
+    def __init__(self, reader: Reader) -> None:
+        self._reader = reader
+
+    async def page(
+        self, movie_id: UUID, sort: RatersSort, *, after: tuple[Any, ...] | None, limit: int
+    ) -> Page:
+        """`items` is None where there is no such movie."""
+        by_time = sort == "newest"
+        read = await self._reader.page(
+            *(MOVIES, movie_id, "raters"),
+            limit=limit + 1 if by_time else SORTED_MAX + 1,
+            after=after if by_time else None,
+            kinds=("movie",),
+        )
+        if read.values[0] is None:
+            return Page(read.position, None, None)
+        raters = _newest(read.members) if by_time else _by_score(read.members, after)
+        users = raters.users[:limit]
+        next_key = raters.keys[limit - 1] if len(raters.users) > limit else None
+        if not users:
+            return Page(read.position, [], None)
+        position, newest, rated = await self._reader.rated(movie_id, users)
+        shown = (_item(user_id, one) for user_id, one in zip(users, rated, strict=True))
+        items = [item for item in shown if item is not None]
+        newest = max(read.position, newest)
+        return Page(min(read.position, position), items, next_key, newest)
+
+
+def _newest(members: list[tuple[bytes, int]]) -> _Raters:
+    return _Raters(
+        [UUID(bytes=user) for user, _ in members], [(rank, user) for user, rank in members]
+    )
+
+
+def _by_score(members: list[tuple[bytes, int]], after: tuple[Any, ...] | None) -> _Raters:
+    if len(members) > SORTED_MAX:
+        raise InvalidInput(
+            f"only up to {SORTED_MAX} ratings are sorted by score; newest has no limit",
+            pointer="/query/sort",
+        )
+    charge_work(len(members) // SORTED_A_TOKEN)
+    keys = sorted(score_key(user, rank) for user, rank in members)
+    if after is not None:
+        keys = [key for key in keys if key > after]
+    return _Raters([UUID(bytes=key[-1]) for key in keys], keys)
+
+
+def _item(user_id: UUID, rated: RatedMovie) -> bytes | None:
+    """None for a private user, and for one who has withdrawn the rating since."""
+    if rated.profile is None or rated.rank is None:
+        return None
+    profile = _decode_profile(rated.profile)
+    if profile.visibility == "private":
+        return None
+    rated_at, half_stars = from_rating_rank(rated.rank)
+    return _json(
+        {
+            "user_id": user_id,
+            "display_name": profile.display_name,
+            "erased": profile.erased,
+            "score": half_stars / 2,
+            "review": None if rated.review is None else rated.review.decode(),
+            "rated_at": rated_at,
+        }
+    )

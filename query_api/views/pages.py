@@ -1,0 +1,198 @@
+"""Pages of lists: what stands in them, where they go on, and the position that they are of.
+
+A user's ratings come in one round trip; the movies' part of them is in the catalogue's index, which
+states its position. So a page is as old as the older of the two.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any, Literal, NamedTuple, assert_never, get_args
+from uuid import UUID
+
+import msgspec
+
+from query_api.catalogue.index import Entry, Filter, Index, Sort, rated_part
+from query_api.catalogue.index_feed import IndexFeed
+from query_api.catalogue.search import Searches
+from query_api.catalogue.search import search as searched
+from query_api.http.cursors import Cursors
+from query_api.http.read_limits import SORTED_A_TOKEN, charge_work
+from query_api.redis_reads.reader import RankedPage, Reader
+from shared.errors import InvalidInput
+from shared.ids import START, Position
+from shared.log.events import Visibility
+from shared.read_model.layout import PROFILES, from_rating_rank
+from shared.web.tokens import Claims
+
+# A user's ratings are sorted by score or title for each request; this many are at most.
+SORTED_MAX = 20_000
+
+RatingsSort = Literal["newest", "score", "title"]
+RATINGS_SORTS: tuple[RatingsSort, ...] = get_args(RatingsSort)
+RATINGS_KEY_TYPES: dict[RatingsSort, type[tuple[Any, ...]]] = {
+    "newest": tuple[int, bytes],
+    "score": tuple[int, int, bytes],
+    "title": tuple[str, bytes],
+}
+
+_json = msgspec.json.Encoder().encode
+
+
+class _Face(msgspec.Struct, gc=False):
+    """What of a profile says who may see it."""
+
+    visibility: Visibility
+
+
+_decode_face = msgspec.json.Decoder(_Face).decode
+
+Member = tuple[bytes, int]
+
+
+class _Opinion(msgspec.Struct, gc=False):
+    """The user's part of a rating as the API shows it; the movie's comes before it."""
+
+    score: float
+    difference: float | None
+    review: str | None
+    rated_at: datetime
+
+
+class Page(NamedTuple):
+    """`items` is None where what they belong to is not there, or not to be seen.
+
+    All up to `position` is in them, and nothing after `newest`; `START` is the position itself.
+    """
+
+    position: Position
+    items: list[bytes] | None
+    next_key: tuple[Any, ...] | None
+    newest: Position = START
+
+    def cursor(self, cursors: Cursors, of: str) -> str | None:
+        """Where the next page begins, None at the end of the list."""
+        return None if self.next_key is None else cursors.seal(of, self.next_key)
+
+
+class Pages:
+    """Makes pages; Redis is read through `reader`, the catalogue is in memory.
+
+    `at_least` is what the caller will wait for if the page is older.
+    """
+
+    def __init__(self, reader: Reader, feed: IndexFeed) -> None:
+        self._reader = reader
+        self._feed = feed
+        self._searches = Searches()
+
+    async def catalogue(
+        self,
+        sort: Sort,
+        wanted: Filter,
+        *,
+        after: tuple[Any, ...] | None,
+        limit: int,
+        at_least: Position = START,
+    ) -> Page:
+        """Movies in an order; a search is in that of the best match unless told otherwise."""
+        position = self._feed.position
+        index = self._feed.require(at_least)
+        search = searched(index, sort, wanted, after=after, limit=limit + 1)
+        found = await self._searches.run(search)
+        next_key = found[limit - 1][0] if len(found) > limit else None
+        return Page(position, [entry.item for _, entry in found[:limit]], next_key, index.newest)
+
+    async def ratings(
+        self,
+        user_id: UUID,
+        caller: Claims | None,
+        sort: RatingsSort,
+        *,
+        after: tuple[Any, ...] | None,
+        limit: int,
+        at_least: Position = START,
+    ) -> Page:
+        """The movies that a user rated."""
+        index = self._feed.require(at_least)
+        of_index = self._feed.position
+        newest = sort == "newest"
+        read = await self._reader.page(
+            *(PROFILES, user_id, "ratings"),
+            limit=limit + 1 if newest else SORTED_MAX + 1,
+            after=after if newest else None,
+            kinds=("profile",),
+            fields_of="reviews",
+        )
+        position = min(read.position, of_index)
+        if not is_visible(read.values[0], user_id, caller):
+            if read.values[0] is None:
+                await self._reader.require_absent(PROFILES, user_id, "profile", "stats")
+            return Page(read.position, None, None)
+        members = read.members
+        places = range(len(members)) if newest else _sorted(index, members, sort, after)
+        items = [_item(index, read, place) for place in places[:limit]]
+        more = len(places) > limit
+        next_key = _key(index, sort, members[places[limit - 1]]) if more else None
+        return Page(position, items, next_key, max(read.position, index.newest))
+
+
+def is_visible(stored: bytes | None, user_id: UUID, caller: Claims | None) -> bool:
+    """Nobody is not, and a private user only to themselves: not to operators either."""
+    if stored is None:
+        return False
+    own = caller is not None and caller.user_id == user_id
+    return own or _decode_face(stored).visibility == "public"
+
+
+def rating_item(entry: Entry | None, member: Member, review: bytes | None) -> bytes:
+    """One rating as the API shows it."""
+    movie, rank = member
+    rated_at, half_stars = from_rating_rank(rank)
+    score = half_stars / 2
+    text = None if review is None else review.decode()
+    # A movie that is not in the index yet has no title.
+    of_movie = rated_part(str(UUID(bytes=movie))) if entry is None else entry.rated
+    average = None if entry is None else entry.ratings.average
+    difference = None if average is None else round(score - average, 4)
+    return b"%b,%b" % (of_movie, _json(_Opinion(score, difference, text, rated_at))[1:])
+
+
+def score_key(member: bytes, rank: int) -> tuple[int, int, bytes]:
+    """Orders by score, of the same score the newest first."""
+    return -(rank % 16), -rank, member
+
+
+def _item(index: Index, read: RankedPage, place: int) -> bytes:
+    member = read.members[place]
+    review = read.fields[place] if read.fields else None
+    return rating_item(index.entries.get(member[0]), member, review)
+
+
+def _key(index: Index, sort: RatingsSort, member: Member) -> tuple[Any, ...]:
+    movie, rank = member
+    match sort:
+        case "newest":
+            return rank, movie
+        case "score":
+            return score_key(movie, rank)
+        case "title":
+            entry = index.entries.get(movie)
+            return "" if entry is None else entry.film.folded_title, movie
+        case _:
+            assert_never(sort)
+
+
+def _sorted(
+    index: Index, members: Sequence[Member], sort: RatingsSort, after: tuple[Any, ...] | None
+) -> Sequence[int]:
+    """Places of the ratings that come after the cursor's, in order."""
+    if len(members) > SORTED_MAX:
+        raise InvalidInput(
+            f"only up to {SORTED_MAX} ratings are sorted by {sort}; newest has no limit",
+            pointer="/query/sort",
+        )
+    charge_work(len(members) // SORTED_A_TOKEN)
+    keyed = ((_key(index, sort, member), place) for place, member in enumerate(members))
+    return [place for key, place in sorted(keyed) if after is None or key > after]

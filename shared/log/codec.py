@@ -1,0 +1,163 @@
+"""Events to stored bytes and back: MessagePack, sealed personal data, upcasting.
+
+A stored state is the array `[schema_version, metadata, fields]`: metadata an array, fields a map by
+name, UUIDs 16 bytes, times MessagePack timestamps. The schema version is one byte at a fixed place,
+so that the common case (stored with the current version) is decoded in a single pass.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple, cast
+from uuid import UUID
+
+import msgspec
+
+from shared.errors import Misconfigured
+from shared.ids import UserId
+from shared.log.events import EVENT_TYPES, Event, Metadata
+from shared.log.sealing import Keys, seal, unseal
+from shared.log.upcasts import UPCASTS, Upcasts
+
+# Offset of the schema version in a stored state, behind the one-byte header of a three-element
+# array.
+_VERSION_AT = 1
+SCHEMA_VERSION_MAX = 127
+
+_encoder = msgspec.msgpack.Encoder(uuid_format="bytes")
+_decode_metadata = msgspec.msgpack.Decoder(Metadata).decode
+
+
+class _OldState(msgspec.Struct, array_like=True, frozen=True):
+    schema_version: int
+    stored_metadata: msgspec.Raw
+    fields: dict[str, Any]
+
+
+class Decoded(msgspec.Struct, array_like=True, frozen=True, gc=False):
+    """A stored state. Its metadata is decoded when it is asked for: whoever folds events does not
+    ask.
+    """
+
+    schema_version: int
+    stored_metadata: msgspec.Raw
+    event: Event
+
+    @property
+    def metadata(self) -> Metadata:
+        return _decode_metadata(self.stored_metadata)
+
+
+class _TopicDecoder(NamedTuple):
+    event_type: type[Event]
+    decode: Callable[[bytes], Decoded]
+
+
+class Codec:
+    """Encodes and decodes the given event types; unknown topics raise `Misconfigured`."""
+
+    def __init__(
+        self, event_types: Sequence[type[Event]] = EVENT_TYPES, upcasts: Upcasts = UPCASTS
+    ) -> None:
+        self._upcasts = upcasts
+        self._topics = {event_type.__name__: _topic(event_type) for event_type in event_types}
+        self._old_state = msgspec.msgpack.Decoder(_OldState)
+
+    def encode(self, event: Event, metadata: Metadata, keys: Keys) -> bytes:
+        """Seals the personal fields; raises `Misconfigured` if their subject's key is not in
+        `keys`.
+        """
+        stored = event
+        if event.personal:
+            stored = _with_personal(event, metadata, keys, sealing=True)
+        return _encoder.encode((event.schema_version, metadata, stored))
+
+    def decode(self, topic: str, state: bytes, keys: Keys) -> Decoded:
+        """Opens the personal fields; those of a subject without a key in `keys` become None."""
+        return opened(self.decode_sealed(topic, state), keys)
+
+    def decode_sealed(self, topic: str, state: bytes) -> Decoded:
+        """The event with its personal fields still sealed; `sealed_subject` says whose key opens
+        them.
+        """
+        try:
+            event_type, decode = self._topics[topic]
+        except KeyError:
+            raise Misconfigured(
+                f"the log holds an event of topic {topic!r}, which this release does not know"
+            ) from None
+        if state[_VERSION_AT] == event_type.schema_version:
+            return decode(state)
+        return self._decode_old(event_type, topic, state)
+
+    def _decode_old(self, event_type: type[Event], topic: str, state: bytes) -> Decoded:
+        old = self._old_state.decode(state)
+        fields = old.fields
+        for version in range(old.schema_version, event_type.schema_version):
+            fields = self._upcasts[topic, version](fields)
+        event = msgspec.convert(fields, event_type, strict=False)
+        return Decoded(event_type.schema_version, old.stored_metadata, event)
+
+
+def opened(sealed: Decoded, keys: Keys) -> Decoded:
+    """The same with its personal fields opened, or None where their subject has no key."""
+    if not sealed.event.personal:
+        return sealed
+    event = _with_personal(sealed.event, sealed.metadata, keys, sealing=False)
+    return Decoded(sealed.schema_version, sealed.stored_metadata, event)
+
+
+def sealed_subject(event: Event) -> UserId | None:
+    """Whose key the event's personal fields need; None for an event that has none set."""
+    for name in event.personal:
+        if getattr(event, name) is not None:
+            return _subject_of(event)
+    return None
+
+
+def _subject_of(event: Event) -> UserId:
+    return cast("UserId", event.user_id)  # type: ignore[attr-defined]  # `personal` implies it.
+
+
+def event_id_of(state: bytes) -> UUID:
+    """The event id within a stored state, without decoding the event."""
+    return msgspec.msgpack.decode(state, type=_Head).metadata.event_id
+
+
+class _Head(msgspec.Struct, array_like=True, frozen=True):
+    schema_version: int
+    metadata: Metadata
+    fields: msgspec.Raw
+
+
+def _topic(event_type: type[Event]) -> _TopicDecoder:
+    state_type = msgspec.defstruct(
+        f"Stored{event_type.__name__}",
+        [("event", event_type)],
+        bases=(Decoded,),
+        array_like=True,
+        frozen=True,
+        gc=False,
+    )
+    decode = msgspec.msgpack.Decoder(cast("type[Decoded]", state_type)).decode
+    return _TopicDecoder(event_type, decode)
+
+
+def _with_personal(event: Event, metadata: Metadata, keys: Keys, *, sealing: bool) -> Event:
+    """A copy with its personal fields sealed or opened; the same object if it has none set."""
+    standing = {name: getattr(event, name) for name in event.personal}
+    if all(text is None for text in standing.values()):
+        return event
+    subject = _subject_of(event)
+    key = keys.get(subject)
+    if key is None:
+        if sealing:
+            raise Misconfigured(f"no key of user {subject} to seal {type(event).__name__} with")
+        return msgspec.structs.replace(event, **dict.fromkeys(event.personal))
+    operation = seal if sealing else unseal
+    changed = {
+        name: operation(key, metadata.event_id.bytes + name.encode(), text)
+        for name, text in standing.items()
+        if text is not None
+    }
+    return msgspec.structs.replace(event, **changed)

@@ -1,0 +1,242 @@
+"""The event store: the library's PostgreSQL recorder with an append that keeps positions in commit
+order.
+
+Here, and only here, the library's words are translated: originator_id is a stream id,
+originator_version a version, notification_id a position. `append.sql` says why the append is
+as it is.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from threading import Lock
+from typing import Any
+
+import psycopg
+from eventsourcing.persistence import IntegrityError, OperationalError, StoredEvent
+from eventsourcing.postgres import ConnectionPool, PostgresApplicationRecorder, PostgresDatastore
+from psycopg.rows import DictRow, TupleRow, dict_row, tuple_row
+from psycopg_pool import PoolTimeout
+
+from shared.errors import AppendRefused
+from shared.ids import Position, UserId
+from shared.log.append import APPEND, Append
+from shared.log.arrays import ADAPTERS
+from shared.log.connections import (
+    ANSWER_WITHIN_S,
+    CONNECT_WITHIN_S,
+    PREPARE_THRESHOLD,
+    Connection,
+    NoAnswer,
+    cause_of,
+    conninfo,
+)
+from shared.log.load import LOAD, Loaded, StoredRow, Wanted, loaded
+from shared.log.schema import require_durability, require_session
+
+EVENTS_TABLE = "events"
+CHANNEL = "events"
+# The pool's own back-off grows to minutes; given up soon, the next caller connects afresh.
+RECONNECT_WITHIN_S = 0.5
+
+_FETCH = (
+    "SELECT notification_id, originator_id, originator_version, topic, state FROM events"
+    " WHERE notification_id >= %s ORDER BY notification_id LIMIT %s"
+)
+_HEAD = "SELECT coalesce(max(notification_id), 0) FROM events"
+_WRAPPED_KEYS = "SELECT user_id, wrapped FROM subject_keys WHERE user_id = ANY (%s::uuid[])"
+_LAST_WRAPPED_KEYS = "SELECT user_id, wrapped FROM subject_keys ORDER BY user_id DESC LIMIT %s"
+
+
+class _Pool(ConnectionPool[psycopg.Connection[DictRow]]):
+    """The library's pool; it keeps why the last connection could not be made."""
+
+    last_failure: str | None = None
+
+    def _connect(self, timeout: float | None = None) -> psycopg.Connection[DictRow]:
+        try:
+            connection = super()._connect(timeout)
+        except psycopg.Error as error:
+            self.last_failure = cause_of(error)
+            raise
+        self.last_failure = None
+        return connection
+
+
+class Datastore(PostgresDatastore):
+    """The library's datastore with connections of `connections.py`, by a connection string
+    so that a multi-host one works too.
+
+    While the server does not answer, one caller at a time tries it, and all others are refused
+    without waiting.
+    """
+
+    def __init__(
+        self, dsn: str, *, schema: str, pool_size: int, pooler: bool, answer_within_s: float
+    ) -> None:
+        super().__init__(dbname="", host="", port="", user="", password="", schema=schema)
+
+        def configure(connection: psycopg.Connection[Any]) -> None:
+            assert isinstance(connection, Connection)
+            connection.answer_within_s = answer_within_s
+
+        pool = _Pool(
+            conninfo(dsn, schema=schema, pooler=pooler),
+            connection_class=Connection[DictRow],
+            kwargs={
+                "autocommit": True,
+                "row_factory": dict_row,
+                "context": ADAPTERS,
+                "prepare_threshold": None if pooler else PREPARE_THRESHOLD,
+            },
+            min_size=1,
+            max_size=pool_size,
+            open=False,
+            configure=configure,
+            timeout=CONNECT_WITHIN_S,
+            reconnect_timeout=RECONNECT_WITHIN_S,
+        )
+        self.pool = self._pool = pool
+        # A connection is this process's own for no longer than a transaction.
+        self.pooler = pooler
+        self._silent = False
+        self._trial = Lock()
+
+    def register_type_adapters(self) -> None:
+        """Nothing: the append takes arrays, so that construction needs no server."""
+
+    @contextmanager
+    def get_connection(self) -> Iterator[psycopg.Connection[DictRow]]:
+        on_trial = self._silent
+        if on_trial and not self._trial.acquire(blocking=False):
+            raise OperationalError(self._why("PostgreSQL does not answer"))
+        try:
+            with super().get_connection() as connection:
+                yield connection
+            self._silent = False
+        except OperationalError as error:
+            if not isinstance(error.__cause__, (NoAnswer, PoolTimeout)):
+                raise
+            self._silent = True
+            # Whatever silenced one connection has silenced the idle ones.
+            self.pool.drain()
+            raise OperationalError(self._why(cause_of(error))) from error
+        finally:
+            if on_trial:
+                self._trial.release()
+
+    def _why(self, otherwise: str) -> str:
+        return self._pool.last_failure or otherwise
+
+
+class EventStore(PostgresApplicationRecorder):
+    """Appends in commit order, loads streams, and reads the log from a position on.
+
+    Usable from several threads. Errors of the server are the library's `PersistenceError`s; a lost
+    connection is its `OperationalError` or `InterfaceError`, and nothing is ever retried here.
+    """
+
+    def __init__(
+        self,
+        dsn: str,
+        *,
+        schema: str = "starfold",
+        pool_size: int = 4,
+        pooler: bool = False,
+        answer_within_s: float = ANSWER_WITHIN_S,
+    ) -> None:
+        self.connections = Datastore(
+            dsn,
+            schema=schema,
+            pool_size=pool_size,
+            pooler=pooler,
+            answer_within_s=answer_within_s,
+        )
+        super().__init__(self.connections, events_table_name=EVENTS_TABLE)
+
+    def insert_events(
+        self, stored_events: Sequence[StoredEvent], **kwargs: Any
+    ) -> Sequence[int] | None:
+        """The library's append: all or nothing, positions in order; `IntegrityError` for a
+        duplicate.
+        """
+        if not stored_events:
+            return []
+        try:
+            first = self.append(Append(stored_events, {}, {}, ()))
+        except AppendRefused as error:
+            raise IntegrityError(str(error)) from error
+        return list(range(first, first + len(stored_events)))
+
+    def append(self, append: Append) -> Position:
+        """Write all events in order and return the first one's position, 0 for none; the others
+        follow without a gap.
+
+        Raises `AppendRefused` when a guard has moved on, the library's `IntegrityError` for a
+        duplicate, and its `OperationalError` or `InterfaceError` when the outcome is unknown.
+        """
+        with self._rows() as cursor:
+            row = cursor.execute(APPEND, append.parameters(), prepare=True).fetchone()
+        assert row is not None
+        return append.first_position(*row)
+
+    def load(self, wanted: Wanted, connection: psycopg.Connection[Any] | None = None) -> Loaded:
+        """What is wanted, all at one moment."""
+        with self._rows(connection) as cursor:
+            rows = cursor.execute(LOAD, wanted.parameters(), prepare=True).fetchall()
+        return loaded(rows)
+
+    def fetch(self, start: Position, limit: int) -> list[StoredRow]:
+        """At most `limit` events from position `start` on, inclusive, in log order."""
+        with self._rows() as cursor:
+            cursor.execute(_FETCH, [start, limit], prepare=True)
+            return [StoredRow(*row) for row in cursor.fetchall()]
+
+    def head(self) -> Position:
+        """The last position of the log; 0 when it is empty."""
+        with self._rows() as cursor:
+            row = cursor.execute(_HEAD).fetchone()
+        assert row is not None
+        return Position(row[0])
+
+    def wrapped_keys(self, users: Sequence[UserId]) -> dict[UserId, bytes]:
+        """The stored keys of the given users; erased users have none."""
+        with self._rows() as cursor:
+            rows = cursor.execute(_WRAPPED_KEYS, [list(users)], prepare=True).fetchall()
+        return {UserId(user_id): wrapped for user_id, wrapped in rows}
+
+    def last_wrapped_keys(self, count: int) -> dict[UserId, bytes]:
+        """The stored keys of the users who came last."""
+        with self._rows() as cursor:
+            rows = cursor.execute(_LAST_WRAPPED_KEYS, [count]).fetchall()
+        return {UserId(user_id): wrapped for user_id, wrapped in rows}
+
+    @contextmanager
+    def holding_append_lock(self) -> Iterator[psycopg.Connection[Any]]:
+        """A transaction in which nobody else appends; committed on leaving."""
+        with self.datastore.get_connection() as connection, connection.transaction():
+            connection.execute("SELECT hold_append_lock()")
+            yield connection
+
+    def require_durability(self) -> None:
+        """Raise `Misconfigured` where the server may lose what it acknowledged, or where a pooler
+        keeps the schema's tables from being found.
+        """
+        with self.datastore.get_connection() as connection:
+            require_durability(connection)
+            require_session(connection, self.datastore.schema)
+
+    def close(self) -> None:
+        self.datastore.close()
+
+    @contextmanager
+    def _rows(
+        self, connection: psycopg.Connection[Any] | None = None
+    ) -> Iterator[psycopg.Cursor[TupleRow]]:
+        """A cursor with binary results on the given connection, or on one of the pool."""
+        if connection is not None:
+            yield connection.cursor(row_factory=tuple_row, binary=True)
+            return
+        with self.datastore.get_connection() as pooled:
+            yield pooled.cursor(row_factory=tuple_row, binary=True)

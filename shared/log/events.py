@@ -1,0 +1,238 @@
+"""The facts that the log holds. Imports no framework but msgspec, whose structs they are.
+
+Topics are the class names; they and the field names are stored for good: a change of shape is a new
+schema version with an upcast in `shared/log/upcasts.py`, never an edit of what is stored.
+
+Times are UTC-aware and whole milliseconds. `personal` names the fields that are sealed with the key
+of `user_id` in storage; where that key has been deleted they read as None.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import ClassVar, Literal
+from uuid import UUID
+
+import msgspec
+
+from shared.ids import EventId, MovieId, Position, StreamId, UserId, Version
+
+Role = Literal["member", "curator", "operator"]
+Visibility = Literal["public", "private"]
+
+
+class Event(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
+    """A fact. Subclasses add what happened; who, when and why travel in `Metadata`."""
+
+    schema_version: ClassVar[int] = 1
+    personal: ClassVar[tuple[str, ...]] = ()
+
+
+class UserCreated(Event, frozen=True, kw_only=True):
+    """A user came to exist: by sign-up (e-mail and password), or by a service (external id)."""
+
+    schema_version: ClassVar[int] = 2
+    personal: ClassVar[tuple[str, ...]] = ("email", "display_name", "password_hash", "external_id")
+
+    user_id: UserId
+    display_name: str | None
+    email: str | None = None
+    password_hash: str | None = None
+    external_id: str | None = None
+    role: Role = "member"
+    visibility: Visibility = "public"
+    created_at: datetime
+
+
+class UserProfileChanged(Event, frozen=True, kw_only=True):
+    """A user's public face changed; both fields are the new standing values."""
+
+    personal: ClassVar[tuple[str, ...]] = ("display_name",)
+
+    user_id: UserId
+    display_name: str | None
+    visibility: Visibility
+
+
+class UserPasswordChanged(Event, frozen=True, kw_only=True):
+    """A user has a new password, or the same one hashed with newer parameters.
+
+    A new password ends every session of the user but the one that it was changed from.
+    """
+
+    schema_version: ClassVar[int] = 2
+    personal: ClassVar[tuple[str, ...]] = ("password_hash",)
+
+    user_id: UserId
+    password_hash: str | None
+    ends_sessions: bool = False
+    kept_session: UUID | None = None
+
+
+class UserRoleChanged(Event, frozen=True, kw_only=True):
+    """An operator gave a user another role."""
+
+    user_id: UserId
+    role: Role
+
+
+class UserErased(Event, frozen=True, kw_only=True):
+    """A user left. Their key is deleted in the same transaction: no personal data is readable."""
+
+    user_id: UserId
+    erased_at: datetime
+
+
+class SessionEnded(Event, frozen=True, kw_only=True):
+    """A session ended by a log-out, or because a refresh token of it was used twice.
+
+    `subject_id` is a user's id or a service key's. Sessions also end with `UserPasswordChanged`,
+    `UserErased` and `ServiceKeyRevoked`, and without an event when they are not refreshed in time.
+    """
+
+    session_id: UUID
+    subject_id: UUID
+    ended_at: datetime
+
+
+class ServiceKeyRevoked(Event, frozen=True, kw_only=True):
+    """An operator revoked a service key; its sessions ended with it."""
+
+    key_id: UUID
+    revoked_at: datetime
+
+
+class MovieFields(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
+    """What a catalogue says of a movie. Limits are the edge's, `command_api/http/bodies.py`."""
+
+    title: str
+    year: int
+    genres: tuple[str, ...] = ()
+    directors: tuple[str, ...] = ()
+    writers: tuple[str, ...] = ()
+    cast: tuple[str, ...] = ()
+    runtime_min: int | None = None
+    languages: tuple[str, ...] = ()
+    countries: tuple[str, ...] = ()
+    certificate: str | None = None
+    description: str | None = None
+    imdb_id: str | None = None
+    poster_url: str | None = None
+    external_id: str | None = None
+
+
+class MovieCreated(Event, frozen=True, kw_only=True):
+    """A movie entered the catalogue; movies never leave it."""
+
+    movie_id: MovieId
+    details: MovieFields
+    created_at: datetime
+
+
+class MovieDetailsChanged(Event, frozen=True, kw_only=True):
+    """A curator corrected a movie; `details` are all of its new standing values."""
+
+    movie_id: MovieId
+    details: MovieFields
+
+
+class RatingSubmitted(Event, frozen=True, kw_only=True):
+    """A user rated a movie, for the first time or again.
+
+    What it replaces travels with it, so that a projection can apply the difference without a
+    look-up.
+    """
+
+    personal: ClassVar[tuple[str, ...]] = ("review",)
+
+    user_id: UserId
+    movie_id: MovieId
+    half_stars: int  # 1..10
+    rated_at: datetime
+    review: str | None = None
+    previous_half_stars: int | None = None
+    previous_rated_at: datetime | None = None
+
+
+class RatingWithdrawn(Event, frozen=True, kw_only=True):
+    """A user took their rating back; the stream goes on if they rate the movie again."""
+
+    user_id: UserId
+    movie_id: MovieId
+    withdrawn_at: datetime
+    previous_half_stars: int
+    previous_rated_at: datetime
+
+
+class EmailReserved(Event, frozen=True, kw_only=True):
+    """An e-mail address belongs to a user; the stream's id is the keyed hash of the address."""
+
+    user_id: UserId
+
+
+class EmailReleased(Event, frozen=True, kw_only=True):
+    """An e-mail address is free again."""
+
+    user_id: UserId
+
+
+class ExternalIdReserved(Event, frozen=True, kw_only=True):
+    """Another system's id belongs to a user; the stream's id is the keyed hash of that id."""
+
+    user_id: UserId
+
+
+class ExternalIdReleased(Event, frozen=True, kw_only=True):
+    """Another system's id is free again: it would now make another user."""
+
+    user_id: UserId
+
+
+class ImdbIdReserved(Event, frozen=True, kw_only=True):
+    """An IMDb id belongs to a movie; the stream's id is the keyed hash of the IMDb id."""
+
+    movie_id: MovieId
+
+
+EVENT_TYPES: tuple[type[Event], ...] = (
+    UserCreated,
+    UserProfileChanged,
+    UserPasswordChanged,
+    UserRoleChanged,
+    UserErased,
+    SessionEnded,
+    ServiceKeyRevoked,
+    MovieCreated,
+    MovieDetailsChanged,
+    RatingSubmitted,
+    RatingWithdrawn,
+    EmailReserved,
+    EmailReleased,
+    ExternalIdReserved,
+    ExternalIdReleased,
+    ImdbIdReserved,
+)
+
+
+class Metadata(msgspec.Struct, frozen=True, array_like=True, gc=False):
+    """Who, when and why: stored beside every event.
+
+    `actor` is a user's or a service key's id; `correlation_id` is the request's, `causation_id`
+    that of the command.
+    """
+
+    event_id: EventId
+    recorded_at: datetime
+    actor: UUID | None = None
+    correlation_id: UUID | None = None
+    causation_id: UUID | None = None
+
+
+class Recorded(msgspec.Struct, frozen=True):
+    """An event as it stands in the log."""
+
+    position: Position
+    stream_id: StreamId
+    version: Version
+    event: Event
+    metadata: Metadata

@@ -1,0 +1,155 @@
+"""The database schema: numbered migrations, the functions, the roles and their rights.
+
+Any number of processes may migrate at once: one does the work while the others wait for its lock.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from importlib.resources import files
+from typing import Any
+
+import psycopg
+import structlog
+from psycopg import sql
+from psycopg.rows import tuple_row
+
+from shared.errors import Misconfigured
+from shared.log.connections import cause_of, connect, session_settings
+
+COMMAND_ROLE = "starfold_command"
+PROJECTOR_ROLE = "starfold_projector"
+
+# A migration may rewrite a large table.
+MIGRATED_WITHIN_S = 3_600.0
+_LOCK_ID = 0x5346_4D49_4752  # "SFMIGR" in ASCII.
+# Replaced as a whole at each start, so that a release always runs with its own functions.
+_FOLDER = files("shared.log")
+_FUNCTIONS = ("append.sql", "lock.sql")
+
+log = structlog.get_logger()
+
+
+def migrate(owner_dsn: str, *, schema: str = "starfold", roles: Mapping[str, str]) -> list[str]:
+    """Bring the schema to this release's state and return the names of the migrations applied.
+
+    `roles` maps each of `COMMAND_ROLE` and `PROJECTOR_ROLE` to its password. Raises `Misconfigured`
+    when the database is newer than this release, or when the server could lose a commit.
+    """
+    with connect(owner_dsn, autocommit=True, answer_within_s=MIGRATED_WITHIN_S) as connection:
+        require_durability(connection)
+        with connection.transaction():
+            connection.execute("SELECT pg_advisory_xact_lock(%s)", [_LOCK_ID])
+            applied = _apply(connection, schema)
+            for name in _FUNCTIONS:
+                connection.execute(_read(name).encode())
+            for role, password in roles.items():
+                _create_role(connection, role, password)
+                _set_session(connection, role, schema)
+            connection.execute(
+                sql.SQL(_read("grants.sql")).format(
+                    schema=sql.Identifier(schema),
+                    command=sql.Identifier(COMMAND_ROLE),
+                    projector=sql.Identifier(PROJECTOR_ROLE),
+                )
+            )
+    if applied:
+        log.info("schema_migrated", schema=schema, migrations=applied)
+    return applied
+
+
+def require_database(dsn: str, *, schema: str, pooler: bool) -> None:
+    """Raise `Misconfigured` with the cause where a process could not work with the database."""
+    try:
+        with connect(dsn, schema=schema, pooler=pooler, autocommit=True) as connection:
+            require_durability(connection)
+            require_session(connection, schema)
+            found = connection.execute("SELECT to_regclass('events')").fetchone()
+    except psycopg.Error as error:
+        raise Misconfigured(f"STARFOLD_DATABASE_URL: {cause_of(error)}") from None
+    if found == (None,):
+        raise Misconfigured("the schema of STARFOLD_DATABASE_SCHEMA has no tables, or is not there")
+
+
+def require_durability(connection: psycopg.Connection[Any]) -> None:
+    """Raise `Misconfigured` where the server may lose what it acknowledged."""
+    unsafe = connection.cursor(row_factory=tuple_row).execute(
+        "SELECT string_agg(name, ', ') FROM pg_settings WHERE setting = 'off'"
+        " AND name IN ('fsync', 'full_page_writes', 'synchronous_commit')"
+    )
+    (names,) = unsafe.fetchone() or (None,)
+    if names is not None:
+        raise Misconfigured(f"PostgreSQL runs with these off, so a commit could be lost: {names}")
+
+
+def require_session(connection: psycopg.Connection[Any], schema: str) -> None:
+    """Raise `Misconfigured` where a session does not begin in the schema: a pooler dropped that."""
+    shown = connection.cursor(row_factory=tuple_row).execute("SHOW search_path").fetchone()
+    if shown != (schema,):
+        raise Misconfigured(
+            "PostgreSQL's sessions do not begin in the schema of STARFOLD_DATABASE_SCHEMA: a pooler"
+            " drops what a connection begins with. Set STARFOLD_DATABASE_POOLER=true, and let it"
+            " open its connections after the migrations"
+        )
+
+
+def _apply(connection: psycopg.Connection, schema: str) -> list[str]:
+    name = sql.Identifier(schema)
+    connection.execute(sql.SQL("CREATE SCHEMA IF NOT EXISTS {}").format(name))
+    connection.execute(sql.SQL("SET LOCAL search_path TO {}").format(name))
+    connection.execute(
+        "CREATE TABLE IF NOT EXISTS migrations"
+        " (name text PRIMARY KEY, applied_at timestamptz NOT NULL DEFAULT now())"
+    )
+    standing = {str(row[0]) for row in connection.execute("SELECT name FROM migrations")}
+    known = sorted(
+        entry.name
+        for entry in files("shared.log").joinpath("migrations").iterdir()
+        if entry.is_file()
+    )
+    unknown = standing.difference(known)
+    if unknown:
+        raise Misconfigured(
+            f"the database has the migrations {sorted(unknown)}, which this release does not know: "
+            "it was used with a newer one"
+        )
+    applied = [migration for migration in known if migration not in standing]
+    for migration in applied:
+        connection.execute(_read(f"migrations/{migration}").encode())
+        connection.execute("INSERT INTO migrations (name) VALUES (%s)", [migration])
+    return applied
+
+
+def _create_role(connection: psycopg.Connection, role: str, password: str) -> None:
+    """Create or update a role; the server is sent a verifier only, so that no log shows the
+    password.
+    """
+    verifier = connection.pgconn.encrypt_password(
+        password.encode(), role.encode(), b"scram-sha-256"
+    ).decode()
+    known = connection.execute("SELECT 1 FROM pg_roles WHERE rolname = %s", [role]).fetchone()
+    connection.execute(
+        sql.SQL("{verb} ROLE {role} LOGIN PASSWORD {verifier}").format(
+            verb=sql.SQL("ALTER" if known else "CREATE"),
+            role=sql.Identifier(role),
+            verifier=sql.Literal(verifier),
+        )
+    )
+
+
+def _set_session(connection: psycopg.Connection, role: str, schema: str) -> None:
+    """What every session of the role begins with, also one that a pooler opens."""
+    (database,) = connection.execute("SELECT current_database()").fetchone() or ("",)
+    for name, value in session_settings(schema).items():
+        connection.execute(
+            sql.SQL("ALTER ROLE {role} IN DATABASE {database} SET {name} = {value}").format(
+                role=sql.Identifier(role),
+                database=sql.Identifier(database),
+                name=sql.Identifier(name),
+                value=sql.Literal(value),
+            )
+        )
+
+
+def _read(name: str) -> str:
+    return _FOLDER.joinpath(name).read_text()

@@ -1,0 +1,99 @@
+"""Settings: read once at start from `STARFOLD_*` variables, and passed on from `__main__`.
+
+Secrets are `SecretStr` or `SecretBytes`, so that no repr and no log line shows them.
+"""
+
+from __future__ import annotations
+
+from typing import TypeVar
+
+from pydantic import Field, ValidationError
+from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic_settings.exceptions import SettingsError
+
+from shared.errors import Misconfigured
+from shared.process.setting_types import (
+    Base64Secret,
+    Host,
+    LogLevel,
+    PostgresUrl,
+    Proxies,
+    RedisUrl,
+    SchemaName,
+    Seconds,
+)
+
+ENVIRONMENT_PREFIX = "STARFOLD_"
+
+Read = TypeVar("Read", bound="Settings")
+
+
+class Settings(BaseSettings):
+    """What every process reads. Each service extends it by what only it needs."""
+
+    model_config = SettingsConfigDict(
+        env_prefix=ENVIRONMENT_PREFIX,
+        extra="ignore",
+        frozen=True,
+        # As a compose file passes on what is not set.
+        env_ignore_empty=True,
+        hide_input_in_errors=True,
+    )
+
+    log_level: LogLevel = "INFO"
+    log_format: str = Field("auto", pattern="^(auto|console|json)$")
+
+
+def settings_from_environment(kind: type[Read]) -> Read:
+    """Settings of a process; raises `Misconfigured` that names each variable that is missing or
+    wrong, and never shows a value.
+    """
+    try:
+        return kind()
+    except ValidationError as error:
+        wrong = "; ".join(
+            f"{_variable(entry['loc'])}: {entry['msg'].removeprefix('Value error, ')}"
+            for entry in error.errors(include_input=False, include_url=False)
+        )
+        raise Misconfigured(f"settings are missing or wrong: {wrong}") from None
+    except (SettingsError, UnicodeError) as error:
+        raise Misconfigured(f"settings cannot be read: {type(error).__name__}") from None
+
+
+def _variable(location: tuple[int | str, ...]) -> str:
+    return f"{ENVIRONMENT_PREFIX}{location[0] if location else 'settings'}".upper()
+
+
+class DatabaseSettings(Settings):
+    """For a process that reaches PostgreSQL, each with its own role."""
+
+    database_url: PostgresUrl
+    database_schema: SchemaName = "starfold"
+    # The address is that of a pooler that lends a server's connection for one transaction.
+    database_pooler: bool = False
+
+
+class RedisSettings(Settings):
+    """For a process that reaches the read models."""
+
+    redis_url: RedisUrl
+
+
+class SealingSettings(Settings):
+    """For a process that opens or seals personal data."""
+
+    sealing_key: Base64Secret
+
+
+class HttpSettings(Settings):
+    """For a process that listens."""
+
+    host: Host = "127.0.0.1"
+    trusted_proxies: Proxies = ""
+    access_log: bool = False
+    # An idle connection is kept for longer than proxies keep theirs: 60 s is what most do.
+    keep_alive_s: Seconds = 75
+    # 32 bytes, the raw Ed25519 public key that access tokens are verified with.
+    token_public_key: Base64Secret
+    token_issuer: str = Field("starfold", min_length=1)
+    token_audience: str = Field("starfold", min_length=1)

@@ -1,0 +1,294 @@
+"""HTTP/1.1 as both APIs serve it: uvicorn's protocol with bounds, whatever the application.
+
+uvicorn waits for ever: for a request once a connection has been made or a first byte has come, and
+for a client that takes nothing of what it is sent. It takes heads of any size, and closes a
+connection on a body that is still coming, so that the kernel resets it and the client never reads
+why its request was refused. Here all of that is bounded, and who is refused hears it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import math
+from http import HTTPStatus
+from typing import Any
+
+import structlog
+from starlette.types import Receive, Scope, Send
+from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
+
+from shared.web.application import answer_headers, request_id_of
+from shared.web.gathering_transport import GatheringTransport
+from shared.web.problems import problem
+
+# Head and body: the largest batch comes in this time at two megabits a second.
+REQUEST_WITHIN_S = 60.0
+# Less than 64 KiB in this time, of a client that is sent more than that, is too little.
+STALLED_MAX_S = 30.0
+# Request line and fields, with the ends of their lines.
+HEAD_BYTES_MAX = 64 * 1024
+FIELDS_MAX = 100
+# What frames a chunked body: so many bytes for each of the body's, and `HEAD_BYTES_MAX` more.
+FRAMING_BYTES_MAX = 16
+# After an answer that came before the request's end, what comes is read and dropped: so much, for
+# so long, and for as long as it does not pause.
+LINGER_BYTES_MAX = 32 * 1024 * 1024
+LINGER_MAX_S = 30.0
+LINGER_IDLE_S = 5.0
+# A new connection beyond the maximum has this time to ask and to be refused.
+CROWDED_WITHIN_S = 5.0
+LOGGED_EVERY_S = 10.0
+# What a lifespan may put into its state: called when the server begins to stop, on its event loop.
+END_STREAMS = "end_streams"
+
+log = structlog.get_logger()
+
+# Named, since `super()` would cost each request a microsecond.
+_uvicorn = HttpToolsProtocol
+
+
+class _Crowd:
+    """Logs refused connections, at most once in `LOGGED_EVERY_S`."""
+
+    _reported_at_s = -math.inf
+
+    def report(self, connections: int, now_s: float) -> None:
+        if now_s - self._reported_at_s >= LOGGED_EVERY_S:
+            self._reported_at_s = now_s
+            log.warning("connections_refused", connections=connections)
+
+
+class GatheringProtocol(HttpToolsProtocol):
+    """HTTP/1.1 over a transport that gathers; who is too slow or too much is cut off."""
+
+    transport: GatheringTransport
+    # One for the process: so is the maximum.
+    _crowd = _Crowd()
+    # Since when a request has been coming or is awaited on a new connection; None between requests.
+    _coming_since_s: float | None
+    _within_s: float
+    _look: asyncio.TimerHandle
+    # While the client does not take what was sent.
+    _cut_off: asyncio.TimerHandle | None = None
+    # Bytes of an incomplete message that are not its body, at least.
+    _framing = 0
+    # Bytes of what was just received, and whether a message has ended in it.
+    _chunk = 0
+    _ended_in_chunk = False
+    # Why the message at hand is refused, by status and detail.
+    _refusal: tuple[HTTPStatus, str, str] | None = None
+    _refused = False
+    # What is received is dropped: of who was refused, or answered before the request's end.
+    _drops = False
+    _discarded = 0
+    _lingers_until_s: float | None = None
+    _heard_at_s = 0.0
+
+    def __init__(self, *arguments: Any, **named: Any) -> None:
+        super().__init__(*arguments, **named)
+        # Connections are counted here, when they are made.
+        self._connections_max = self.limit_concurrency or math.inf
+        self.limit_concurrency = None
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # As uvicorn has it.
+        super().connection_made(GatheringTransport(transport, self.loop, self._linger))
+        self._within_s = REQUEST_WITHIN_S
+        if len(self.connections) > self._connections_max:
+            self._within_s = CROWDED_WITHIN_S
+            self.app = _crowded
+            self._crowd.report(len(self.connections), self.loop.time())
+        self._coming_since_s = self.loop.time()
+        self._look = self.loop.call_later(self._within_s, self._cut_off_if_slow)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._keep()
+        super().connection_lost(exc)
+        self._look.cancel()
+
+    def data_received(self, data: bytes) -> None:
+        if self._drops:
+            self._discard(len(data))
+            return
+        self._chunk = len(data)
+        self._ended_in_chunk = False
+        _uvicorn.data_received(self, data)
+        if self._coming_since_s is not None or not self._ended_in_chunk:
+            self._count_framing()
+
+    def on_message_begin(self) -> None:
+        _uvicorn.on_message_begin(self)
+        self._coming_since_s = self.loop.time()
+
+    def on_headers_complete(self) -> None:
+        if len(self.headers) > FIELDS_MAX or (
+            self._framing + self._chunk > HEAD_BYTES_MAX and self._head_bytes() > HEAD_BYTES_MAX
+        ):
+            self._refusal = _TOO_LARGE
+            raise ValueError("the head is too large")
+        _uvicorn.on_headers_complete(self)
+        # Trailers come to a list of their own, which nobody reads.
+        self.headers = []
+        # What frames the body is counted from the next data on.
+        self._framing = -self._chunk
+        if self.expect_100_continue:
+            # Refused before its body, the client may send it all the same, or not.
+            self.cycle.keep_alive = False
+
+    def on_body(self, body: bytes) -> None:
+        self._framing -= (FRAMING_BYTES_MAX + 1) * len(body)
+        if self.cycle.response_complete:
+            self._discard(len(body))
+        else:
+            _uvicorn.on_body(self, body)
+
+    def on_message_complete(self) -> None:
+        _uvicorn.on_message_complete(self)
+        self._coming_since_s = None
+        self._framing = 0
+        self._discarded = 0
+        self._ended_in_chunk = True
+        if self.cycle.response_complete and not self.transport.is_closing():
+            # The answer came before the request's end: uvicorn waits for the next only from here.
+            self._unset_keepalive_if_required()
+            self.timeout_keep_alive_task = self.loop.call_later(
+                self.timeout_keep_alive, self.timeout_keep_alive_handler
+            )
+
+    def send_400_response(self, msg: str) -> None:
+        """Refuse what comes from here on, after what was asked before is answered."""
+        self._refused = self._drops = True
+        cycle = self.cycle
+        answered = cycle is None or cycle.response_complete
+        if not answered and cycle.more_body:
+            # It is this request's body that cannot be read: the application hears of a disconnect.
+            answered = not cycle.response_started
+            cycle.disconnected = True
+            cycle.message_event.set()
+            if not answered:
+                self.transport.abort()
+        if answered:
+            self._say_refusal()
+        else:
+            cycle.on_response = self._say_refusal
+
+    def pause_writing(self) -> None:
+        """The client has not taken what was sent; it is cut off if that does not change."""
+        super().pause_writing()
+        self._cut_off = self.loop.call_later(STALLED_MAX_S, self.transport.abort)
+
+    def resume_writing(self) -> None:
+        super().resume_writing()
+        self._keep()
+
+    def shutdown(self) -> None:
+        """The server begins to stop."""
+        if self._lingers_until_s is not None:
+            self.transport.abort()
+            return
+        super().shutdown()
+        end_streams: Any = self.app_state.get(END_STREAMS)
+        if end_streams is not None:
+            end_streams()
+
+    def _count_framing(self) -> None:
+        """Refuse a message of which too much has come and its body, or its end, has not."""
+        # One that began in the middle of what was received is counted from the next data on.
+        self._framing = 0 if self._ended_in_chunk else self._framing + self._chunk
+        if self._framing > HEAD_BYTES_MAX and not self._refused:
+            self._refusal = _TOO_LARGE
+            self.send_400_response("")
+        elif self._coming_since_s is None and (self.cycle is None or self.cycle.response_complete):
+            # Empty lines between requests: uvicorn has stopped to wait for the next one.
+            self._coming_since_s = self.loop.time()
+
+    def _head_bytes(self) -> int:
+        fields = sum(len(name) + len(value) + len(": \r\n") for name, value in self.headers)
+        line = len(self.parser.get_method()) + len(self.url) + len("  HTTP/1.1\r\n\r\n")
+        return line + fields
+
+    def _say_refusal(self) -> None:
+        if self.transport.is_closing():
+            return
+        status, code, detail = self._refusal or _MALFORMED
+        response = problem(status, code, detail)
+        scope = {"headers": self.headers or []}
+        headers = [
+            *self.server_state.default_headers,
+            *response.raw_headers,
+            *answer_headers(request_id_of(scope)),
+            (b"connection", b"close"),
+        ]
+        head = b"".join(name + b": " + value + b"\r\n" for name, value in headers)
+        self.transport.write(STATUS_LINE[status] + head + b"\r\n" + bytes(response.body))
+        log.info("request_refused", status=int(status), reason=detail)
+        self.transport.close()
+
+    def _linger(self) -> bool:
+        """Close only when the client has: it would lose the answer while it still sends.
+
+        Whether that is so; else the connection may be closed at once.
+        """
+        cycle = self.cycle
+        early = cycle is not None and cycle.response_complete and cycle.more_body
+        if not early and not self._refused:
+            return False
+        if self._lingers_until_s is None:
+            self._unset_keepalive_if_required()
+            self._heard_at_s = self.loop.time()
+            self._lingers_until_s = self._heard_at_s + LINGER_MAX_S
+            self._look.cancel()
+            self._look = self.loop.call_later(LINGER_IDLE_S, self._stop_lingering)
+            self._drops = True
+            self.flow.resume_reading()
+            self.transport.end()
+        return True
+
+    def _discard(self, count: int) -> None:
+        self._heard_at_s = self.loop.time()
+        self._discarded += count
+        if self._discarded > LINGER_BYTES_MAX:
+            self.transport.abort()
+
+    def _stop_lingering(self) -> None:
+        now_s = self.loop.time()
+        assert self._lingers_until_s is not None
+        left_s = min(self._heard_at_s + LINGER_IDLE_S, self._lingers_until_s) - now_s
+        if left_s <= 0:
+            self.transport.abort()
+        else:
+            self._look = self.loop.call_later(left_s, self._stop_lingering)
+
+    def _keep(self) -> None:
+        if self._cut_off is not None:
+            self._cut_off.cancel()
+            self._cut_off = None
+
+    def _cut_off_if_slow(self) -> None:
+        """Looks now and then, since a timer for each request would cost each something."""
+        now_s = self.loop.time()
+        since_s = now_s if self._coming_since_s is None else self._coming_since_s
+        left_s = since_s + self._within_s - now_s
+        if left_s <= 0:
+            self.transport.abort()
+        else:
+            self._look = self.loop.call_later(left_s, self._cut_off_if_slow)
+
+
+_MALFORMED = (HTTPStatus.BAD_REQUEST, "malformed-request", "this is not HTTP/1.1")
+_TOO_LARGE = (
+    HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE,
+    "head-too-large",
+    f"a request's head may have {HEAD_BYTES_MAX} bytes and {FIELDS_MAX} fields",
+)
+
+
+async def _crowded(scope: Scope, _receive: Receive, send: Send) -> None:
+    """The answer to who comes when there is no room for another connection."""
+    response = problem(
+        HTTPStatus.SERVICE_UNAVAILABLE,
+        "overloaded",
+        "there are as many connections as this process may have",
+        headers={"Connection": "close"},
+    )
+    response.raw_headers += answer_headers(request_id_of(scope))
+    await response(scope, _receive, send)

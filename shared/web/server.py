@@ -1,0 +1,78 @@
+"""Serving an application with uvicorn, as both APIs do, in one process or in several."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import signal
+import socket
+import threading
+from collections.abc import Callable
+from typing import Any
+
+import uvicorn
+
+from shared.errors import Misconfigured
+from shared.process.descriptors import raise_descriptors
+from shared.process.gc_tuning import tune_collector
+from shared.process.settings import HttpSettings
+from shared.web.protocol import GatheringProtocol
+
+DRAIN_FOR_S = 10
+
+
+def serve(app: Any, settings: HttpSettings, *, port: int, workers: int = 1) -> None:
+    """Serve until SIGTERM or SIGINT, answer what has come, and return.
+
+    Several workers are processes that share the socket, each with an event loop of its own; one
+    that dies is replaced. `app` is then the name of what makes the application in each. Raises
+    `Misconfigured` where nothing can listen on the host and port.
+    """
+    tune_collector()
+    _require_free(settings.host, port)
+    uvicorn.run(
+        app,
+        factory=isinstance(app, str),
+        workers=workers,
+        host=settings.host,
+        port=port,
+        http=GatheringProtocol,
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        proxy_headers=bool(settings.trusted_proxies),
+        forwarded_allow_ips=settings.trusted_proxies or None,
+        timeout_graceful_shutdown=DRAIN_FOR_S,
+        timeout_keep_alive=settings.keep_alive_s,  # type: ignore[arg-type]  # Passed to the event loop.
+        limit_concurrency=raise_descriptors().connections_max,
+    )
+
+
+def stop_with_parent() -> None:
+    """In a worker: stop as for SIGTERM once the process that started it is gone, however it went.
+
+    A worker that stayed behind would serve on beside those of the next start, and for ever. In a
+    process that nobody started as a worker this does nothing.
+    """
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        threading.Thread(target=_stop_after, args=(parent.join,), daemon=True).start()
+
+
+def _stop_after(wait: Callable[[], object]) -> None:
+    wait()
+    os.kill(os.getpid(), signal.SIGTERM)
+
+
+def _require_free(host: str, port: int) -> None:
+    try:
+        found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+        for family, kind, protocol, _, address in found:
+            with socket.socket(family, kind, protocol) as probe:
+                probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+                probe.bind(address)
+    except OSError as error:
+        raise Misconfigured(
+            f"STARFOLD_HOST and STARFOLD_PORT: nothing can listen on port {port} there:"
+            f" {error.strerror}"
+        ) from error

@@ -1,0 +1,173 @@
+"""Access tokens: JSON Web Tokens signed with Ed25519 (RFC 8037), issued by the command API, read by
+both.
+
+Algorithm, issuer and audience are pinned; a token says who its bearer is and, for the query API,
+their role. The command API looks the user up as well, so that an erased or demoted user fails at
+once.
+"""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Callable
+from typing import NamedTuple
+from uuid import UUID
+
+import jwt
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
+
+from shared.errors import NotAuthenticated
+from shared.ids import NO_VERSION, UserId, Version, new_uuid7
+from shared.log.events import Role
+
+ALGORITHM = "EdDSA"
+TOKEN_LIFETIME_S = 15 * 60
+# Some 700 bytes each. With more callers than this in 15 minutes, signatures are verified again.
+VERIFIED_TOKENS_MAX = 50_000
+TOKEN_BYTES_MAX = 2_000
+# How far ahead the issuer's clock may be, for `iat` and `nbf`.
+LEEWAY_S = 60
+
+
+class Claims(NamedTuple):
+    """Who bears the token; `expires_at` in seconds since 1970.
+
+    With `service` the id is a service key's, and no user has it. `session_id` is the log-in that
+    the token comes from, if it says so. `version` is that of the user's stream which the token was
+    issued on: later events of the user say more than the token does.
+    """
+
+    user_id: UserId
+    role: Role
+    expires_at: float
+    session_id: UUID | None = None
+    service: bool = False
+    version: Version = NO_VERSION
+    issued_at: float = 0.0
+
+
+class TokenIssuer:
+    """Signs tokens with a raw 32-byte Ed25519 private key."""
+
+    def __init__(self, private_key: bytes, *, issuer: str, audience: str) -> None:
+        self._key = Ed25519PrivateKey.from_private_bytes(private_key)
+        self._issuer = issuer
+        self._audience = audience
+
+    def issue(
+        self,
+        user_id: UserId,
+        role: Role,
+        *,
+        now_s: float,
+        session_id: UUID | None = None,
+        service: bool = False,
+        version: Version = NO_VERSION,
+    ) -> str:
+        """A token that is valid for `TOKEN_LIFETIME_S` from now on."""
+        optional: dict[str, object] = {"kind": "service"} if service else {}
+        if session_id is not None:
+            optional["sid"] = session_id.hex
+        if version > NO_VERSION:
+            optional["ver"] = version
+        return jwt.encode(
+            optional
+            | {
+                "iss": self._issuer,
+                "aud": self._audience,
+                "sub": str(user_id),
+                "role": role,
+                "iat": int(now_s),
+                "exp": int(now_s) + TOKEN_LIFETIME_S,
+                "jti": new_uuid7().hex,
+            },
+            self._key,
+            algorithm=ALGORITHM,
+            headers={"kid": key_id(self._key.public_key())},
+        )
+
+
+class TokenVerifier:
+    """Checks tokens against a raw 32-byte Ed25519 public key; remembers the ones that it has
+    verified.
+    """
+
+    def __init__(
+        self, public_key: bytes, *, issuer: str, audience: str, clock: Callable[[], float]
+    ) -> None:
+        self._key = Ed25519PublicKey.from_public_bytes(public_key)
+        self._issuer = issuer
+        self._audience = audience
+        self._clock = clock
+        self._verified: dict[str, Claims] = {}
+
+    def verify(self, token: str) -> Claims:
+        """The token's claims; raises `NotAuthenticated` for one that is forged, expired or not
+        ours.
+        """
+        claims = self._verified.get(token)
+        if claims is None:
+            claims = self._verify_signature(token)
+            if len(self._verified) >= VERIFIED_TOKENS_MAX:
+                self._verified.clear()
+            self._verified[token] = claims
+        if claims.expires_at <= self._clock():
+            self._verified.pop(token, None)
+            raise NotAuthenticated("the access token has expired")
+        return claims
+
+    def _verify_signature(self, token: str) -> Claims:
+        if len(token) > TOKEN_BYTES_MAX:
+            raise NotAuthenticated("the access token is not valid")
+        try:
+            payload = jwt.decode(
+                token,
+                self._key,
+                algorithms=[ALGORITHM],
+                issuer=self._issuer,
+                audience=self._audience,
+                # Also of `exp`, which `verify` looks at once more and without leeway.
+                leeway=LEEWAY_S,
+                options={"require": ["exp", "iss", "aud", "sub", "role"]},
+            )
+            role: Role = payload["role"]
+            if role not in ("member", "curator", "operator"):
+                raise NotAuthenticated("the access token is not valid")
+            return Claims(
+                UserId(UUID(payload["sub"])),
+                role,
+                float(payload["exp"]),
+                session_id=UUID(payload["sid"]) if "sid" in payload else None,
+                service=payload.get("kind") == "service",
+                version=Version(int(payload.get("ver", NO_VERSION))),
+                issued_at=float(payload.get("iat", 0)),
+            )
+        except jwt.ExpiredSignatureError as error:
+            raise NotAuthenticated("the access token has expired") from error
+        except (jwt.InvalidTokenError, ValueError) as error:
+            raise NotAuthenticated("the access token is not valid") from error
+
+
+def json_web_key(public_key: bytes) -> dict[str, str]:
+    """A raw Ed25519 public key as a JSON Web Key (RFC 8037), by which others may verify tokens."""
+    return {
+        "kty": "OKP",
+        "crv": "Ed25519",
+        "x": base64.urlsafe_b64encode(public_key).rstrip(b"=").decode(),
+        "kid": key_id(Ed25519PublicKey.from_public_bytes(public_key)),
+        "alg": ALGORITHM,
+        "use": "sig",
+    }
+
+
+def key_id(public_key: Ed25519PublicKey) -> str:
+    """A short name of a key, to tell keys apart while they rotate."""
+    return base64.urlsafe_b64encode(public_key.public_bytes_raw()[:8]).rstrip(b"=").decode()
+
+
+def bearer_token(authorization: str | None) -> str:
+    """The credential of an `Authorization: Bearer` header; else `NotAuthenticated`."""
+    scheme, _, credential = (authorization or "").partition(" ")
+    if scheme.lower() != "bearer" or not credential:
+        raise NotAuthenticated("send an access token as `Authorization: Bearer TOKEN`")
+    return credential.strip()

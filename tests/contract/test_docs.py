@@ -1,0 +1,97 @@
+"""Documents that must not lag behind: every route, setting and command is in them."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+import typer
+from fastapi import FastAPI
+from pydantic_settings import BaseSettings
+
+import command_api.app
+import query_api.app
+from command_api.settings import CommandSettings
+from ops.cli import app as cli
+from ops.commands.access import ApiSettings
+from ops.compose.init import FirstStepsSettings, SchemaSettings
+from ops.settings import JobsSettings, OwnerSettings, WriteSideSettings
+from projector.settings import ProjectorSettings
+from query_api.settings import QuerySettings
+
+ROOT = Path(__file__).parents[2]
+HTTP = (ROOT / "docs/http.md").read_text()
+OPERATING = (ROOT / "docs/operating.md").read_text()
+KEY = "A" * 43 + "="
+SECRETS: dict[str, Any] = {
+    "sealing_key": KEY,
+    "token_public_key": KEY,
+    "token_private_key": KEY,
+    "cursor_key": KEY,
+    "reservation_secret": KEY,
+    "database_url": "",
+    "redis_url": "redis://localhost",
+}
+
+
+def _routes(app: FastAPI) -> list[str]:
+    return [
+        f"{method.upper()} {path}"
+        for path, methods in app.openapi()["paths"].items()
+        for method in methods
+    ]
+
+
+COMMAND_ROUTES = _routes(command_api.app.create_app(CommandSettings(**SECRETS)))
+QUERY_ROUTES = _routes(query_api.app.create_app(QuerySettings(**SECRETS)))
+
+
+@pytest.mark.parametrize("route", [*COMMAND_ROUTES, *QUERY_ROUTES])
+def test_every_route_is_documented(route: str) -> None:
+    assert f"`{route}`" in HTTP
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        *(CommandSettings, QuerySettings, ProjectorSettings),
+        *(JobsSettings, ApiSettings, OwnerSettings, WriteSideSettings),
+        *(SchemaSettings, FirstStepsSettings),
+    ],
+)
+def test_every_setting_is_documented(settings: type[BaseSettings]) -> None:
+    missing = [
+        name for name in settings.model_fields if f"`STARFOLD_{name.upper()}`" not in OPERATING
+    ]
+    assert missing == []
+
+
+def test_every_command_is_documented() -> None:
+    group = typer.main.get_command(cli)
+    commands: dict[str, object] = getattr(group, "commands", {})
+    assert commands
+    assert [name for name in commands if f"`starfold {name}" not in OPERATING] == []
+
+
+def test_every_todo_is_listed_as_unfinished() -> None:
+    unfinished = (ROOT / "docs/unfinished.md").read_text()
+    rooms = ("command_api", "ops", "projector", "query_api", "shared")
+    with_todo = [
+        str(file.relative_to(ROOT))
+        for room in rooms
+        for file in (ROOT / room).rglob("*.py")
+        if "TODO" in file.read_text()
+    ]
+    assert [file for file in with_todo if f"`{file}`" not in unfinished] == []
+
+
+def test_links_lead_somewhere() -> None:
+    broken = [
+        f"{document.name}: {target}"
+        for document in [ROOT / "README.md", *(ROOT / "docs").rglob("*.md")]
+        for target in re.findall(r"\]\(([^)#:]+)\)", document.read_text())
+        if not (document.parent / target).exists()
+    ]
+    assert broken == []

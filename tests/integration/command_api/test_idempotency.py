@@ -1,0 +1,368 @@
+"""Idempotency-Key: the same request again gets the first answer, whatever happened in between."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+from uuid import uuid4
+
+import httpx
+import pytest
+
+from command_api.commit import committer as commit_module
+from command_api.commit.idempotency import RequestKey, purge_answers
+from command_api.commit.pending_command import Answer, Outcome
+from command_api.commit.store import CommitStore
+from command_api.deciding.principal import Member
+from command_api.deciding.user import EraseUser
+from shared.errors import AppendOutcomeUnknown, IdempotencyKeyReused
+from shared.ids import MovieId, Position, UserId
+from shared.log.append import Append
+from shared.log.kept_answers import AnswerKey
+from tests.support.api import PASSWORD, POSITION, Api, User
+from tests.support.commands import NOW, SERVICE, a_movie, a_rating, a_user, commit, pending
+from tests.support.losing import LosingStore
+from tests.support.system import System, eventually
+
+SCORES = [n / 2 for n in range(1, 11)]
+
+
+@pytest.fixture(scope="module")
+def two(servers: Any) -> Iterator[tuple[System, Api, Api]]:
+    """Two processes' worth of command APIs on one log."""
+    shared = System(servers)
+    key = shared.service_key()
+    urls = [shared.start_command_api().url for _ in range(2)]
+    with Api(urls[0], urls[0], key) as one, Api(urls[1], urls[1], key) as other:
+        yield shared, one, other
+    shared.close()
+
+
+@pytest.fixture
+def writer(two: tuple[System, Api, Api]) -> Api:
+    return two[1]
+
+
+def rate(api: Api, user: User, movie_id: str, score: float, key: str, **more: Any) -> Any:
+    return api.command.put(
+        f"/v1/movies/{movie_id}/rating",
+        json={"score": score, **more},
+        headers=user.headers | {"Idempotency-Key": key},
+    )
+
+
+def the_same(first: httpx.Response, again: httpx.Response) -> bool:
+    return (first.status_code, first.content, first.headers.get(POSITION)) == (
+        again.status_code,
+        again.content,
+        again.headers.get(POSITION),
+    )
+
+
+def head(api: Api) -> int:
+    position: int = api.command.get("/ready").json()["position"]
+    return position
+
+
+class TestRoutes:
+    def test_a_retry_gets_the_first_answer_and_changes_nothing(self, writer: Api) -> None:
+        """Also when another opinion came in between, which a repeat must not undo."""
+        ann, movie_id, key = writer.sign_up(), writer.movie(), str(uuid4())
+        first = rate(writer, ann, movie_id, 4, key)
+        assert first.status_code == 201
+        writer.rate(ann, movie_id, 2)
+        before = head(writer)
+        assert the_same(first, rate(writer, ann, movie_id, 4, key))
+        assert head(writer) == before
+
+    def test_a_request_that_changed_nothing_is_kept_too(self, writer: Api) -> None:
+        ann, movie_id, key = writer.sign_up(), writer.movie(), str(uuid4())
+        stood = writer.rate(ann, movie_id, 4)
+        first = rate(writer, ann, movie_id, 4, key)
+        assert first.json() == {"status": "unchanged"}
+        assert first.headers[POSITION] == stood.headers[POSITION]
+        writer.rate(ann, movie_id, 1)
+        before = head(writer)
+        assert the_same(first, rate(writer, ann, movie_id, 4, key))
+        assert head(writer) == before
+
+    def test_another_process_knows_it(self, two: tuple[System, Api, Api]) -> None:
+        _, one, other = two
+        ann, movie_id, key = one.sign_up(), one.movie(), str(uuid4())
+        assert the_same(rate(one, ann, movie_id, 3, key), rate(other, ann, movie_id, 3, key))
+
+    @pytest.mark.parametrize(
+        "change", [{"score": 3.5}, {"score": 3, "review": "Slow."}, {"score": 3.0, "review": None}]
+    )
+    def test_another_request_under_the_key_is_a_422(
+        self, writer: Api, change: dict[str, Any]
+    ) -> None:
+        ann, movie_id, key = writer.sign_up(), writer.movie(), str(uuid4())
+        assert rate(writer, ann, movie_id, 3, key).status_code == 201
+        before = head(writer)
+        for answer in (
+            rate(writer, ann, movie_id, key=key, **change),
+            rate(writer, ann, writer.movie(), 3, key),
+        ):
+            assert answer.status_code == 422
+            assert answer.json()["type"] == "urn:starfold:problem:idempotency-key-reused"
+        assert head(writer) == before + 1, "only the other movie was made"
+
+    def test_another_users_key_is_another_key(self, writer: Api) -> None:
+        ann, ben, movie_id, key = writer.sign_up(), writer.sign_up(), writer.movie(), str(uuid4())
+        assert rate(writer, ann, movie_id, 3, key).status_code == 201
+        assert rate(writer, ben, movie_id, 5, key).status_code == 201
+
+    def test_a_movie_is_made_once(self, writer: Api) -> None:
+        headers = writer.service | {"Idempotency-Key": '"quoted"'}
+        body = {"title": "Mirror", "year": 1975}
+        first = writer.post("/v1/movies", body, headers)
+        assert first.status_code == 201
+        assert the_same(first, writer.post("/v1/movies", body, headers))
+        bare = writer.service | {"Idempotency-Key": headers["Idempotency-Key"].strip('"')}
+        assert the_same(first, writer.post("/v1/movies", body, bare))
+
+    def test_a_corrected_movie_is_not_stale_to_the_retry(self, writer: Api) -> None:
+        movie_id = writer.movie()
+        path, headers = f"/v1/movies/{movie_id}", writer.service | {"If-Match": '"1"'}
+        keyed = headers | {"Idempotency-Key": str(uuid4())}
+        body = {"year": 1980}
+        first = writer.command.patch(path, json=body, headers=keyed)
+        assert first.status_code == 204
+        assert writer.command.patch(path, json=body, headers=headers).status_code == 412
+        assert the_same(first, writer.command.patch(path, json=body, headers=keyed))
+
+    def test_a_profile_and_a_withdrawal_take_a_key(self, writer: Api) -> None:
+        ann, movie_id = writer.sign_up(), writer.movie()
+        writer.rate(ann, movie_id, 4)
+        headers = [ann.headers | {"Idempotency-Key": str(uuid4())} for _ in range(2)]
+
+        def send() -> list[httpx.Response]:
+            return [
+                writer.command.patch(
+                    "/v1/users/me", json={"display_name": "Anna"}, headers=headers[0]
+                ),
+                writer.command.delete(f"/v1/movies/{movie_id}/rating", headers=headers[1]),
+            ]
+
+        first = send()
+        writer.rate(ann, movie_id, 5)
+        writer.command.patch("/v1/users/me", json={"display_name": "Ann"}, headers=ann.headers)
+        before = head(writer)
+        assert all(the_same(*pair) for pair in zip(first, send(), strict=True))
+        assert head(writer) == before
+
+    def test_what_was_refused_may_be_sent_again(self, writer: Api) -> None:
+        """Nothing was recorded, so nothing is kept: the command is decided anew."""
+        ann, key = writer.sign_up(), str(uuid4())
+        keyed = ann.headers | {"Idempotency-Key": key}
+        body = {"title": "Mirror", "year": 1975}
+        assert writer.post("/v1/movies", body, keyed).status_code == 403
+        role = f"/v1/users/{ann.user_id}/role"
+        writer.command.put(role, json={"role": "curator"}, headers=writer.service)
+        assert writer.post("/v1/movies", body, keyed).status_code == 201
+
+    def test_who_may_not_send_it_any_more_gets_no_first_answer(self, writer: Api) -> None:
+        ann, key = writer.sign_up(role="curator"), str(uuid4())
+        keyed = ann.headers | {"Idempotency-Key": key}
+        body = {"title": "Mirror", "year": 1975}
+        assert writer.post("/v1/movies", body, keyed).status_code == 201
+        role = f"/v1/users/{ann.user_id}/role"
+        writer.command.put(role, json={"role": "member"}, headers=writer.service)
+        assert writer.post("/v1/movies", body, keyed).status_code == 403
+        writer.command.delete("/v1/sessions/current", headers=ann.headers)
+        assert writer.post("/v1/movies", body, keyed).status_code == 401
+
+    @pytest.mark.parametrize("key", ["", '""', "two words", "x" * 256])
+    def test_what_is_no_key_is_refused(self, writer: Api, key: str) -> None:
+        ann, movie_id = writer.sign_up(), writer.movie()
+        answer = writer.command.put(
+            f"/v1/movies/{movie_id}/rating",
+            json={"score": 4},
+            headers=ann.headers | {"Idempotency-Key": key},
+        )
+        assert answer.status_code == 422
+
+    def test_1000_retries_of_100_keys_have_100_effects(self, two: tuple[System, Api, Api]) -> None:
+        """Concurrently and on two processes; each retry is answered like its first."""
+        _, one, other = two
+        ann, movie_id = one.sign_up(), one.movie()
+        keys = [(str(uuid4()), SCORES[n % len(SCORES)]) for n in range(100)]
+        before = head(one)
+
+        def send(n: int) -> tuple[str, int, bytes, str]:
+            key, score = keys[n % len(keys)]
+            answer = rate((one, other)[n % 2], ann, movie_id, score, key)
+            return key, answer.status_code, answer.content, answer.headers[POSITION]
+
+        with ThreadPoolExecutor(16) as pool:
+            answers = set(pool.map(send, [n * 7 for n in range(1_000)]))
+        assert len(answers) == len(keys)
+        assert {status for _, status, _, _ in answers} <= {200, 201}
+        assert head(one) - before <= len(keys)
+
+    @pytest.mark.parametrize("route", ["sign-up", "log-in", "password", "batch"])
+    def test_what_holds_secrets_and_what_is_safe_to_repeat_keeps_nothing(
+        self, two: tuple[System, Api, Api], route: str
+    ) -> None:
+        shared, one, _ = two
+        ann, movie_id = one.sign_up(), one.movie()
+        method, path, body = {
+            "sign-up": (
+                *("POST", "/v1/users"),
+                {"email": "kept@example.org", "password": PASSWORD, "display_name": "Kim"},
+            ),
+            "log-in": ("POST", "/v1/sessions", {"email": ann.email, "password": PASSWORD}),
+            "password": ("PUT", "/v1/users/me/password", {"old": PASSWORD, "new": PASSWORD}),
+            "batch": (
+                *("POST", "/v1/ratings/batch"),
+                {"ratings": [{"movie_id": movie_id, "score": 4}]},
+            ),
+        }[route]
+        headers = ann.headers | {"Idempotency-Key": str(uuid4())}
+        count = "SELECT count(*) FROM idempotency_keys"
+        with shared.owner() as owner:
+            before = owner.execute(count).fetchone()
+            answer = one.command.request(method, path, json=body, headers=headers)
+            assert answer.is_success, answer.text
+            assert owner.execute(count).fetchone() == before
+
+
+class Keyed:
+    """A user, a movie, and commits with keys."""
+
+    def __init__(self, system: System) -> None:
+        self.system = system
+        self.store = system.event_store()
+        self.committer = system.committer()
+        user, movie = commit(self.committer, a_user(), a_movie())
+        assert isinstance(user, Outcome)
+        assert isinstance(movie, Outcome)
+        self.user_id, self.movie_id = UserId(user.subject), MovieId(movie.subject)
+        self.start = self.store.head()
+
+    def losing(self, *, after_commit: bool) -> LosingStore:
+        store = self.system.commit_store(LosingStore)
+        store.after_commit = after_commit
+        return store
+
+    def commit(
+        self, *scored: tuple[int, RequestKey], store: CommitStore | None = None
+    ) -> list[Any]:
+        batch = [
+            pending(a_rating(self.user_id, self.movie_id, half_stars), SERVICE, key)
+            for half_stars, key in scored
+        ]
+        committer = self.system.committer(store) if store else self.committer
+        answers: list[Answer] = asyncio.run(committer.commit(batch))
+        return answers
+
+
+def a_key(request: bytes = b"r" * 32) -> RequestKey:
+    return RequestKey(AnswerKey(SERVICE.key_id, uuid4()), request)
+
+
+@pytest.fixture
+def keyed(system: System) -> Keyed:
+    return Keyed(system)
+
+
+def test_a_key_twice_in_one_batch_counts_once(keyed: Keyed) -> None:
+    """Each answer names its own event, also where a later one of the batch is on the stream."""
+    key, other = a_key(), a_key()
+    first, again, reused, second = keyed.commit(
+        (6, key), (6, key), (9, RequestKey(key.key, b"x" * 32)), (10, other)
+    )
+    assert first == again
+    assert isinstance(reused, IdempotencyKeyReused)
+    assert (first.status, second.status) == ("created", "changed")
+    assert second.position == first.position + 1 == keyed.store.head()
+    assert keyed.commit((6, key), (10, other)) == [first, second]
+
+
+@pytest.mark.parametrize("after_commit", [True, False])
+def test_a_lost_connection_answers_the_retry_alike(keyed: Keyed, *, after_commit: bool) -> None:
+    key = a_key()
+    store = keyed.losing(after_commit=after_commit)
+    (first,) = keyed.commit((8, key), store=store)
+    assert isinstance(first, Outcome)
+    # The same opinion under a key of its own records no event, only its answer.
+    store.times = 1
+    unchanged = a_key()
+    (same,) = keyed.commit((8, unchanged), store=store)
+    assert (same.status, same.position) == ("unchanged", first.position)
+    assert keyed.commit((8, key), (8, unchanged)) == [first, same]
+    assert keyed.store.head() == keyed.start + 1
+
+
+@pytest.mark.parametrize("after_commit", [True, False])
+def test_after_an_unknown_outcome_a_retry_elsewhere_has_one_effect(
+    keyed: Keyed, monkeypatch: pytest.MonkeyPatch, *, after_commit: bool
+) -> None:
+    monkeypatch.setattr(commit_module, "RESOLVE_FOR_S", 0.0)
+    key = a_key()
+    store = keyed.losing(after_commit=after_commit)
+    store.times = 1_000
+    (unknown,) = keyed.commit((8, key), store=store)
+    assert isinstance(unknown, AppendOutcomeUnknown)
+    (answer,) = keyed.commit((8, key))
+    assert (answer.status, answer.position) == ("created", keyed.start + 1)
+    assert keyed.store.head() == keyed.start + 1
+
+
+def test_a_key_answered_elsewhere_meanwhile_is_found_by_the_append(keyed: Keyed) -> None:
+    """Decided before the other's commit, appended after it: the append itself refuses."""
+    key = a_key()
+
+    class Late(CommitStore):
+        late = True
+
+        async def append(self, append: Append) -> Position:
+            if self.late:
+                self.late = False
+                await asyncio.to_thread(keyed.commit, (10, a_key()), (8, key))
+            return await super().append(append)
+
+    (answer,) = keyed.commit((8, key), store=keyed.system.commit_store(Late))
+    assert (answer.status, answer.position) == ("changed", keyed.start + 2)
+    assert keyed.store.head() == keyed.start + 2
+
+
+def test_after_24_hours_a_key_is_free_again(keyed: Keyed) -> None:
+    old, young = a_key(), a_key()
+    keyed.commit((8, old), (9, young))
+    assert purge_answers(keyed.store) == 0
+    with keyed.system.owner() as owner:
+        owner.execute(
+            "UPDATE idempotency_keys SET recorded_at = recorded_at - interval '24 hours'"
+            " WHERE key_id = %s",
+            [old.key.key_id],
+        )
+    assert purge_answers(keyed.store) == 1
+    again, kept = keyed.commit((8, old), (9, young))
+    assert (again.status, again.position) == ("changed", keyed.start + 3)
+    assert (kept.status, kept.position) == ("changed", keyed.start + 2)
+
+
+def test_a_command_api_purges_by_itself(keyed: Keyed) -> None:
+    keyed.commit((8, a_key()))
+    count = "SELECT count(*) FROM idempotency_keys"
+    with keyed.system.owner() as owner:
+        owner.execute("UPDATE idempotency_keys SET recorded_at = recorded_at - interval '24 hours'")
+        assert owner.execute(count).fetchone() == (1,)
+        keyed.system.start_command_api()
+        eventually(lambda: owner.execute(count).fetchone() == (0,))
+
+
+def test_who_is_erased_in_the_same_batch_leaves_no_answer(keyed: Keyed) -> None:
+    own = RequestKey(AnswerKey(keyed.user_id, uuid4()), b"r" * 32)
+    rating = a_rating(keyed.user_id, keyed.movie_id)
+    erase = EraseUser(user_id=keyed.user_id, email_stream=None, now=NOW)
+    batch = [pending(rating, Member(keyed.user_id), own), pending(erase)]
+    rated, erased = asyncio.run(keyed.committer.commit(batch))
+    assert isinstance(rated, Outcome)
+    assert isinstance(erased, Outcome)
+    with keyed.system.owner() as owner:
+        assert owner.execute("SELECT count(*) FROM idempotency_keys").fetchone() == (0,)

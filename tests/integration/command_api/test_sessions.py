@@ -1,0 +1,387 @@
+"""Sessions: log-in, refresh, log-out, and what ends them."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+from uuid import UUID, uuid4
+
+import httpx
+import jwt
+import psycopg
+import pytest
+
+from command_api.deciding.principal import Member
+from command_api.deciding.user import ChangePassword
+from command_api.identity import passwords
+from command_api.identity.accounts import Accounts
+from command_api.identity.sessions import Sessions
+from shared.errors import NotAuthenticated
+from shared.ids import UserId
+from shared.log.events import UserPasswordChanged
+from shared.web.tokens import TokenIssuer
+from tests.support.api import PASSWORD, Api, User
+from tests.support.commands import NOW, commit
+from tests.support.log import read_log
+from tests.support.servers import Servers
+from tests.support.system import System, eventually
+
+NEW_PASSWORD = "another battery staple"
+
+
+@pytest.fixture(scope="module")
+def shared(servers: Servers) -> Iterator[System]:
+    system = System(servers)
+    yield system
+    system.close()
+
+
+@pytest.fixture(scope="module")
+def writer(shared: System) -> Iterator[Api]:
+    command = shared.start_command_api()
+    with Api(command.url, command.url, shared.service_key()) as client:
+        yield client
+
+
+def log_in(api: Api, email: str, password: str = PASSWORD) -> Any:
+    answer = api.post("/v1/sessions", {"email": email, "password": password})
+    return api.expect(201, answer)
+
+
+def refresh(api: Api, token: str) -> httpx.Response:
+    return api.command.post("/v1/sessions/refresh", json={"refresh_token": token})
+
+
+def bearer(session: Any) -> dict[str, str]:
+    return {"Authorization": f"Bearer {session['access_token']}"}
+
+
+def rename(api: Api, session: Any) -> int:
+    body = {"display_name": "Anna"}
+    return api.command.patch("/v1/users/me", json=body, headers=bearer(session)).status_code
+
+
+def test_a_refresh_token_is_good_once_and_gives_the_next(writer: Api) -> None:
+    session = log_in(writer, writer.sign_up().email)
+    for _ in range(3):
+        answer = refresh(writer, session["refresh_token"])
+        assert answer.status_code == 200
+        assert answer.headers["Cache-Control"] == "no-store"
+        assert answer.json()["refresh_token"] != session["refresh_token"]
+        session = answer.json()
+    assert rename(writer, session) == 204
+
+
+def test_a_reused_refresh_token_ends_the_session_for_everybody(writer: Api) -> None:
+    email = writer.sign_up().email
+    stolen, other = log_in(writer, email), log_in(writer, email)
+    owners = refresh(writer, stolen["refresh_token"]).json()
+    assert refresh(writer, stolen["refresh_token"]).status_code == 401
+    assert refresh(writer, owners["refresh_token"]).status_code == 401
+    assert rename(writer, owners) == 401
+    assert refresh(writer, other["refresh_token"]).status_code == 200
+
+
+def test_of_concurrent_refreshes_one_at_most_is_granted(writer: Api) -> None:
+    session = log_in(writer, writer.sign_up().email)
+    with ThreadPoolExecutor(8) as pool:
+        answers = list(
+            pool.map(lambda _: refresh(writer, session["refresh_token"]).status_code, range(8))
+        )
+    assert sorted(answers) == [200] + [401] * 7
+
+
+@pytest.mark.parametrize("change", ["", "x", "{}0", "sfr_{}", "{}é", "rotation"])
+def test_a_forged_refresh_token_is_a_401_and_ends_nothing(writer: Api, change: str) -> None:
+    session = log_in(writer, writer.sign_up().email)
+    good = session["refresh_token"]
+    forged = good.replace("_1_", "_2_") if change == "rotation" else change.format(good)
+    assert refresh(writer, forged).status_code == 401
+    assert refresh(writer, good).status_code == 200
+
+
+def test_logging_out_ends_the_session_at_once(writer: Api) -> None:
+    email = writer.sign_up().email
+    session, other = log_in(writer, email), log_in(writer, email)
+    for _ in range(2):
+        answer = writer.command.delete("/v1/sessions/current", headers=bearer(session))
+        assert answer.status_code == 204
+    assert refresh(writer, session["refresh_token"]).status_code == 401
+    assert rename(writer, session) == 401
+    assert rename(writer, other) == 204
+
+
+def test_a_session_ends_when_it_is_not_refreshed_for_long(shared: System, writer: Api) -> None:
+    session = log_in(writer, writer.sign_up().email)
+    with shared.owner() as owner:
+        _expire(owner, session)
+        assert refresh(writer, session["refresh_token"]).status_code == 401
+        shared.start_command_api()
+        count = "SELECT count(*) FROM sessions WHERE expires_at < now()"
+        eventually(lambda: owner.execute(count).fetchone() == (0,))
+
+
+def test_a_new_password_ends_the_other_sessions(writer: Api) -> None:
+    ann = writer.sign_up()
+    mine, other = log_in(writer, ann.email), log_in(writer, ann.email)
+    body = {"old": PASSWORD, "new": NEW_PASSWORD}
+    changed = writer.command.put("/v1/users/me/password", json=body, headers=bearer(mine))
+    assert changed.status_code == 204
+    assert refresh(writer, other["refresh_token"]).status_code == 401
+    assert rename(writer, other) == 401
+    assert rename(writer, mine) == 204
+    assert refresh(writer, mine["refresh_token"]).status_code == 200
+    old = writer.post("/v1/sessions", {"email": ann.email, "password": PASSWORD})
+    assert old.status_code == 401
+    log_in(writer, ann.email, NEW_PASSWORD)
+
+
+def test_a_log_in_with_a_password_that_changed_meanwhile_opens_nothing(
+    shared: System, writer: Api
+) -> None:
+    """Else a session that the change should have ended would begin right after it."""
+    ann = UserId(UUID(writer.sign_up().user_id))
+    store, codec, key_wrap = shared.event_store(), shared.codec(), shared.key_wrap()
+    accounts = Accounts(store, codec, key_wrap, b"")
+    account = accounts.by_id(ann)
+    assert account is not None
+    assert account.user.password_hash is not None
+    change = ChangePassword(
+        user_id=ann, password_hash="new", replaces=account.user.password_hash, now=NOW
+    )
+    commit(shared.committer(), change, principal=Member(ann))
+    with pytest.raises(NotAuthenticated):
+        Sessions(store, accounts, b"", idle_days_max=1).open_for_user(account)
+
+
+def test_a_token_is_no_newer_than_what_ended_its_session(shared: System, writer: Api) -> None:
+    """A refresh that overlaps a change of password gives nothing, or what the change has ended."""
+    email = writer.sign_up().email
+    mine, other = log_in(writer, email), log_in(writer, email)
+    refreshed = refresh(writer, other["refresh_token"]).json()
+    body = {"old": PASSWORD, "new": NEW_PASSWORD}
+    writer.command.put("/v1/users/me/password", json=body, headers=bearer(mine))
+    (changed,) = (
+        entry
+        for entry in read_log(shared.event_store(), shared.key_wrap())
+        if isinstance(entry.event, UserPasswordChanged)
+        and entry.event.kept_session == UUID(claims(mine)["sid"])
+    )
+    assert claims(refreshed)["ver"] < changed.version
+    assert claims(log_in(writer, email, NEW_PASSWORD))["ver"] >= changed.version
+    assert claims(refresh(writer, mine["refresh_token"]).json())["ver"] >= changed.version
+
+
+def test_an_export_has_the_sessions_that_ended(writer: Api) -> None:
+    ann = writer.sign_up()
+    kept, ended = log_in(writer, ann.email), log_in(writer, ann.email)
+    writer.command.delete("/v1/sessions/current", headers=bearer(ended))
+    export = writer.command.get("/v1/users/me/export", headers=bearer(kept)).json()
+    assert len(export["sessions"]) == 2
+    (entry,) = export["ended_sessions"]
+    assert entry["event"] == "SessionEnded"
+    assert UUID(entry["session_id"]) == UUID(claims(ended)["sid"])
+
+
+def claims(session: Any) -> Any:
+    return jwt.decode(session["access_token"], options={"verify_signature": False})
+
+
+def test_a_log_in_hashes_anew_with_the_settings_of_today(shared: System, writer: Api) -> None:
+    """Its sessions stay, and the next log-in finds nothing to do."""
+    ann = writer.sign_up()
+    before = log_in(writer, ann.email)
+    stronger = shared.start_command_api(argon2_iterations=2)
+    with Api(stronger.url, stronger.url, "") as api:
+        head = writer.command.get("/ready").json()["position"]
+        log_in(api, ann.email)
+        assert writer.command.get("/ready").json()["position"] == head + 1
+        log_in(api, ann.email)
+        assert writer.command.get("/ready").json()["position"] == head + 1
+    assert refresh(writer, before["refresh_token"]).status_code == 200
+
+
+class TestServices:
+    def test_an_api_key_logs_in_for_what_takes_access_tokens_only(
+        self, shared: System, writer: Api
+    ) -> None:
+        key = shared.service_key(["users", "movies"])
+        session = writer.expect(201, writer.post("/v1/sessions", {"api_key": key}))
+        claims = jwt.decode(session["access_token"], options={"verify_signature": False})
+        assert (claims["kind"], claims["role"]) == ("service", "member")
+        movie = {"title": "Mirror", "year": 1975}
+        assert writer.post("/v1/movies", movie, bearer(session)).status_code == 201
+        assert rename(writer, session) == 403, "a service is no user"
+        again = refresh(writer, session["refresh_token"])
+        assert again.status_code == 200
+        role = f"/v1/users/{writer.sign_up().user_id}/role"
+        answer = writer.command.put(role, json={"role": "curator"}, headers=bearer(again.json()))
+        assert answer.status_code == 403, "the key has no such scope"
+
+    def test_a_revoked_key_ends_its_sessions(self, shared: System, writer: Api) -> None:
+        key = shared.service_key()
+        session = writer.expect(201, writer.post("/v1/sessions", {"api_key": key}))
+        with shared.owner() as owner:
+            revoke = "UPDATE service_keys SET revoked_at = now() WHERE key_id = %s"
+            owner.execute(revoke, [UUID(key.split("_")[1])])
+        # Another process has not heard of the key yet; this one believes it for seconds more.
+        other = shared.start_command_api()
+        with Api(other.url, other.url, key) as api:
+            assert refresh(api, session["refresh_token"]).status_code == 401
+            assert api.post("/v1/sessions", {"api_key": key}).status_code == 401
+
+    def test_the_last_use_is_noted(self, shared: System, writer: Api) -> None:
+        key = shared.service_key()
+        used = "SELECT last_used_at IS NOT NULL FROM service_keys WHERE key_id = %s"
+        wrong = key[:-1] + ("a" if key[-1] != "a" else "b")
+        with shared.owner() as owner:
+            for credential, status, noted in ((wrong, 401, False), (key, 201, True)):
+                other = shared.start_command_api()
+                movie = {"title": "Mirror", "year": 1975}
+                answer = httpx.post(
+                    f"{other.url}/v1/movies",
+                    json=movie,
+                    headers={"Authorization": f"Bearer {credential}"},
+                )
+                assert answer.status_code == status
+                row = owner.execute(used, [UUID(key.split("_")[1])]).fetchone()
+                assert row == (noted,)
+
+    @pytest.mark.parametrize(
+        "body",
+        [
+            {},
+            {"email": "a@x.org"},
+            {"api_key": "sfk_x", "email": "a@x.org"},
+            {"api_key": "sfk_x", "email": "a@x.org", "password": "x"},
+            {"api_key": "x" * 300},
+        ],
+    )
+    def test_half_a_log_in_is_refused(self, writer: Api, body: dict[str, str]) -> None:
+        assert writer.post("/v1/sessions", body).status_code == 422
+
+    def test_what_is_no_api_key_is_a_401(self, writer: Api) -> None:
+        assert writer.post("/v1/sessions", {"api_key": "sfk_zz"}).status_code == 401
+
+
+def test_others_may_verify_tokens_by_the_published_key(writer: Api) -> None:
+    session = log_in(writer, writer.sign_up().email)
+    published = jwt.PyJWKSet.from_dict(writer.command.get("/.well-known/jwks.json").json())
+    kid = jwt.get_unverified_header(session["access_token"])["kid"]
+    claims = jwt.decode(
+        session["access_token"],
+        published[kid],
+        algorithms=["EdDSA"],
+        issuer="starfold",
+        audience="starfold",
+    )
+    assert claims["role"] == "member"
+
+
+class TestThrottling:
+    @pytest.fixture
+    def strict(self, shared: System, writer: Api) -> Iterator[Api]:
+        command = shared.start_command_api(
+            log_in_failures_per_account=3,
+            log_in_failures_per_address=5,
+        )
+        with Api(command.url, command.url, "") as api:
+            yield api
+
+    def _fail(self, api: Api, email: str) -> httpx.Response:
+        return api.post("/v1/sessions", {"email": email, "password": "not the password"})
+
+    def test_who_fails_too_often_waits(self, strict: Api) -> None:
+        """Right log-ins in between are not counted, and a right one has to wait as well."""
+        ann = strict.sign_up()
+        assert [self._fail(strict, ann.email).status_code for _ in range(2)] == [401, 401]
+        log_in(strict, ann.email)
+        assert self._fail(strict, ann.email.upper()).status_code == 401
+        for password in ("not the password", PASSWORD):
+            answer = strict.post("/v1/sessions", {"email": ann.email, "password": password})
+            assert answer.status_code == 429
+            assert answer.json()["type"] == "urn:starfold:problem:too-many-requests"
+            assert 1 <= int(answer.headers["Retry-After"]) <= 100
+        log_in(strict, strict.sign_up().email)
+
+    def test_an_address_has_so_many_failures_for_all_accounts(self, strict: Api) -> None:
+        statuses = [self._fail(strict, f"nobody{n}@x.org").status_code for n in range(6)]
+        assert statuses == [401] * 5 + [429]
+
+    def test_a_log_in_that_was_not_tried_has_not_failed(
+        self, strict: Api, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        ann = strict.sign_up()
+        with monkeypatch.context() as patched:
+            patched.setattr(passwords, "WAITING_MAX", 0)
+            for _ in range(10):
+                refused = strict.post("/v1/sessions", {"email": ann.email, "password": PASSWORD})
+                assert refused.status_code == 503
+                assert refused.headers["Retry-After"]
+        log_in(strict, ann.email)
+
+    def test_wrong_keys_count_for_their_own_key(self, shared: System, strict: Api) -> None:
+        right, attacked = shared.service_key(), shared.service_key()
+        wrong = f"{attacked[:37]}wrong"
+
+        def status(api_key: str) -> int:
+            return strict.post("/v1/sessions", {"api_key": api_key}).status_code
+
+        assert [status(wrong) for _ in range(10)] == [401] * 3 + [429] * 7
+        assert status(attacked) == 429
+        assert [status(f"sfk_{uuid4().hex}_x") for _ in range(10)] == [401] * 10
+        assert status(right) == 201
+        log_in(strict, strict.sign_up().email)
+
+    def test_a_crowd_that_signs_up_keeps_nobody_from_logging_in(self, strict: Api) -> None:
+        """Though they share an address: log-ins go first and have room of their own."""
+        ann = strict.sign_up()
+        crowd = [
+            {"email": f"crowd{n}@x.org", "password": PASSWORD, "display_name": "Ann"}
+            for n in range(75)
+        ]
+        url = str(strict.command.base_url)
+        with ThreadPoolExecutor(75) as pool, httpx.Client(base_url=url, timeout=30) as client:
+            signing_up = [pool.submit(client.post, "/v1/users", json=one) for one in crowd]
+            for _ in range(10):
+                log_in(strict, ann.email)
+            statuses = {one.result().status_code for one in signing_up}
+        assert statuses <= {201, 503}
+        log_in(strict, ann.email)
+
+    def test_an_old_password_is_not_guessed_with_a_stolen_token(self, strict: Api) -> None:
+        ann = strict.sign_up()
+        body = {"old": "not the password", "new": NEW_PASSWORD}
+        statuses = [
+            strict.command.put("/v1/users/me/password", json=body, headers=ann.headers).status_code
+            for _ in range(4)
+        ]
+        assert statuses == [403] * 3 + [429]
+
+
+def _expire(owner: psycopg.Connection[Any], session: Any) -> None:
+    claims = jwt.decode(session["access_token"], options={"verify_signature": False})
+    owner.execute(
+        "UPDATE sessions SET expires_at = now() - interval '1 s' WHERE session_id = %s",
+        [UUID(claims["sid"])],
+    )
+
+
+def test_a_token_of_no_session_goes_on_working(shared: System, writer: Api) -> None:
+    """Those that an earlier release has issued, until they expire; they cannot log out."""
+    ann = writer.sign_up()
+    token = _sessionless(shared, ann)
+    headers = {"Authorization": f"Bearer {token}"}
+    body = {"display_name": "Anna"}
+    assert writer.command.patch("/v1/users/me", json=body, headers=headers).status_code == 204
+    assert writer.command.delete("/v1/sessions/current", headers=headers).status_code == 401
+
+
+def _sessionless(shared: System, user: User) -> str:
+    settings = shared.command_settings()
+    issuer = TokenIssuer(
+        settings.token_private_key.get_secret_value(), issuer="starfold", audience="starfold"
+    )
+    return issuer.issue(UserId(UUID(user.user_id)), "member", now_s=time.time())

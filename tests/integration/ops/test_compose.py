@@ -1,0 +1,144 @@
+"""The rules of the compose file, which is not run here."""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from ops.compose.issue import CONTAINERS, NEEDS
+
+ROOT = Path(__file__).parents[3]
+COMPOSE: dict[str, Any] = yaml.safe_load((ROOT / "docker-compose.yml").read_text())
+SERVERS: dict[str, Any] = yaml.safe_load((ROOT / "docker-compose.servers.yml").read_text())
+OPERATING = (ROOT / "docs/operating.md").read_text()
+SERVICES: dict[str, dict[str, Any]] = COMPOSE["services"]
+# They end by themselves.
+STEPS = {"secrets", "init", "first-steps", "operator"}
+# Volumes beside a container's own settings or secrets.
+MOUNTED = {
+    "secrets": {"secrets"},
+    "postgres": {"postgres-data"},
+    "redis": {"redis-data"},
+    "command-api": {"ledger"},
+    "first-steps": {"operator"},
+    "operator": {"operator", "ledger"},
+}
+# The declared volumes of the images, of all versions that are supported.
+IMAGE_VOLUMES = {
+    "postgres": {"/var/lib/postgresql", "/var/lib/postgresql/data"},
+    "redis": {"/data"},
+}
+NETWORKS = {
+    "postgres": {"log"},
+    "redis": {"read-models"},
+    "init": {"log"},
+    "command-api": {"log", "api"},
+    "projector": {"log", "read-models"},
+    "query-api": {"read-models", "api"},
+    "first-steps": {"log", "api"},
+    "worker": {"log", "read-models"},
+    "operator": {"log", "api"},
+}
+
+each_service = pytest.mark.parametrize("service", SERVICES)
+
+
+@each_service
+def test_a_service_is_confined_and_bounded(service: str) -> None:
+    one = SERVICES[service]
+    assert one["init"] is True, "a signal during the start is lost without an init process"
+    assert one["ulimits"]["nofile"]["soft"] >= 16_384
+    assert one["mem_limit"]
+    assert one["read_only"] is True
+    assert one["cap_drop"] == ["ALL"]
+    assert one["logging"]["options"]["max-size"]
+
+
+@each_service
+def test_a_service_says_whether_it_is_healthy_or_ends(service: str) -> None:
+    health = SERVICES[service]["healthcheck"]
+    if service in STEPS:
+        assert health == {"disable": True}
+        assert SERVICES[service]["restart"] == "no"
+    else:
+        assert health["test"]
+        assert health["start_interval"] == "1s"
+        assert not any("python" in str(word) for word in health["test"]), "costs a tenth of a core"
+        assert SERVICES[service]["restart"] == "unless-stopped"
+
+
+@each_service
+def test_a_service_mounts_what_it_needs_and_no_more(service: str) -> None:
+    volumes = [mount.split(":") for mount in SERVICES[service]["volumes"]]
+    named = {name for name, *_ in volumes}
+    own = {f"{_issued(service)}-{'settings' if _issued(service) in NEEDS else 'secrets'}"}
+    if service == "secrets":
+        own = {f"{one}-{'settings' if one in NEEDS else 'secrets'}" for one in CONTAINERS}
+    assert named == own | MOUNTED.get(service, set())
+    assert named <= set(COMPOSE["volumes"]), "each has a name"
+    for name, *rest in volumes:
+        if name in own and service != "secrets":
+            assert rest == ["/etc/starfold", "ro"]
+
+
+@each_service
+def test_no_volume_of_an_image_becomes_an_anonymous_one(service: str) -> None:
+    one = SERVICES[service]
+    mounted = {mount.split(":")[1] for mount in one["volumes"]} | set(one.get("tmpfs", []))
+    assert mounted >= IMAGE_VOLUMES.get(service, set())
+
+
+@each_service
+def test_a_service_reaches_only_its_servers(service: str) -> None:
+    if service == "secrets":
+        assert SERVICES[service]["network_mode"] == "none"
+    else:
+        assert set(SERVICES[service]["networks"]) == NETWORKS[service]
+
+
+def test_every_port_on_the_host_can_be_changed_and_the_servers_have_none() -> None:
+    published = {name: one["ports"] for name, one in SERVICES.items() if "ports" in one}
+    assert published == {
+        "command-api": ["127.0.0.1:${STARFOLD_COMMAND_PORT:-8080}:8080"],
+        "query-api": ["127.0.0.1:${STARFOLD_QUERY_PORT:-8081}:8081"],
+    }
+    assert {name: one["ports"] for name, one in SERVERS["services"].items()} == {
+        "postgres": ["127.0.0.1:${STARFOLD_POSTGRES_PORT:-5432}:5432"],
+        "redis": ["127.0.0.1:${STARFOLD_REDIS_PORT:-6379}:6379"],
+    }
+
+
+def test_postgres_keeps_its_data_in_one_folder_whatever_the_version() -> None:
+    """The default of the image of 18, which releases before this one have used."""
+    assert SERVICES["postgres"]["environment"]["PGDATA"] == "/var/lib/postgresql/18/docker"
+
+
+def test_only_up_and_build_build_an_image() -> None:
+    building = {name: one["pull_policy"] for name, one in SERVICES.items() if "build" in one}
+    assert building == {"secrets": "missing"}
+    own = [one for one in SERVICES.values() if "STARFOLD_IMAGE" in one["image"]]
+    assert {one["pull_policy"] for one in own} == {"missing", "never"}
+
+
+def test_the_image_is_named_after_the_release() -> None:
+    """So that `up` after an update builds a new one, instead of starting the old one's programs."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    images = {one["image"] for one in SERVICES.values() if "STARFOLD_IMAGE" in one["image"]}
+    assert images == {f"${{STARFOLD_IMAGE:-starfold:{project['version']}}}"}
+
+
+def test_every_variable_of_the_compose_files_is_documented() -> None:
+    texts = [
+        (ROOT / name).read_text() for name in ("docker-compose.yml", "docker-compose.servers.yml")
+    ]
+    variables = set(re.findall(r"\$\{([A-Z_]+)", "".join(texts)))
+    assert [name for name in sorted(variables) if f"`{name}`" not in OPERATING] == []
+
+
+def _issued(service: str) -> str:
+    return {"init": "schema"}.get(service, service)

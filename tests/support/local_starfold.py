@@ -1,0 +1,165 @@
+"""A real `starfold up` in a process of its own."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from types import MappingProxyType
+
+import httpx
+import psutil
+
+from ops.api_client import ApiClient
+from ops.commands.access import Access, access_of
+from ops.local.home import Home
+
+READY_WITHIN_S = 60
+STOPPED_WITHIN_S = 30
+
+
+class Local:
+    """One home, started and stopped as often as a test needs."""
+
+    def __init__(
+        self,
+        home: Path,
+        *,
+        catalogue: str = "none",
+        environment: Mapping[str, str] = MappingProxyType({}),
+    ) -> None:
+        self._environment = {**os.environ, **environment}
+        self.home = Home(home)
+        self.catalogue = catalogue
+        self.command_port, self.query_port = free_port(), free_port()
+        self.output = home.parent / "up.log"
+        self._process: subprocess.Popen[bytes] | None = None
+
+    @property
+    def process(self) -> subprocess.Popen[bytes]:
+        assert self._process is not None
+        return self._process
+
+    def start(self) -> None:
+        """Start, and wait for nothing."""
+        with self.output.open("wb") as stream:
+            self._process = subprocess.Popen(
+                starfold(
+                    *("up", "--home", str(self.home.path), "--catalogue", self.catalogue),
+                    *("--command-port", str(self.command_port)),
+                    *("--query-port", str(self.query_port)),
+                ),
+                stdout=stream,
+                stderr=stream,
+                env=self._environment,
+            )
+
+    def up(self) -> None:
+        """Start, and wait for the line that begins with `ready`."""
+        self.start()
+        give_up_at = time.monotonic() + READY_WITHIN_S
+        while not any(line.startswith("ready") for line in self.printed.splitlines()):
+            assert self.process.poll() is None, self.printed
+            assert time.monotonic() < give_up_at, self.printed
+            time.sleep(0.05)
+
+    def stop(self, number: signal.Signals = signal.SIGTERM) -> int:
+        """Returns the exit status."""
+        self.process.send_signal(number)
+        return self.process.wait(STOPPED_WITHIN_S)
+
+    def kill_everything(self) -> None:
+        """SIGKILL to every process at once, the supervisor first."""
+        everything = self.descendants()
+        self.process.kill()
+        for process in everything:
+            process.kill()
+        self.process.wait()
+        psutil.wait_procs(everything, timeout=5)
+
+    def descendants(self) -> list[psutil.Process]:
+        """Those that run; ended ones that nobody has waited for yet are left out."""
+        children = psutil.Process(self.process.pid).children(recursive=True)
+        return [child for child in children if _runs(child)]
+
+    def takes_commands(self) -> bool:
+        """Whether the command API is ready now."""
+        try:
+            url = f"http://127.0.0.1:{self.command_port}/ready"
+            return httpx.get(url, timeout=2).status_code == httpx.codes.OK
+        except httpx.TransportError:
+            return False
+
+    def supervised(self, program: str) -> psutil.Process | None:
+        """A child by its module or its program; None while it does not run."""
+        for process in self.descendants():
+            try:
+                line = process.cmdline()
+            except psutil.NoSuchProcess:
+                continue
+            if line[1:] == ["-m", program] or Path(line[0] if line else "").name == program:
+                return process
+        return None
+
+    @property
+    def printed(self) -> str:
+        return self.output.read_text(errors="replace")
+
+    def access(self) -> Access:
+        return access_of(self.home)
+
+    def client(self) -> ApiClient:
+        access = self.access()
+        return ApiClient(access.addresses, access.api_key)
+
+    def run(self, *arguments: str) -> subprocess.CompletedProcess[str]:
+        """Run an operator's command on this home."""
+        return subprocess.run(
+            starfold(*arguments, "--home", str(self.home.path)),
+            check=False,
+            capture_output=True,
+            text=True,
+            timeout=120,
+            env=self._environment,
+        )
+
+    def close(self) -> None:
+        if self._process is not None and self._process.poll() is None:
+            self.stop()
+
+
+def starfold(*arguments: str) -> list[str]:
+    return [str(Path(sys.executable).with_name("starfold")), *arguments]
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+    return port
+
+
+def wait_gone(processes: list[psutil.Process], within_s: float) -> list[psutil.Process]:
+    """Those that still run after that time."""
+    give_up_at = time.monotonic() + within_s
+    while True:
+        there = [process for process in processes if _runs(process)]
+        if not there or time.monotonic() > give_up_at:
+            return there
+        time.sleep(0.05)
+
+
+def _runs(process: psutil.Process) -> bool:
+    try:
+        return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
+
+
+def mode_of(file: Path) -> int:
+    return file.stat().st_mode & 0o777

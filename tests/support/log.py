@@ -1,0 +1,89 @@
+"""A whole log, decoded, to hold answers and read models against."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import NamedTuple
+from uuid import UUID
+
+from shared.ids import (
+    NO_VERSION,
+    MovieId,
+    Position,
+    StreamId,
+    UserId,
+    Version,
+    rating_stream_id,
+)
+from shared.log.codec import Codec
+from shared.log.event_store import EventStore
+from shared.log.events import Event, RatingSubmitted, RatingWithdrawn
+from shared.log.sealing import KeyWrap
+
+PAGE = 5_000
+USERS_MAX = 100_000
+
+# Half stars and the time that they were given at.
+Standing = tuple[int | None, datetime | None]
+NO_RATING: Standing = (None, None)
+
+
+class Entry(NamedTuple):
+    """An event with its place, its personal fields opened."""
+
+    position: Position
+    stream_id: StreamId
+    version: Version
+    event: Event
+
+
+def read_log(store: EventStore, key_wrap: KeyWrap) -> list[Entry]:
+    """Every event, in order."""
+    wrapped = store.last_wrapped_keys(USERS_MAX)
+    keys = {UserId(user_id): key_wrap.unwrap(user_id, key) for user_id, key in wrapped.items()}
+    codec = Codec()
+    entries: list[Entry] = []
+    start = Position(1)
+    while page := store.fetch(start, PAGE):
+        entries += (
+            Entry(
+                row.position,
+                row.stream_id,
+                row.version,
+                codec.decode(row.topic, row.state, keys).event,
+            )
+            for row in page
+        )
+        start = Position(page[-1].position + 1)
+    return entries
+
+
+def rating_of(user_id: str, movie_id: str) -> StreamId:
+    """The stream of a user's rating of a movie, whose ids came over HTTP."""
+    return rating_stream_id(UserId(UUID(user_id)), MovieId(UUID(movie_id)))
+
+
+def assert_unbroken(log: Sequence[Entry]) -> None:
+    """Positions rise, versions have no gap, and each rating says what it replaced: the one before
+    it.
+    """
+    position = Position(0)
+    versions: dict[StreamId, Version] = {}
+    standing: dict[StreamId, Standing] = {}
+    for entry in log:
+        assert entry.position > position
+        position = entry.position
+        assert entry.version == versions.get(entry.stream_id, NO_VERSION) + 1
+        versions[entry.stream_id] = entry.version
+        now = NO_RATING
+        match entry.event:
+            case RatingSubmitted() as event:
+                now = event.half_stars, event.rated_at
+            case RatingWithdrawn() as event:
+                pass
+            case _:
+                continue
+        replaced = event.previous_half_stars, event.previous_rated_at
+        assert replaced == standing.get(entry.stream_id, NO_RATING), entry
+        standing[entry.stream_id] = now

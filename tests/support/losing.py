@@ -1,0 +1,28 @@
+"""A store whose connection is lost at the worst of moments."""
+
+from __future__ import annotations
+
+import psycopg
+
+from command_api.commit.store import CommitStore
+from shared.ids import Position
+from shared.log.append import Append
+
+
+class LosingStore(CommitStore):
+    """Loses the connection at the next `times` appends, before or after the first of them was
+    committed.
+    """
+
+    after_commit = True
+    times = 1
+
+    async def append(self, append: Append) -> Position:
+        if self.times == 0:
+            return await super().append(append)
+        self.times -= 1
+        if self.after_commit:
+            self.after_commit = False
+            await super().append(append)
+        await self.close()
+        raise psycopg.OperationalError("the connection was lost")

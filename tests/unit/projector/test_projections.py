@@ -1,0 +1,281 @@
+"""The folds, without any server."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from copy import deepcopy
+from datetime import timedelta
+from uuid import UUID
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from command_api.deciding import rating
+from command_api.deciding.rating import Rating
+from projector.documents.kinds import HISTORY, KINDS, MOVIE, PRIVATE, PROFILE, STATISTICS
+from projector.documents.working_set import Corrupt, WorkingSet
+from projector.projections import DEFINITIONS, LogEvent
+from shared.errors import ProjectionFault
+from shared.ids import MovieId, Position, StreamId, UserId, Version
+from shared.log.events import Event, UserErased
+from shared.read_model.checksum import checked
+from shared.read_model.layout import BINS, HISTORY_STEP
+from tests.support.builders import (
+    ANN,
+    BEN,
+    NOON,
+    STALKER,
+    later,
+    movie_created,
+    movie_details_changed,
+    movie_fields,
+    rating_submitted,
+    rating_withdrawn,
+    submit_rating,
+    user_created,
+    user_profile_changed,
+    withdraw_rating,
+)
+
+PROFILE_SETTINGS = settings(derandomize=True, database=None, deadline=None, max_examples=60)
+USERS = [UserId(UUID(int=n)) for n in range(1, 4)]
+MOVIES = [MovieId(UUID(int=n)) for n in range(11, 14)]
+
+
+def fold(projection: str, *events: Event, into: WorkingSet | None = None) -> WorkingSet:
+    """Fold events, numbered from 1, into an empty read model or on into another."""
+    definition = DEFINITIONS[projection]
+    working_set = into or WorkingSet(complete=True)
+    for position, event in enumerate(events, start=1):
+        if definition.partition(event) is not None:
+            definition.apply(working_set, logged(position, event))
+    return working_set
+
+
+def logged(position: int, event: Event) -> LogEvent:
+    return LogEvent(Position(position), StreamId(ANN), Version(1), event)
+
+
+def histogram(**bins: int) -> list[int]:
+    """`histogram(_6=2)`: two scores of six half stars."""
+    return [bins.get(f"_{half_stars}", 0) for half_stars in range(1, BINS + 1)]
+
+
+def test_a_second_opinion_moves_the_histogram_by_the_difference() -> None:
+    read_model = fold(
+        "movies",
+        movie_created(),
+        rating_submitted(half_stars=6),
+        rating_submitted(half_stars=10, previous_half_stars=6, previous_rated_at=NOON),
+    )
+    scores = read_model.get(STATISTICS, STALKER.hex)
+    assert scores is not None
+    assert (scores.histogram, scores.position) == (histogram(_10=1), 3)
+
+
+def test_a_withdrawn_rating_is_gone_from_movie_and_profile() -> None:
+    events = [user_created(), movie_created(), rating_submitted(), rating_withdrawn()]
+    for projection, entity in (("movies", STALKER), ("profiles", ANN)):
+        read_model = fold(projection, *events)
+        scores = read_model.get(STATISTICS, entity.hex)
+        assert scores is not None
+        assert scores.histogram == histogram()
+        removed = [op for op in read_model.take_operations() if op.letter == b"z"]
+        assert len(removed) == 1
+
+
+def test_changed_details_keep_the_date_of_creation() -> None:
+    changed = movie_details_changed(details=movie_fields(title="Сталкер"))
+    movie = fold("movies", movie_created(), changed).get(MOVIE, STALKER.hex)
+    assert movie is not None
+    assert (movie.title, movie.created_at) == ("Сталкер", NOON)
+
+
+def test_a_day_in_history_holds_what_it_added() -> None:
+    year = fold(
+        "movies",
+        movie_created(),
+        rating_submitted(half_stars=6),
+        rating_submitted(
+            half_stars=2, rated_at=later(24), previous_half_stars=6, previous_rated_at=NOON
+        ),
+        rating_withdrawn(withdrawn_at=later(48), previous_half_stars=2),
+    ).get(HISTORY, f"{STALKER.hex}:2026")
+    assert year is not None
+    noon = NOON.timetuple().tm_yday * HISTORY_STEP
+    assert year.added == {
+        noon + 6: 1,
+        noon + HISTORY_STEP + 6: -1,
+        noon + HISTORY_STEP + 2: 1,
+        noon + 2 * HISTORY_STEP + 2: -1,
+    }
+
+
+def test_a_profile_shows_its_changes_and_an_erased_one_no_name() -> None:
+    created = user_created()
+    private = user_profile_changed(display_name="Anna", visibility="private")
+    shown = fold("profiles", created, private).get(PROFILE, ANN.hex)
+    assert shown is not None
+    assert (shown.display_name, shown.visibility) == ("Anna", "private")
+    erased = UserErased(user_id=ANN, erased_at=NOON)
+    gone = fold("profiles", created, rating_submitted(review="Mine."), erased)
+    profile, scores = gone.get(PROFILE, ANN.hex), gone.get(STATISTICS, ANN.hex)
+    assert profile is not None
+    assert scores is not None
+    assert (profile.display_name, profile.erased, sum(scores.histogram)) == (None, True, 1)
+    assert gone.get(PRIVATE, ANN.hex) is None
+    written = b"".join(b"".join(op.arguments) for op in gone.take_operations())
+    assert b"Mine." not in written
+    assert b"ann@example.org" not in written
+
+
+def test_a_review_is_replaced_and_removed() -> None:
+    again = {"previous_half_stars": 6, "previous_rated_at": NOON}
+    operations = fold(
+        "profiles",
+        user_created(),
+        rating_submitted(review="First."),
+        rating_submitted(review="Second.", **again),
+    ).take_operations()
+    assert [checked(op.arguments[1]) for op in operations if op.letter == b"H"] == [b"Second."]
+    removed = fold(
+        "profiles",
+        user_created(),
+        rating_submitted(review="First."),
+        rating_submitted(**again),
+    ).take_operations()
+    assert [op.letter for op in removed if op.letter in b"Hh"] == [b"h"]
+
+
+def test_changes_name_each_movie_at_its_position() -> None:
+    changes = fold(
+        "changes", movie_created(), user_created(), rating_submitted(), movie_details_changed()
+    )
+    (entries,) = changes.entries.values()
+    assert [entry for entry, _, _ in entries] == [b"1-0", b"3-0", b"4-0"]
+
+
+@pytest.mark.parametrize(
+    ("projection", "event"),
+    [
+        ("movies", rating_submitted()),
+        ("movies", movie_details_changed()),
+        ("profiles", rating_submitted()),
+        ("profiles", user_profile_changed()),
+        ("profiles", UserErased(user_id=ANN, erased_at=NOON)),
+    ],
+)
+def test_a_missing_document_is_a_fault_and_not_a_new_one(projection: str, event: Event) -> None:
+    with pytest.raises(ProjectionFault):
+        fold(projection, event)
+
+
+def test_taking_away_a_score_that_is_not_there_is_a_fault() -> None:
+    with pytest.raises(ProjectionFault, match="no score of 3"):
+        fold("movies", movie_created(), rating_withdrawn(previous_half_stars=3))
+
+
+def test_reads_names_what_apply_reads() -> None:
+    """A live partition loads exactly that, and `apply` fails where something is missing."""
+    history: list[Event] = [user_created(), movie_created(), rating_submitted()]
+    for projection, definition in DEFINITIONS.items():
+        for event in (
+            rating_submitted(previous_half_stars=6, previous_rated_at=NOON),
+            *(rating_withdrawn(), movie_details_changed(), user_profile_changed()),
+            *(UserErased(user_id=ANN, erased_at=NOON), user_created(user_id=BEN)),
+        ):
+            if definition.partition(event) is None:
+                continue
+            known = fold(projection, *history)
+            live = WorkingSet(complete=False)
+            for key in definition.reads(event):
+                live.documents[key] = known.get(KINDS[key[0]], key[1])
+            definition.apply(live, logged(9, event))
+
+
+FAULTY: list[Event] = [
+    rating_submitted(previous_half_stars=9, previous_rated_at=NOON),
+    rating_withdrawn(previous_half_stars=9),
+    movie_details_changed(),
+    user_profile_changed(),
+    UserErased(user_id=ANN, erased_at=NOON),
+]
+
+
+@pytest.mark.parametrize("event", FAULTY, ids=lambda event: type(event).__name__)
+@pytest.mark.parametrize("projection", DEFINITIONS)
+def test_what_cannot_be_applied_changes_nothing(projection: str, event: Event) -> None:
+    """One document after the other that the event reads is missing or cannot be decoded."""
+    definition = DEFINITIONS[projection]
+    reads = definition.reads(event) if definition.partition(event) is not None else ()
+    history = (user_created(), movie_created(), rating_submitted(half_stars=9))
+    for key in reads:
+        read_model = fold(projection, *history)
+        read_model.documents[key] = Corrupt("by a test")
+        before = deepcopy(vars(read_model))
+        with pytest.raises(ProjectionFault):
+            definition.apply(read_model, logged(9, event))
+        assert vars(read_model) == before
+        fold(projection, *history, event)
+
+
+@st.composite
+def rating_histories(draw: st.DrawFn) -> list[Event]:
+    """What the deciders record for any sequence of commands by a few users on a few movies."""
+    standing: dict[tuple[UserId, MovieId], Rating] = {}
+    events: list[Event] = []
+    for n in range(draw(st.integers(0, 40))):
+        user, movie = draw(st.sampled_from(USERS)), draw(st.sampled_from(MOVIES))
+        now = NOON + timedelta(hours=5 * n)
+        half_stars = draw(st.integers(0, BINS))
+        command = (
+            submit_rating(user_id=user, movie_id=movie, half_stars=half_stars, now=now)
+            if half_stars
+            else withdraw_rating(user_id=user, movie_id=movie, now=now)
+        )
+        before = standing.get((user, movie), Rating())
+        for event in rating.decide(command, before):
+            standing[user, movie] = rating.evolve(before, event)
+            events.append(event)
+    return events
+
+
+CREATED: list[Event] = [
+    *(user_created(user_id=user) for user in USERS),
+    *(movie_created(movie_id=movie) for movie in MOVIES),
+]
+
+
+@PROFILE_SETTINGS
+@given(rating_histories())
+def test_any_history_folds_to_what_counting_says(history: list[Event]) -> None:
+    last = {(e.user_id, e.movie_id): e for e in history}  # type: ignore[attr-defined]  # Ratings.
+    counted = {
+        pair: event.half_stars for pair, event in last.items() if hasattr(event, "half_stars")
+    }
+    for projection, place, entities in (("movies", 1, MOVIES), ("profiles", 0, USERS)):
+        read_model = fold(projection, *CREATED, *history)
+        for entity in entities:
+            truth = Counter(score for pair, score in counted.items() if pair[place] == entity)
+            scores = read_model.get(STATISTICS, entity.hex)
+            assert scores is not None
+            assert scores.histogram == [truth[n] for n in range(1, BINS + 1)]
+
+
+@PROFILE_SETTINGS
+@given(rating_histories(), st.integers(0, 40))
+def test_folding_in_pieces_equals_folding_in_one_go(history: list[Event], cut: int) -> None:
+    for projection in DEFINITIONS:
+        whole = fold(projection, *CREATED, *history)
+        pieces = fold(projection, *CREATED, *history[:cut])
+        pieces.take_operations()
+        _fold_on(projection, pieces, history[cut:], len(CREATED) + len(history[:cut]))
+        assert pieces.documents == whole.documents
+
+
+def _fold_on(projection: str, read_model: WorkingSet, events: Sequence[Event], start: int) -> None:
+    definition = DEFINITIONS[projection]
+    for position, event in enumerate(events, start=start + 1):
+        definition.apply(read_model, logged(position, event))
