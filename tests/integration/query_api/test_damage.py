@@ -217,22 +217,26 @@ def test_the_index_leaves_a_damaged_movie_as_it_was_and_moves_on(
 ) -> None:
     monkeypatch.setattr("query_api.catalogue.index_feed.LOOK_EVERY_S", 0.05)
     key = store.key("movies/stats")
-    before = listed(store, at_least=0)[str(store.movie)]
-    store.rate(2)
-    store.catch_up()
-    stored = store.redis.get(key)
-    store.redis.set(key, damage(stored))
-    after = listed(store, at_least=store.head())
-    # As it was when it was last read, which may have been just before the damage.
-    averages = (before["ratings"]["average"], 1.0)
-    assert after[str(store.movie)]["ratings"]["average"] in averages
-    assert after[str(store.movie)]["stale"]
+    shown = listed(store, at_least=0)[str(store.movie)]["ratings"]["average"]
+    # The index may read a change before it is damaged, and then misses nothing: change it again.
+    for half_stars in (2, 4) * 20:
+        store.rate(half_stars)
+        store.catch_up()
+        stored = store.redis.get(key)
+        store.redis.set(key, damage(stored))
+        after = listed(store, at_least=store.head())
+        movie = after[str(store.movie)]
+        assert movie["ratings"]["average"] in (shown, half_stars / 2)
+        if "stale" in movie:
+            break
+        shown = half_stars / 2
+    assert movie["stale"]
     single = store.get(f"/v1/movies/{store.other}").json()["ratings"]
     assert after[str(store.other)]["ratings"]["average"] == single["average"]
     assert store.get("/ready").status_code == 200
     store.redis.set(key, stored)
     eventually(lambda: "stale" not in listed(store)[str(store.movie)])
-    assert listed(store)[str(store.movie)]["ratings"]["average"] == 1.0
+    assert listed(store)[str(store.movie)]["ratings"]["average"] == half_stars / 2
 
 
 def test_an_index_is_loaded_without_a_damaged_movie_and_takes_it_in_once_it_is_whole(
