@@ -22,9 +22,9 @@ import psycopg
 from psycopg import sql
 
 from bench.load import HOST
-from ops.local.bootstrap import operator_of
+from ops.home.bootstrap import operator_of
+from ops.home.folder import Home
 from ops.local.child import POLL_S, Child, ChildSpec, stop_all
-from ops.local.home import Home
 from projector.documents.store import ABSENT
 from projector.projections import DEFINITIONS
 from projector.settings import ProjectorSettings

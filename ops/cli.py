@@ -19,10 +19,10 @@ from ops.commands.users import users
 from ops.commands.verify import verify
 from ops.errors import OperatorError
 from ops.failures import failure_text
+from ops.home.bootstrap import access_token
+from ops.home.folder import Home
 from ops.imports import catalogue as catalogues
 from ops.imports.movielens import import_from
-from ops.local.bootstrap import access_token
-from ops.local.home import Home
 from ops.options import DEFAULT_HOME, HomeOption
 from shared.log.connections import forget_libpq_variables
 from shared.process.logs import configure_logging

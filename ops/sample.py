@@ -17,9 +17,9 @@ import typer
 
 from ops.cli import INTERRUPTED
 from ops.errors import OperatorError
+from ops.home.folder import Home
 from ops.imports.movielens import import_from
 from ops.imports.movielens_files import NAME
-from ops.local.home import Home
 from shared.errors import Misconfigured
 from shared.process.logs import configure_logging
 from shared.process.settings import Settings, settings_from_environment

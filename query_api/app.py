@@ -16,10 +16,9 @@ from query_api.catalogue.index_feed import RELOAD_S, IndexFeed
 from query_api.http import history as past
 from query_api.http import live as stream
 from query_api.http import movies, operations, projections, users
-from query_api.http.cursors import Cursors
 from query_api.http.dependencies import Wiring, known_parameters
 from query_api.http.hot_reads import HotReads
-from query_api.http.read_limits import OpenPlaces, ReadLimits
+from query_api.read_limits import OpenPlaces, ReadLimits
 from query_api.redis_reads.access import CallerAccess
 from query_api.redis_reads.coalescing import TIMEOUT_S, CoalescedReads
 from query_api.redis_reads.damage import SEND_EVERY_S, Damage
@@ -27,6 +26,7 @@ from query_api.redis_reads.freshness import Freshness
 from query_api.redis_reads.generations import ActiveGenerations
 from query_api.redis_reads.reader import Reader
 from query_api.settings import QuerySettings
+from query_api.views.cursors import Cursors
 from query_api.views.live_updates import Streams
 from query_api.views.movie_ratings import Raters
 from query_api.views.pages import Pages

@@ -13,9 +13,9 @@ from rq.serializers import JSONSerializer
 from typer.testing import CliRunner, Result
 
 from ops.cli import app
-from ops.commands.access import jobs_settings
+from ops.home.access import jobs_settings
+from ops.home.folder import Home
 from ops.jobs import JobQueue
-from ops.local.home import Home
 from ops.options import DEFAULT_HOME
 from shared.log.schema import PROJECTOR_ROLE
 from tests.support.api import Api

@@ -12,7 +12,7 @@ import typer
 from command_api.privacy.erasure_ledger import read_ledger
 from ops.commands.write_side import WriteSide, write_side_of
 from ops.errors import OperatorError
-from ops.local.home import Home
+from ops.home.folder import Home
 from ops.options import DEFAULT_HOME, HomeOption
 from shared.ids import UserId
 

@@ -13,10 +13,10 @@ from eventsourcing.persistence import StoredEvent
 from psycopg.rows import TupleRow
 
 from command_api.deciding.principal import Scope
-from ops.commands.api_keys import API_KEY_PREFIX, keep_api_key, new_api_key
 from ops.commands.write_side import owner_connection, uuid_of
 from ops.errors import OperatorError
-from ops.local.home import Home
+from ops.home.api_keys import API_KEY_PREFIX, keep_api_key, new_api_key
+from ops.home.folder import Home
 from ops.options import DEFAULT_HOME, HomeOption
 from ops.tables import print_table
 from shared.errors import AppendRefused

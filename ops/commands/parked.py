@@ -10,7 +10,7 @@ from ops.commands.read_models import wired
 from ops.commands.verify import generation_of
 from ops.commands.write_side import uuid_of
 from ops.errors import OperatorError
-from ops.local.home import Home
+from ops.home.folder import Home
 from ops.options import DEFAULT_HOME, HomeOption
 from ops.tables import print_table
 from projector.audit.auditor import Audit

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from ops.commands.access import projector_settings
 from ops.errors import OperatorError
-from ops.local.home import Home
+from ops.home.access import projector_settings
+from ops.home.folder import Home
 from projector.projections import DEFINITIONS, Projection
 from projector.wiring import Wiring, wire
 

@@ -13,12 +13,12 @@ import structlog
 from rq.exceptions import NoSuchJobError
 from rq.job import Job, JobStatus
 
-from ops.commands.access import jobs_settings, projector_settings
 from ops.commands.read_models import definition_of
 from ops.commands.replay_waits import Waiting
 from ops.errors import OperatorError
+from ops.home.access import jobs_settings, projector_settings
+from ops.home.folder import Home
 from ops.jobs import JobQueue
-from ops.local.home import Home
 from ops.progress import Progress
 from ops.tables import print_table
 from projector.generations.switch import switch_if_ready

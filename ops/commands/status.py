@@ -13,8 +13,8 @@ from rich.live import Live
 from rich.table import Table
 
 from ops.commands.read_models import wired
-from ops.local.home import Home
-from ops.local.set_aside import all_set_aside
+from ops.home.folder import Home
+from ops.home.set_aside import all_set_aside
 from ops.options import DEFAULT_HOME, HomeOption
 from ops.tables import print_table
 from projector.status import EVERY_S, Sampler

@@ -9,11 +9,11 @@ import typer
 
 from command_api.deciding.subjects import subject_pages
 from command_api.privacy.erasure_ledger import ErasureLedger
-from ops.api_client import ApiClient
-from ops.commands.access import access_of
 from ops.commands.write_side import uuid_of, write_side_of
 from ops.errors import OperatorError
-from ops.local.home import Home
+from ops.home.access import access_of
+from ops.home.api_client import ApiClient
+from ops.home.folder import Home
 from ops.options import DEFAULT_HOME, HomeOption
 from ops.tables import print_table
 from shared.ids import UserId

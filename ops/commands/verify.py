@@ -8,12 +8,12 @@ from uuid import UUID
 
 import typer
 
-from ops.commands.access import jobs_settings
 from ops.commands.read_models import definition_of, wired
 from ops.commands.write_side import uuid_of
 from ops.errors import OperatorError
+from ops.home.access import jobs_settings
+from ops.home.folder import Home
 from ops.jobs import JobQueue
-from ops.local.home import Home
 from ops.options import DEFAULT_HOME, HomeOption
 from ops.progress import Progress
 from ops.tables import print_table

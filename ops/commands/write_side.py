@@ -19,9 +19,9 @@ from command_api.commit.store import CommitStore
 from command_api.deciding.principal import Console
 from command_api.deciding.use_cases import Command
 from command_api.identity.accounts import Accounts
-from ops.commands.access import owner_settings, write_side_settings
 from ops.errors import OperatorError
-from ops.local.home import Home
+from ops.home.access import owner_settings, write_side_settings
+from ops.home.folder import Home
 from shared.ids import new_uuid7
 from shared.log.codec import Codec
 from shared.log.connections import cause_of, connect

@@ -18,15 +18,15 @@ import structlog
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 from pydantic import SecretStr
 
-from ops.api_client import ApiClient
 from ops.compose.issue import SecretsHome, issue_secrets
 from ops.compose.issued import OWN_SETTINGS, take_settings
 from ops.database import create_database
 from ops.errors import OperatorError
 from ops.failures import failure_text
+from ops.home.api_client import ApiClient
+from ops.home.bootstrap import bootstrap
+from ops.home.folder import MAINTENANCE_DATABASE, Addresses, Home
 from ops.imports import catalogue
-from ops.local.bootstrap import bootstrap
-from ops.local.home import MAINTENANCE_DATABASE, Addresses, Home
 from ops.settings import OwnerSettings
 from shared.log.connections import forget_libpq_variables
 from shared.log.schema import COMMAND_ROLE, PROJECTOR_ROLE, migrate

@@ -12,8 +12,8 @@ import structlog
 from psycopg.conninfo import make_conninfo
 
 from ops.errors import OperatorError
-from ops.local import redis_users
-from ops.local.home import DATABASE, OWNER_ROLE, Home, write_private
+from ops.home import redis_users
+from ops.home.folder import DATABASE, OWNER_ROLE, Home, write_private
 from shared.log.schema import COMMAND_ROLE, PROJECTOR_ROLE
 
 LEDGER = Path("/var/lib/starfold/ledger/erasures.jsonl")

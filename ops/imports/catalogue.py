@@ -20,10 +20,10 @@ import psycopg
 import structlog
 from psycopg.rows import TupleRow
 
-from ops.api_client import ApiClient
 from ops.errors import OperatorError
-from ops.local.bootstrap import DATABASE_SCHEMA
-from ops.local.home import Home, write_private
+from ops.home.api_client import ApiClient
+from ops.home.bootstrap import DATABASE_SCHEMA
+from ops.home.folder import Home, write_private
 from ops.progress import Progress
 from shared.log.connections import connect
 

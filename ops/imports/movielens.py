@@ -17,12 +17,12 @@ from typing import Any, TypeVar
 import structlog
 from rich.console import Console
 
-from ops.api_client import ApiClient, Row
-from ops.commands.access import access_of
+from ops.home.access import access_of
+from ops.home.api_client import ApiClient, Row
+from ops.home.folder import Home
 from ops.imports import catalogue, movielens_files
 from ops.imports.movielens_files import Files, Item, Rating, natural_title
 from ops.imports.movielens_report import Report
-from ops.local.home import Home
 from ops.progress import Progress
 from query_api.catalogue.index import fold
 

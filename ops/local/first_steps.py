@@ -9,11 +9,11 @@ from typing import Annotated
 import structlog
 import typer
 
-from ops.api_client import ApiClient
 from ops.failures import failure_text
+from ops.home.api_client import ApiClient
+from ops.home.bootstrap import bootstrap
+from ops.home.folder import Home
 from ops.imports import catalogue
-from ops.local.bootstrap import bootstrap
-from ops.local.home import Home
 from shared.log.connections import forget_libpq_variables
 from shared.process.logs import configure_logging
 from shared.process.settings import Settings, settings_from_environment

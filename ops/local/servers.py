@@ -19,8 +19,8 @@ import redis
 import structlog
 
 from ops.errors import OperatorError
+from ops.home.folder import INITIALIZED, OWNER_ROLE, Home
 from ops.local.child import GUARDIAN, POLL_S, ChildSpec, end_servers_in
-from ops.local.home import INITIALIZED, OWNER_ROLE, Home
 from ops.local.valkey_files import SNAPSHOT, ValkeyFiles
 
 INITDB_WITHIN_S = 60

@@ -11,9 +11,9 @@ import structlog
 
 from ops.database import create_database
 from ops.errors import OperatorError
-from ops.local import redis_users
+from ops.home import redis_users
+from ops.home.folder import DATABASE, MAINTENANCE_DATABASE, OWNER_ROLE, Addresses, Home
 from ops.local.child import Child, ChildSpec
-from ops.local.home import DATABASE, MAINTENANCE_DATABASE, OWNER_ROLE, Addresses, Home
 from ops.local.servers import initialize_postgres, postgres_spec, valkey_spec
 from ops.local.supervisor import Stopped, Supervisor
 from shared.log.schema import COMMAND_ROLE, PROJECTOR_ROLE, migrate

@@ -15,8 +15,8 @@ import psutil
 import structlog
 
 from ops.errors import OperatorError
+from ops.home.folder import Home, write_private
 from ops.local.child import POLL_S, Child, ChildSpec, end_leftovers, stop_all
-from ops.local.home import Home, write_private
 
 READY_WITHIN_S = 60.0
 # While every child runs, signals say what happens: this is the backstop.

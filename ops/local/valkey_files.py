@@ -14,9 +14,9 @@ from pathlib import Path
 
 import structlog
 
+from ops.home.folder import Home, write_private
+from ops.home.set_aside import forget_old, set_aside
 from ops.local.child import end_servers_in
-from ops.local.home import Home, write_private
-from ops.local.set_aside import forget_old, set_aside
 
 SNAPSHOT = "dump.rdb"
 CHECKED_WITHIN_S = 30.0

@@ -15,7 +15,7 @@ from itertools import islice
 from typing import TypeVar
 
 from query_api.catalogue.index import Entry, Filter, Index, Key, Order, Sort, fold, words_of
-from query_api.http.read_limits import SLICE_TOKENS, charge_work
+from query_api.read_limits import SLICE_TOKENS, charge_work
 from shared.errors import Overloaded
 
 # Below this many candidates of a search they are sorted; above, the order is walked and tested.

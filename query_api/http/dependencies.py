@@ -8,13 +8,13 @@ import redis.asyncio
 from fastapi import Depends, Header, Request
 
 from query_api.catalogue.index_feed import IndexFeed
-from query_api.http.cursors import Cursors
-from query_api.http.read_limits import ReadLimits
+from query_api.read_limits import ReadLimits
 from query_api.redis_reads.access import CallerAccess
 from query_api.redis_reads.damage import Damage
 from query_api.redis_reads.freshness import Freshness, parse_position
 from query_api.redis_reads.generations import ActiveGenerations
 from query_api.redis_reads.reader import Reader
+from query_api.views.cursors import Cursors
 from query_api.views.live_updates import Streams
 from query_api.views.movie_ratings import Raters
 from query_api.views.pages import Pages

@@ -20,10 +20,8 @@ from prometheus_client import Histogram
 from starlette.types import Receive, Scope, Send
 
 from query_api.catalogue.index import SORTS, Filter, Sort, fold
-from query_api.http.cursors import Cursors
 from query_api.http.movies import catalogue_key, catalogue_list, sort_of
 from query_api.http.parameters import LIMIT_DEFAULT, LIMIT_MAX, is_text
-from query_api.http.read_limits import ReadLimits
 from query_api.http.responses import (
     Answer,
     Known,
@@ -31,8 +29,10 @@ from query_api.http.responses import (
     page,
 )
 from query_api.http.users import ratings_key, ratings_list
+from query_api.read_limits import ReadLimits
 from query_api.redis_reads.freshness import parse_position
 from query_api.redis_reads.reader import Reader
+from query_api.views.cursors import Cursors
 from query_api.views.pages import RATINGS_SORTS, Page, Pages, RatingsSort
 from query_api.views.profiles import Profiles
 from query_api.views.rendering import with_ratings

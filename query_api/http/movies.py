@@ -10,7 +10,6 @@ from query_api.catalogue.index import KEY_TYPES, Filter, Key, Sort, fold
 from query_api.http import shapes
 from query_api.http.absent import no_movie
 from query_api.http.caller_route import CallerRoute
-from query_api.http.cursors import Cursors
 from query_api.http.dependencies import AtLeast, Wired
 from query_api.http.examples import MOVIE, MOVIES_PAGE, RATERS_PAGE
 from query_api.http.parameters import LIMIT_DEFAULT, Cursor, Limit, Text, Year
@@ -22,6 +21,7 @@ from query_api.http.responses import (
     listing,
 )
 from query_api.redis_reads.reader import Documents
+from query_api.views.cursors import Cursors
 from query_api.views.movie_ratings import RATERS_KEY_TYPES, RatersSort
 from query_api.views.pages import Page
 from query_api.views.rendering import with_ratings

@@ -9,7 +9,6 @@ from fastapi import APIRouter, Request, Response
 
 from query_api.http import shapes
 from query_api.http.caller_route import CallerRoute
-from query_api.http.cursors import Cursors
 from query_api.http.dependencies import AtLeast, Caller, Wired
 from query_api.http.examples import OWN_PROFILE, PROFILE, RATING, RATINGS_PAGE
 from query_api.http.parameters import LIMIT_DEFAULT, Cursor, Limit
@@ -21,6 +20,7 @@ from query_api.http.responses import (
     documented,
     listing,
 )
+from query_api.views.cursors import Cursors
 from query_api.views.pages import RATINGS_KEY_TYPES, Page, RatingsSort, is_visible, rating_item
 from query_api.views.profiles import Profile
 from shared.errors import NotFound

@@ -13,7 +13,7 @@ from typing import Protocol, TypeVar
 
 import redis.asyncio
 
-from query_api.http.read_limits import OpenPlaces
+from query_api.read_limits import OpenPlaces
 from shared.errors import InvalidInput, Overloaded, ProjectionBehind
 from shared.ids import START, Position
 from shared.read_model.layout import APPLIED_CHANNEL

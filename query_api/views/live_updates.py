@@ -20,7 +20,7 @@ from starlette.types import Receive, Scope, Send
 
 from query_api.catalogue.changes import Changes
 from query_api.catalogue.index_feed import IndexFeed
-from query_api.http.read_limits import OpenPlaces
+from query_api.read_limits import OpenPlaces
 from shared.errors import Overloaded
 from shared.ids import START, Position
 from shared.web.problems import POSITION_HEADER

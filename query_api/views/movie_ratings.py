@@ -12,7 +12,7 @@ from uuid import UUID
 
 import msgspec
 
-from query_api.http.read_limits import SORTED_A_TOKEN, charge_work
+from query_api.read_limits import SORTED_A_TOKEN, charge_work
 from query_api.redis_reads.reader import RatedMovie, Reader
 from query_api.views.pages import SORTED_MAX, Page, score_key
 from shared.errors import InvalidInput

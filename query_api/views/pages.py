@@ -17,9 +17,9 @@ from query_api.catalogue.index import Entry, Filter, Index, Sort, rated_part
 from query_api.catalogue.index_feed import IndexFeed
 from query_api.catalogue.search import Searches
 from query_api.catalogue.search import search as searched
-from query_api.http.cursors import Cursors
-from query_api.http.read_limits import SORTED_A_TOKEN, charge_work
+from query_api.read_limits import SORTED_A_TOKEN, charge_work
 from query_api.redis_reads.reader import RankedPage, Reader
+from query_api.views.cursors import Cursors
 from shared.errors import InvalidInput
 from shared.ids import START, Position
 from shared.log.events import Visibility

@@ -15,8 +15,8 @@ import httpx
 import psycopg
 import pytest
 
-from ops.local.bootstrap import operator_of
-from ops.local.home import Home
+from ops.home.bootstrap import operator_of
+from ops.home.folder import Home
 from tests.support.local_starfold import free_port, starfold
 from tests.support.system import eventually
 

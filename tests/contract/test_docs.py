@@ -15,8 +15,8 @@ import command_api.app
 import query_api.app
 from command_api.settings import CommandSettings
 from ops.cli import app as cli
-from ops.commands.access import ApiSettings
 from ops.compose.init import FirstStepsSettings, SchemaSettings
+from ops.home.access import ApiSettings
 from ops.settings import JobsSettings, OwnerSettings, WriteSideSettings
 from projector.settings import ProjectorSettings
 from query_api.settings import QuerySettings

@@ -15,9 +15,9 @@ from types import MappingProxyType
 import httpx
 import psutil
 
-from ops.api_client import ApiClient
-from ops.commands.access import Access, access_of
-from ops.local.home import Home
+from ops.home.access import Access, access_of
+from ops.home.api_client import ApiClient
+from ops.home.folder import Home
 
 READY_WITHIN_S = 60
 STOPPED_WITHIN_S = 30

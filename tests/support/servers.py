@@ -10,8 +10,8 @@ from pathlib import Path
 import psutil
 
 from ops.database import create_database
+from ops.home.folder import DATABASE, MAINTENANCE_DATABASE, Home
 from ops.local.child import POLL_S, Child, ChildSpec, stop_all
-from ops.local.home import DATABASE, MAINTENANCE_DATABASE, Home
 from ops.local.servers import initialize_postgres, postgres_spec, valkey_spec
 
 READY_WITHIN_S = 60.0

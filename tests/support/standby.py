@@ -11,7 +11,7 @@ import psutil
 import psycopg
 from psycopg.conninfo import make_conninfo
 
-from ops.local.home import DATABASE, Home
+from ops.home.folder import DATABASE, Home
 from ops.local.servers import postgres_spec
 from tests.support.servers import Server, Servers
 from tests.support.system import eventually

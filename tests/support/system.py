@@ -26,7 +26,7 @@ import query_api.app
 from command_api.commit.committer import Committer
 from command_api.commit.store import CommitStore
 from command_api.settings import CommandSettings
-from ops.local import redis_users
+from ops.home import redis_users
 from projector.settings import ProjectorSettings
 from projector.wiring import Wiring, wire
 from projector.worker import Projector

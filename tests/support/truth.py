@@ -10,7 +10,7 @@ from fractions import Fraction
 from statistics import median
 from typing import Any
 
-from ops.api_client import ApiClient
+from ops.home.api_client import ApiClient
 from ops.imports.movielens import match
 from ops.imports.movielens_files import Files, Rating
 

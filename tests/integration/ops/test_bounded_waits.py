@@ -9,7 +9,7 @@ import pytest
 from ops.commands import replay, replay_waits
 from ops.commands.replay import Replays
 from ops.errors import OperatorError
-from ops.local.home import Home
+from ops.home.folder import Home
 from ops.options import DEFAULT_HOME
 from projector.following.follower import Follower
 from projector.generations.table import Generation

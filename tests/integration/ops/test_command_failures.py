@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 
 from ops.errors import OperatorError
+from ops.home.folder import Home
 from ops.local.child import Child, ChildSpec
-from ops.local.home import Home
 from ops.local.supervisor import Supervisor
 from shared.log.schema import PROJECTOR_ROLE
 from tests.support.servers import Servers

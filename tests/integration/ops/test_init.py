@@ -13,7 +13,7 @@ import pytest
 from command_api.privacy.erasure_ledger import read_ledger
 from ops.compose.init import OPERATOR_HOME, SECRETS
 from ops.compose.issue import CONTAINERS, LEDGER, NEEDS, issue_secrets
-from ops.local.home import Home
+from ops.home.folder import Home
 from tests.support.api import Api
 from tests.support.servers import Servers
 from tests.support.system import System

@@ -11,11 +11,11 @@ from redis.retry import Retry
 from rq import Worker
 from rq.job import Job, JobStatus
 
-from ops.commands.access import jobs_settings
+from ops.home.access import jobs_settings
+from ops.home.folder import Home
 from ops.jobs import JobQueue
 from ops.jobs import recovery as job_recovery
 from ops.jobs.recovery import JobRecovery, drop_unusable_keys
-from ops.local.home import Home
 from ops.options import DEFAULT_HOME
 from ops.worker import JobsWorker
 from projector.wiring import Wiring

@@ -18,9 +18,9 @@ from rq.job import Job, JobStatus
 from rq.serializers import JSONSerializer
 from rq.webhook import Webhook
 
-from ops.commands.access import jobs_settings
+from ops.home.access import jobs_settings
+from ops.home.folder import Home
 from ops.jobs import QUEUE, AllowedJob, JobQueue
-from ops.local.home import Home
 from ops.options import DEFAULT_HOME
 from shared.log.schema import PROJECTOR_ROLE
 from tests.conftest import Starfold

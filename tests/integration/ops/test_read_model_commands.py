@@ -8,7 +8,7 @@ from typer.testing import Result
 
 from ops.commands.replay import Replays
 from ops.errors import OperatorError
-from ops.local.home import Home
+from ops.home.folder import Home
 from ops.options import DEFAULT_HOME
 from projector.generations.switch import switch_if_ready
 from projector.generations.table import RETIRED_KEPT_S

@@ -12,8 +12,8 @@ from redis.backoff import NoBackoff
 from redis.exceptions import AuthenticationError, NoPermissionError
 from redis.retry import Retry
 
-from ops.local import redis_users
-from ops.local.home import Home, write_private
+from ops.home import redis_users
+from ops.home.folder import Home, write_private
 from shared.read_model.damage import DAMAGED_KEY
 from shared.read_model.layout import APPLIED_CHANNEL
 from tests.support.servers import Servers

@@ -15,9 +15,9 @@ from typing import Any
 import pytest
 import redis
 
-from ops.local.home import Home
+from ops.home.folder import Home
+from ops.home.set_aside import SET_ASIDE_MAX, all_set_aside
 from ops.local.servers import valkey_spec
-from ops.local.set_aside import SET_ASIDE_MAX, all_set_aside
 from ops.local.valkey_files import SNAPSHOT, check_snapshot
 from tests.support.servers import Server
 from tests.support.system import eventually

@@ -14,8 +14,8 @@ import pytest
 import redis
 from prometheus_client import REGISTRY
 
-from ops.local.home import Home
-from ops.local.redis_users import OWNER
+from ops.home.folder import Home
+from ops.home.redis_users import OWNER
 from ops.local.servers import valkey_spec
 from projector.following.follower import Follower
 from projector.generations.upkeep import Upkeep

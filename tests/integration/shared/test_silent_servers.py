@@ -19,7 +19,7 @@ import command_api.app
 import projector.wiring
 from projector.log import wakeup
 from projector.log.wakeup import WakeUp
-from query_api.http.read_limits import OpenPlaces
+from query_api.read_limits import OpenPlaces
 from query_api.redis_reads.freshness import Freshness
 from shared.log import connections as postgres
 from shared.log import event_store

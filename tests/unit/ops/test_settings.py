@@ -11,8 +11,8 @@ import pytest
 from pydantic import SecretBytes
 
 from command_api.settings import CommandSettings
-from ops.commands.access import ApiSettings
 from ops.compose.init import FirstStepsSettings, SchemaSettings
+from ops.home.access import ApiSettings
 from ops.settings import JobsSettings, OwnerSettings, WriteSideSettings
 from projector.settings import ProjectorSettings
 from query_api.settings import QuerySettings

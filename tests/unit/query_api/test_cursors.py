@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from query_api.http.cursors import Cursors
+from query_api.views.cursors import Cursors
 from shared.errors import InvalidInput
 
 CURSORS = Cursors(bytes(range(32)))

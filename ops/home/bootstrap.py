@@ -10,10 +10,10 @@ import httpx
 import msgspec
 import structlog
 
-from ops.api_client import ApiClient, problem_text
-from ops.commands.api_keys import is_api_key_known, keep_api_key, new_api_key
 from ops.errors import OperatorError
-from ops.local.home import Home, write_private
+from ops.home.api_client import ApiClient, problem_text
+from ops.home.api_keys import is_api_key_known, keep_api_key, new_api_key
+from ops.home.folder import Home, write_private
 from shared.log.connections import connect
 
 DATABASE_SCHEMA = "starfold"

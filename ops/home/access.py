@@ -8,8 +8,8 @@ from typing import NamedTuple
 from pydantic import SecretStr
 
 from ops.errors import OperatorError
-from ops.local.bootstrap import operator_of
-from ops.local.home import Addresses, Home
+from ops.home.bootstrap import operator_of
+from ops.home.folder import Addresses, Home
 from ops.settings import JobsSettings, OwnerSettings, WriteSideSettings
 from projector.settings import ProjectorSettings
 from shared.log.schema import COMMAND_ROLE, PROJECTOR_ROLE

@@ -13,7 +13,7 @@ import httpx
 import structlog
 
 from ops.errors import OperatorError
-from ops.local.home import Addresses
+from ops.home.folder import Addresses
 
 TIMEOUT_S = 30.0
 # Long enough for a server to be restarted.

@@ -20,7 +20,7 @@ from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 from psycopg.conninfo import make_conninfo
 
 from ops.errors import OperatorError
-from ops.local import redis_users
+from ops.home import redis_users
 from shared.log.schema import COMMAND_ROLE, PROJECTOR_ROLE
 
 OWNER_ROLE = "starfold_owner"

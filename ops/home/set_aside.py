@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 import structlog
 
-from ops.local.home import Home
+from ops.home.folder import Home
 
 SET_ASIDE_MAX = 2
 # The files hold personal data in clear, also that of people who are erased later.
