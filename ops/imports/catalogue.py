@@ -7,10 +7,11 @@ again.
 
 from __future__ import annotations
 
+import codecs
 import gzip
 import lzma
-import os
 import time
+import zlib
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import IO, Any
@@ -31,6 +32,7 @@ DEFAULT_CATALOGUE = Path(__file__).with_name("catalogue.jsonl.xz")
 DEFAULT = "default"
 NONE = "none"
 ROWS_A_BATCH = 500
+REJECTED_SHOWN_MAX = 100
 LOADED = "catalogue.loaded"
 LOADED_WITHIN_S = 300.0
 POLL_S = 0.2
@@ -90,20 +92,20 @@ def _is_loaded(marker: Path, name: str, log_connection: psycopg.Connection[Tuple
 
 
 def _send(movies: Sequence[Movie], client: ApiClient) -> None:
-    doubles: list[str] = []
+    rejected: list[str] = []
     with Progress("catalogue", len(movies)) as progress:
         for batch in _batches(movies):
             for movie, result in zip(
                 batch, client.rows("/v1/movies/batch", "movies", batch), strict=True
             ):
                 if result["status"] == "rejected":
-                    doubles.append(
+                    rejected.append(
                         f"{movie['title']} ({movie['year']}): {result['problem']['detail']}"
                     )
             progress.advance(len(batch))
-    for double in doubles:
-        log.warning("movie_rejected", movie=double)
-    log.info("catalogue_loaded", movies=len(movies) - len(doubles), rejected=len(doubles))
+    for reason in rejected[:REJECTED_SHOWN_MAX]:
+        log.warning("movie_rejected", movie=reason)
+    log.info("catalogue_loaded", movies=len(movies) - len(rejected), rejected=len(rejected))
 
 
 def wait_loaded(home: Home) -> None:
@@ -118,24 +120,39 @@ def wait_loaded(home: Home) -> None:
 
 
 def read(file: Path) -> list[Movie]:
-    """The movies of a file; raises `OperatorError` that names the first bad line."""
+    """Return the movies of a file; raises `OperatorError` that names the first bad line.
+
+    Blank lines are passed over, and a byte-order mark before the first one.
+    """
     movies: list[Movie] = []
-    with _open(file) as lines:
-        for number, line in enumerate(lines, start=1):
-            try:
-                movie = msgspec.json.decode(line, type=Movie)
-            except msgspec.DecodeError as error:
-                raise OperatorError(f"{file}, line {number}: {error}") from error
-            if not movie.get("external_id"):
-                raise OperatorError(f"{file}, line {number}: external_id is missing")
-            movies.append(movie)
+    try:
+        with _open(file) as lines:
+            for number, line in enumerate(lines, start=1):
+                text = line.removeprefix(codecs.BOM_UTF8) if number == 1 else line
+                if text.strip():
+                    movies.append(_movie(text, f"{file}, line {number}"))
+    except (OSError, EOFError, lzma.LZMAError, zlib.error) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise OperatorError(f"the catalogue {file} cannot be read: {reason}") from error
     return movies
 
 
+def _movie(line: bytes, place: str) -> Movie:
+    """Decode a line, which must have what a movie needs; the command API checks the values."""
+    try:
+        movie = msgspec.json.decode(line, type=Movie)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise OperatorError(f"{place}: {error}") from error
+    for field in ("external_id", "title", "year"):
+        if not movie.get(field):
+            raise OperatorError(f"{place}: {field} is missing")
+    return movie
+
+
 def require_readable(choice: str) -> None:
-    """Raises `OperatorError` for a catalogue that is not there."""
-    if choice not in (DEFAULT, NONE) and not os.access(choice, os.R_OK):
-        raise OperatorError(f"the catalogue {choice} cannot be read")
+    """Raise `OperatorError` for a catalogue with a bad line, or one that is not there."""
+    if choice not in (DEFAULT, NONE):
+        read(Path(choice))
 
 
 def _open(file: Path) -> IO[bytes] | gzip.GzipFile:

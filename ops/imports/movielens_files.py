@@ -125,7 +125,10 @@ def _item(values: list[str]) -> Item:
 def _rating(values: list[str]) -> Rating:
     user_id, item_id, score, timestamp = values
     rated_at = datetime.fromtimestamp(float(timestamp), UTC)
-    return Rating(_some(user_id), _some(item_id), float(score), rated_at)
+    stars = float(score)
+    if not 0.5 <= stars <= 5 or stars % 0.5:
+        raise ValueError(f"{score} is no score of 0.5 to 5 stars in steps of 0.5")
+    return Rating(_some(user_id), _some(item_id), stars, rated_at)
 
 
 def _some(value: str) -> str:

@@ -60,10 +60,11 @@ def test_lines_that_cannot_be_read_are_named_and_the_others_are_read(tmp_path: P
     whole = read(folder)
     with (folder / "ml-100k.inter").open("ab") as stream:
         stream.write(b"1\t2\n1\t2\tfive\t880000000\n\xff\t1\t3\t880000000\n1\t2\t3\t1e99\n")
+        stream.write(b"1\t2\tnan\t880000000\n1\t2\t3\tnan\n1\t2\t9\t880000000\n")
     files = read(folder)
     assert files.ratings == whole.ratings
     first = len(whole.ratings) + 2
-    assert [line.line for line in files.malformed] == [first, first + 1, first + 2, first + 3]
+    assert [line.line for line in files.malformed] == list(range(first, first + 7))
     assert files.malformed[0].reason == "2 fields and not 4"
 
 
