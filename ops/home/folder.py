@@ -31,6 +31,8 @@ INITIALIZED = "starfold_initialized"
 # A Unix socket's path may be 107 bytes long, 103 on macOS; PostgreSQL's own part is 18.
 SOCKET_FOLDER_BYTES_MAX = 80
 JOBS_DATABASE = 1
+# A folder that has one of these is a home already. The lock is the first thing in a new one.
+_OWN_FILES = frozenset({"lock", "secrets.json", "postgres"})
 
 
 class Secrets(msgspec.Struct, frozen=True, kw_only=True):
@@ -79,8 +81,8 @@ class Addresses(msgspec.Struct, frozen=True):
 
 
 class Home:
-    """A folder of mode 0700. Nothing outside it is changed, but for sockets where its path is too
-    long.
+    """A folder of mode 0700. Nothing outside it is changed, except for sockets where its path is
+    too long or has unusual characters.
     """
 
     def __init__(self, path: Path) -> None:
@@ -122,11 +124,23 @@ class Home:
         return self.path / "set-aside"
 
     def create(self) -> None:
+        """Make the folder, or take an empty one or a home; raises `OperatorError` for a folder with
+        other content, which stays as it is.
+        """
         try:
             self.path.mkdir(mode=0o700, parents=True, exist_ok=True)
+            if not self._is_own():
+                raise OperatorError(
+                    f"{self.path} holds files that are not Starfold's: choose an empty folder or a"
+                    " new one as home"
+                )
             self.path.chmod(0o700)
         except OSError as error:
             raise OperatorError(f"cannot use {self.path} as home: {error.strerror}") from error
+
+    def _is_own(self) -> bool:
+        content = {entry.name for entry in self.path.iterdir()}
+        return not content or not content.isdisjoint(_OWN_FILES)
 
     def lock(self) -> None:
         """Hold the home until this process ends; raises `OperatorError` if another one does."""
@@ -181,11 +195,11 @@ class Home:
         return msgspec.json.decode(file.read_bytes(), type=Addresses)
 
     def sockets(self) -> Path:
-        """The folder of the servers' sockets: in the home, or where its path is too long a private
-        one.
+        """The folder of the servers' sockets: in the home, or a private one where the home's path
+        is too long or has characters that have a meaning in connection strings and settings.
         """
         inside = self.path / "sockets"
-        if len(os.fsencode(inside)) <= SOCKET_FOLDER_BYTES_MAX:
+        if len(os.fsencode(inside)) <= SOCKET_FOLDER_BYTES_MAX and _is_plain(inside):
             inside.mkdir(mode=0o700, exist_ok=True)
             return inside
         remembered = self.path / "sockets.path"
@@ -227,6 +241,11 @@ class Home:
             "STARFOLD_TOKEN_PUBLIC_KEY": own.token_public_key,
             "STARFOLD_CURSOR_KEY": own.cursor_key,
         }
+
+
+def _is_plain(path: Path) -> bool:
+    """libpq separates hosts by commas, PostgreSQL socket folders likewise, with quotes around."""
+    return not any(character in ",\"'\\" or not character.isprintable() for character in str(path))
 
 
 def write_private(file: Path, content: bytes) -> None:

@@ -43,7 +43,7 @@ def main(arguments: list[str]) -> int:
         stdin=subprocess.DEVNULL,
         preexec_fn=die_with_parent,  # noqa: PLW1509  # One thread only; nothing can hold a lock.
     )
-    for passed_on in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+    for passed_on in ending_signals():
         signal.signal(passed_on, lambda *_: _send(program, stop_signal))
     while program.poll() is None:
         readable, _, _ = select.select([sys.stdin, woken], [], [])
@@ -79,6 +79,14 @@ def _end(program: subprocess.Popen[bytes], stop_signal: signal.Signals, grace_s:
 def _send(program: subprocess.Popen[bytes], number: signal.Signals) -> None:
     with contextlib.suppress(ProcessLookupError):
         program.send_signal(number)
+
+
+def ending_signals() -> list[signal.Signals]:
+    """The signals that ask for the end; SIGHUP is none under `nohup`, which has it ignored."""
+    ending = [signal.SIGTERM, signal.SIGINT]
+    if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:
+        ending.append(signal.SIGHUP)
+    return ending
 
 
 def die_with_parent() -> None:

@@ -7,8 +7,10 @@ early.
 from __future__ import annotations
 
 import importlib.util
+import os
 import shutil
 import signal
+import string
 import subprocess
 import sys
 import time
@@ -64,10 +66,10 @@ def valkey_spec(home: Home) -> ChildSpec:
     """
     lines = {
         "port": "0",
-        "unixsocket": f'"{home.sockets() / "valkey.sock"}"',
+        "unixsocket": _quoted(home.sockets() / "valkey.sock"),
         "unixsocketperm": "700",
-        "aclfile": f'"{home.write_redis_users()}"',
-        "dir": f'"{home.valkey_data}"',
+        "aclfile": _quoted(home.write_redis_users()),
+        "dir": _quoted(home.valkey_data),
         "appendonly": "no",
         "save": "300 1 60 1000",
         "dbfilename": SNAPSHOT,
@@ -87,6 +89,16 @@ def valkey_spec(home: Home) -> ChildSpec:
         stop_within_s=20,
         output=home.valkey_log,
         prepare=files.prepare,
+    )
+
+
+def _quoted(path: Path) -> str:
+    """A path as a word of Valkey's configuration, byte by byte where it is unusual."""
+    plain = b"/._-" + string.ascii_letters.encode() + string.digits.encode()
+    return (
+        '"'
+        + "".join(chr(byte) if byte in plain else f"\\x{byte:02x}" for byte in os.fsencode(path))
+        + '"'
     )
 
 

@@ -17,6 +17,7 @@ import structlog
 from ops.errors import OperatorError
 from ops.home.folder import Home, write_private
 from ops.local.child import POLL_S, Child, ChildSpec, end_leftovers, stop_all
+from ops.local.guardian import ending_signals
 
 READY_WITHIN_S = 60.0
 # While every child runs, signals say what happens: this is the backstop.
@@ -46,7 +47,7 @@ class Supervisor:
             os.set_blocking(end, False)
         signal.set_wakeup_fd(writable)
         signal.signal(signal.SIGCHLD, lambda *_: None)
-        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+        for number in ending_signals():
             signal.signal(number, self._on_signal)
 
     def end_leftovers(self) -> None:

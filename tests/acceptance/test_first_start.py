@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import shutil
+import signal
 import subprocess
 import tempfile
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import httpx
 import msgspec
+import psutil
 import pytest
 
 from tests.support.local_starfold import Local, starfold
@@ -48,6 +51,23 @@ def test_a_first_start_that_is_killed_at_any_moment_is_made_good_by_the_next(
         local.kill_everything()
     local.up()
     assert _is_whole(local)
+
+
+def test_a_home_of_any_name_outlives_its_terminal_under_nohup(folder: Path) -> None:
+    """`nohup` is nothing but a SIGHUP that is ignored by what it starts."""
+    local = Local(folder / 'it\'s, "my" \\home')
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        local.up()
+        for process in [psutil.Process(local.process.pid), *local.descendants()]:
+            with suppress(psutil.NoSuchProcess):  # A database connection that has just ended.
+                process.send_signal(signal.SIGHUP)
+        assert local.takes_commands(), local.printed
+        assert local.run("status").returncode == 0, local.run("status").stderr
+        assert local.stop() == 0
+    finally:
+        signal.signal(signal.SIGHUP, before)
+        local.close()
 
 
 def test_a_new_database_gets_account_key_and_catalogue(local: Local) -> None:

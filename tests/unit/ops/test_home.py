@@ -1,0 +1,49 @@
+"""Folders that may become a home, and where a home's sockets are."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from ops.errors import OperatorError
+from ops.home.folder import Home
+
+
+def _mode(folder: Path) -> int:
+    return folder.stat().st_mode & 0o777
+
+
+def test_a_folder_with_other_content_is_refused_and_stays_as_it_is(tmp_path: Path) -> None:
+    folder = tmp_path / "documents"
+    folder.mkdir(mode=0o755)
+    (folder / "letter.txt").write_text("Dear")
+    with pytest.raises(OperatorError, match="not Starfold's"):
+        Home(folder).create()
+    assert _mode(folder) == 0o755
+    assert os.listdir(folder) == ["letter.txt"]  # noqa: PTH208  # Names are what is compared.
+
+
+def test_an_empty_folder_and_a_home_are_taken(tmp_path: Path) -> None:
+    folder = tmp_path / "home"
+    folder.mkdir(mode=0o755)
+    for _ in range(2):
+        home = Home(folder)
+        home.create()
+        assert _mode(folder) == 0o700
+        home.secrets()
+        (folder / "postgres.log").touch()
+
+
+@pytest.mark.parametrize("name", ["a,b", "it's", 'say "so"', "back\\slash", "line\nbreak"])
+def test_sockets_are_elsewhere_where_the_path_has_a_meaning_of_its_own(
+    tmp_path: Path, name: str
+) -> None:
+    home = Home(tmp_path / name)
+    home.create()
+    sockets = home.sockets()
+    assert not sockets.is_relative_to(home.path)
+    assert _mode(sockets) == 0o700
+    assert Home(tmp_path / name).sockets() == sockets
+    sockets.rmdir()
