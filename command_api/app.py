@@ -20,7 +20,7 @@ from command_api.commit.store import CommitStore
 from command_api.commit.store_errors import store_away
 from command_api.http import movies, operations, ratings, sessions, users
 from command_api.http.bodies import RATING_BYTES_MAX
-from command_api.http.dependencies import Wiring, utc_now
+from command_api.http.dependencies import Wiring
 from command_api.http.hot_rating import HotRating
 from command_api.identity.accounts import Accounts
 from command_api.identity.authentication import Authentication
@@ -37,6 +37,7 @@ from shared.log.codec import Codec
 from shared.log.connections import ANSWER_WITHIN_S
 from shared.log.event_store import EventStore
 from shared.log.sealing import KeyWrap
+from shared.process.clock import utc_now
 from shared.process.tasks import Tasks
 from shared.web.application import RequestScope, Service, serve_docs
 from shared.web.problems import install_problem_handlers, problem_of

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Annotated, NamedTuple
 
 from fastapi import Depends, Request
@@ -71,12 +71,6 @@ class Wiring(NamedTuple):
         if isinstance(principal, Service):
             await self.callers.require(principal, frozenset())
         return require_member(principal)
-
-
-def utc_now() -> datetime:
-    """The time in whole milliseconds, as events keep it."""
-    moment = datetime.now(UTC)
-    return moment.replace(microsecond=moment.microsecond // 1_000 * 1_000)
 
 
 async def wiring_of(request: Request) -> Wiring:

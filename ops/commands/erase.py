@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, NamedTuple
 
@@ -15,6 +14,7 @@ from ops.errors import OperatorError
 from ops.home.folder import Home
 from ops.options import DEFAULT_HOME, HomeOption
 from shared.ids import UserId
+from shared.process.clock import utc_now
 
 USERS_AT_ONCE = 500
 
@@ -61,7 +61,7 @@ def reapply(write_side: WriteSide, named: Sequence[UserId]) -> Reapplied:
     for start in range(0, len(named), USERS_AT_ONCE):
         users = named[start : start + USERS_AT_ONCE]
         accounts = write_side.accounts
-        now = datetime.now(UTC)
+        now = utc_now()
         commands = [accounts.erasure(account, now) for account in accounts.several(users)]
         erased += len(write_side.commit(commands))
         # Of users whose erasure is in the restored log, but whose key was restored from elsewhere.

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from contextlib import suppress
-from datetime import UTC, datetime
 from typing import Annotated, get_args
 from uuid import UUID
 
@@ -25,6 +24,7 @@ from shared.log.append import APPEND, Append
 from shared.log.codec import Codec
 from shared.log.events import Metadata, ServiceKeyRevoked
 from shared.log.sealing import NO_KEYS
+from shared.process.clock import utc_now
 
 SCOPES: tuple[str, ...] = get_args(Scope)
 NAME_CHARS_MAX = 100
@@ -86,8 +86,7 @@ def revoke(
 def _record(connection: psycopg.Connection[TupleRow], key_id: UUID) -> None:
     """Append `ServiceKeyRevoked` in the connection's transaction, once for each key."""
     stream = StreamId(key_id)
-    now = datetime.now(UTC)
-    now = now.replace(microsecond=now.microsecond // 1_000 * 1_000)
+    now = utc_now()
     event = ServiceKeyRevoked(key_id=key_id, revoked_at=now)
     metadata = Metadata(event_id=EventId(new_uuid7()), recorded_at=now)
     state = Codec().encode(event, metadata, NO_KEYS)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
 from typing import Annotated, get_args
 
 import typer
@@ -18,6 +17,7 @@ from ops.options import DEFAULT_HOME, HomeOption
 from ops.tables import print_table
 from shared.ids import UserId
 from shared.log.events import Role
+from shared.process.clock import utc_now
 
 ROLES: tuple[str, ...] = get_args(Role)
 
@@ -75,7 +75,7 @@ def erase_user(
         account = write_side.accounts.by_id(user_id)
         if account is None:
             raise OperatorError(f"there is no user {user_id}")
-        write_side.commit([write_side.accounts.erasure(account, datetime.now(UTC))])
+        write_side.commit([write_side.accounts.erasure(account, utc_now())])
         if write_side.erasure_ledger is not None:
             ErasureLedger(write_side.erasure_ledger, write_side.store).note(from_the_start=True)
     typer.echo(f"user {user_id} is erased")
