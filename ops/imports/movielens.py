@@ -24,7 +24,7 @@ from ops.imports import catalogue, movielens_files
 from ops.imports.movielens_files import Files, Item, Rating, natural_title
 from ops.imports.movielens_report import Report
 from ops.progress import Progress
-from query_api.catalogue.index import fold
+from query_api.catalogue.search_key import search_key
 
 SOURCE = "movielens"
 CREATIONS_A_BATCH = 500
@@ -199,7 +199,7 @@ def match(items: Sequence[Item], catalogue: Sequence[Row]) -> dict[str, str]:
 
 
 def _compared(title: str) -> str:
-    words = "".join(c if c.isalnum() else " " for c in fold(title.replace("&", " and ")))
+    words = "".join(c if c.isalnum() else " " for c in search_key(title.replace("&", " and ")))
     return " ".join(words.split())
 
 

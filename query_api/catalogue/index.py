@@ -7,13 +7,13 @@ found in it by `query_api/catalogue/search.py`.
 
 from __future__ import annotations
 
-import unicodedata
 from bisect import bisect_left, insort
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from typing import Any, Literal, NamedTuple, get_args
 
 import msgspec
 
+from query_api.catalogue.search_key import search_key, search_keys, search_words, without_article
 from shared.errors import DocumentDamaged
 from shared.ids import START
 from shared.read_model.layout import MovieDocument, milliseconds
@@ -71,7 +71,9 @@ class Film(NamedTuple):
     shown_id: str
     stored: bytes
     title: str
-    folded_title: str
+    title_key: str
+    # The same object where no article leads it.
+    bare_title_key: str
     year: int
     created_ms: int
     genre_names: tuple[str, ...]
@@ -120,18 +122,18 @@ def rated_part(
 _KEYS: dict[Order, Callable[[Film, Ratings], Key]] = {
     "weighted": lambda film, ratings: (
         *(-(ratings.weighted_average or 0), -ratings.count),
-        *(film.folded_title, film.year, film.movie_id),
+        *(film.title_key, film.year, film.movie_id),
     ),
     "average": lambda film, ratings: (
         *(-(ratings.average or 0), -ratings.count),
-        *(film.folded_title, film.year, film.movie_id),
+        *(film.title_key, film.year, film.movie_id),
     ),
-    "count": lambda film, ratings: (-ratings.count, film.folded_title, film.year, film.movie_id),
+    "count": lambda film, ratings: (-ratings.count, film.title_key, film.year, film.movie_id),
     "newest": lambda film, _: (
         *(-film.year, -film.created_ms),
-        *(film.folded_title, film.year, film.movie_id),
+        *(film.title_key, film.year, film.movie_id),
     ),
-    "title": lambda film, _: (film.folded_title, film.year, film.movie_id),
+    "title": lambda film, _: (film.title_key, film.year, film.movie_id),
 }
 
 
@@ -244,19 +246,9 @@ class Index:
             movies.add(film.movie_id)
 
 
-def fold(text: str) -> str:
-    """Without case and accents."""
-    decomposed = unicodedata.normalize("NFKD", text.casefold())
-    return "".join(c for c in decomposed if not unicodedata.combining(c))
-
-
-def words_of(text: str) -> list[str]:
-    """The words of a text, folded; what is neither letter nor digit divides them."""
-    return "".join(c if c.isalnum() else " " for c in fold(text)).split()
-
-
 def _film(details: bytes) -> Film:
     movie = _decode_movie(details)
+    title_key = search_key(movie.title)
     listed = {
         "movie_id": movie.movie_id,
         "title": movie.title,
@@ -269,16 +261,13 @@ def _film(details: bytes) -> Film:
         shown_id=str(movie.movie_id),
         stored=details,
         title=movie.title,
-        folded_title=fold(movie.title),
+        title_key=title_key,
+        bare_title_key=without_article(title_key),
         year=movie.year,
         created_ms=milliseconds(movie.created_at),
         genre_names=tuple(dict.fromkeys(movie.genres)),
-        genres=folded(movie.genres),
-        directors=folded(movie.directors),
-        words=frozenset(words_of(movie.title) + words_of(movie.title.translate(_JOINED))),
+        genres=search_keys(movie.genres),
+        directors=search_keys(movie.directors),
+        words=frozenset(search_words(movie.title) + search_words(movie.title.translate(_JOINED))),
         listed=_json(listed)[:-1],
     )
-
-
-def folded(names: Iterable[str]) -> frozenset[str]:
-    return frozenset(fold(name) for name in names)

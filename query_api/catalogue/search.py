@@ -14,7 +14,8 @@ from collections.abc import Generator, Iterable, Sequence
 from itertools import islice
 from typing import TypeVar
 
-from query_api.catalogue.index import Entry, Filter, Index, Key, Order, Sort, fold, words_of
+from query_api.catalogue.index import Entry, Filter, Index, Key, Order, Sort
+from query_api.catalogue.search_key import search_key, search_words, without_article
 from query_api.read_limits import SLICE_TOKENS, charge_work
 from shared.errors import Overloaded
 
@@ -78,11 +79,11 @@ def search(
         assert sort != "match"
         yield from selection.walk(sort, after, None)
         return selection.found
-    movies = yield from _matching(index, search_words(wanted.q), slice_)
+    movies = yield from _matching(index, wanted_words(wanted.q), slice_)
     if sort != "match":
         yield from selection.take(sort, movies, after)
         return selection.found
-    by_match = yield from _classified(index, movies, fold(wanted.q).strip(), slice_)
+    by_match = yield from _classified(index, movies, search_key(wanted.q).strip(), slice_)
     first = 0 if after is None else after[0]
     for match in range(first, WORST_MATCH + 1):
         start = after[1:] if after is not None and match == first else None
@@ -91,11 +92,11 @@ def search(
     return selection.found
 
 
-def search_words(q: str) -> list[str]:
+def wanted_words(q: str) -> list[str]:
     """The words to look for: each once, and none that another one begins with, since a title with
     a word that begins so is found by that one.
     """
-    distinct = list(islice(dict.fromkeys(words_of(q)), WORDS_MAX))
+    distinct = list(islice(dict.fromkeys(search_words(q)), WORDS_MAX))
     return [
         word
         for word in distinct
@@ -195,11 +196,16 @@ def _classified(
 ) -> Sliced[list[set[bytes]]]:
     """The movies by how well their titles match, the best first."""
     by_match: list[set[bytes]] = [set() for _ in range(WORST_MATCH + 1)]
+    wanted = without_article(q)
     entries = index.entries
     rest = iter(movies)
     while chunk := list(islice(rest, CHUNK)):
         for movie in chunk:
-            by_match[_match(entries[movie].film.folded_title, q)].add(movie)
+            film = entries[movie].film
+            match = _match(film.title_key, q)
+            if match and (film.bare_title_key is not film.title_key or wanted is not q):
+                match = min(match, _match(film.bare_title_key, wanted))
+            by_match[match].add(movie)
         yield from slice_.pause()
     return by_match
 

@@ -19,7 +19,8 @@ from uuid import UUID
 from prometheus_client import Histogram
 from starlette.types import Receive, Scope, Send
 
-from query_api.catalogue.index import SORTS, Filter, Sort, fold
+from query_api.catalogue.index import SORTS, Filter, Sort
+from query_api.catalogue.search_key import search_key
 from query_api.http.movies import catalogue_key, catalogue_list, sort_of
 from query_api.http.parameters import LIMIT_DEFAULT, LIMIT_MAX, is_text
 from query_api.http.responses import (
@@ -148,8 +149,8 @@ class HotReads:
         sort = sort_of(cast("Sort | None", query.get("sort")), query.get("q"))
         genre, director = query.get("genre"), query.get("director")
         wanted = Filter(
-            genre=fold(genre) if genre else None,
-            director=fold(director) if director else None,
+            genre=search_key(genre) if genre else None,
+            director=search_key(director) if director else None,
             year_min=_number(query.get("year_min")),
             year_max=_number(query.get("year_max")),
             q=query.get("q"),

@@ -6,7 +6,8 @@ from uuid import UUID
 
 from fastapi import APIRouter, Request, Response
 
-from query_api.catalogue.index import KEY_TYPES, Filter, Key, Sort, fold
+from query_api.catalogue.index import KEY_TYPES, Filter, Key, Sort
+from query_api.catalogue.search_key import search_key
 from query_api.http import shapes
 from query_api.http.absent import no_movie
 from query_api.http.caller_route import CallerRoute
@@ -59,8 +60,8 @@ async def list_movies(  # One parameter for each filter.
     unless `sort` says otherwise; without `q` the order is `weighted`.
     """
     wanted = Filter(
-        genre=fold(genre) if genre else None,
-        director=fold(director) if director else None,
+        genre=search_key(genre) if genre else None,
+        director=search_key(director) if director else None,
         year_min=year_min,
         year_max=year_max,
         q=q,

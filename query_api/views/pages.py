@@ -179,7 +179,7 @@ def _key(index: Index, sort: RatingsSort, member: Member) -> tuple[Any, ...]:
             return score_key(movie, rank)
         case "title":
             entry = index.entries.get(movie)
-            return "" if entry is None else entry.film.folded_title, movie
+            return "" if entry is None else entry.film.title_key, movie
         case _:
             assert_never(sort)
 

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from query_api.catalogue.index import ORDERS, SORTS, Entry, Filter, Index, Sort
-from query_api.catalogue.search import Found, page, search, search_words
+from query_api.catalogue.search import Found, page, search, wanted_words
 from shared.ids import MovieId, Position
 from shared.read_model.layout import BINS, movie_document, statistics_of
 from tests.support.builders import later, movie_fields
@@ -153,9 +153,9 @@ def test_a_search_pauses_and_finds_the_same(
 
 
 def test_a_search_looks_for_ten_words_each_once() -> None:
-    assert search_words("t " * 100) == ["t"]
-    assert search_words("the theatre t") == ["theatre"]
-    assert search_words(" ".join("abcdefghijklmn")) == list("abcdefghij")
+    assert wanted_words("t " * 100) == ["t"]
+    assert wanted_words("the theatre t") == ["theatre"]
+    assert wanted_words(" ".join("abcdefghijklmn")) == list("abcdefghij")
 
 
 def test_search_finds_the_beginning_of_every_word_without_case_or_accents() -> None:
@@ -185,6 +185,55 @@ def test_a_title_is_found_with_and_without_what_stands_inside_its_words(
     put(index, 1, title=name)
     put(index, 2, title="Something Else")
     assert [titles(index, Filter(q=q)) for q in searches] == [[name]] * len(searches)
+
+
+@pytest.mark.parametrize(
+    ("name", "searches"),
+    [
+        ("$", ["$", " $ "]),
+        ("…", ["…", "..."]),
+        ("!!!", ["!!!", "!"]),
+        ("Kış Uykusu", ["KIŞ UYKUSU", "kis uykusu", "kış"]),
+        ("Søndagsengler", ["sondagsengler", "SØND"]),
+        ("Żółta Łódź", ["zolta lodz", "ŻÓŁTA"]),
+        ("Đorđe", ["dorde"]),
+        ("Ærlighet", ["aerlighet"]),
+        ("Cœur", ["coeur"]),
+        ("Große Straße", ["grosse strasse", "GROSSE STRASSE", "GROẞE"]),
+        ("Þór", ["thor"]),
+        ("ΟΔΥΣΣΕΥΣ", ["οδυσσευς"]),
+        ("ﬁlm", ["film", "FILM"]),
+    ],
+)
+def test_symbols_and_letters_of_every_script_are_found(name: str, searches: list[str]) -> None:
+    index = Index()
+    put(index, 1, title=name)
+    put(index, 2, title="Something Else")
+    assert [titles(index, Filter(q=q)) for q in searches] == [[name]] * len(searches)
+
+
+@pytest.mark.parametrize(
+    ("q", "first"),
+    [
+        ("godfather", "The Godfather"),
+        ("the godfather", "The Godfather"),
+        ("a godfather", None),
+        ("avventura", "L'Avventura"),
+        ("L’avventura", "L'Avventura"),
+        ("the", "The"),
+        ("thing", "The Thing"),
+    ],
+)
+def test_a_leading_article_does_not_count(q: str, first: str | None) -> None:
+    index = Index()
+    put(index, 1, title="The Godfather")
+    put(index, 2, *[10] * 40, title="Godfather of Harlem")
+    put(index, 3, title="L'Avventura")
+    put(index, 4, *[10] * 40, title="Un'avventura")
+    put(index, 5, title="The")
+    put(index, 6, title="The Thing")
+    put(index, 7, *[10] * 40, title="Thingummy")
+    assert next(iter(titles(index, Filter(q=q), "match")), None) == first
 
 
 def test_a_renamed_movie_is_found_by_its_new_title_alone() -> None:

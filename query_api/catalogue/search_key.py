@@ -1,0 +1,45 @@
+"""Search keys: texts as they are compared, without case, accents, and what typing leaves out."""
+
+from __future__ import annotations
+
+import unicodedata
+from collections.abc import Iterable
+
+# Letters with a stroke or a ligature are letters of their own to Unicode: they do not decompose.
+_LETTERS = str.maketrans(
+    {
+        "ø": "o", "ł": "l", "đ": "d", "ð": "d", "þ": "th", "æ": "ae", "œ": "oe", "ı": "i",
+        "ħ": "h", "ŧ": "t", "ŋ": "n", "ĸ": "k", "ə": "e", "ɓ": "b", "ɗ": "d", "ƙ": "k", "ƴ": "y",
+        "ƀ": "b", "ɨ": "i", "ɵ": "o", "ʉ": "u", "ƶ": "z", "ǥ": "g", "’": "'", "‘": "'", "ʼ": "'",
+    }
+)  # fmt: skip
+_ARTICLES = ("the ", "a ", "an ", "le ", "la ", "les ", "l'", "el ", "il ", "lo ", "der ", "das ")
+
+
+def search_key(text: str) -> str:
+    """Return the text without case and accents: `KIŞ` and `kış` are `kis`, `Ærø` is `aero`."""
+    # Case folds again after decomposing: capital sharp s and ligatures decompose to capitals.
+    decomposed = unicodedata.normalize("NFKD", unicodedata.normalize("NFKD", text).casefold())
+    plain = "".join(c for c in decomposed if not unicodedata.combining(c))
+    return plain if plain.isascii() else plain.translate(_LETTERS)
+
+
+def search_keys(names: Iterable[str]) -> frozenset[str]:
+    return frozenset(search_key(name) for name in names)
+
+
+def search_words(text: str) -> list[str]:
+    """Return the words of a text as search keys; whatever is neither letter nor digit divides them.
+
+    Of a text without letters and digits, such as `$`, what stands between white space is a word.
+    """
+    key = search_key(text)
+    return "".join(c if c.isalnum() else " " for c in key).split() or key.split()
+
+
+def without_article(key: str) -> str:
+    """Return a title's search key without a leading article, unless nothing else is in it."""
+    if key.startswith(_ARTICLES):
+        end = key.index("'" if key.startswith("l'") else " ") + 1
+        return key[end:].lstrip() or key
+    return key
