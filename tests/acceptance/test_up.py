@@ -21,10 +21,10 @@ import redis
 
 from ops.imports.movielens_files import read
 from projector.projections import DEFINITIONS
+from tests.support.expected_statistics import differences
 from tests.support.local_starfold import Local, free_port, mode_of, starfold, wait_gone
-from tests.support.synthetic import write_movielens
+from tests.support.synthetic_movielens import write_movielens
 from tests.support.system import eventually
-from tests.support.truth import differences
 
 GONE_WITHIN_S = 2.0
 DAY_S = 86_400

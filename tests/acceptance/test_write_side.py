@@ -11,7 +11,7 @@ import httpx
 import pytest
 
 from tests.support.api import PASSWORD
-from tests.support.killing import kill_in_turns, whole_log
+from tests.support.crashes import kill_in_turns, whole_log
 from tests.support.local_starfold import Local
 from tests.support.system import eventually
 from tests.support.writers import Writers

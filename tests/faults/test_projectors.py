@@ -26,7 +26,7 @@ from shared.log.schema import PROJECTOR_ROLE
 from tests.faults.load import Load
 from tests.support.local_starfold import Local
 from tests.support.read_models import active, wait_until_applied
-from tests.support.tampering import Fault, Tamperer
+from tests.support.tamperer import Fault, Tamperer
 
 ROUNDS = int(os.environ.get("STARFOLD_FAULT_ROUNDS", "200"))
 PAUSED_S = 0.25

@@ -17,7 +17,7 @@ import httpx
 import pytest
 
 from tests.support.api import POSITION, Api
-from tests.support.killing import kill_in_turns, whole_log
+from tests.support.crashes import kill_in_turns, whole_log
 from tests.support.local_starfold import Local
 from tests.support.log import assert_unbroken, rating_of, read_log
 from tests.support.processes import start_processes

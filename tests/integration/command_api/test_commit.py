@@ -25,7 +25,7 @@ from shared.log.load import Loaded, Wanted
 from shared.log.schema import COMMAND_ROLE
 from tests.support.commands import NOW, a_movie, a_rating, a_sign_up, a_user, commit, pending
 from tests.support.log import Entry, assert_unbroken, read_log
-from tests.support.losing import LosingStore
+from tests.support.lossy_store import LossyStore
 from tests.support.system import System
 
 COMMITTERS = 4
@@ -158,7 +158,7 @@ def test_an_address_reserved_meanwhile_is_taken(rated: Rated) -> None:
 
 @pytest.mark.parametrize("after_commit", [True, False])
 def test_a_lost_connection_records_each_command_once(rated: Rated, *, after_commit: bool) -> None:
-    store = rated.system.commit_store(LosingStore)
+    store = rated.system.commit_store(LossyStore)
     store.after_commit = after_commit
     (answer,) = commit(rated.system.committer(store), rated.rating(8))
     assert isinstance(answer, Outcome)
@@ -210,7 +210,7 @@ def test_what_others_append_after_a_connection_was_lost_under_the_lock_is_decide
 def test_after_a_lost_append_what_others_appended_meanwhile_is_decided_on(rated: Rated) -> None:
     """At its place stands an event of another id: the batch was never committed."""
 
-    class Overtaken(LosingStore):
+    class Overtaken(LossyStore):
         async def append(self, append: Append) -> Position:
             try:
                 return await super().append(append)
@@ -230,7 +230,7 @@ def test_a_server_that_stays_away_leaves_the_outcome_unknown(
     rated: Rated, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(commit_module, "RESOLVE_FOR_S", 0.2)
-    store = rated.system.commit_store(LosingStore)
+    store = rated.system.commit_store(LossyStore)
     store.after_commit = False
     store.times = 1_000
     (answer,) = commit(rated.system.committer(store), rated.rating(8))

@@ -23,7 +23,7 @@ from shared.log.append import Append
 from shared.log.kept_answers import AnswerKey
 from tests.support.api import PASSWORD, POSITION, Api, User
 from tests.support.commands import NOW, SERVICE, a_movie, a_rating, a_user, commit, pending
-from tests.support.losing import LosingStore
+from tests.support.lossy_store import LossyStore
 from tests.support.system import System, eventually
 
 SCORES = [n / 2 for n in range(1, 11)]
@@ -243,8 +243,8 @@ class Keyed:
         self.user_id, self.movie_id = UserId(user.subject), MovieId(movie.subject)
         self.start = self.store.head()
 
-    def losing(self, *, after_commit: bool) -> LosingStore:
-        store = self.system.commit_store(LosingStore)
+    def losing(self, *, after_commit: bool) -> LossyStore:
+        store = self.system.commit_store(LossyStore)
         store.after_commit = after_commit
         return store
 

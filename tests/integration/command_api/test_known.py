@@ -15,7 +15,7 @@ from shared.ids import MovieId, StreamId, UserId, new_uuid7
 from shared.log.load import Wanted
 from shared.log.sealing import SubjectKeys
 from tests.support.commands import NOW, a_movie, a_rating, a_user, commit
-from tests.support.losing import LosingStore
+from tests.support.lossy_store import LossyStore
 from tests.support.system import System
 
 
@@ -91,7 +91,7 @@ def test_an_account_opened_later_in_a_batch_has_what_the_batch_recorded(two: Two
 
 def test_after_a_lost_connection_a_movie_has_to_be_there_again(two: Two) -> None:
     """The next server may be a standby that never had it."""
-    store = two.system.commit_store(LosingStore)
+    store = two.system.commit_store(LossyStore)
     store.times = 0
     committer = two.system.committer(store)
     (movie,) = commit(committer, a_movie())

@@ -17,10 +17,16 @@ from shared.ids import MovieId, UserId
 from shared.read_model.layout import GENERATIONS_KEY, partition_of
 from tests.conftest import Starfold, Work
 from tests.support.commands import a_movie, a_rating, a_user, commit
-from tests.support.projecting import History, append_raw, bootstrapped, built, impossible_rating
+from tests.support.projector_steps import (
+    History,
+    append_raw,
+    bootstrapped,
+    built,
+    impossible_rating,
+)
 from tests.support.read_models import active, wait_until_applied
 from tests.support.system import System, eventually
-from tests.support.tampering import Tamperer
+from tests.support.tamperer import Tamperer
 
 
 @pytest.fixture

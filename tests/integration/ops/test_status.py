@@ -15,7 +15,7 @@ from shared.ids import MovieId, UserId
 from shared.log.schema import PROJECTOR_ROLE
 from shared.read_model.layout import partition_of
 from tests.support.api import Api
-from tests.support.projecting import (
+from tests.support.projector_steps import (
     History,
     append_raw,
     bootstrapped,

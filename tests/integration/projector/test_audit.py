@@ -17,7 +17,7 @@ from shared.ids import MovieId, UserId
 from shared.read_model.checksum import with_checksum
 from shared.read_model.layout import partition_of
 from tests.support.commands import NOW, a_movie, a_rating, a_user, commit
-from tests.support.projecting import (
+from tests.support.projector_steps import (
     History,
     append_raw,
     bootstrapped,
@@ -26,7 +26,7 @@ from tests.support.projecting import (
 )
 from tests.support.read_models import active, read_model
 from tests.support.system import System
-from tests.support.tampering import Fault, Tamperer
+from tests.support.tamperer import Fault, Tamperer
 
 FAULTS = {"movies": 34, "profiles": 20, "changes": 1}
 

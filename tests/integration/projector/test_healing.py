@@ -26,7 +26,7 @@ from shared.read_model.layout import (
 from shared.read_model.status import STATUS_KEY
 from tests.conftest import Starfold
 from tests.support.commands import a_movie, a_rating, commit
-from tests.support.projecting import (
+from tests.support.projector_steps import (
     History,
     append_raw,
     bootstrapped,

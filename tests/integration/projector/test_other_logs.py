@@ -16,7 +16,7 @@ from projector.wiring import Wiring
 from shared.read_model.layout import LOG_KEY
 from tests.conftest import Starfold
 from tests.support.commands import a_rating, commit
-from tests.support.projecting import History, bootstrapped, built
+from tests.support.projector_steps import History, bootstrapped, built
 from tests.support.read_models import active, wait_until_applied
 from tests.support.system import System, eventually
 

@@ -17,7 +17,7 @@ from shared.log.events import RatingSubmitted, UserErased
 from shared.read_model.checkpoints import decode_checkpoint
 from shared.read_model.layout import Parked, partition_of
 from tests.support.commands import NOW, a_movie, a_rating, a_user, commit
-from tests.support.projecting import (
+from tests.support.projector_steps import (
     History,
     append_raw,
     bootstrapped,

@@ -22,7 +22,7 @@ from shared.read_model.checksum import with_checksum
 from shared.read_model.layout import CHANGES, MOVIES, partition_of, statistics_of
 from tests.support.api import AT_LEAST, POSITION
 from tests.support.commands import a_rating, commit
-from tests.support.projecting import History, bootstrapped, built, follow_to_the_end
+from tests.support.projector_steps import History, bootstrapped, built, follow_to_the_end
 from tests.support.read_models import active
 from tests.support.system import System, eventually
 

@@ -16,7 +16,7 @@ import pytest
 from projector.wiring import Wiring
 from tests.conftest import wait_ready
 from tests.support.api import AT_LEAST, POSITION, Api, User
-from tests.support.projecting import built
+from tests.support.projector_steps import built
 from tests.support.read_models import active
 from tests.support.system import System, eventually
 

@@ -15,7 +15,7 @@ from shared.ids import MovieId, Position, UserId
 from shared.read_model.layout import CHANGES, MOVIES, PROFILES
 from tests.support.api import AT_LEAST, POSITION
 from tests.support.commands import a_movie, a_rating, a_user, commit
-from tests.support.projecting import History, built
+from tests.support.projector_steps import History, built
 from tests.support.read_models import active, wait_until_applied
 from tests.support.system import System, eventually
 

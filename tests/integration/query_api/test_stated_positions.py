@@ -17,7 +17,7 @@ from command_api.commit.pending_command import Outcome
 from shared.ids import MovieId, UserId
 from tests.support.api import POSITION
 from tests.support.commands import a_movie, a_rating, a_user, commit
-from tests.support.projecting import bootstrapped
+from tests.support.projector_steps import bootstrapped
 from tests.support.system import System, eventually
 
 NEWEST = "Starfold-Newest"

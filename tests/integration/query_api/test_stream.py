@@ -19,8 +19,8 @@ from projector.wiring import Wiring
 from query_api.views.live_updates import STREAMS
 from shared.read_model.layout import CHANGES, MOVIES
 from tests.support.api import AT_LEAST, POSITION, Api, User
-from tests.support.listening import LAST_EVENT_ID, listening
-from tests.support.projecting import built
+from tests.support.live_updates import LAST_EVENT_ID, live_updates
+from tests.support.projector_steps import built
 from tests.support.read_models import active
 from tests.support.system import RunningApp, System, eventually
 
@@ -41,7 +41,7 @@ def test_a_place_that_the_stream_has_forgotten_is_reset(
     later = system.start_query_api()
     with httpx.Client(base_url=later.url, headers={AT_LEAST: str(own.position)}) as client:
         eventually(lambda: client.get("/v1/movies").status_code == 200)
-    with listening(later.url, last_event_id=forgotten) as stream:
+    with live_updates(later.url, last_event_id=forgotten) as stream:
         reset = stream.next()
         assert (reset.kind, reset.data) == ("reset", {})
         assert reset.id is not None
@@ -55,7 +55,7 @@ def test_streams_are_capped_and_their_places_come_back(system: System, own: Api)
     with httpx.Client(base_url=capped.url) as client, ExitStack() as open_streams:
         eventually(lambda: client.get("/ready").status_code == 200)
         for _ in range(2):
-            open_streams.enter_context(listening(capped.url))
+            open_streams.enter_context(live_updates(capped.url))
         refused = client.get("/v1/stream")
         assert refused.status_code == 503
         assert refused.json()["type"].endswith("overloaded")
@@ -70,7 +70,8 @@ def test_streams_read_redis_together(system: System, own: Api) -> None:
     before = len(system.redis.client_list())
     with ExitStack() as open_streams:
         streams = [
-            open_streams.enter_context(listening(url(own), after=own.position)) for _ in range(20)
+            open_streams.enter_context(live_updates(url(own), after=own.position))
+            for _ in range(20)
         ]
         own.rate(ann, movie_id, 4)
         assert {stream.next().data["average"] for stream in streams} == {4.0}
@@ -82,7 +83,7 @@ def test_a_stream_ends_when_its_server_stops(system: System, own: Api) -> None:
     other = system.start_query_api()
     with httpx.Client(base_url=other.url) as client:
         eventually(lambda: client.get("/ready").status_code == 200)
-    with listening(other.url) as stream:
+    with live_updates(other.url) as stream:
         next(iter(stream))
         other.stop()
         assert [event.data for event in stream] == []
@@ -118,7 +119,7 @@ def test_a_switch_of_generations_is_not_seen(system: System, own: Api, projectio
     ann = own.sign_up()
     movies = [own.movie(f"Switched {n}") for n in range(3)]
     stop = threading.Event()
-    with listening(url(own), after=own.position) as stream:
+    with live_updates(url(own), after=own.position) as stream:
         rating = threading.Thread(target=_rate_until, args=(own, ann, movies, stop))
         rating.start()
         stream.take(5)
@@ -142,7 +143,7 @@ def test_a_switch_of_generations_is_not_seen(system: System, own: Api, projectio
 
 def test_a_change_is_told_without_a_person(api: Api) -> None:
     ann, movie_id, other = api.sign_up(), api.movie(), api.movie()
-    with listening(url(api), movies=movie_id, after=api.position) as stream:
+    with live_updates(url(api), movies=movie_id, after=api.position) as stream:
         assert stream.response.headers["content-type"].startswith("text/event-stream")
         assert int(stream.response.headers[POSITION]) >= api.position
         api.rate(ann, other, 2)
@@ -156,7 +157,7 @@ def test_without_a_place_to_go_on_from_it_begins_now(api: Api) -> None:
     ann, before, after = api.sign_up(), api.movie(), api.movie()
     api.rate(ann, before, 1)
     api.read("/v1/movies")
-    with listening(url(api), movies=f"{before}, {after}") as stream:
+    with live_updates(url(api), movies=f"{before}, {after}") as stream:
         api.rate(ann, after, 2)
         assert stream.next().data["movie_id"] == after
 
@@ -164,7 +165,7 @@ def test_without_a_place_to_go_on_from_it_begins_now(api: Api) -> None:
 def test_it_resumes_after_the_last_event_with_each_movie_once(api: Api) -> None:
     ann = api.sign_up()
     movies = [api.movie(f"Resumed {n}") for n in range(4)]
-    with listening(url(api), movies=",".join(movies), after=api.position) as stream:
+    with live_updates(url(api), movies=",".join(movies), after=api.position) as stream:
         api.rate(ann, movies[0], 3)
         seen = stream.next()
     for score in (1, 2, 5):
@@ -172,7 +173,7 @@ def test_it_resumes_after_the_last_event_with_each_movie_once(api: Api) -> None:
             api.rate(ann, movie_id, score)
     api.read("/v1/movies")
     for narrowed in ({"movies": ",".join(movies)}, {}):
-        with listening(url(api), last_event_id=seen.id, after=0, **narrowed) as stream:
+        with live_updates(url(api), last_event_id=seen.id, after=0, **narrowed) as stream:
             told = stream.take(3)
         assert [event.data["movie_id"] for event in told] == movies[1:]
         assert [event.data["average"] for event in told] == [5.0] * 3
@@ -207,7 +208,7 @@ def test_head_ends(api: Api) -> None:
 
 
 def test_a_place_in_another_log_is_reset(api: Api) -> None:
-    with listening(url(api), last_event_id=api.position + 1_000_000) as stream:
+    with live_updates(url(api), last_event_id=api.position + 1_000_000) as stream:
         assert stream.next().kind == "reset"
 
 
@@ -216,7 +217,7 @@ def test_a_stream_at_rest_is_kept_alive_and_its_id_moves_on(
 ) -> None:
     monkeypatch.setattr("query_api.views.live_updates.HEARTBEAT_S", 0.02)
     ann, quiet, busy = api.sign_up(), api.movie(), api.movie()
-    with listening(url(api), movies=quiet, after=api.position) as stream:
+    with live_updates(url(api), movies=quiet, after=api.position) as stream:
         api.rate(ann, busy, 4)
         alive = next(event for event in stream if event.id and event.id >= api.position)
     assert alive.comment == "still here"

@@ -11,7 +11,7 @@ from tests.support.builders import (
     movie_details_changed,
     movie_fields,
 )
-from tests.support.given import given
+from tests.support.decider_scenario import given
 
 
 def test_a_movie_is_created_once() -> None:

@@ -21,7 +21,7 @@ class Event(NamedTuple):
     comment: str | None
 
 
-class Listening:
+class LiveUpdates:
     """An open stream: its answer's head, and its events as they come."""
 
     def __init__(self, response: httpx.Response) -> None:
@@ -40,16 +40,16 @@ class Listening:
 
 
 @contextmanager
-def listening(
+def live_updates(
     url: str, *, last_event_id: int | str | None = None, **parameters: Any
-) -> Iterator[Listening]:
+) -> Iterator[LiveUpdates]:
     headers = {} if last_event_id is None else {LAST_EVENT_ID: str(last_event_id)}
     with (
         httpx.Client(base_url=url, timeout=20) as client,
         client.stream("GET", "/v1/stream", params=parameters, headers=headers) as response,
     ):
         assert response.status_code == 200, response.read()
-        yield Listening(response)
+        yield LiveUpdates(response)
 
 
 def _blocks(lines: Iterator[str]) -> Iterator[Event]:

@@ -9,7 +9,7 @@ from shared.ids import Position
 from shared.log.append import Append
 
 
-class LosingStore(CommitStore):
+class LossyStore(CommitStore):
     """Loses the connection at the next `times` appends, before or after the first of them was
     committed.
     """
