@@ -1,10 +1,14 @@
-"""Events and commands with defaults: a test states only what matters to it."""
+"""Events and commands with defaults: a test states only what matters to it.
+
+Builders that are named after an event or a command concern Ann and Stalker. `a_user`, `a_sign_up`,
+`a_movie` and `a_rating` have ids that no other test has: commands for a log that tests share.
+"""
 
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
 from typing import Any, TypeVar
-from uuid import UUID
+from uuid import UUID, uuid4
 
 from command_api.deciding.movie import ChangeMovieDetails, CreateMovie
 from command_api.deciding.rating import SubmitRating, WithdrawRating
@@ -16,7 +20,7 @@ from command_api.deciding.user import (
     EraseUser,
     SignUp,
 )
-from shared.ids import MovieId, StreamId, UserId, Version
+from shared.ids import MovieId, StreamId, UserId, Version, new_uuid7, rating_stream_id
 from shared.log.events import (
     MovieCreated,
     MovieDetailsChanged,
@@ -164,3 +168,43 @@ def change_role(**changes: Any) -> ChangeRole:
 
 def erase_user(**changes: Any) -> EraseUser:
     return _with(EraseUser, {"user_id": ANN, "email_stream": STREAM, "now": NOON}, changes)
+
+
+def a_user() -> CreateExternalUser:
+    return create_external_user(
+        user_id=UserId(new_uuid7()),
+        external_id=f"test:{uuid4()}",
+        external_stream=StreamId(uuid4()),
+        derived_id=UserId(uuid4()),
+    )
+
+
+def a_sign_up(email_stream: StreamId) -> SignUp:
+    return sign_up(user_id=UserId(new_uuid7()), email_stream=email_stream)
+
+
+def a_movie() -> CreateMovie:
+    return create_movie(movie_id=MovieId(new_uuid7()))
+
+
+def a_rating(
+    user_id: UserId, movie_id: MovieId, half_stars: int = 7, **changes: Any
+) -> SubmitRating:
+    return submit_rating(
+        user_id=user_id,
+        movie_id=movie_id,
+        rating_stream=rating_stream_id(user_id, movie_id),
+        half_stars=half_stars,
+        **changes,
+    )
+
+
+def impossible_rating(user_id: UserId, movie_id: MovieId) -> RatingSubmitted:
+    """It takes a score away that was never given."""
+    return rating_submitted(
+        user_id=user_id,
+        movie_id=movie_id,
+        half_stars=3,
+        previous_half_stars=10,
+        previous_rated_at=NOON,
+    )

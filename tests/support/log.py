@@ -1,25 +1,31 @@
-"""A whole log, decoded, to hold answers and read models against."""
+"""A whole log, decoded, to compare answers and read models with, and events appended past the
+deciders.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import datetime
 from typing import NamedTuple
-from uuid import UUID
+from uuid import UUID, uuid4
 
 from shared.ids import (
     NO_VERSION,
+    EventId,
     MovieId,
     Position,
     StreamId,
     UserId,
     Version,
+    new_uuid7,
     rating_stream_id,
 )
 from shared.log.codec import Codec
 from shared.log.event_store import EventStore
-from shared.log.events import Event, RatingSubmitted, RatingWithdrawn
+from shared.log.events import Event, Metadata, RatingSubmitted, RatingWithdrawn
 from shared.log.sealing import KeyWrap
+from tests.support.builders import NOON
+from tests.support.system import System
 
 PAGE = 5_000
 USERS_MAX = 100_000
@@ -57,6 +63,23 @@ def read_log(store: EventStore, key_wrap: KeyWrap) -> list[Entry]:
         )
         start = Position(page[-1].position + 1)
     return entries
+
+
+def append_raw(system: System, event: Event, *, topic: str | None = None) -> Position:
+    """Append what no decider would have recorded, in a stream of its own."""
+    metadata = Metadata(event_id=EventId(new_uuid7()), recorded_at=NOON)
+    state = system.codec().encode(event, metadata, {})
+    row = (
+        system.owner()
+        .execute(
+            "INSERT INTO events (originator_id, originator_version, topic, state)"
+            " VALUES (%s, 1, %s, %s) RETURNING notification_id",
+            [uuid4(), topic or type(event).__name__, state],
+        )
+        .fetchone()
+    )
+    assert row is not None
+    return Position(row[0])
 
 
 def rating_of(user_id: str, movie_id: str) -> StreamId:

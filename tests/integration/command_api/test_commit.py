@@ -23,7 +23,8 @@ from shared.log.append import Append
 from shared.log.events import RatingSubmitted
 from shared.log.load import Loaded, Wanted
 from shared.log.schema import COMMAND_ROLE
-from tests.support.commands import NOW, a_movie, a_rating, a_sign_up, a_user, commit, pending
+from tests.support.builders import NOON, a_movie, a_rating, a_sign_up, a_user
+from tests.support.commits import commit, pending
 from tests.support.log import Entry, assert_unbroken, read_log
 from tests.support.lossy_store import LossyStore
 from tests.support.system import System
@@ -125,7 +126,7 @@ def test_a_refused_batch_is_decided_again_as_a_whole(rated: Rated, times: int) -
 def test_a_user_erased_meanwhile_cannot_rate(rated: Rated) -> None:
     """What can be revoked is guarded: the rating was decided while the user still was there."""
     store = rated.system.commit_store(InterferingStore)
-    erase = EraseUser(user_id=rated.user_id, email_stream=None, now=NOW)
+    erase = EraseUser(user_id=rated.user_id, email_stream=None, now=NOON)
     store.interfere = lambda: commit(rated.committer, erase)
     store.times = 1
     (answer,) = commit(rated.system.committer(store), rated.rating(8))
@@ -136,8 +137,8 @@ def test_a_user_erased_meanwhile_cannot_rate(rated: Rated) -> None:
 def test_a_curator_demoted_meanwhile_makes_no_movie(rated: Rated) -> None:
     """So is a role: it was decided while the caller still had it."""
     store = rated.system.commit_store(InterferingStore)
-    commit(rated.committer, ChangeRole(user_id=rated.user_id, role="curator", now=NOW))
-    demote = ChangeRole(user_id=rated.user_id, role="member", now=NOW)
+    commit(rated.committer, ChangeRole(user_id=rated.user_id, role="curator", now=NOON))
+    demote = ChangeRole(user_id=rated.user_id, role="member", now=NOON)
     store.interfere = lambda: commit(rated.committer, demote)
     store.times = 1
     (answer,) = commit(rated.system.committer(store), a_movie(), principal=Member(rated.user_id))

@@ -19,7 +19,8 @@ from command_api.commit.dispatcher import (
 from command_api.commit.pending_command import Answer, Outcome, Pending
 from shared.errors import Overloaded, Unavailable
 from shared.process.tasks import Tasks
-from tests.support.commands import SERVICE, a_movie
+from tests.support.builders import a_movie
+from tests.support.commits import SERVICE
 from tests.support.system import WITHIN_S, System
 
 

@@ -25,7 +25,7 @@ from shared.ids import EventId, UserId, keyed_uuid, new_uuid7
 from shared.log.append import Append
 from shared.log.events import Metadata, UserCreated
 from tests.support.api import PASSWORD, Api, User
-from tests.support.commands import NOW
+from tests.support.builders import NOON
 from tests.support.system import WITHIN_S, System, eventually
 from tests.support.traces import dumped, opened_with_any_key
 
@@ -198,10 +198,10 @@ class TestExternalIds:
         secret = system.command_settings().reservation_secret.get_secret_value()
         earlier = UserId(keyed_uuid(secret, "external-user", "crm:old"))
         event = UserCreated(
-            user_id=earlier, display_name=NAME, external_id="crm:old", created_at=NOW
+            user_id=earlier, display_name=NAME, external_id="crm:old", created_at=NOON
         )
         key, wrapped = system.key_wrap().new_key(earlier)
-        metadata = Metadata(event_id=EventId(new_uuid7()), recorded_at=NOW)
+        metadata = Metadata(event_id=EventId(new_uuid7()), recorded_at=NOON)
         state = system.codec().encode(event, metadata, {earlier: key})
         stored = StoredEvent(earlier, 1, "UserCreated", state)
         system.event_store().append(Append([stored], {}, {earlier: wrapped}, ()))

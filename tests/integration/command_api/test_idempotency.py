@@ -22,7 +22,8 @@ from shared.ids import MovieId, Position, UserId
 from shared.log.append import Append
 from shared.log.kept_answers import AnswerKey
 from tests.support.api import PASSWORD, POSITION, Api, User
-from tests.support.commands import NOW, SERVICE, a_movie, a_rating, a_user, commit, pending
+from tests.support.builders import NOON, a_movie, a_rating, a_user
+from tests.support.commits import SERVICE, commit, pending
 from tests.support.lossy_store import LossyStore
 from tests.support.system import System, eventually
 
@@ -359,7 +360,7 @@ def test_a_command_api_purges_by_itself(keyed: Keyed) -> None:
 def test_who_is_erased_in_the_same_batch_leaves_no_answer(keyed: Keyed) -> None:
     own = RequestKey(AnswerKey(keyed.user_id, uuid4()), b"r" * 32)
     rating = a_rating(keyed.user_id, keyed.movie_id)
-    erase = EraseUser(user_id=keyed.user_id, email_stream=None, now=NOW)
+    erase = EraseUser(user_id=keyed.user_id, email_stream=None, now=NOON)
     batch = [pending(rating, Member(keyed.user_id), own), pending(erase)]
     rated, erased = asyncio.run(keyed.committer.commit(batch))
     assert isinstance(rated, Outcome)

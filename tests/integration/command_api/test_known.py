@@ -14,7 +14,8 @@ from shared.errors import NotAuthenticated, NotFound
 from shared.ids import MovieId, StreamId, UserId, new_uuid7
 from shared.log.load import Wanted
 from shared.log.sealing import SubjectKeys
-from tests.support.commands import NOW, a_movie, a_rating, a_user, commit
+from tests.support.builders import NOON, a_movie, a_rating, a_user
+from tests.support.commits import commit
 from tests.support.lossy_store import LossyStore
 from tests.support.system import System
 
@@ -50,7 +51,7 @@ def two(system: System) -> Two:
 
 def test_a_user_erased_elsewhere_fails_at_once(two: Two) -> None:
     """Also where nothing would be recorded, so that no guard is probed."""
-    erase = EraseUser(user_id=two.user_id, email_stream=None, now=NOW)
+    erase = EraseUser(user_id=two.user_id, email_stream=None, now=NOON)
     commit(two.elsewhere, erase)
     assert isinstance(two.rate(6), NotAuthenticated)
     assert isinstance(two.rate(7), NotAuthenticated)
@@ -58,10 +59,10 @@ def test_a_user_erased_elsewhere_fails_at_once(two: Two) -> None:
 
 def test_a_profile_changed_elsewhere_is_the_one_that_is_changed(two: Two) -> None:
     for committer, name in ((two.here, "Ann B."), (two.elsewhere, "Ann C.")):
-        change = ChangeProfile(user_id=two.user_id, display_name=name, now=NOW)
+        change = ChangeProfile(user_id=two.user_id, display_name=name, now=NOON)
         (answer,) = commit(committer, change)
         assert isinstance(answer, Outcome)
-    change = ChangeProfile(user_id=two.user_id, visibility="private", now=NOW)
+    change = ChangeProfile(user_id=two.user_id, visibility="private", now=NOON)
     commit(two.here, change)
     account = two.streams(Known()).account(two.user_id)
     assert (account.display_name, account.visibility) == ("Ann C.", "private")
@@ -80,8 +81,8 @@ def test_nothing_personal_is_remembered(two: Two) -> None:
 
 def test_an_account_opened_later_in_a_batch_has_what_the_batch_recorded(two: Two) -> None:
     private, named = (
-        ChangeProfile(user_id=two.user_id, visibility="private", now=NOW),
-        ChangeProfile(user_id=two.user_id, display_name="Ben", now=NOW),
+        ChangeProfile(user_id=two.user_id, visibility="private", now=NOON),
+        ChangeProfile(user_id=two.user_id, display_name="Ben", now=NOON),
     )
     answers = commit(two.here, a_rating(two.user_id, two.movie_id, 1), private, named)
     assert all(isinstance(answer, Outcome) for answer in answers)

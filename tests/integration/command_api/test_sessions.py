@@ -23,7 +23,8 @@ from shared.ids import UserId
 from shared.log.events import UserPasswordChanged
 from shared.web.tokens import TokenIssuer
 from tests.support.api import PASSWORD, Api, User
-from tests.support.commands import NOW, commit
+from tests.support.builders import NOON
+from tests.support.commits import commit
 from tests.support.log import read_log
 from tests.support.servers import Servers
 from tests.support.system import System, eventually
@@ -149,7 +150,7 @@ def test_a_log_in_with_a_password_that_changed_meanwhile_opens_nothing(
     assert account is not None
     assert account.user.password_hash is not None
     change = ChangePassword(
-        user_id=ann, password_hash="new", replaces=account.user.password_hash, now=NOW
+        user_id=ann, password_hash="new", replaces=account.user.password_hash, now=NOON
     )
     commit(shared.committer(), change, principal=Member(ann))
     with pytest.raises(NotAuthenticated):

@@ -16,14 +16,11 @@ from projector.wiring import Wiring
 from shared.ids import MovieId, UserId
 from shared.read_model.layout import GENERATIONS_KEY, partition_of
 from tests.conftest import Starfold, Work
-from tests.support.commands import a_movie, a_rating, a_user, commit
-from tests.support.projector_steps import (
-    History,
-    append_raw,
-    bootstrapped,
-    built,
-    impossible_rating,
-)
+from tests.support.builders import a_movie, a_rating, a_user, impossible_rating
+from tests.support.commits import commit
+from tests.support.log import append_raw
+from tests.support.mixed_history import History
+from tests.support.projector_steps import bootstrapped, built
 from tests.support.read_models import active, wait_until_applied
 from tests.support.system import System, eventually
 from tests.support.tamperer import Tamperer

@@ -15,12 +15,10 @@ from shared.ids import MovieId, UserId
 from shared.log.schema import PROJECTOR_ROLE
 from shared.read_model.layout import partition_of
 from tests.support.api import Api
-from tests.support.projector_steps import (
-    History,
-    append_raw,
-    bootstrapped,
-    impossible_rating,
-)
+from tests.support.builders import impossible_rating
+from tests.support.log import append_raw
+from tests.support.mixed_history import History
+from tests.support.projector_steps import bootstrapped
 from tests.support.read_models import active, wait_until_applied
 from tests.support.system import System, eventually, free_port
 

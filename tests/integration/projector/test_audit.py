@@ -16,14 +16,11 @@ from shared.errors import AuditImpossible, LogDiverged
 from shared.ids import MovieId, UserId
 from shared.read_model.checksum import with_checksum
 from shared.read_model.layout import partition_of
-from tests.support.commands import NOW, a_movie, a_rating, a_user, commit
-from tests.support.projector_steps import (
-    History,
-    append_raw,
-    bootstrapped,
-    follow_to_the_end,
-    impossible_rating,
-)
+from tests.support.builders import NOON, a_movie, a_rating, a_user, impossible_rating
+from tests.support.commits import commit
+from tests.support.log import append_raw
+from tests.support.mixed_history import History
+from tests.support.projector_steps import bootstrapped, follow_to_the_end
 from tests.support.read_models import active, read_model
 from tests.support.system import System
 from tests.support.tamperer import Fault, Tamperer
@@ -123,7 +120,7 @@ def test_a_user_who_is_erased_meanwhile_is_no_difference(
     live.history.users.append(user)
     live.go_on()
     erasure = EraseUser(
-        user_id=user, email_stream=None, external_stream=sign_up.external_stream, now=NOW
+        user_id=user, email_stream=None, external_stream=sign_up.external_stream, now=NOON
     )
     commit(live.history.committer, erasure)
     assert live.audit.verify(generation).differences == []

@@ -25,14 +25,11 @@ from shared.read_model.layout import (
 )
 from shared.read_model.status import STATUS_KEY
 from tests.conftest import Starfold
-from tests.support.commands import a_movie, a_rating, commit
-from tests.support.projector_steps import (
-    History,
-    append_raw,
-    bootstrapped,
-    follow_to_the_end,
-    impossible_rating,
-)
+from tests.support.builders import a_movie, a_rating, impossible_rating
+from tests.support.commits import commit
+from tests.support.log import append_raw
+from tests.support.mixed_history import History
+from tests.support.projector_steps import bootstrapped, follow_to_the_end
 from tests.support.read_models import active, wait_until_applied
 from tests.support.system import System, eventually
 

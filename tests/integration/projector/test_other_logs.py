@@ -15,8 +15,10 @@ from projector.projections import DEFINITIONS
 from projector.wiring import Wiring
 from shared.read_model.layout import LOG_KEY
 from tests.conftest import Starfold
-from tests.support.commands import a_rating, commit
-from tests.support.projector_steps import History, bootstrapped, built
+from tests.support.builders import a_rating
+from tests.support.commits import commit
+from tests.support.mixed_history import History
+from tests.support.projector_steps import bootstrapped, built
 from tests.support.read_models import active, wait_until_applied
 from tests.support.system import System, eventually
 

@@ -16,15 +16,11 @@ from shared.ids import MovieId, Position, UserId, new_uuid7
 from shared.log.events import RatingSubmitted, UserErased
 from shared.read_model.checkpoints import decode_checkpoint
 from shared.read_model.layout import Parked, partition_of
-from tests.support.commands import NOW, a_movie, a_rating, a_user, commit
-from tests.support.projector_steps import (
-    History,
-    append_raw,
-    bootstrapped,
-    built,
-    follow_to_the_end,
-    impossible_rating,
-)
+from tests.support.builders import NOON, a_movie, a_rating, a_user, impossible_rating
+from tests.support.commits import commit
+from tests.support.log import append_raw
+from tests.support.mixed_history import History
+from tests.support.projector_steps import bootstrapped, built, follow_to_the_end
 from tests.support.read_models import active, read_model
 from tests.support.system import System
 
@@ -131,7 +127,7 @@ def test_a_parked_user_who_is_erased_leaves_nothing_personal(system: System) -> 
     key = profiles.keys(partition_of(torn)).document("profile", torn.hex)
     system.redis.set(key, b'{"display_name":"Ann')
     for user in (torn, kept):
-        append_raw(system, UserErased(user_id=user, erased_at=NOW))
+        append_raw(system, UserErased(user_id=user, erased_at=NOON))
     follow_to_the_end(Follower(wiring.reader, wiring.store), wiring)
     assert {one.entity for one in parked(wiring, profiles)} >= {torn, kept}
     model = read_model(system, profiles)
@@ -202,7 +198,7 @@ def test_an_event_of_an_unknown_topic_stops_following_until_it_can_be_read(
         user_id=UserId(history.made(a_user())),
         movie_id=history.movies[0],
         half_stars=3,
-        rated_at=NOW,
+        rated_at=NOON,
         review=None,
         previous_half_stars=None,
         previous_rated_at=None,

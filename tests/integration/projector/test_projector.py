@@ -16,8 +16,10 @@ from projector.generations.builder import Builder
 from projector.generations.upkeep import purge
 from projector.projections import DEFINITIONS
 from shared.ids import MovieId, Position
-from tests.support.commands import a_movie, a_rating, commit
-from tests.support.projector_steps import History, bootstrapped, built, follow_to_the_end
+from tests.support.builders import a_movie, a_rating
+from tests.support.commits import commit
+from tests.support.mixed_history import History
+from tests.support.projector_steps import bootstrapped, built, follow_to_the_end
 from tests.support.read_models import active, read_model, wait_until_applied
 from tests.support.system import System, eventually
 

@@ -22,7 +22,8 @@ from shared.ids import UserId
 from shared.read_model.layout import SCRUBBED_KEY
 from tests.conftest import wait_ready
 from tests.support.api import Api
-from tests.support.commands import NOW, a_user, commit
+from tests.support.builders import NOON, a_user
+from tests.support.commits import commit
 from tests.support.read_models import active, wait_until_applied
 from tests.support.system import System, eventually
 from tests.support.traces import (
@@ -143,7 +144,7 @@ class Followed:
         (made,) = commit(self.committer, a_user())
         assert isinstance(made, Outcome)
         user_id = UserId(made.subject)
-        erase = EraseUser(user_id=user_id, email_stream=None, now=NOW)
+        erase = EraseUser(user_id=user_id, email_stream=None, now=NOON)
         (erased,) = commit(self.committer, erase)
         assert isinstance(erased, Outcome)
         return user_id

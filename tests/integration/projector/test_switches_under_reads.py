@@ -21,7 +21,8 @@ from projector.generations.switch import switch_if_ready
 from projector.wiring import Wiring
 from shared.read_model.layout import partition_of
 from tests.support.api import POSITION
-from tests.support.projector_steps import History, built
+from tests.support.mixed_history import History
+from tests.support.projector_steps import built
 from tests.support.read_models import active, wait_until_applied
 from tests.support.system import System, eventually
 

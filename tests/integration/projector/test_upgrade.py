@@ -19,7 +19,7 @@ from shared.errors import AuditImpossible
 from shared.ids import Position
 from shared.log.schema import PROJECTOR_ROLE
 from shared.read_model.checkpoints import decode_checkpoint
-from tests.support.projector_steps import History
+from tests.support.mixed_history import History
 from tests.support.read_models import active, wait_until_applied
 from tests.support.system import System, eventually
 

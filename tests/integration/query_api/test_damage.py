@@ -16,8 +16,10 @@ from query_api.catalogue import index_feed
 from shared.read_model.damage import DAMAGED_KEY, decoded_report
 from shared.read_model.layout import CHANGES, GENERATIONS_KEY, MOVIES, PROFILES, partition_of
 from tests.support.api import AT_LEAST, POSITION
-from tests.support.commands import a_rating, commit
-from tests.support.projector_steps import History, bootstrapped, follow_to_the_end
+from tests.support.builders import a_rating
+from tests.support.commits import commit
+from tests.support.mixed_history import History
+from tests.support.projector_steps import bootstrapped, follow_to_the_end
 from tests.support.read_models import active
 from tests.support.system import System, eventually
 

@@ -21,8 +21,10 @@ from shared.read_model.checkpoints import decode_checkpoint
 from shared.read_model.checksum import with_checksum
 from shared.read_model.layout import CHANGES, MOVIES, partition_of, statistics_of
 from tests.support.api import AT_LEAST, POSITION
-from tests.support.commands import a_rating, commit
-from tests.support.projector_steps import History, bootstrapped, built, follow_to_the_end
+from tests.support.builders import a_rating
+from tests.support.commits import commit
+from tests.support.mixed_history import History
+from tests.support.projector_steps import bootstrapped, built, follow_to_the_end
 from tests.support.read_models import active
 from tests.support.system import System, eventually
 

@@ -14,8 +14,10 @@ from projector.wiring import Wiring
 from shared.ids import MovieId, Position, UserId
 from shared.read_model.layout import CHANGES, MOVIES, PROFILES
 from tests.support.api import AT_LEAST, POSITION
-from tests.support.commands import a_movie, a_rating, a_user, commit
-from tests.support.projector_steps import History, built
+from tests.support.builders import a_movie, a_rating, a_user
+from tests.support.commits import commit
+from tests.support.mixed_history import History
+from tests.support.projector_steps import built
 from tests.support.read_models import active, wait_until_applied
 from tests.support.system import System, eventually
 

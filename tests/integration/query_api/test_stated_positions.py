@@ -16,7 +16,8 @@ import httpx
 from command_api.commit.pending_command import Outcome
 from shared.ids import MovieId, UserId
 from tests.support.api import POSITION
-from tests.support.commands import a_movie, a_rating, a_user, commit
+from tests.support.builders import a_movie, a_rating, a_user
+from tests.support.commits import commit
 from tests.support.projector_steps import bootstrapped
 from tests.support.system import System, eventually
 
