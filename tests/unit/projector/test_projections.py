@@ -1,27 +1,38 @@
-"""The folds, without any server."""
+"""The projections, without any server."""
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
 from copy import deepcopy
 from datetime import timedelta
 from uuid import UUID
 
+import hypothesis
 import pytest
-from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from command_api.deciding import rating
 from command_api.deciding.rating import Rating
-from projector.documents.kinds import HISTORY, KINDS, MOVIE, PRIVATE, PROFILE, STATISTICS
-from projector.documents.working_set import Corrupt, WorkingSet
-from projector.projections import DEFINITIONS, LogEvent
+from projector.documents.kinds import (
+    CHANGED_MOVIES,
+    HISTORY,
+    KINDS,
+    MOVIE,
+    PRIVATE,
+    PROFILE,
+    RATERS,
+    RATINGS,
+    REVIEWS,
+    STATISTICS,
+    Scores,
+)
+from projector.documents.working_set import Corrupt, Key, WorkingSet
+from projector.projections import DEFINITIONS
 from shared.errors import ProjectionFault
-from shared.ids import MovieId, Position, StreamId, UserId, Version
+from shared.ids import MovieId, Position, UserId
 from shared.log.events import Event, UserErased
-from shared.read_model.checksum import checked
-from shared.read_model.layout import BINS, HISTORY_STEP
+from shared.read_model.checksum import with_checksum
+from shared.read_model.layout import BINS, HISTORY_STEP, HistoryYear
 from tests.support.builders import (
     ANN,
     BEN,
@@ -38,24 +49,13 @@ from tests.support.builders import (
     user_profile_changed,
     withdraw_rating,
 )
+from tests.support.projection_scenario import folded, given, logged
 
-PROFILE_SETTINGS = settings(derandomize=True, database=None, deadline=None, max_examples=60)
+PROFILE_SETTINGS = hypothesis.settings(
+    derandomize=True, database=None, deadline=None, max_examples=60
+)
 USERS = [UserId(UUID(int=n)) for n in range(1, 4)]
 MOVIES = [MovieId(UUID(int=n)) for n in range(11, 14)]
-
-
-def fold(projection: str, *events: Event, into: WorkingSet | None = None) -> WorkingSet:
-    """Fold events, numbered from 1, into an empty read model or on into another."""
-    definition = DEFINITIONS[projection]
-    working_set = into or WorkingSet(complete=True)
-    for position, event in enumerate(events, start=1):
-        if definition.partition(event) is not None:
-            definition.apply(working_set, logged(position, event))
-    return working_set
-
-
-def logged(position: int, event: Event) -> LogEvent:
-    return LogEvent(Position(position), StreamId(ANN), Version(1), event)
 
 
 def histogram(**bins: int) -> list[int]:
@@ -63,98 +63,100 @@ def histogram(**bins: int) -> list[int]:
     return [bins.get(f"_{half_stars}", 0) for half_stars in range(1, BINS + 1)]
 
 
+def statistics(entity: UUID) -> Key:
+    return STATISTICS.name, entity.hex
+
+
 def test_a_second_opinion_moves_the_histogram_by_the_difference() -> None:
-    read_model = fold(
-        "movies",
-        movie_created(),
-        rating_submitted(half_stars=6),
-        rating_submitted(half_stars=10, previous_half_stars=6, previous_rated_at=NOON),
+    again = rating_submitted(half_stars=10, previous_half_stars=6, previous_rated_at=NOON)
+    given("movies", movie_created(), rating_submitted(half_stars=6)).when(again).times(2).then(
+        {statistics(STALKER): Scores(histogram(_10=1), Position(3))}
     )
-    scores = read_model.get(STATISTICS, STALKER.hex)
-    assert scores is not None
-    assert (scores.histogram, scores.position) == (histogram(_10=1), 3)
 
 
-def test_a_withdrawn_rating_is_gone_from_movie_and_profile() -> None:
-    events = [user_created(), movie_created(), rating_submitted(), rating_withdrawn()]
-    for projection, entity in (("movies", STALKER), ("profiles", ANN)):
-        read_model = fold(projection, *events)
-        scores = read_model.get(STATISTICS, entity.hex)
-        assert scores is not None
-        assert scores.histogram == histogram()
-        removed = [op for op in read_model.take_operations() if op.letter == b"z"]
-        assert len(removed) == 1
+@pytest.mark.parametrize(
+    ("projection", "entity", "sets"),
+    [("movies", STALKER, RATERS), ("profiles", ANN, RATINGS)],
+)
+def test_a_withdrawn_rating_is_gone_from_movie_and_profile(
+    projection: str, entity: UUID, sets: str
+) -> None:
+    history = [user_created(), movie_created(), rating_submitted()]
+    none_left = {statistics(entity): Scores(histogram(), Position(4)), (sets, entity.hex): None}
+    given(projection, *history).when(rating_withdrawn()).times(2).then(none_left)
 
 
 def test_changed_details_keep_the_date_of_creation() -> None:
     changed = movie_details_changed(details=movie_fields(title="Сталкер"))
-    movie = fold("movies", movie_created(), changed).get(MOVIE, STALKER.hex)
-    assert movie is not None
+    stored = given("movies", movie_created()).when(changed).times(2).then({})
+    movie = stored[MOVIE.name, STALKER.hex]
     assert (movie.title, movie.created_at) == ("Сталкер", NOON)
 
 
 def test_a_day_in_history_holds_what_it_added() -> None:
-    year = fold(
-        "movies",
-        movie_created(),
-        rating_submitted(half_stars=6),
-        rating_submitted(
-            half_stars=2, rated_at=later(24), previous_half_stars=6, previous_rated_at=NOON
-        ),
-        rating_withdrawn(withdrawn_at=later(48), previous_half_stars=2),
-    ).get(HISTORY, f"{STALKER.hex}:2026")
-    assert year is not None
     noon = NOON.timetuple().tm_yday * HISTORY_STEP
-    assert year.added == {
+    added = {
         noon + 6: 1,
         noon + HISTORY_STEP + 6: -1,
         noon + HISTORY_STEP + 2: 1,
         noon + 2 * HISTORY_STEP + 2: -1,
     }
+    given("movies", movie_created()).when(
+        rating_submitted(half_stars=6),
+        rating_submitted(
+            half_stars=2, rated_at=later(24), previous_half_stars=6, previous_rated_at=NOON
+        ),
+        rating_withdrawn(withdrawn_at=later(48), previous_half_stars=2),
+    ).times(2).then({(HISTORY.name, f"{STALKER.hex}:2026"): HistoryYear(added)})
 
 
-def test_a_profile_shows_its_changes_and_an_erased_one_no_name() -> None:
-    created = user_created()
+def test_a_profile_shows_its_changes() -> None:
     private = user_profile_changed(display_name="Anna", visibility="private")
-    shown = fold("profiles", created, private).get(PROFILE, ANN.hex)
-    assert shown is not None
-    assert (shown.display_name, shown.visibility) == ("Anna", "private")
+    stored = given("profiles", user_created()).when(private).times(2).then({})
+    profile = stored[PROFILE.name, ANN.hex]
+    assert (profile.display_name, profile.visibility) == ("Anna", "private")
+
+
+def test_an_erased_profile_shows_no_name_and_keeps_its_statistics() -> None:
     erased = UserErased(user_id=ANN, erased_at=NOON)
-    gone = fold("profiles", created, rating_submitted(review="Mine."), erased)
-    profile, scores = gone.get(PROFILE, ANN.hex), gone.get(STATISTICS, ANN.hex)
-    assert profile is not None
-    assert scores is not None
-    assert (profile.display_name, profile.erased, sum(scores.histogram)) == (None, True, 1)
-    assert gone.get(PRIVATE, ANN.hex) is None
-    written = b"".join(b"".join(op.arguments) for op in gone.take_operations())
+    stored = (
+        given("profiles", user_created(), rating_submitted(review="Mine."))
+        .when(erased)
+        .times(2)
+        .then(
+            {
+                statistics(ANN): Scores(histogram(_6=1), Position(2)),
+                (PRIVATE.name, ANN.hex): None,
+                (REVIEWS, ANN.hex): None,
+            }
+        )
+    )
+    profile = stored[PROFILE.name, ANN.hex]
+    assert (profile.display_name, profile.erased) == (None, True)
+
+
+def test_what_a_batch_says_of_a_person_whom_it_erases_is_not_written() -> None:
+    erased = UserErased(user_id=ANN, erased_at=NOON)
+    batch = [user_created(), rating_submitted(review="Mine."), erased]
+    written = b"".join(b"".join(op.arguments) for op in folded("profiles", {}, batch))
     assert b"Mine." not in written
     assert b"ann@example.org" not in written
 
 
-def test_a_review_is_replaced_and_removed() -> None:
-    again = {"previous_half_stars": 6, "previous_rated_at": NOON}
-    operations = fold(
-        "profiles",
-        user_created(),
-        rating_submitted(review="First."),
-        rating_submitted(review="Second.", **again),
-    ).take_operations()
-    assert [checked(op.arguments[1]) for op in operations if op.letter == b"H"] == [b"Second."]
-    removed = fold(
-        "profiles",
-        user_created(),
-        rating_submitted(review="First."),
-        rating_submitted(**again),
-    ).take_operations()
-    assert [op.letter for op in removed if op.letter in b"Hh"] == [b"h"]
+@pytest.mark.parametrize(("review", "kept"), [("Second.", b"Second."), (None, None)])
+def test_a_review_is_replaced_and_removed(review: str | None, kept: bytes | None) -> None:
+    again = rating_submitted(review=review, previous_half_stars=6, previous_rated_at=NOON)
+    reviews = {STALKER.bytes: with_checksum(kept)} if kept else None
+    history = [user_created(), rating_submitted(review="First.")]
+    given("profiles", *history).when(again).times(2).then({(REVIEWS, ANN.hex): reviews})
 
 
 def test_changes_name_each_movie_at_its_position() -> None:
-    changes = fold(
-        "changes", movie_created(), user_created(), rating_submitted(), movie_details_changed()
+    events = [movie_created(), user_created(), rating_submitted(), movie_details_changed()]
+    movie = with_checksum(STALKER.bytes)
+    given("changes").when(*events).times(2).then(
+        {(CHANGED_MOVIES, ""): dict.fromkeys([b"1-0", b"3-0", b"4-0"], movie)}
     )
-    (entries,) = changes.entries.values()
-    assert [entry for entry, _, _ in entries] == [b"1-0", b"3-0", b"4-0"]
 
 
 @pytest.mark.parametrize(
@@ -168,13 +170,22 @@ def test_changes_name_each_movie_at_its_position() -> None:
     ],
 )
 def test_a_missing_document_is_a_fault_and_not_a_new_one(projection: str, event: Event) -> None:
-    with pytest.raises(ProjectionFault):
-        fold(projection, event)
+    given(projection).when(event).then_fault()
 
 
 def test_taking_away_a_score_that_is_not_there_is_a_fault() -> None:
-    with pytest.raises(ProjectionFault, match="no score of 3"):
-        fold("movies", movie_created(), rating_withdrawn(previous_half_stars=3))
+    withdrawn = rating_withdrawn(previous_half_stars=3)
+    given("movies", movie_created()).when(withdrawn).then_fault("no score of 3")
+
+
+def fold(projection: str, *events: Event, into: WorkingSet | None = None) -> WorkingSet:
+    """Fold events, numbered from 1, into an empty read model or on into another."""
+    definition = DEFINITIONS[projection]
+    working_set = into or WorkingSet(complete=True)
+    for position, event in enumerate(events, start=1):
+        if definition.entity(event) is not None:
+            definition.apply(working_set, logged(position, event))
+    return working_set
 
 
 def test_reads_names_what_apply_reads() -> None:
@@ -186,7 +197,7 @@ def test_reads_names_what_apply_reads() -> None:
             *(rating_withdrawn(), movie_details_changed(), user_profile_changed()),
             *(UserErased(user_id=ANN, erased_at=NOON), user_created(user_id=BEN)),
         ):
-            if definition.partition(event) is None:
+            if definition.entity(event) is None:
                 continue
             known = fold(projection, *history)
             live = WorkingSet(complete=False)
@@ -209,7 +220,7 @@ FAULTY: list[Event] = [
 def test_what_cannot_be_applied_changes_nothing(projection: str, event: Event) -> None:
     """One document after the other that the event reads is missing or cannot be decoded."""
     definition = DEFINITIONS[projection]
-    reads = definition.reads(event) if definition.partition(event) is not None else ()
+    reads = definition.reads(event) if definition.entity(event) is not None else ()
     history = (user_created(), movie_created(), rating_submitted(half_stars=9))
     for key in reads:
         read_model = fold(projection, *history)
@@ -249,7 +260,7 @@ CREATED: list[Event] = [
 
 
 @PROFILE_SETTINGS
-@given(rating_histories())
+@hypothesis.given(rating_histories())
 def test_any_history_folds_to_what_counting_says(history: list[Event]) -> None:
     last = {(e.user_id, e.movie_id): e for e in history}  # type: ignore[attr-defined]  # Ratings.
     counted = {
@@ -265,17 +276,10 @@ def test_any_history_folds_to_what_counting_says(history: list[Event]) -> None:
 
 
 @PROFILE_SETTINGS
-@given(rating_histories(), st.integers(0, 40))
+@hypothesis.given(rating_histories(), st.integers(0, 40))
 def test_folding_in_pieces_equals_folding_in_one_go(history: list[Event], cut: int) -> None:
+    """Also where the second piece is delivered twice."""
+    before, after = history[:cut], history[cut:]
     for projection in DEFINITIONS:
-        whole = fold(projection, *CREATED, *history)
-        pieces = fold(projection, *CREATED, *history[:cut])
-        pieces.take_operations()
-        _fold_on(projection, pieces, history[cut:], len(CREATED) + len(history[:cut]))
-        assert pieces.documents == whole.documents
-
-
-def _fold_on(projection: str, read_model: WorkingSet, events: Sequence[Event], start: int) -> None:
-    definition = DEFINITIONS[projection]
-    for position, event in enumerate(events, start=start + 1):
-        definition.apply(read_model, logged(position, event))
+        whole = given(projection).when(*CREATED, *history).then({})
+        assert given(projection, *CREATED, *before).when(*after).times(2).then({}) == whole
