@@ -11,7 +11,7 @@ import re
 from typing import NamedTuple
 from uuid import UUID
 
-from fastapi import Request
+from starlette.requests import Request
 
 from shared.errors import InvalidInput
 from shared.ids import keyed_uuid
