@@ -11,7 +11,7 @@ import msgspec
 import structlog
 
 from ops.errors import OperatorError
-from ops.home.api_client import ApiClient, problem_text
+from ops.home.api_client import ApiClient, http_client, problem_text
 from ops.home.api_keys import is_api_key_known, keep_api_key, new_api_key
 from ops.home.folder import Home, write_private
 from shared.log.connections import connect
@@ -76,12 +76,12 @@ def access_token(home: Home) -> str:
     operator = operator_of(home)
     url = home.addresses().command_url
     try:
-        response = httpx.post(
-            f"{url}/v1/sessions",
-            json={"email": operator.email, "password": operator.password},
-            timeout=10,
-            trust_env=False,
-        )
+        with http_client(url) as client:
+            response = client.post(
+                f"{url}/v1/sessions",
+                json={"email": operator.email, "password": operator.password},
+                timeout=10,
+            )
     except httpx.TransportError as error:
         raise OperatorError(f"{url} does not answer: {error}; is Starfold running?") from error
     if response.status_code == httpx.codes.UNAUTHORIZED:

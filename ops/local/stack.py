@@ -12,6 +12,7 @@ import structlog
 from ops.database import create_database
 from ops.errors import OperatorError
 from ops.home import redis_users
+from ops.home.api_client import http_client
 from ops.home.folder import DATABASE, MAINTENANCE_DATABASE, OWNER_ROLE, Addresses, Home
 from ops.local.child import Child, ChildSpec
 from ops.local.servers import initialize_postgres, postgres_spec, valkey_spec
@@ -144,7 +145,8 @@ def _require_free(host: str, port: int) -> None:
 
 def _answers(url: str) -> bool:
     try:
-        return httpx.get(url, timeout=2, trust_env=False).status_code == httpx.codes.OK
+        with http_client(url) as client:
+            return client.get(url, timeout=2).status_code == httpx.codes.OK
     except httpx.HTTPError:
         return False
 
