@@ -30,6 +30,9 @@ run: $(STAMP)  ## Start Starfold: embedded servers, both APIs, projector, worker
 sample: $(STAMP)  ## Import the MovieLens 100K ratings into the running Starfold
 	@$(BIN)/python -m ops.sample --home "$(HOME_DIR)"
 
+# Processes that the tests start read modules that are compiled already, whatever the shell says.
+test check faults: export PYTHONDONTWRITEBYTECODE =
+
 test: $(STAMP)  ## Run every test on its own real servers
 	@$(BIN)/python -m pytest $(PARALLEL)
 
