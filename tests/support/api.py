@@ -101,3 +101,13 @@ class Api:
         assert response.status_code == status, response.text
         self.note(response)
         return response.json() if response.content else None
+
+
+def problem(answer: httpx.Response) -> dict[str, Any]:
+    """The problem details of a refusal; fails for anything else."""
+    assert 400 <= answer.status_code < 500, answer.text
+    assert answer.headers["content-type"] == "application/problem+json"
+    found: dict[str, Any] = answer.json()
+    assert found["type"].startswith("urn:starfold:problem:")
+    assert found["status"] == answer.status_code
+    return found
