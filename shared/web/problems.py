@@ -14,9 +14,12 @@ import msgspec
 import structlog
 from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
+from pydantic import ValidationError
 from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect
 
 from shared import errors
+from shared.web.exchange import Answer
 
 PROBLEM_JSON = "application/problem+json"
 POSITION_HEADER = "Starfold-Position"
@@ -47,6 +50,9 @@ PROBLEM_SCHEMA: dict[str, Any] = {
 }
 
 STATUS_OF: dict[type[errors.StarfoldError], HTTPStatus] = {
+    errors.BadRequest: HTTPStatus.BAD_REQUEST,
+    errors.MalformedJson: HTTPStatus.BAD_REQUEST,
+    errors.TooLarge: HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
     errors.InvalidInput: HTTPStatus.UNPROCESSABLE_ENTITY,
     errors.IdempotencyKeyReused: HTTPStatus.UNPROCESSABLE_ENTITY,
     errors.NotFound: HTTPStatus.NOT_FOUND,
@@ -65,6 +71,19 @@ STATUS_OF: dict[type[errors.StarfoldError], HTTPStatus] = {
 }
 
 log = structlog.get_logger()
+
+
+def problem_answer(
+    status: int,
+    code: str,
+    detail: str,
+    *,
+    field_errors: Sequence[Mapping[str, str]] = (),
+    headers: Mapping[str, str] | None = None,
+) -> Answer:
+    """Return problem details as an answer of the pipeline."""
+    response = problem(status, code, detail, field_errors=field_errors, headers=headers)
+    return Answer(response.status_code, response.raw_headers, bytes(response.body))
 
 
 def problem(
@@ -106,6 +125,41 @@ def problem_of(error: errors.StarfoldError) -> Response:
     if error.position is not None:
         headers[POSITION_HEADER] = str(error.position)
     return problem(status, error.code, str(error), field_errors=fields, headers=headers)
+
+
+class InvalidFields(Exception):
+    """Fields that a model refused, each with `loc` (`("query", "limit")`), `type` and `msg`."""
+
+    def __init__(self, entries: Sequence[Any]) -> None:
+        super().__init__(f"{len(entries)} fields are not valid")
+        self.entries = entries
+
+
+def located(error: ValidationError, *location: str) -> list[Any]:
+    """The entries of pydantic's error, with the given beginning of their place."""
+    return [
+        {"loc": (*location, *entry["loc"]), "type": entry["type"], "msg": entry["msg"]}
+        for entry in error.errors(include_url=False, include_input=False, include_context=False)
+    ]
+
+
+def refusal_of(error: Exception) -> Answer:
+    """The problem that any error is shown as. Logs what nobody expected."""
+    match error:
+        case errors.StarfoldError():
+            if type(error) not in STATUS_OF:
+                log.error("request_failed", error=type(error).__name__, exc_info=error)
+            response = problem_of(error)
+        case InvalidFields(entries=entries):
+            response = _invalid(entries)
+        case ClientDisconnect():
+            # Nobody reads it.
+            detail = "the connection closed before the body had ended"
+            response = problem(HTTPStatus.BAD_REQUEST, "bad-request", detail)
+        case _:
+            log.error("request_failed", error=type(error).__name__, exc_info=error)
+            response = _unexpected()
+    return Answer(response.status_code, response.raw_headers, bytes(response.body))
 
 
 def json_pointer(location: Sequence[object]) -> str:
@@ -158,7 +212,10 @@ async def _on_starfold_error(_request: Request, error: Exception) -> Response:
 
 async def _on_validation_error(_request: Request, error: Exception) -> Response:
     assert isinstance(error, RequestValidationError)
-    entries = error.errors()
+    return _invalid(error.errors())
+
+
+def _invalid(entries: Sequence[Any]) -> Response:
     first = entries[:VALIDATION_ERRORS_MAX]
     if any(entry["type"] == "json_invalid" for entry in first):
         return problem(HTTPStatus.BAD_REQUEST, "malformed-json", "the body is not valid JSON")
@@ -193,6 +250,10 @@ def _allowed(request: Request, of_one_route: str) -> set[str]:
 
 async def _on_unexpected(_request: Request, error: Exception) -> Response:
     log.error("request_failed", error=type(error).__name__, exc_info=error)
+    return _unexpected()
+
+
+def _unexpected() -> Response:
     return problem(
         HTTPStatus.INTERNAL_SERVER_ERROR, "internal", "the request failed; the log says why"
     )
