@@ -59,8 +59,13 @@ def test_nothing_of_another_log_is_served(system: System, new: System) -> None:
     bootstrapped(wiring)
     query = new.start_query_api()
     (foreign,) = list(_a_movie(system))
-    answer = httpx.get(f"{query.url}/v1/movies/{foreign}")
-    assert answer.status_code == httpx.codes.NOT_FOUND
+
+    def is_unknown() -> bool:
+        status = httpx.get(f"{query.url}/v1/movies/{foreign}").status_code
+        assert status != httpx.codes.OK
+        return status == httpx.codes.NOT_FOUND
+
+    eventually(is_unknown)
     assert movie.number == active(wiring, "movies").number
 
 
