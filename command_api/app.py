@@ -4,31 +4,36 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
+from functools import partial
+from typing import NamedTuple
 
 import structlog
 from eventsourcing.persistence import InterfaceError, OperationalError, PersistenceError
-from fastapi import FastAPI, Request, Response
-from fastapi.middleware.cors import CORSMiddleware
+from fastapi import FastAPI
 
-from command_api.bulk.room import BatchRoom
+from command_api.bulk.requests import BulkRequests
+from command_api.bulk.room import BulkRoom
 from command_api.commit.committer import Committer
 from command_api.commit.dispatcher import Dispatcher
 from command_api.commit.shared_look_up import SharedLookUp
 from command_api.commit.store import CommitStore
 from command_api.commit.store_errors import store_away
-from command_api.http import movies, operations, ratings, sessions, users
-from command_api.http.bodies import RATING_BYTES_MAX
-from command_api.http.dependencies import Wiring
-from command_api.http.hot_rating import HotRating
+from command_api.http.commands import Commands
+from command_api.http.gate import CommandGate
+from command_api.http.movies import Movies
+from command_api.http.operations import Operations
+from command_api.http.ratings import Ratings
+from command_api.http.sessions import Sessions
+from command_api.http.users import Users
 from command_api.identity.accounts import Accounts
 from command_api.identity.authentication import Authentication
 from command_api.identity.callers import Callers
-from command_api.identity.limits import LogInLimits, RateLimitHeaders, RateLimits
+from command_api.identity.limits import LogInLimits, RateLimits
 from command_api.identity.passwords import Passwords
 from command_api.identity.refusal_pace import RefusalPace
-from command_api.identity.sessions import Sessions
+from command_api.identity.sessions import Sessions as OpenSessions
 from command_api.privacy.erasure_ledger import ErasureLedger
 from command_api.privacy.export import Export
 from command_api.settings import CommandSettings
@@ -37,16 +42,24 @@ from shared.log.codec import Codec
 from shared.log.connections import ANSWER_WITHIN_S
 from shared.log.event_store import EventStore
 from shared.log.sealing import KeyWrap
-from shared.process.clock import utc_now
 from shared.process.tasks import Tasks
-from shared.web.application import RequestScope, Service, serve_docs
-from shared.web.problems import install_problem_handlers, problem_of
+from shared.web.application import CrossOrigin, Service
 from shared.web.tokens import TokenIssuer, TokenVerifier
 
-CROSS_ORIGIN_REQUEST_HEADERS = ["Idempotency-Key", "If-Match", "X-Request-ID"]
-CROSS_ORIGIN_ANSWER_HEADERS = [
-    *("Starfold-Position", "RateLimit", "RateLimit-Policy", "Retry-After", "X-Request-ID")
-]
+CROSS_ORIGIN_REQUEST_HEADERS = (
+    "Authorization",
+    "Content-Type",
+    "Idempotency-Key",
+    "If-Match",
+    "X-Request-ID",
+)
+CROSS_ORIGIN_ANSWER_HEADERS = (
+    "Starfold-Position",
+    "RateLimit",
+    "RateLimit-Policy",
+    "Retry-After",
+    "X-Request-ID",
+)
 
 log = structlog.get_logger()
 
@@ -54,69 +67,62 @@ DESCRIPTION = """Takes commands and appends events. Every answer to a command ca
 `Starfold-Position`; send it as `Starfold-At-Least` to the query API to read your own write."""
 
 
-def create_app(settings: CommandSettings) -> FastAPI:
+class _Parts(NamedTuple):
+    """What runs while the application does, and what serves."""
+
+    store: EventStore
+    dispatcher: Dispatcher
+    passwords: Passwords
+    upkeep: Upkeep
+    tasks: Tasks
+    rooms: Sequence[object]
+    gate: CommandGate
+
+
+def create_app(settings: CommandSettings) -> Service:
     """The application; its resources are opened and closed by its lifespan."""
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-        wiring = _wire(settings)
-        wiring.store.require_durability()
-        wiring.dispatcher.start(wiring.tasks)
-        upkeep = Upkeep(wiring.store, wiring.sessions, wiring.erasure_ledger).start(wiring.tasks)
-        app.state.wiring = wiring
+        parts = _wire(settings)
+        parts.store.require_durability()
+        parts.dispatcher.start(parts.tasks)
+        upkeep = parts.upkeep.start(parts.tasks)
         assert isinstance(app, Service)
-        app.before_refusal = wiring.refusal_pace.wait
-        if not settings.access_log and not settings.cors_origins:
-            app.ahead = HotRating(
-                wiring, body_bytes_max=min(RATING_BYTES_MAX, settings.body_bytes_max)
-            )
+        app.before_refusal = RefusalPace().wait
+        app.translated = partial(_translated, parts.dispatcher)
+        app.serve(parts.rooms, parts.gate)
         log.info("command_api_started", port=settings.port)
         yield
         upkeep.cancel()
         await asyncio.wait({upkeep})
-        await wiring.dispatcher.stop()
-        wiring.passwords.close()
-        wiring.store.close()
+        await parts.dispatcher.stop()
+        parts.passwords.close()
+        parts.store.close()
         log.info("command_api_stopped")
 
-    app = Service(
+    return Service(
+        (Users, Sessions, Movies, Ratings, Operations),
         title="Starfold command API",
         description=DESCRIPTION,
-        version="1",
         lifespan=lifespan,
-        docs_url=None,
-        redoc_url=None,
-        max_body_size=settings.body_bytes_max,
-        telemetry={"tracing": False, "metrics": False},
+        body_bytes_max=settings.body_bytes_max,
+        access_log=settings.access_log,
+        cross_origin=CrossOrigin(
+            settings.cors_origins, CROSS_ORIGIN_REQUEST_HEADERS, CROSS_ORIGIN_ANSWER_HEADERS
+        ),
     )
-    install_problem_handlers(app)
-    for lost in (OperationalError, InterfaceError):
-        app.add_exception_handler(lost, _on_store_away)
-    serve_docs(app)
-    app.add_middleware(RateLimitHeaders)
-    app.add_middleware(RequestScope, access_log=settings.access_log)
-    if settings.cors_origins:
-        app.add_middleware(
-            CORSMiddleware,
-            allow_origins=[origin.strip() for origin in settings.cors_origins.split(",")],
-            allow_methods=["GET", "POST", "PUT", "PATCH", "DELETE"],
-            allow_headers=["Authorization", "Content-Type", *CROSS_ORIGIN_REQUEST_HEADERS],
-            expose_headers=CROSS_ORIGIN_ANSWER_HEADERS,
-        )
-    for room in (users, sessions, movies, ratings, operations):
-        app.include_router(room.router)
-    for room in (users, movies, ratings):
-        app.include_router(room.batches)
-    return app
 
 
-async def _on_store_away(request: Request, error: Exception) -> Response:
+def _translated(dispatcher: Dispatcher, error: Exception) -> Exception:
+    """An error of the store's library as one of Starfold's."""
+    if not isinstance(error, OperationalError | InterfaceError):
+        return error
     log.warning("store_unavailable", error=str(error))
-    wiring: Wiring = request.app.state.wiring
-    return problem_of(store_away(error, full=wiring.dispatcher.store_is_full))
+    return store_away(error, full=dispatcher.store_is_full)
 
 
-def _wire(settings: CommandSettings) -> Wiring:
+def _wire(settings: CommandSettings) -> _Parts:
     database_url, schema = settings.database_url.get_secret_value(), settings.database_schema
     pooler = settings.database_pooler
     store = EventStore(
@@ -141,35 +147,37 @@ def _wire(settings: CommandSettings) -> Wiring:
             "anonymous": settings.rate_limit_anonymous,
         }
     )
-    return Wiring(
-        dispatcher=Dispatcher(Committer(commit_store, codec, key_wrap)),
-        authentication=Authentication(verifier, store, rate_limits),
-        callers=Callers(store, codec, key_wrap),
-        accounts=accounts,
-        passwords=Passwords(
-            memory_kib=settings.argon2_memory_kib,
-            iterations=settings.argon2_iterations,
-            parallelism=settings.argon2_parallelism,
-        ),
-        token_issuer=TokenIssuer(
-            settings.token_private_key.get_secret_value(), issuer=issuer, audience=audience
-        ),
-        sessions=Sessions(store, accounts, secret, idle_days_max=settings.session_idle_days_max),
-        export=Export(store, codec, key_wrap),
-        erasure_ledger=(
-            ErasureLedger(settings.erasure_ledger, store) if settings.erasure_ledger else None
-        ),
-        rate_limits=rate_limits,
-        log_in_limits=LogInLimits(
-            per_account=settings.log_in_failures_per_account,
-            per_address=settings.log_in_failures_per_address,
-        ),
-        refusal_pace=RefusalPace(),
-        batch_room=BatchRoom(),
-        settings=settings,
-        store=store,
-        head=SharedLookUp(store.head),
-        reservation_secret=secret,
-        tasks=Tasks(expected=(PersistenceError, OSError)),
-        now=utc_now,
+    tasks = Tasks(expected=(PersistenceError, OSError))
+    dispatcher = Dispatcher(Committer(commit_store, codec, key_wrap))
+    authentication = Authentication(verifier, store, rate_limits)
+    passwords = Passwords(
+        memory_kib=settings.argon2_memory_kib,
+        iterations=settings.argon2_iterations,
+        parallelism=settings.argon2_parallelism,
     )
+    log_in_limits = LogInLimits(
+        per_account=settings.log_in_failures_per_account,
+        per_address=settings.log_in_failures_per_address,
+    )
+    sessions = OpenSessions(store, accounts, secret, idle_days_max=settings.session_idle_days_max)
+    ledger = ErasureLedger(settings.erasure_ledger, store) if settings.erasure_ledger else None
+    token_issuer = TokenIssuer(
+        settings.token_private_key.get_secret_value(), issuer=issuer, audience=audience
+    )
+    commands = Commands(dispatcher, secret)
+    bulk = BulkRequests(BulkRoom(), dispatcher)
+    export = Export(store, codec, key_wrap)
+    rooms = (
+        Users(commands, bulk, accounts, passwords, log_in_limits, export, ledger),
+        Sessions(
+            commands, sessions, accounts, passwords, authentication, log_in_limits, token_issuer
+        ),
+        Movies(commands, bulk, secret),
+        Ratings(commands, bulk),
+        Operations(
+            SharedLookUp(store.head), tasks, settings.token_public_key, settings.metrics_token
+        ),
+    )
+    gate = CommandGate(authentication, rate_limits, Callers(store, codec, key_wrap))
+    upkeep = Upkeep(store, sessions, ledger)
+    return _Parts(store, dispatcher, passwords, upkeep, tasks, rooms, gate)

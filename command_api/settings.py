@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pydantic import Field
 
-from shared.process.setting_types import Base64Secret, NewFile, Origins, Port, Token, Whole
+from shared.process.setting_types import Base64Secret, NewFile, Port, Whole
 from shared.process.settings import DatabaseSettings, HttpSettings, SealingSettings
 
 KIB = 1024
@@ -35,8 +35,4 @@ class CommandSettings(HttpSettings, DatabaseSettings, SealingSettings):
     rate_limit_anonymous: Whole = Field(3_000, ge=0, le=COUNT_MAX)
     # A file outside the database that says who has been erased; see `starfold erase --reapply`.
     erasure_ledger: NewFile | None = None
-    # If set, `/metrics` wants it as a bearer token.
-    metrics_token: Token | None = None
-    # Origins that browsers may call from, separated by commas; none unless set.
-    cors_origins: Origins = ""
     body_bytes_max: Whole = Field(256 * KIB, ge=KIB, le=64 * MIB)

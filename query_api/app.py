@@ -6,18 +6,22 @@ import asyncio
 import time
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
+from typing import NamedTuple
 
+import redis.asyncio
 import structlog
-from fastapi import Depends, FastAPI
+from fastapi import FastAPI
 from redis.exceptions import RedisError
 
 from query_api.catalogue.changes import Changes
 from query_api.catalogue.index_feed import RELOAD_S, IndexFeed
-from query_api.http import history as past
-from query_api.http import live as stream
-from query_api.http import movies, operations, projections, users
-from query_api.http.dependencies import Wiring, known_parameters
-from query_api.http.hot_reads import HotReads
+from query_api.http.absent import AbsentMovies
+from query_api.http.gate import ReadGate
+from query_api.http.history import History
+from query_api.http.live import Live
+from query_api.http.movies import Movies
+from query_api.http.operations import Operations
+from query_api.http.users import Users
 from query_api.read_limits import OpenPlaces, ReadLimits
 from query_api.redis_reads.access import CallerAccess
 from query_api.redis_reads.coalescing import TIMEOUT_S, CoalescedReads
@@ -35,8 +39,7 @@ from shared.errors import DocumentDamaged, Unavailable
 from shared.process.descriptors import descriptors
 from shared.process.tasks import Tasks
 from shared.read_model.clients import async_redis_client
-from shared.web.application import RequestScope, Service, serve_docs
-from shared.web.problems import install_problem_handlers
+from shared.web.application import CrossOrigin, Service
 from shared.web.protocol import END_STREAMS
 from shared.web.tokens import TokenVerifier
 
@@ -54,56 +57,77 @@ STALE_AFTER_S = 15.0
 EXPECTED = (Unavailable, DocumentDamaged, RedisError, OSError)
 
 
-def create_app(settings: QuerySettings) -> FastAPI:
+CROSS_ORIGIN_REQUEST_HEADERS = (
+    "Authorization",
+    "If-None-Match",
+    "Last-Event-ID",
+    "Starfold-At-Least",
+    "X-Request-ID",
+)
+CROSS_ORIGIN_ANSWER_HEADERS = (
+    "ETag",
+    "Link",
+    "Retry-After",
+    "Starfold-Newest",
+    "Starfold-Position",
+    "X-Request-ID",
+)
+
+
+class _Parts(NamedTuple):
+    """What runs while the application does, and what serves."""
+
+    client: redis.asyncio.Redis
+    tasks: Tasks
+    damage: Damage
+    generations: ActiveGenerations
+    freshness: Freshness
+    feed: IndexFeed
+    streams: Streams
+    rooms: Sequence[object]
+    gate: ReadGate
+
+
+def create_app(settings: QuerySettings) -> Service:
     """The application; its resources are opened and closed by its lifespan."""
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[dict[str, object]]:
-        wiring = _wire(settings)
-        app.state.wiring = wiring
+        parts = _wire(settings)
         assert isinstance(app, Service)
-        if not settings.access_log:
-            app.ahead = HotReads(
-                wiring.reader, wiring.pages, wiring.profiles, wiring.cursors, wiring.limits
-            )
-        running = _start(wiring)
+        app.serve(parts.rooms, parts.gate)
+        running = _start(parts)
         log.info("query_api_started", port=settings.port)
-        yield {END_STREAMS: wiring.streams.end}
+        yield {END_STREAMS: parts.streams.end}
         await _end(running)
-        await wiring.client.aclose()
+        await parts.client.aclose()
         log.info("query_api_stopped")
 
-    app = Service(
+    return Service(
+        (Movies, History, Users, Live, Operations),
         title="Starfold query API",
         description=DESCRIPTION,
-        version="1",
         lifespan=lifespan,
-        docs_url=None,
-        redoc_url=None,
-        max_body_size=BODY_BYTES_MAX,
-        telemetry={"tracing": False, "metrics": False},
+        body_bytes_max=BODY_BYTES_MAX,
+        access_log=settings.access_log,
+        cross_origin=CrossOrigin(
+            settings.cors_origins, CROSS_ORIGIN_REQUEST_HEADERS, CROSS_ORIGIN_ANSWER_HEADERS
+        ),
     )
-    install_problem_handlers(app)
-    serve_docs(app)
-    app.add_middleware(RequestScope, access_log=settings.access_log)
-    for room in (movies, past, users, stream, projections):
-        app.include_router(room.router, dependencies=[Depends(known_parameters)])
-    app.include_router(operations.router)
-    return app
 
 
-def _start(wiring: Wiring) -> list[asyncio.Task[None]]:
+def _start(parts: _Parts) -> list[asyncio.Task[None]]:
     """The background tasks. Answers are right without freshness and damage reports, only later."""
-    tasks = wiring.tasks
+    tasks = parts.tasks
     generations = tasks.health("generations", stale_after_s=STALE_AFTER_S)
     index = tasks.health("index", stale_after_s=STALE_AFTER_S)
     freshness = tasks.health("freshness", stale_after_s=STALE_AFTER_S, needed=False)
     damage = tasks.health("damage", stale_after_s=STALE_AFTER_S, needed=False)
     return [
-        tasks.start(generations, lambda: wiring.generations.step(generations.succeeded)),
-        tasks.start(index, lambda: wiring.feed.step(index.succeeded), every_s=RELOAD_S),
-        tasks.start(freshness, lambda: wiring.freshness.step(freshness.succeeded)),
-        tasks.start(damage, wiring.damage.send, every_s=SEND_EVERY_S),
+        tasks.start(generations, lambda: parts.generations.step(generations.succeeded)),
+        tasks.start(index, lambda: parts.feed.step(index.succeeded), every_s=RELOAD_S),
+        tasks.start(freshness, lambda: parts.freshness.step(freshness.succeeded)),
+        tasks.start(damage, parts.damage.send, every_s=SEND_EVERY_S),
     ]
 
 
@@ -116,8 +140,9 @@ async def _end(tasks: Sequence[asyncio.Task[None]]) -> None:
         _, pending = await asyncio.wait(pending, timeout=CANCEL_AGAIN_S)
 
 
-def _wire(settings: QuerySettings) -> Wiring:
+def _wire(settings: QuerySettings) -> _Parts:
     client = async_redis_client(settings.redis_url.get_secret_value(), connect_within_s=TIMEOUT_S)
+    tasks = Tasks(expected=EXPECTED)
     generations = ActiveGenerations(client)
     freshness = Freshness(client, OpenPlaces("waiting reads", settings.waiters_per_caller_max))
     reads = CoalescedReads(client)
@@ -125,31 +150,29 @@ def _wire(settings: QuerySettings) -> Wiring:
     reader = Reader(reads, generations, damage)
     changes = Changes()
     feed = IndexFeed(client, reads, generations, freshness, changes, damage)
-    streams_max = min(settings.streams_max, descriptors().streams_max)
-    return Wiring(
-        client=client,
-        tasks=Tasks(expected=EXPECTED),
-        damage=damage,
-        generations=generations,
-        freshness=freshness,
-        reader=reader,
-        feed=feed,
-        cursors=Cursors(settings.cursor_key.get_secret_value()),
-        pages=Pages(reader, feed),
-        profiles=Profiles(reader, feed),
-        raters=Raters(reader),
-        streams=Streams(
-            feed,
-            changes,
-            open_max=streams_max,
-            places=OpenPlaces("streams", settings.streams_per_caller_max),
-        ),
-        access=CallerAccess(reader, freshness),
-        limits=ReadLimits(address=settings.read_limit_address, caller=settings.read_limit_caller),
-        verifier=TokenVerifier(
+    cursors = Cursors(settings.cursor_key.get_secret_value())
+    pages, absent = Pages(reader, feed), AbsentMovies(reader, feed)
+    streams = Streams(
+        feed,
+        changes,
+        open_max=min(settings.streams_max, descriptors().streams_max),
+        places=OpenPlaces("streams", settings.streams_per_caller_max),
+    )
+    rooms = (
+        Movies(reader, freshness, cursors, pages, Raters(reader), absent),
+        History(reader, freshness, cursors, absent),
+        Users(reader, feed, freshness, cursors, pages, Profiles(reader, feed)),
+        Live(streams, feed, freshness),
+        Operations(client, generations, feed, tasks, settings.metrics_token),
+    )
+    gate = ReadGate(
+        TokenVerifier(
             settings.token_public_key.get_secret_value(),
             issuer=settings.token_issuer,
             audience=settings.token_audience,
             clock=time.time,
         ),
+        ReadLimits(address=settings.read_limit_address, caller=settings.read_limit_caller),
+        CallerAccess(reader, freshness),
     )
+    return _Parts(client, tasks, damage, generations, freshness, feed, streams, rooms, gate)

@@ -2,9 +2,7 @@
 
     StarfoldError
     ├── Rejected                a command that a business rule refuses; nothing was recorded
-    │   ├── BadRequest              a request that cannot be read, or in more than one way
-    │   │   └── MalformedJson           a body that is not JSON
-    │   ├── TooLarge                a body with more bytes than the route takes
+    │   ├── MalformedJson           a body that is not JSON
     │   ├── InvalidInput            a value that the contract does not allow
     │   ├── IdempotencyKeyReused    an Idempotency-Key that came with another request before
     │   ├── NotFound                what the command or query names does not exist
@@ -62,22 +60,13 @@ class Rejected(StarfoldError):
         self.pointer = pointer
 
 
-class BadRequest(Rejected):
-    code = "bad-request"
+class MalformedJson(Rejected):
+    """A body that is not JSON in UTF-8."""
 
-
-class MalformedJson(BadRequest):
     code = "malformed-json"
 
     def __init__(self) -> None:
         super().__init__("the body is not valid JSON")
-
-
-class TooLarge(Rejected):
-    code = "too-large"
-
-    def __init__(self) -> None:
-        super().__init__("the body is larger than this route takes")
 
 
 class InvalidInput(Rejected):

@@ -10,7 +10,6 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-import structlog
 from rq import Worker
 from rq.serializers import JSONSerializer
 from typer.testing import CliRunner, Result
@@ -33,15 +32,6 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
 # tests speak plain HTTP. This folder does not exist, so that there are none to read.
 os.environ.pop("SSL_CERT_FILE", None)
 os.environ["SSL_CERT_DIR"] = os.fspath(Path(__file__).with_name("no_certificates"))
-
-# What the services log with a traceback: the default draws every local variable in colours, which
-# takes seconds of processor time.
-structlog.configure(
-    processors=[
-        *structlog.get_config()["processors"][:-1],
-        structlog.dev.ConsoleRenderer(exception_formatter=structlog.dev.plain_traceback),
-    ]
-)
 
 Starfold = Callable[..., Result]
 Work = Callable[[], None]

@@ -10,10 +10,10 @@ from fastapi import Response
 
 from bench.peers.serving import Caller, peer, serve
 from command_api.http.bodies import RatingBody
-from query_api.http.examples import MOVIE
+from query_api.http.shapes import Movie
 from shared.web.protocol import GatheringProtocol
 
-CONSTANT = msgspec.json.encode(MOVIE)
+CONSTANT = msgspec.json.encode(Movie.EXAMPLE)
 CREATED = b'{"status":"created"}'
 
 app = peer()

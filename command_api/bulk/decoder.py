@@ -8,16 +8,16 @@ from typing import Any
 import msgspec
 
 from command_api.http.bodies import BulkBody
-from command_api.http.bounded_json import malformed_json, too_deep
-from shared.errors import InvalidInput
+from command_api.http.bounded_json import too_deep
+from shared.errors import InvalidInput, MalformedJson
 
 # One row, not decoded.
 Raw = msgspec.Raw
 
 
-def rows_decoder(body: type[BulkBody]) -> Callable[[bytes], dict[str, list[Raw]]]:
+def rows_decoder(body: type[BulkBody]) -> Callable[[bytes], list[Raw]]:
     """Return a decoder that raises `InvalidInput` for more rows than the body may have, and for any
-    other member beside them; and `RequestValidationError` for what is not JSON.
+    other member beside them; and `MalformedJson` for what is not JSON.
 
     A list of `Raw` would be made whole before its length was checked: 16 MiB hold eight million
     rows. A struct of as many fields as there may be rows stops decoding at the first row too many.
@@ -27,7 +27,7 @@ def rows_decoder(body: type[BulkBody]) -> Callable[[bytes], dict[str, list[Raw]]
     whole_type = msgspec.defstruct("Whole", [(body.FIELD, rows_type)], forbid_unknown_fields=True)
     decoder = msgspec.json.Decoder(whole_type)
 
-    def decode(content: bytes) -> dict[str, list[Raw]]:
+    def decode(content: bytes) -> list[Raw]:
         try:
             whole: Any = decoder.decode(content)
         except msgspec.ValidationError as error:
@@ -37,10 +37,10 @@ def rows_decoder(body: type[BulkBody]) -> Callable[[bytes], dict[str, list[Raw]]
                 pointer=f"/{body.FIELD}",
             ) from error
         except (msgspec.DecodeError, UnicodeDecodeError) as error:
-            raise malformed_json() from error
+            raise MalformedJson from error
         except RecursionError as error:
             raise too_deep() from error
         rows = msgspec.structs.astuple(getattr(whole, body.FIELD))
-        return {body.FIELD: [row for row in rows if row is not msgspec.UNSET]}
+        return [row for row in rows if row is not msgspec.UNSET]
 
     return decode

@@ -17,7 +17,7 @@ COMING_BYTES_MAX = 8 * BULK_BYTES_MAX
 COMING_BYTES_PER_CALLER_MAX = 2 * BULK_BYTES_MAX
 
 
-class BatchRoom:
+class BulkRoom:
     """Places of one process. Raises `Overloaded` where there is none."""
 
     def __init__(self) -> None:

@@ -11,14 +11,11 @@ import re
 from typing import NamedTuple
 from uuid import UUID
 
-from starlette.requests import Request
-
 from shared.errors import InvalidInput
 from shared.ids import keyed_uuid
 from shared.log.event_store import EventStore
 from shared.log.kept_answers import AnswerKey
 
-HEADER = "idempotency-key"
 KEY_CHARS_MAX = 255
 KEPT_FOR_H = 24
 PURGED_AT_ONCE_MAX = 10_000
@@ -30,35 +27,12 @@ _PURGE = (
     " WHERE recorded_at < now() - make_interval(hours => %s) LIMIT %s)"
 )
 
-# For the OpenAPI document: the header is read by hand, which costs less than a dependency.
-DOCUMENTED = {
-    "parameters": [
-        {
-            "name": "Idempotency-Key",
-            "in": "header",
-            "required": False,
-            "description": "A repeat of the same request gets the first answer, for 24 hours.",
-            "schema": {"type": "string", "maxLength": KEY_CHARS_MAX},
-            "example": "018f3c5e-rate-stalker",
-        }
-    ]
-}
-
 
 class RequestKey(NamedTuple):
     """A request's key, and the keyed hash of what it asks for."""
 
     key: AnswerKey
     request_hmac: bytes
-
-
-async def request_key(request: Request, principal: UUID, secret: bytes) -> RequestKey | None:
-    """The request's key; None where it has none. Raises `InvalidInput` for one that is no key."""
-    header = request.headers.get(HEADER)
-    if header is None:
-        return None
-    named = (request.method, request.url.path, request.headers.get("if-match", ""))
-    return key_of(header, named, await request.body(), principal, secret)
 
 
 def key_of(

@@ -7,10 +7,9 @@ from http import HTTPStatus
 from typing import Annotated
 from uuid import UUID
 
-from fastapi import APIRouter, Header, Request, Response
+from pydantic import Field
 
-from command_api.bulk.rows import RowKind, commit_rows, rows_response
-from command_api.commit.idempotency import DOCUMENTED
+from command_api.bulk.requests import BulkJson, BulkRequests, RowKind
 from command_api.deciding.movie import ChangeMovieDetails, CreateMovie
 from command_api.http.bodies import (
     BULK_BYTES_MAX,
@@ -21,65 +20,115 @@ from command_api.http.bodies import (
     MoviesBody,
     RowsAnswer,
 )
-from command_api.http.body_route import BodyRoute
-from command_api.http.bulk_route import BatchRoute
-from command_api.http.dependencies import Caller, Wired, Wiring
-from command_api.http.responses import PROBLEMS, answer, send_once
+from command_api.http.commands import DONE, PROBLEMS, Commands, Keyed, answer, answered
+from command_api.http.json_body import JsonBody
+from command_api.identity.access import CATALOGUE
 from shared.errors import InvalidInput
 from shared.ids import MovieId, StreamId, Version, keyed_uuid, new_uuid7
-from shared.web.problems import problem
+from shared.web.answer import Answer
+from shared.web.operation import Header, Parameters, Request, operation
+from shared.web.problems import Refused
 
 _VERSION_TAG = re.compile(r'"([0-9]{1,18})"')
 
-router = APIRouter(prefix="/v1/movies", tags=["movies"], responses=PROBLEMS, route_class=BodyRoute)
-batches = APIRouter(
-    prefix="/v1/movies", tags=["movies"], responses=PROBLEMS, route_class=BatchRoute
-)
+
+class MovieCorrection(Keyed):
+    movie_id: UUID
+    if_match: Annotated[
+        str | None,
+        Header("If-Match"),
+        Field(description="The `version` that the change was made to", examples=['"1"']),
+    ] = None
 
 
-@router.post(
-    "", status_code=HTTPStatus.CREATED, response_model=MovieAnswer, openapi_extra=DOCUMENTED
-)
-async def create_movie(
-    body: MovieBody, request: Request, wiring: Wired, caller: Caller
-) -> Response:
-    """Add a movie (curators, operators, service keys with the scope `movies`).
+class Movies:
+    def __init__(self, commands: Commands, bulk: BulkRequests, secret: bytes) -> None:
+        self._commands = commands
+        self._bulk = bulk
+        self._secret = secret
 
-    A movie with an external id that exists already is answered with 200 and the first one's id.
-    """
-    outcome = await send_once(_create(wiring, body), request, wiring, caller)
-    status = HTTPStatus.OK if outcome.status == "unchanged" else HTTPStatus.CREATED
-    return answer(status, {"movie_id": outcome.subject}, outcome)
+    @operation(
+        "POST",
+        "/v1/movies",
+        tag="movies",
+        access=CATALOGUE,
+        parameters=Keyed,
+        body=JsonBody(MovieBody, MOVIE_BYTES_MAX),
+        answers=PROBLEMS
+        | {
+            201: answered("The movie is new", MovieAnswer),
+            200: answered("A movie with this external id exists", MovieAnswer),
+        },
+    )
+    async def create_movie(self, request: Request[Keyed, MovieBody]) -> Answer:
+        """Add a movie (curators, operators, service keys with the scope `movies`).
+
+        A movie with an external id that exists already is answered with 200 and the first one's id.
+        """
+        outcome = await self._commands.send_once(self._creation(request.body), request)
+        status = HTTPStatus.OK if outcome.status == "unchanged" else HTTPStatus.CREATED
+        return answer(outcome, {"movie_id": outcome.subject}, status)
+
+    @operation(
+        "POST",
+        "/v1/movies/batch",
+        tag="movies",
+        access=CATALOGUE.lately,
+        body=BulkJson(MoviesBody, BULK_BYTES_MAX),
+        answers=PROBLEMS | {200: answered("A result for each row", RowsAnswer)},
+    )
+    async def create_movies(self, request: Request[Parameters, None]) -> Answer:
+        """Add up to 1,000 movies; each is accepted or refused on its own."""
+        kind = RowKind(MovieBody, MOVIE_BYTES_MAX, subject="movie_id")
+        return await self._bulk.commit(request, kind, self._creation)
+
+    @operation(
+        "PATCH",
+        "/v1/movies/{movie_id}",
+        tag="movies",
+        access=CATALOGUE,
+        parameters=MovieCorrection,
+        body=JsonBody(MovieChangesBody, MOVIE_BYTES_MAX),
+        answers=PROBLEMS
+        | DONE
+        | {
+            412: {**PROBLEMS[409], "description": "The movie has another version by now"},
+            428: {**PROBLEMS[409], "description": "`If-Match` is missing"},
+        },
+    )
+    async def change_movie(self, request: Request[MovieCorrection, MovieChangesBody]) -> Answer:
+        """Correct a movie (curators); `If-Match` holds the `version` that the change was made to,
+        in quotes.
+        """
+        changes = request.body.model_dump(exclude_unset=True)
+        command = ChangeMovieDetails(
+            movie_id=MovieId(request.parameters.movie_id),
+            changes=changes,
+            imdb_stream=self._imdb_stream(changes.get("imdb_id")),
+            expected_version=_version(request.parameters.if_match),
+            now=self._commands.now(),
+        )
+        return answer(await self._commands.send_once(command, request))
+
+    def _creation(self, body: MovieBody) -> CreateMovie:
+        if body.external_id is None:
+            movie_id = MovieId(new_uuid7())
+        else:
+            movie_id = MovieId(keyed_uuid(self._secret, "external-movie", body.external_id))
+        return CreateMovie(
+            movie_id=movie_id,
+            details=body.details(),
+            imdb_stream=self._imdb_stream(body.imdb_id),
+            now=self._commands.now(),
+        )
+
+    def _imdb_stream(self, imdb_id: str | None) -> StreamId | None:
+        return None if imdb_id is None else StreamId(keyed_uuid(self._secret, "imdb", imdb_id))
 
 
-@batches.post("/batch", response_model=RowsAnswer, max_body_size=BULK_BYTES_MAX)
-async def create_movies(
-    body: MoviesBody, request: Request, wiring: Wired, caller: Caller
-) -> Response:
-    """Add up to 1,000 movies; each is accepted or refused on its own."""
-
-    def command_of(row: MovieBody) -> CreateMovie:
-        return _create(wiring, row)
-
-    kind = RowKind(MovieBody, MOVIE_BYTES_MAX, subject="movie_id")
-    results = await commit_rows(body.movies, kind, command_of, request, wiring, caller)
-    return rows_response(results)
-
-
-@router.patch("/{movie_id}", status_code=HTTPStatus.NO_CONTENT, openapi_extra=DOCUMENTED)
-async def change_movie(
-    movie_id: UUID,
-    body: MovieChangesBody,
-    request: Request,
-    wiring: Wired,
-    caller: Caller,
-    if_match: Annotated[str | None, Header(examples=['"1"'])] = None,
-) -> Response:
-    """Correct a movie (curators); `If-Match` holds the `version` that the change was made to, in
-    quotes.
-    """
+def _version(if_match: str | None) -> Version:
     if if_match is None:
-        return problem(
+        raise Refused(
             HTTPStatus.PRECONDITION_REQUIRED,
             "precondition-required",
             'send the movie\'s version as `If-Match: "VERSION"`',
@@ -87,34 +136,4 @@ async def change_movie(
     tag = _VERSION_TAG.fullmatch(if_match.strip())
     if tag is None:
         raise InvalidInput(f'If-Match is {if_match[:40]!r} and must be like "3"')
-    changes = body.model_dump(exclude_unset=True)
-    imdb_id = changes.get("imdb_id")
-    command = ChangeMovieDetails(
-        movie_id=MovieId(movie_id),
-        changes=changes,
-        imdb_stream=_imdb_stream(wiring, imdb_id),
-        expected_version=Version(int(tag[1])),
-        now=wiring.now(),
-    )
-    outcome = await send_once(command, request, wiring, caller)
-    return answer(HTTPStatus.NO_CONTENT, None, outcome)
-
-
-def _create(wiring: Wiring, body: MovieBody) -> CreateMovie:
-    if body.external_id is None:
-        movie_id = MovieId(new_uuid7())
-    else:
-        secret = wiring.reservation_secret
-        movie_id = MovieId(keyed_uuid(secret, "external-movie", body.external_id))
-    return CreateMovie(
-        movie_id=movie_id,
-        details=body.details(),
-        imdb_stream=_imdb_stream(wiring, body.imdb_id),
-        now=wiring.now(),
-    )
-
-
-def _imdb_stream(wiring: Wiring, imdb_id: str | None) -> StreamId | None:
-    if imdb_id is None:
-        return None
-    return StreamId(keyed_uuid(wiring.reservation_secret, "imdb", imdb_id))
+    return Version(int(tag[1]))

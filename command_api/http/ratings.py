@@ -1,4 +1,4 @@
-"""Ratings: one user's opinion of one movie, one by one or in batches."""
+"""Ratings: one user's opinion of one movie, one by one or in bulk."""
 
 from __future__ import annotations
 
@@ -7,10 +7,8 @@ from http import HTTPStatus
 from uuid import UUID
 
 import msgspec
-from fastapi import APIRouter, Request, Response
 
-from command_api.bulk.rows import RowKind, commit_rows, rows_response
-from command_api.commit.idempotency import DOCUMENTED
+from command_api.bulk.requests import BulkJson, BulkRequests, RowKind
 from command_api.commit.pending_command import Outcome
 from command_api.deciding.principal import acting_user
 from command_api.deciding.rating import SubmitRating, WithdrawRating
@@ -23,76 +21,103 @@ from command_api.http.bodies import (
     RatingsBody,
     RowsAnswer,
 )
-from command_api.http.body_route import BodyRoute
-from command_api.http.bulk_route import BatchRoute
-from command_api.http.dependencies import Caller, CallingMember, Wired
-from command_api.http.responses import PROBLEMS, answer, send_once
+from command_api.http.commands import DONE, PROBLEMS, Commands, Keyed, answer, answered
+from command_api.http.json_body import JsonBody
+from command_api.identity.access import MEMBERS, RATERS
 from shared.ids import MovieId, UserId, rating_stream_id
+from shared.web.answer import Answer
+from shared.web.operation import Parameters, Request, operation
 
-router = APIRouter(
-    prefix="/v1",
-    tags=["ratings"],
-    responses=PROBLEMS,
-    route_class=BodyRoute,
-    max_body_size=RATING_BYTES_MAX,
-)
-batches = APIRouter(prefix="/v1", tags=["ratings"], responses=PROBLEMS, route_class=BatchRoute)
+RATED = {
+    201: answered("The first rating of this movie", RatingAnswer),
+    200: answered("A changed opinion, or the same one again", RatingAnswer),
+}
 
 
-@router.put("/movies/{movie_id}/rating", response_model=RatingAnswer, openapi_extra=DOCUMENTED)
-async def rate_movie(
-    movie_id: UUID, body: RatingBody, request: Request, wiring: Wired, caller: CallingMember
-) -> Response:
-    """Rate a movie: 201 for the first rating, 200 for a changed opinion or the same one again."""
-    command = submission(caller.user_id, movie_id, body, wiring.now())
-    return _rated(await send_once(command, request, wiring, caller))
+class RatedMovie(Keyed):
+    movie_id: UUID
 
 
-@router.delete(
-    "/movies/{movie_id}/rating", status_code=HTTPStatus.NO_CONTENT, openapi_extra=DOCUMENTED
-)
-async def withdraw_rating(
-    movie_id: UUID, request: Request, wiring: Wired, caller: CallingMember
-) -> Response:
-    """Take one's rating back; 204 also where there is none."""
-    movie = MovieId(movie_id)
-    command = WithdrawRating(
-        user_id=caller.user_id,
-        movie_id=movie,
-        rating_stream=rating_stream_id(caller.user_id, movie),
-        now=wiring.now(),
+class Ratings:
+    def __init__(self, commands: Commands, bulk: BulkRequests) -> None:
+        self._commands = commands
+        self._bulk = bulk
+
+    @operation(
+        "PUT",
+        "/v1/movies/{movie_id}/rating",
+        tag="ratings",
+        access=MEMBERS,
+        parameters=RatedMovie,
+        body=JsonBody(RatingBody, RATING_BYTES_MAX),
+        answers=PROBLEMS | RATED,
     )
-    outcome = await send_once(command, request, wiring, caller)
-    return answer(HTTPStatus.NO_CONTENT, None, outcome)
+    async def rate_movie(self, request: Request[RatedMovie, RatingBody]) -> Answer:
+        """Rate a movie: 201 for the first rating, 200 for a changed opinion or the same one
+        again.
+        """
+        user_id, movie_id = request.caller.member.user_id, request.parameters.movie_id
+        command = _submission(user_id, movie_id, request.body, self._commands.now())
+        return _rated(await self._commands.send_once(command, request))
+
+    @operation(
+        "DELETE",
+        "/v1/movies/{movie_id}/rating",
+        tag="ratings",
+        access=MEMBERS,
+        parameters=RatedMovie,
+        answers=PROBLEMS | DONE,
+    )
+    async def withdraw_rating(self, request: Request[RatedMovie, None]) -> Answer:
+        """Take one's rating back; 204 also where there is none."""
+        user_id, movie_id = request.caller.member.user_id, MovieId(request.parameters.movie_id)
+        command = WithdrawRating(
+            user_id=user_id,
+            movie_id=movie_id,
+            rating_stream=rating_stream_id(user_id, movie_id),
+            now=self._commands.now(),
+        )
+        return answer(await self._commands.send_once(command, request))
+
+    @operation(
+        "POST",
+        "/v1/ratings",
+        tag="ratings",
+        access=RATERS,
+        parameters=Keyed,
+        body=JsonBody(MovieRatingBody, RATING_BYTES_MAX),
+        answers=PROBLEMS | RATED,
+    )
+    async def submit_rating(self, request: Request[Keyed, MovieRatingBody]) -> Answer:
+        """Rate a movie named in the body; a service key names the user too."""
+        body = request.body
+        named = UserId(body.user_id) if body.user_id else None
+        user_id = acting_user(request.caller.principal, named)
+        command = _submission(user_id, body.movie_id, body, self._commands.now())
+        return _rated(await self._commands.send_once(command, request))
+
+    @operation(
+        "POST",
+        "/v1/ratings/batch",
+        tag="ratings",
+        access=RATERS.lately,
+        body=BulkJson(RatingsBody, BULK_BYTES_MAX),
+        answers=PROBLEMS | {200: answered("A result for each row", RowsAnswer)},
+    )
+    async def submit_ratings(self, request: Request[Parameters, None]) -> Answer:
+        """Up to 10,000 ratings; each is accepted or refused on its own. Safe to send again."""
+        now, principal = self._commands.now(), request.caller.principal
+
+        def command_of(row: MovieRatingBody) -> SubmitRating:
+            user_id = acting_user(principal, UserId(row.user_id) if row.user_id else None)
+            return _submission(user_id, row.movie_id, row, now)
+
+        return await self._bulk.commit(
+            request, RowKind(MovieRatingBody, RATING_BYTES_MAX), command_of
+        )
 
 
-@router.post("/ratings", response_model=RatingAnswer, openapi_extra=DOCUMENTED)
-async def submit_rating(
-    body: MovieRatingBody, request: Request, wiring: Wired, caller: Caller
-) -> Response:
-    """Rate a movie named in the body; a service key names the user too."""
-    user_id = acting_user(caller, UserId(body.user_id) if body.user_id else None)
-    command = submission(user_id, body.movie_id, body, wiring.now())
-    return _rated(await send_once(command, request, wiring, caller))
-
-
-@batches.post("/ratings/batch", response_model=RowsAnswer, max_body_size=BULK_BYTES_MAX)
-async def submit_ratings(
-    body: RatingsBody, request: Request, wiring: Wired, caller: Caller
-) -> Response:
-    """Up to 10,000 ratings; each is accepted or refused on its own. Safe to send again."""
-    now = wiring.now()
-
-    def command_of(row: MovieRatingBody) -> SubmitRating:
-        user_id = acting_user(caller, UserId(row.user_id) if row.user_id else None)
-        return submission(user_id, row.movie_id, row, now)
-
-    kind = RowKind(MovieRatingBody, RATING_BYTES_MAX)
-    results = await commit_rows(body.ratings, kind, command_of, request, wiring, caller)
-    return rows_response(results)
-
-
-def submission(user_id: UserId, movie_id: UUID, body: RatingBody, now: datetime) -> SubmitRating:
+def _submission(user_id: UserId, movie_id: UUID, body: RatingBody, now: datetime) -> SubmitRating:
     """The command that a body asks for."""
     movie = MovieId(movie_id)
     return SubmitRating(
@@ -106,9 +131,6 @@ def submission(user_id: UserId, movie_id: UUID, body: RatingBody, now: datetime)
     )
 
 
-def rated_status(outcome: Outcome) -> HTTPStatus:
-    return HTTPStatus.CREATED if outcome.status == "created" else HTTPStatus.OK
-
-
-def _rated(outcome: Outcome) -> Response:
-    return answer(rated_status(outcome), {"status": outcome.status}, outcome)
+def _rated(outcome: Outcome) -> Answer:
+    status = HTTPStatus.CREATED if outcome.status == "created" else HTTPStatus.OK
+    return answer(outcome, {"status": outcome.status}, status)

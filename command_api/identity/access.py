@@ -1,4 +1,4 @@
-"""The command API's authorization table: the callers that each route admits.
+"""Who may call an operation of the command API.
 
 Rules that depend on the body or on the named entity (a member rates for themselves, a service for
 external users) are decided with the command, in `command_api/deciding/use_cases.py`.
@@ -6,7 +6,6 @@ external users) are decided with the command, in `command_api/deciding/use_cases
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import NamedTuple, get_args
 from uuid import UUID
 
@@ -21,7 +20,7 @@ ALL_SCOPES: frozenset[Scope] = frozenset(get_args(Scope))
 
 
 class Access(NamedTuple):
-    """Who may call a route.
+    """The callers that an operation admits, by their credential alone.
 
     A member needs one of `roles`, a service one of `scopes`; with none of them no member and no
     service may. `checked_first` asks the database about the caller before the body is read. For
@@ -54,6 +53,14 @@ class Access(NamedTuple):
                 if not self.anonymous:
                     raise NotAuthenticated(NO_CREDENTIAL_OR_KEY if self.scopes else NO_CREDENTIAL)
 
+    @property
+    def first(self) -> Access:
+        return self._replace(checked_first=True)
+
+    @property
+    def lately(self) -> Access:
+        return self._replace(checked_lately=True)
+
     def roles_for(self, principal: Principal, path_user: str | None) -> frozenset[Role]:
         """The roles of which a member needs one, given the user that the path names."""
         if self.own_user and isinstance(principal, Member) and path_user is not None:
@@ -72,35 +79,9 @@ PUBLIC = Access(anonymous=True, credential_ignored=True)
 MEMBERS = Access(roles=EVERYBODY)
 CATALOGUE = Access(roles=CURATORS, scopes=frozenset({"movies"}))
 RATERS = Access(roles=EVERYBODY, scopes=frozenset({"ratings"}))
-
-ROUTES: Mapping[tuple[str, str], Access] = {
-    # A service that names an external user needs the scope `users`: that is in the body.
-    ("POST", "/v1/users"): Access(roles=EVERYBODY, scopes=ALL_SCOPES, anonymous=True),
-    ("POST", "/v1/users/batch"): Access(scopes=frozenset({"users"}), checked_lately=True),
-    ("PATCH", "/v1/users/me"): MEMBERS,
-    ("PUT", "/v1/users/me/password"): MEMBERS._replace(checked_first=True),
-    ("DELETE", "/v1/users/me"): MEMBERS,
-    ("GET", "/v1/users/me/export"): MEMBERS._replace(checked_first=True),
-    ("DELETE", "/v1/users/{user_id}"): Access(
-        roles=OPERATORS, scopes=frozenset({"erasure"}), own_user=True
-    ),
-    ("PUT", "/v1/users/{user_id}/role"): Access(roles=OPERATORS, scopes=frozenset({"roles"})),
-    ("POST", "/v1/sessions"): PUBLIC,
-    ("POST", "/v1/sessions/refresh"): PUBLIC,
-    ("DELETE", "/v1/sessions/current"): Access(roles=EVERYBODY, scopes=ALL_SCOPES),
-    ("POST", "/v1/movies"): CATALOGUE,
-    ("POST", "/v1/movies/batch"): CATALOGUE._replace(checked_lately=True),
-    ("PATCH", "/v1/movies/{movie_id}"): CATALOGUE,
-    ("PUT", "/v1/movies/{movie_id}/rating"): MEMBERS,
-    ("DELETE", "/v1/movies/{movie_id}/rating"): MEMBERS,
-    ("POST", "/v1/ratings"): RATERS,
-    ("POST", "/v1/ratings/batch"): RATERS._replace(checked_lately=True),
-}
-
-
-def access_to(method: str, path: str) -> Access:
-    """The access of a route; raises `LookupError` for one that the table lacks."""
-    try:
-        return ROUTES[method, path]
-    except KeyError:
-        raise LookupError(f"{method} {path} has no entry in identity/access.py") from None
+USER_IMPORTERS = Access(scopes=frozenset({"users"}))
+# A service that names an external user needs the scope `users`: that is in the body.
+SIGN_UP = Access(roles=EVERYBODY, scopes=ALL_SCOPES, anonymous=True)
+SESSIONS = Access(roles=EVERYBODY, scopes=ALL_SCOPES)
+ERASERS = Access(roles=OPERATORS, scopes=frozenset({"erasure"}), own_user=True)
+ROLE_GIVERS = Access(roles=OPERATORS, scopes=frozenset({"roles"}))

@@ -13,7 +13,6 @@ from uuid import UUID
 
 import msgspec
 from starlette.concurrency import run_in_threadpool
-from starlette.types import Scope
 
 from command_api.deciding.principal import Anyone, Member, Principal, Service
 from command_api.identity.limits import RateLimits
@@ -63,26 +62,26 @@ class Authentication:
         self._unknown: dict[UUID, float] = {}
         self._looking_up: dict[UUID, asyncio.Task[_CachedKey | None]] = {}
 
-    async def principal(self, authorization: str | None, scope: Scope) -> Principal:
+    async def principal(self, authorization: str | None, address: str) -> Principal:
         """The caller; `Anyone` without a credential."""
         if authorization is None:
             return Anyone()
         credential = bearer_token(authorization)
         if credential.startswith(API_KEY_PREFIX):
-            return await self.service(credential, scope)
+            return await self.service(credential, address)
         claims = self._verifier.verify(credential)
         if not claims.service:
             return Member(claims.user_id, claims.session_id)
         service = await self.known_service(claims.user_id)
         return msgspec.structs.replace(service, session_id=claims.session_id)
 
-    async def service(self, api_key: str, scope: Scope) -> Service:
+    async def service(self, api_key: str, address: str) -> Service:
         """The service whose key it is; raises `TooManyRequests` rather than look up a new key for
         an address over its rate limit.
         """
         key_id, secret = _parse(api_key)
         if key_id not in self._keys and self._unknown.get(key_id, 0.0) < time.monotonic():
-            self._limits.require_room(scope)
+            self._limits.require_room(address)
         cached, looked_up = await self._known(key_id)
         if not hmac.compare_digest(cached.secret_hash, hashlib.sha256(secret.encode()).digest()):
             raise NotAuthenticated("the API key is not valid")

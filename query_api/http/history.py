@@ -8,38 +8,34 @@ from typing import NamedTuple
 from uuid import UUID
 
 import msgspec
-from fastapi import APIRouter, Request, Response
 
 from query_api.http import shapes
-from query_api.http.absent import no_movie
-from query_api.http.caller_route import CallerRoute
-from query_api.http.dependencies import AtLeast, Wired, Wiring
-from query_api.http.examples import HISTORY_PAGE, STATS
-from query_api.http.parameters import LIMIT_DEFAULT, AsOf, Cursor, Limit
-from query_api.http.responses import (
-    CALLER_PROBLEMS,
-    PROBLEMS,
-    document,
-    documented,
-    listing,
-)
-from query_api.redis_reads.reader import Documents
+from query_api.http.absent import AbsentMovies
+from query_api.http.parameters import AsOf, ListRead, Read
+from query_api.http.responses import PROBLEMS, document, documented, listing
+from query_api.redis_reads.freshness import Freshness
+from query_api.redis_reads.reader import Documents, Reader
+from query_api.views.cursors import Cursors
 from query_api.views.history import FIRST_YEAR, days, histogram_at
 from query_api.views.rendering import with_ratings
 from shared.errors import InvalidInput
 from shared.ids import Position
 from shared.read_model.layout import MOVIES, PARKED, HistoryYear, RatingStatistics, statistics_of
-
-router = APIRouter(
-    prefix="/v1/movies",
-    tags=["movies"],
-    responses=PROBLEMS | CALLER_PROBLEMS,
-    route_class=CallerRoute,
-)
+from shared.web.answer import Answer
+from shared.web.operation import Request, operation
 
 _decode_statistics = msgspec.json.Decoder(RatingStatistics).decode
 _decode_year = msgspec.msgpack.Decoder(HistoryYear).decode
 _json = msgspec.json.Encoder().encode
+
+
+class StatsRead(Read):
+    movie_id: UUID
+    as_of: AsOf = None
+
+
+class HistoryRead(ListRead):
+    movie_id: UUID
 
 
 class _Past(NamedTuple):
@@ -51,76 +47,84 @@ class _Past(NamedTuple):
     years: dict[int, HistoryYear]
 
 
-@router.get(
-    "/{movie_id}/stats",
-    responses=documented(STATS, shapes.PastStatistics, description="As of that day"),
-)
-async def get_stats(
-    movie_id: UUID,
-    request: Request,
-    wiring: Wired,
-    wanted_position: AtLeast,
-    as_of: AsOf = None,
-) -> Response:
-    """A movie's rating statistics at the end of any past day, exact, by the time of rating.
+class History:
+    def __init__(
+        self, reader: Reader, freshness: Freshness, cursors: Cursors, absent: AbsentMovies
+    ) -> None:
+        self._reader = reader
+        self._freshness = freshness
+        self._cursors = cursors
+        self._absent = absent
 
-    `position` is of the last rating that is known, whatever day it is of.
-    """
-    today = datetime.now(UTC).date()
-    if as_of is not None and as_of > today:
-        raise InvalidInput(f"as_of is after {today}, which is today", pointer="/query/as_of")
-    past = await _past(wiring, movie_id, wanted_position)
-    at = as_of or today
-    statistics = statistics_of(histogram_at(past.years, at), past.rated_at_position)
-    details = _json({"movie_id": movie_id, "as_of": at})
-    body = with_ratings(details, _json(statistics), past.parked)
-    return document(request, body, past.position)
+    @operation(
+        "GET",
+        "/v1/movies/{movie_id}/stats",
+        tag="movies",
+        access="anyone",
+        parameters=StatsRead,
+        answers=PROBLEMS | documented(shapes.PastStatistics, description="As of that day"),
+    )
+    async def get_stats(self, request: Request[StatsRead, None]) -> Answer:
+        """A movie's rating statistics at the end of any past day, exact, by the time of rating.
 
+        `position` is of the last rating that is known, whatever day it is of.
+        """
+        asked = request.parameters
+        today = datetime.now(UTC).date()
+        if asked.as_of is not None and asked.as_of > today:
+            raise InvalidInput(f"as_of is after {today}, which is today", pointer="/query/as_of")
+        past = await self._past(asked.movie_id, asked.at_least)
+        at = asked.as_of or today
+        statistics = statistics_of(histogram_at(past.years, at), past.rated_at_position)
+        details = _json({"movie_id": asked.movie_id, "as_of": at})
+        body = with_ratings(details, _json(statistics), past.parked)
+        return document(request, body, past.position)
 
-@router.get(
-    "/{movie_id}/history",
-    responses=documented(HISTORY_PAGE, shapes.HistoryPage, description="A page of days"),
-)
-async def list_history(
-    movie_id: UUID,
-    request: Request,
-    wiring: Wired,
-    wanted_position: AtLeast,
-    cursor: Cursor = None,
-    limit: Limit = LIMIT_DEFAULT,
-) -> Response:
-    """The days on which a movie's ratings changed, with count and average at the end of each."""
-    of = f"history:{movie_id.hex}"
-    after = wiring.cursors.open(of, cursor, date) if cursor else date.min
-    past = await _past(wiring, movie_id, wanted_position)
-    found = list(islice((day for day in days(past.years) if day.date > after), limit + 1))
-    items = []
-    for day in found[:limit]:
-        statistics = statistics_of(day.histogram, past.position)
-        item = {"date": day.date, "count": statistics.count, "average": statistics.average}
-        items.append(_json(item))
-    cursor = wiring.cursors.seal(of, found[limit - 1].date) if len(found) > limit else None
-    return listing(request, items, cursor, past.position)
+    @operation(
+        "GET",
+        "/v1/movies/{movie_id}/history",
+        tag="movies",
+        access="anyone",
+        parameters=HistoryRead,
+        answers=PROBLEMS | documented(shapes.HistoryPage, description="A page of days"),
+    )
+    async def list_history(self, request: Request[HistoryRead, None]) -> Answer:
+        """The days on which a movie's ratings changed, with count and average at the end of
+        each.
+        """
+        asked = request.parameters
+        of = f"history:{asked.movie_id.hex}"
+        after = self._cursors.open(of, asked.cursor, date) if asked.cursor else date.min
+        past = await self._past(asked.movie_id, asked.at_least)
+        later = (day for day in days(past.years) if day.date > after)
+        found = list(islice(later, asked.limit + 1))
+        items = []
+        for day in found[: asked.limit]:
+            statistics = statistics_of(day.histogram, past.position)
+            item = {"date": day.date, "count": statistics.count, "average": statistics.average}
+            items.append(_json(item))
+        cursor = None
+        if len(found) > asked.limit:
+            cursor = self._cursors.seal(of, found[asked.limit - 1].date)
+        return listing(request, items, cursor, past.position)
 
+    async def _past(self, movie_id: UUID, wanted_position: Position) -> _Past:
+        """Every year's changes, in one read; raises `NotFound`."""
+        movie = movie_id.hex
+        years = range(FIRST_YEAR, datetime.now(UTC).year + 1)
+        names = [f"{kind}:{movie}" for kind in ("movie", "stats", PARKED)]
+        names += [f"history:{movie}:{year}" for year in years]
 
-async def _past(wiring: Wiring, movie_id: UUID, wanted_position: Position) -> _Past:
-    """Every year's changes, in one read; raises `NotFound`."""
-    movie = movie_id.hex
-    years = range(FIRST_YEAR, datetime.now(UTC).year + 1)
-    kinds = ("movie", "stats", PARKED)
-    names = [f"{kind}:{movie}" for kind in kinds]
-    names += [f"history:{movie}:{year}" for year in years]
+        async def read() -> Documents:
+            return await self._reader.named(MOVIES, movie_id, names)
 
-    async def read() -> Documents:
-        return await wiring.reader.named(MOVIES, movie_id, names)
-
-    found = await wiring.freshness.at_least(wanted_position, read)
-    details, statistics, parked, *stored = found.values
-    if details is None or statistics is None:
-        raise await no_movie(wiring, movie_id, found.position, parked)
-    decoded = {
-        year: _decode_year(changes)
-        for year, changes in zip(years, stored, strict=True)
-        if changes is not None
-    }
-    return _Past(found.position, _decode_statistics(statistics).position, parked, decoded)
+        found = await self._freshness.at_least(wanted_position, read)
+        details, statistics, parked, *stored = found.values
+        if details is None or statistics is None:
+            raise await self._absent.error(movie_id, found.position, parked)
+        decoded = {
+            year: _decode_year(changes)
+            for year, changes in zip(years, stored, strict=True)
+            if changes is not None
+        }
+        return _Past(found.position, _decode_statistics(statistics).position, parked, decoded)

@@ -4,143 +4,158 @@ from __future__ import annotations
 
 from uuid import UUID
 
-from fastapi import APIRouter, Request, Response
-
-from query_api.catalogue.index import KEY_TYPES, Filter, Key, Sort
+from query_api.catalogue.index import KEY_TYPES, Filter, Sort
 from query_api.catalogue.search_key import search_key
 from query_api.http import shapes
-from query_api.http.absent import no_movie
-from query_api.http.caller_route import CallerRoute
-from query_api.http.dependencies import AtLeast, Wired
-from query_api.http.examples import MOVIE, MOVIES_PAGE, RATERS_PAGE
-from query_api.http.parameters import LIMIT_DEFAULT, Cursor, Limit, Text, Year
-from query_api.http.responses import (
-    CALLER_PROBLEMS,
-    PROBLEMS,
-    document,
-    documented,
-    listing,
-)
-from query_api.redis_reads.reader import Documents
+from query_api.http.absent import AbsentMovies
+from query_api.http.parameters import ListRead, Read, Text, Year
+from query_api.http.responses import PROBLEMS, document, documented, listing
+from query_api.redis_reads.freshness import Freshness
+from query_api.redis_reads.reader import Documents, Reader
 from query_api.views.cursors import Cursors
-from query_api.views.movie_ratings import RATERS_KEY_TYPES, RatersSort
-from query_api.views.pages import Page
+from query_api.views.movie_ratings import RATERS_KEY_TYPES, Raters, RatersSort
+from query_api.views.pages import Page, Pages
 from query_api.views.rendering import with_ratings
 from shared.errors import InvalidInput
 from shared.read_model.layout import MOVIES, PARKED
-
-router = APIRouter(
-    prefix="/v1/movies",
-    tags=["movies"],
-    responses=PROBLEMS | CALLER_PROBLEMS,
-    route_class=CallerRoute,
-)
+from shared.web.answer import Answer
+from shared.web.operation import Request, operation
 
 
-@router.get(
-    "", responses=documented(MOVIES_PAGE, shapes.MoviesPage, description="A page of movies")
-)
-async def list_movies(  # One parameter for each filter.
-    request: Request,
-    wiring: Wired,
-    wanted_position: AtLeast,
-    sort: Sort | None = None,
-    genre: Text = None,
-    director: Text = None,
-    year_min: Year = None,
-    year_max: Year = None,
-    q: Text = None,
-    cursor: Cursor = None,
-    limit: Limit = LIMIT_DEFAULT,
-) -> Response:
-    """Movies in an order, narrowed by every filter given.
+class CatalogueRead(ListRead):
+    """The order of a list of movies, and what narrows it."""
 
-    `q` finds titles in which every word of it begins a word, without case or accents, and with or
-    without the apostrophes, hyphens and dots inside words. It orders them by how well they match
-    unless `sort` says otherwise; without `q` the order is `weighted`.
-    """
-    wanted = Filter(
-        genre=search_key(genre) if genre else None,
-        director=search_key(director) if director else None,
-        year_min=year_min,
-        year_max=year_max,
-        q=q,
-    )
-    order = sort_of(sort, q)
-    after = catalogue_key(wiring.cursors, cursor, order) if cursor else None
+    sort: Sort | None = None
+    genre: Text = None
+    director: Text = None
+    year_min: Year = None
+    year_max: Year = None
+    q: Text = None
 
-    async def read() -> Page:
-        return await wiring.pages.catalogue(
-            order, wanted, after=after, limit=limit, at_least=wanted_position
+    @property
+    def wanted(self) -> Filter:
+        return Filter(
+            genre=search_key(self.genre) if self.genre else None,
+            director=search_key(self.director) if self.director else None,
+            year_min=self.year_min,
+            year_max=self.year_max,
+            q=self.q,
         )
 
-    page = await wiring.freshness.at_least(wanted_position, read)
-    assert page.items is not None
-    next_cursor = page.cursor(wiring.cursors, catalogue_list(order))
-    return listing(request, page.items, next_cursor, page.position, page.newest)
+    @property
+    def order(self) -> Sort:
+        """Raises `InvalidInput` for a match with nothing."""
+        if self.sort == "match" and self.q is None:
+            raise InvalidInput("match is the order of a search: give q", pointer="/query/sort")
+        return self.sort or ("weighted" if self.q is None else "match")
 
 
-def sort_of(sort: Sort | None, q: str | None) -> Sort:
-    """The order asked for, or the usual one; raises `InvalidInput` for a match with nothing."""
-    if sort == "match" and q is None:
-        raise InvalidInput("match is the order of a search: give q", pointer="/query/sort")
-    return sort or ("weighted" if q is None else "match")
+class MovieRead(Read):
+    movie_id: UUID
 
 
-def catalogue_list(sort: Sort) -> str:
-    """What a cursor of the catalogue is bound to."""
-    return f"movies:{sort}"
+class RatersRead(ListRead):
+    movie_id: UUID
+    sort: RatersSort = "newest"
 
 
-def catalogue_key(cursors: Cursors, cursor: str, sort: Sort) -> Key:
-    """Where a page of this order goes on; raises `InvalidInput` for another's cursor."""
-    return cursors.open(catalogue_list(sort), cursor, KEY_TYPES[sort])
+class Movies:
+    def __init__(
+        self,
+        reader: Reader,
+        freshness: Freshness,
+        cursors: Cursors,
+        pages: Pages,
+        raters: Raters,
+        absent: AbsentMovies,
+    ) -> None:
+        self._reader = reader
+        self._freshness = freshness
+        self._cursors = cursors
+        self._pages = pages
+        self._raters = raters
+        self._absent = absent
 
+    @operation(
+        "GET",
+        "/v1/movies",
+        tag="movies",
+        access="anyone",
+        parameters=CatalogueRead,
+        answers=PROBLEMS | documented(shapes.MoviesPage, description="A page of movies"),
+    )
+    async def list_movies(self, request: Request[CatalogueRead, None]) -> Answer:
+        """Movies in an order, narrowed by every filter given.
 
-@router.get("/{movie_id}", responses=documented(MOVIE, shapes.Movie, description="The movie"))
-async def get_movie(
-    movie_id: UUID, request: Request, wiring: Wired, wanted_position: AtLeast
-) -> Response:
-    """A movie's details and its rating statistics; `position` is of the last rating in them.
+        `q` finds titles in which every word of it begins a word, without case or accents, and with
+        or without the apostrophes, hyphens and dots inside words. It orders them by how well they
+        match unless `sort` says otherwise; without `q` the order is `weighted`.
+        """
+        asked = request.parameters
+        order, wanted, at_least = asked.order, asked.wanted, asked.at_least
+        of = f"movies:{order}"
+        after = self._cursors.open(of, asked.cursor, KEY_TYPES[order]) if asked.cursor else None
 
-    `stale: true` says that one of its events could not be applied.
-    """
+        async def read() -> Page:
+            return await self._pages.catalogue(
+                order, wanted, after=after, limit=asked.limit, at_least=at_least
+            )
 
-    async def read() -> Documents:
-        return await wiring.reader.documents(MOVIES, movie_id, ("movie", "stats", PARKED))
+        page = await self._freshness.at_least(at_least, read)
+        assert page.items is not None
+        cursor = page.cursor(self._cursors, of)
+        return listing(request, page.items, cursor, page.position, page.newest)
 
-    found = await wiring.freshness.at_least(wanted_position, read)
-    movie, statistics, parked = found.values
-    if movie is None or statistics is None:
-        raise await no_movie(wiring, movie_id, found.position, parked)
-    return document(request, with_ratings(movie, statistics, parked), found.position)
+    @operation(
+        "GET",
+        "/v1/movies/{movie_id}",
+        tag="movies",
+        access="anyone",
+        parameters=MovieRead,
+        answers=PROBLEMS | documented(shapes.Movie, description="The movie"),
+    )
+    async def get_movie(self, request: Request[MovieRead, None]) -> Answer:
+        """A movie's details and its rating statistics; `position` is of the last rating in them.
 
+        `stale: true` says that one of its events could not be applied.
+        """
+        asked = request.parameters
 
-@router.get(
-    "/{movie_id}/ratings",
-    responses=documented(RATERS_PAGE, shapes.RatersPage, description="Who rated it"),
-)
-async def list_ratings(  # One parameter for each part of the request.
-    movie_id: UUID,
-    request: Request,
-    wiring: Wired,
-    wanted_position: AtLeast,
-    sort: RatersSort = "newest",
-    cursor: Cursor = None,
-    limit: Limit = LIMIT_DEFAULT,
-) -> Response:
-    """A movie's ratings, the newest or the highest first; private users' are counted, not shown.
+        async def read() -> Documents:
+            return await self._reader.documents(MOVIES, asked.movie_id, ("movie", "stats", PARKED))
 
-    So a page may hold fewer than `limit` while there are more: `next_cursor` says so.
-    """
-    of = f"raters:{movie_id.hex}:{sort}"
-    after = wiring.cursors.open(of, cursor, RATERS_KEY_TYPES[sort]) if cursor else None
+        found = await self._freshness.at_least(asked.at_least, read)
+        movie, statistics, parked = found.values
+        if movie is None or statistics is None:
+            raise await self._absent.error(asked.movie_id, found.position, parked)
+        return document(request, with_ratings(movie, statistics, parked), found.position)
 
-    async def read() -> Page:
-        return await wiring.raters.page(movie_id, sort, after=after, limit=limit)
+    @operation(
+        "GET",
+        "/v1/movies/{movie_id}/ratings",
+        tag="movies",
+        access="anyone",
+        parameters=RatersRead,
+        answers=PROBLEMS | documented(shapes.RatersPage, description="Who rated it"),
+    )
+    async def list_movie_ratings(self, request: Request[RatersRead, None]) -> Answer:
+        """A movie's ratings, the newest or the highest first; private users' are counted, not
+        shown.
 
-    page = await wiring.freshness.at_least(wanted_position, read)
-    if page.items is None:
-        raise await no_movie(wiring, movie_id, page.position)
-    next_cursor = page.cursor(wiring.cursors, of)
-    return listing(request, page.items, next_cursor, page.position, page.newest)
+        So a page may hold fewer than `limit` while there are more: `next_cursor` says so.
+        """
+        asked = request.parameters
+        movie_id, sort = asked.movie_id, asked.sort
+        of = f"raters:{movie_id.hex}:{sort}"
+        after = None
+        if asked.cursor:
+            after = self._cursors.open(of, asked.cursor, RATERS_KEY_TYPES[sort])
+
+        async def read() -> Page:
+            return await self._raters.page(movie_id, sort, after=after, limit=asked.limit)
+
+        page = await self._freshness.at_least(asked.at_least, read)
+        if page.items is None:
+            raise await self._absent.error(movie_id, page.position)
+        cursor = page.cursor(self._cursors, of)
+        return listing(request, page.items, cursor, page.position, page.newest)

@@ -1,55 +1,96 @@
-"""Health, readiness and metrics."""
+"""Health, readiness, metrics, and how far each projection is, for operators."""
 
 from __future__ import annotations
 
-from typing import Any
+import redis.asyncio
 
-from fastapi import APIRouter, Response
-from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
-
-from query_api.http.dependencies import Wired
-from query_api.http.examples import METRICS, READY
-from query_api.http.responses import example
+from query_api.catalogue.index_feed import IndexFeed
+from query_api.http.responses import FORBIDDEN, PROBLEMS, example
+from query_api.http.shapes import METRICS, PROJECTIONS, READY
+from query_api.redis_reads.generations import ActiveGenerations
 from query_api.redis_reads.single_reads import read_value
 from shared.errors import Unavailable
-from shared.process.tasks import require_working
+from shared.process.tasks import Tasks, require_working
 from shared.read_model.layout import CHANGES, MOVIES, PROFILES, PartitionKeys
+from shared.read_model.status import STATUS_KEY
+from shared.web.answer import JSON, Answer, bytes_answer, json_answer
+from shared.web.metrics import MetricsToken, exposed
+from shared.web.operation import Parameters, Request, operation
 
-router = APIRouter(tags=["operations"])
-
-_METRICS: dict[int | str, dict[str, Any]] = {
-    200: {
-        "description": "One sample a line",
-        "content": {"text/plain": {"schema": {"type": "string"}, "example": METRICS}},
-    }
-}
+Plain = Request[Parameters, None]
 
 
-@router.get("/health", responses=example({"status": "alive"}, description="It is"))
-async def health() -> dict[str, str]:
-    """The process is alive and its event loop turns."""
-    return {"status": "alive"}
+class Operations:
+    def __init__(
+        self,
+        client: redis.asyncio.Redis,
+        generations: ActiveGenerations,
+        feed: IndexFeed,
+        tasks: Tasks,
+        metrics_token: MetricsToken,
+    ) -> None:
+        self._client = client
+        self._generations = generations
+        self._feed = feed
+        self._tasks = tasks
+        self._metrics_token = metrics_token
 
+    @operation(
+        "GET",
+        "/v1/projections",
+        tag="operations",
+        access="operators",
+        answers=PROBLEMS
+        | FORBIDDEN
+        | example(PROJECTIONS, description="As the projector last wrote it"),
+    )
+    async def list_projections(self, _request: Plain) -> Answer:
+        """Every generation: state, checkpoint, lag in events and seconds, rate, parked, stopped.
 
-@router.get("/ready", responses=example(READY, description="It is"))
-async def ready(wiring: Wired) -> dict[str, object]:
-    """Redis answers, every read model is there, every background task works, and the index is up to
-    date; else 503.
-    """
-    await wiring.generations.refresh()
-    active = {}
-    for projection in (MOVIES, PROFILES, CHANGES):
-        generation = await wiring.generations.require(projection)
-        keys = PartitionKeys(projection, generation.number, 0)
-        if await read_value(wiring.client, keys.checkpoint) is None:
-            raise Unavailable(f"the read model {projection} is being built")
-        active[projection] = generation.number
-    require_working(wiring.tasks)
-    wiring.feed.require_current()
-    return {"status": "ready", "generations": active, "index_position": wiring.feed.position}
+        As of `at`, which moves on about once a second while a projector runs.
+        """
+        status = await read_value(self._client, STATUS_KEY)
+        if status is None:
+            raise Unavailable("no projector has said yet how far it is")
+        return bytes_answer(status, JSON).with_field(b"cache-control", "no-cache")
 
+    @operation(
+        "GET",
+        "/health",
+        tag="operations",
+        access="nobody",
+        answers=example({"status": "alive"}, description="It is"),
+    )
+    async def health(self, _request: Plain) -> Answer:
+        """The process is alive and its event loop turns."""
+        return json_answer({"status": "alive"})
 
-@router.get("/metrics", response_class=Response, responses=_METRICS)
-async def metrics() -> Response:
-    """Prometheus text format."""
-    return Response(generate_latest(), media_type=CONTENT_TYPE_LATEST)
+    @operation(
+        "GET",
+        "/ready",
+        tag="operations",
+        access="nobody",
+        answers=example(READY, description="It is"),
+    )
+    async def ready(self, _request: Plain) -> Answer:
+        """Redis answers, every read model is there, every background task works, and the index is
+        up to date; else 503.
+        """
+        await self._generations.refresh()
+        active = {}
+        for projection in (MOVIES, PROFILES, CHANGES):
+            generation = await self._generations.require(projection)
+            keys = PartitionKeys(projection, generation.number, 0)
+            if await read_value(self._client, keys.checkpoint) is None:
+                raise Unavailable(f"the read model {projection} is being built")
+            active[projection] = generation.number
+        require_working(self._tasks)
+        self._feed.require_current()
+        return json_answer(
+            {"status": "ready", "generations": active, "index_position": self._feed.position}
+        )
+
+    @operation("GET", "/metrics", tag="operations", access="nobody", answers=METRICS)
+    async def metrics(self, request: Plain) -> Answer:
+        """Prometheus text format; behind a bearer token where `STARFOLD_METRICS_TOKEN` is set."""
+        return exposed(request, self._metrics_token)

@@ -1,4 +1,4 @@
-"""Query parameters: exactly what the contract says, where the framework would take more.
+"""Parameters: exactly what the contract says, where pydantic would take more.
 
 It reads `1_0`, digits of other scripts and `10.0` as whole numbers, and `0` as a day of 1970.
 """
@@ -10,12 +10,13 @@ from datetime import date
 from typing import Annotated
 from uuid import UUID
 
-from fastapi import Query
-from pydantic import AfterValidator, BeforeValidator
+from pydantic import AfterValidator, BeforeValidator, Field
 from pydantic_core import PydanticCustomError
 
-from query_api.redis_reads.freshness import POSITION_MAX
+from query_api.redis_reads.freshness import POSITION_MAX, parse_position
 from shared.errors import InvalidInput
+from shared.ids import START, Position
+from shared.web.operation import Header, Parameters
 
 LIMIT_MAX = 100
 LIMIT_DEFAULT = 20
@@ -32,11 +33,6 @@ _CONTROLS = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 def whole(text: str) -> int | None:
     """The number that a text of 1 to 19 ASCII digits says, None for any other text."""
     return int(text) if _DIGITS.fullmatch(text) else None
-
-
-def is_text(value: str) -> bool:
-    """Whether a text is not empty, not too long, and holds no control character."""
-    return 1 <= len(value) <= TEXT_CHARS_MAX and _CONTROLS.search(value) is None
 
 
 def movie_ids(text: str, *, ids_max: int) -> frozenset[bytes]:
@@ -69,17 +65,35 @@ def _without_controls(value: str) -> str:
     return value
 
 
-Limit = Annotated[int, BeforeValidator(_whole), Query(ge=1, le=LIMIT_MAX)]
-Year = Annotated[int | None, BeforeValidator(_whole), Query(ge=0, le=YEAR_MAX)]
+Limit = Annotated[int, BeforeValidator(_whole), Field(ge=1, le=LIMIT_MAX)]
+Year = Annotated[int | None, BeforeValidator(_whole), Field(ge=0, le=YEAR_MAX)]
 Text = Annotated[
-    str | None, AfterValidator(_without_controls), Query(min_length=1, max_length=TEXT_CHARS_MAX)
+    str | None, AfterValidator(_without_controls), Field(min_length=1, max_length=TEXT_CHARS_MAX)
 ]
 AsOf = Annotated[
-    date | None, BeforeValidator(_day), Query(description="The end of this UTC day; left out, now")
+    date | None, BeforeValidator(_day), Field(description="The end of this UTC day; left out, now")
 ]
 After = Annotated[
     int | None,
     BeforeValidator(_whole),
-    Query(ge=0, le=POSITION_MAX, description="A position to go on from; left out, now"),
+    Field(ge=0, le=POSITION_MAX, description="A position to go on from; left out, now"),
 ]
-Cursor = Annotated[str | None, Query(description="`next_cursor` of the page before")]
+Cursor = Annotated[str | None, Field(description="`next_cursor` of the page before")]
+
+
+class Read(Parameters):
+    """What any read may ask for."""
+
+    at_least: Annotated[
+        Position,
+        Header("Starfold-At-Least"),
+        BeforeValidator(parse_position),
+        Field(description="Wait until the read model has applied this position", examples=["42"]),
+    ] = START
+
+
+class ListRead(Read):
+    """What any read of a list may ask for."""
+
+    cursor: Cursor = None
+    limit: Limit = LIMIT_DEFAULT

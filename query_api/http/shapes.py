@@ -1,18 +1,31 @@
-"""The shapes of answers, for the documentation alone: bodies are passed through as bytes.
+"""Shapes and examples of answers, for the documentation alone: bodies are passed through as bytes.
 
-Tests hold the examples and real answers against them.
+Tests hold the examples and real answers against the shapes.
 """
 
 from __future__ import annotations
 
 from datetime import date, datetime
-from typing import Annotated, Literal
+from typing import Annotated, Any, ClassVar, Literal
 from uuid import UUID
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from query_api.views.rendering import WEIGHTED_BY
 from shared.log.events import Visibility
 from shared.read_model.layout import BINS
+
+_MOVIE_ID = "8d3f2f0e-6c1b-8f7a-9b0e-2f6f1f3a9c11"
+_USER_ID = "01a20a3c-c0ff-7c1d-a50f-874aed4ed724"
+_CURSOR = "kqVjb3VudJP-pGhlYXTEEI0_Lw5sG4-Kmw4vbx86nBE"
+_RATINGS = {
+    "count": 2,
+    "average": 4.25,
+    "median": 4.25,
+    "weighted_average": 3.5556,
+    "histogram": [0, 0, 0, 0, 0, 0, 0, 1, 1, 0],
+    "position": 42,
+}
 
 Stars = Annotated[float, Field(ge=0.5, le=5, description="Stars, four decimals")]
 Score = Annotated[float, Field(ge=0.5, le=5, multiple_of=0.5, description="Stars")]
@@ -30,6 +43,8 @@ Bin = Annotated[int, Field(ge=0)]
 
 class Shape(BaseModel):
     """Nothing else is in an answer; that more may come one day is left open to clients."""
+
+    EXAMPLE: ClassVar[dict[str, Any]]
 
     model_config = ConfigDict(
         extra="forbid", json_schema_extra=lambda schema: schema.pop("additionalProperties")
@@ -79,6 +94,27 @@ class Movie(Shape):
     ratings: Statistics
     stale: Stale = True
 
+    EXAMPLE = {
+        "movie_id": _MOVIE_ID,
+        "title": "Heat",
+        "year": 1995,
+        "genres": ["Crime", "Drama"],
+        "directors": ["Michael Mann"],
+        "writers": ["Michael Mann"],
+        "cast": ["Al Pacino", "Robert De Niro"],
+        "runtime_min": 170,
+        "languages": ["English"],
+        "countries": ["United States"],
+        "certificate": "R",
+        "description": "A thief and a detective.",
+        "imdb_id": "tt0113277",
+        "poster_url": "https://example.org/heat.jpg",
+        "external_id": "films:949",
+        "created_at": "2026-01-31T12:00:00Z",
+        "version": 1,
+        "ratings": {**_RATINGS, "weighted_by": WEIGHTED_BY},
+    }
+
 
 class ListedStatistics(Shape):
     count: int
@@ -99,12 +135,32 @@ class MoviesPage(Shape):
     items: list[ListedMovie]
     next_cursor: Cursor
 
+    EXAMPLE = {
+        "items": [
+            {
+                "movie_id": _MOVIE_ID,
+                "title": "Heat",
+                "year": 1995,
+                "genres": ["Crime", "Drama"],
+                "external_id": "films:949",
+                "ratings": {"count": 2, "average": 4.25, "weighted_average": 3.5556},
+            }
+        ],
+        "next_cursor": _CURSOR,
+    }
+
 
 class PastStatistics(Shape):
     movie_id: UUID
     as_of: date
     ratings: Statistics
     stale: Stale = True
+
+    EXAMPLE = {
+        "movie_id": _MOVIE_ID,
+        "as_of": "2026-01-31",
+        "ratings": {**_RATINGS, "weighted_by": WEIGHTED_BY},
+    }
 
 
 class Day(Shape):
@@ -119,6 +175,14 @@ class HistoryPage(Shape):
     items: list[Day]
     next_cursor: Cursor
 
+    EXAMPLE = {
+        "items": [
+            {"date": "2026-01-30", "count": 1, "average": 4.0},
+            {"date": "2026-01-31", "count": 2, "average": 4.25},
+        ],
+        "next_cursor": _CURSOR,
+    }
+
 
 class Rater(Shape):
     user_id: UUID
@@ -132,6 +196,20 @@ class Rater(Shape):
 class RatersPage(Shape):
     items: list[Rater]
     next_cursor: Cursor
+
+    EXAMPLE = {
+        "items": [
+            {
+                "user_id": _USER_ID,
+                "display_name": "Ann",
+                "erased": False,
+                "score": 4.5,
+                "review": "The diner scene.",
+                "rated_at": "2026-01-31T12:00:00Z",
+            }
+        ],
+        "next_cursor": _CURSOR,
+    }
 
 
 class GenreTally(Shape):
@@ -164,9 +242,30 @@ class Profile(Shape):
     ratings: ProfileStatistics
     stale: Stale = True
 
+    EXAMPLE = {
+        "user_id": _USER_ID,
+        "display_name": "Ann",
+        "visibility": "public",
+        "erased": False,
+        "created_at": "2026-01-31T12:00:00Z",
+        "ratings": {
+            **_RATINGS,
+            "weighted_by": WEIGHTED_BY,
+            "genres": [
+                {"genre": "Crime", "count": 2, "average": 4.25},
+                {"genre": "Drama", "count": 1, "average": 4.5},
+            ],
+            "favourite_genres": ["Crime"],
+            "first": {"movie_id": _MOVIE_ID, "score": 4.5, "rated_at": "2026-01-31T12:00:00Z"},
+            "last": {"movie_id": _MOVIE_ID, "score": 4.5, "rated_at": "2026-01-31T12:00:00Z"},
+        },
+    }
+
 
 class OwnProfile(Profile):
     email: str | None
+
+    EXAMPLE = {**Profile.EXAMPLE, "email": "ann@example.org"}
 
 
 class RatedMovie(Shape):
@@ -181,7 +280,64 @@ class RatedMovie(Shape):
     review: str | None
     rated_at: datetime
 
+    EXAMPLE = {
+        "movie_id": _MOVIE_ID,
+        "title": "Heat",
+        "year": 1995,
+        "movie_average": 4.25,
+        "score": 4.5,
+        "difference": 0.25,
+        "review": "The diner scene.",
+        "rated_at": "2026-01-31T12:00:00Z",
+    }
+
 
 class RatingsPage(Shape):
     items: list[RatedMovie]
     next_cursor: Cursor
+
+    EXAMPLE = {"items": [RatedMovie.EXAMPLE], "next_cursor": _CURSOR}
+
+
+PROJECTIONS = {
+    "at": "2026-01-31T12:00:00Z",
+    "head": 1042,
+    "generations": [
+        {
+            "projection": "movies",
+            "generation": 2,
+            "state": "active",
+            "definition": 2,
+            "audit": "passed",
+            "checkpoint": 1040,
+            "lag_events": 2,
+            "lag_s": 0.004,
+            "events_per_s": 310.5,
+            "parked": 0,
+            "stopped": "log-diverged",
+        }
+    ],
+}
+STREAM = f"""retry: 2000
+id: 1042
+
+data: {{"movie_id":"{_MOVIE_ID}","count":2,"average":4.25}}
+id: 1043
+
+"""
+READY = {
+    "status": "ready",
+    "generations": {"movies": 2, "profiles": 1, "changes": 1},
+    "index_position": 1042,
+}
+METRICS: dict[int, dict[str, Any]] = {
+    200: {
+        "description": "One sample a line",
+        "content": {
+            "text/plain": {
+                "schema": {"type": "string"},
+                "example": "# TYPE starfold_streams gauge\nstarfold_streams 3.0\n",
+            }
+        },
+    }
+}

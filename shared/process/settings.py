@@ -16,11 +16,13 @@ from shared.process.setting_types import (
     Base64Secret,
     Host,
     LogLevel,
+    Origins,
     PostgresUrl,
     Proxies,
     RedisUrl,
     SchemaName,
     Seconds,
+    Token,
 )
 
 ENVIRONMENT_PREFIX = "STARFOLD_"
@@ -91,6 +93,10 @@ class HttpSettings(Settings):
     host: Host = "127.0.0.1"
     trusted_proxies: Proxies = ""
     access_log: bool = False
+    # If set, `/metrics` wants it as a bearer token.
+    metrics_token: Token | None = None
+    # Origins that browsers may call from, separated by commas; none unless set.
+    cors_origins: Origins = ""
     # An idle connection is kept for longer than proxies keep theirs: 60 s is what most do.
     keep_alive_s: Seconds = 75
     # 32 bytes, the raw Ed25519 public key that access tokens are verified with.

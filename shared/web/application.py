@@ -1,14 +1,21 @@
-"""What both APIs do for every request: documentation from their own assets, a log line, security
-headers.
+"""The application of both APIs: one way from a request to its answer.
+
+    HEAD as GET -> CORS -> route -> one of each single-valued header -> size of the body
+        -> the API's gate: credential and rate limit -> body: syntax, then values -> parameters
+        -> the operation -> headers of every answer, log line, metrics
+
+Whatever fails on it is an answer too, made in one place. FastAPI serves what is no operation: the
+documentation and its assets.
 """
 
 from __future__ import annotations
 
+import re
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from http import HTTPStatus
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 from uuid import UUID
 
 import fastapi_offline
@@ -17,15 +24,19 @@ from fastapi import FastAPI
 from fastapi.openapi.docs import get_swagger_ui_html
 from fastapi.staticfiles import StaticFiles
 from prometheus_client import Histogram
-from starlette.datastructures import MutableHeaders
-from starlette.responses import HTMLResponse, Response
-from starlette.types import ASGIApp, Message, Receive, Scope, Send
+from starlette.exceptions import HTTPException
+from starlette.middleware.cors import CORSMiddleware
+from starlette.requests import ClientDisconnect
+from starlette.responses import HTMLResponse
+from starlette.types import ASGIApp, Lifespan, Message, Receive, Scope, Send
 
-from shared.ids import new_uuid7
-from shared.web.problems import PROBLEM_JSON, problem
+from shared.web import operation as operations
+from shared.web.answer import Answer, Fields, send_answer
+from shared.web.openapi import described
+from shared.web.operation import REQUEST_ID_HEADER, Operation, Request, operations_of
+from shared.web.problems import Refused, problem_of
 
 ASSETS_PATH = "/docs/assets"
-REQUEST_ID_HEADER = b"x-request-id"
 
 _SECURITY_HEADERS = [
     (b"x-content-type-options", b"nosniff"),
@@ -39,134 +50,284 @@ REQUESTS = Histogram(
     ["method", "route", "status"],
     buckets=(0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5),
 )
+UNMATCHED = "unmatched"
 
 log = structlog.get_logger()
 
+Respond = Callable[[Request[Any, Any]], Awaitable[Answer]]
+# Admits the caller of a request, charges their rate limit, and then has it answered.
+Gate = Callable[[Request[Any, Any], Respond], Awaitable[Answer]]
 
-def serve_docs(app: FastAPI) -> None:
-    """`/docs` with Swagger UI from a package's files: nothing is fetched from elsewhere."""
-    assets = Path(fastapi_offline.__file__).parent / "static"
-    app.mount(ASSETS_PATH, StaticFiles(directory=assets), name="docs-assets")
 
-    @app.get("/docs", include_in_schema=False)
-    async def docs() -> HTMLResponse:
-        return get_swagger_ui_html(
-            openapi_url="/openapi.json",
-            title=app.title,
-            swagger_js_url=f"{ASSETS_PATH}/swagger-ui-bundle.js",
-            swagger_css_url=f"{ASSETS_PATH}/swagger-ui.css",
-            swagger_favicon_url=f"{ASSETS_PATH}/favicon.png",
-        )
+class CrossOrigin(NamedTuple):
+    """Which origins browsers may call from, separated by commas, and the headers that they may send
+    and read beside the usual ones.
+    """
+
+    origins: str
+    request_headers: Sequence[str]
+    answer_headers: Sequence[str]
 
 
 class Service(FastAPI):
-    """An application whose every refusal is a problem.
+    """Documents the operations of its rooms, which are classes, and serves those of their instances
+    once `serve` has been called, by its lifespan.
 
-    FastAPI's limit of bodies answers with plain text from outside of every middleware, as an
-    unexpected error is answered: both are put right outside of that. `ahead` is asked first and
-    says whether it has answered. `before_refusal` is awaited before an error is sent. HEAD is GET
-    without the body.
-    """
-
-    ahead: Callable[[Scope, Receive, Send], Awaitable[bool]] | None = None
-    before_refusal: Callable[[Scope], Awaitable[None]] | None = None
-
-    def openapi(self) -> dict[str, Any]:
-        """Routes take a credential by themselves: without this the documentation knew of none."""
-        described = super().openapi()
-        schemes = described.setdefault("components", {}).setdefault("securitySchemes", {})
-        schemes["bearer"] = {"type": "http", "scheme": "bearer"}
-        described["security"] = [{}, {"bearer": []}]
-        return described
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] == "http" and scope["method"] == "HEAD":
-            # The server keeps the scope that it made, and knows that no body is to come.
-            scope, send = {**scope, "method": "GET"}, _without_body(send)
-        scope["app"] = self
-        if scope["type"] != "http":
-            await super().__call__(scope, receive, send)
-            return
-        answer = _Answer(scope, send, self.before_refusal)
-        try:
-            if self.ahead is not None and await self.ahead(scope, receive, send):
-                return
-            # The router takes a path with a line end for the path before it.
-            if scope["path"].isprintable():
-                await super().__call__(scope, receive, answer.send)
-            else:
-                await _no_such_path(scope, receive, answer.send)
-        except Exception as error:
-            # The application's last handler has answered and reported it, unless this came first.
-            if answer.begun and not answer.ended:
-                raise
-            if not answer.begun:
-                log.exception("request_failed", error=type(error).__name__)
-                await answer.fail()
-
-
-class _Answer:
-    """What is sent of one answer. Puts right what comes from outside of every middleware: plain
-    text for a body that is too large, and a failure without the fields that every answer has.
+    `translated` makes an error of a library's one of Starfold's. `before_refusal` is awaited before
+    an error is sent.
     """
 
     def __init__(
-        self, scope: Scope, send: Send, before_refusal: Callable[[Scope], Awaitable[None]] | None
+        self,
+        rooms: Iterable[type],
+        *,
+        title: str,
+        description: str,
+        lifespan: Lifespan[FastAPI] | None,
+        body_bytes_max: int,
+        access_log: bool,
+        cross_origin: CrossOrigin,
     ) -> None:
-        self._scope = scope
-        self._send = send
-        self._before_refusal = before_refusal
-        self._replaced = False
-        self.begun = False
-        self.ended = False
+        super().__init__(
+            title=title,
+            description=description,
+            version="1",
+            lifespan=lifespan,
+            docs_url=None,
+            redoc_url=None,
+            redirect_slashes=False,
+            telemetry={"tracing": False, "metrics": False},
+        )
+        self.operations = [one for room in rooms for one in operations_of(room)]
+        self.translated: Callable[[Exception], Exception] = _as_it_is
+        self.before_refusal: Callable[[Scope], Awaitable[None]] | None = None
+        self._body_bytes_max = body_bytes_max
+        self._access_log = access_log
+        self._gate: Gate = _no_gate
+        self._routes = _Routes(())
+        # To look a histogram up by its labels costs as much as to observe it.
+        self._observed: dict[tuple[str, str, int], Histogram] = {}
+        self._entry: ASGIApp = self._handle
+        if cross_origin.origins:
+            self._entry = CORSMiddleware(
+                self._handle,
+                allow_origins=[origin.strip() for origin in cross_origin.origins.split(",")],
+                allow_methods=sorted({"GET", *(one.method for one in self.operations)}),
+                allow_headers=cross_origin.request_headers,
+                expose_headers=cross_origin.answer_headers,
+            )
+        self.add_exception_handler(HTTPException, _on_http_exception)
+        self.add_exception_handler(Exception, _on_exception)
+        _serve_docs(self)
 
-    async def send(self, message: Message) -> None:
-        if self._replaced:
+    def serve(self, rooms: Iterable[object], gate: Gate) -> None:
+        """Answer the operations of these rooms from now on."""
+        self._gate = gate
+        self._routes = _Routes([one for room in rooms for one in operations_of(room)])
+
+    def openapi(self) -> dict[str, Any]:
+        if self.openapi_schema is None:
+            info = {"title": self.title, "version": self.version, "description": self.description}
+            self.openapi_schema = described(info, self.operations)
+        return self.openapi_schema
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await super().__call__(scope, receive, send)
             return
-        if message["type"] == "http.response.start":
-            self.begun = True
-            status = message["status"]
-            if status >= HTTPStatus.BAD_REQUEST and self._before_refusal is not None:
-                await self._before_refusal(self._scope)
-            if status == HTTPStatus.REQUEST_ENTITY_TOO_LARGE:
-                content_type = MutableHeaders(scope=message).get("content-type", "")
-                if not content_type.startswith(PROBLEM_JSON):
-                    detail = "the body is larger than this route takes"
-                    await self._replace(problem(status, "too-large", detail))
-                    return
-            elif status == HTTPStatus.INTERNAL_SERVER_ERROR:
-                names = {name for name, _ in message["headers"]}
-                if REQUEST_ID_HEADER not in names:
-                    message["headers"] = [*message["headers"], *self._own_headers()]
-        elif not message.get("more_body", False):
-            self.ended = True
-        await self._send(message)
+        if scope["method"] == "HEAD":
+            # The server keeps the scope that it made, and knows that no body is to come.
+            scope, send = {**scope, "method": "GET"}, _without_body(send)
+        await self._entry(scope, receive, send)
 
-    async def fail(self) -> None:
-        """Answer that the request failed."""
-        self.begun = True
-        detail = "the request failed; the log says why"
-        await self._replace(problem(HTTPStatus.INTERNAL_SERVER_ERROR, "internal", detail))
+    async def _handle(self, scope: Scope, receive: Receive, send: Send) -> None:
+        started = time.perf_counter()
+        found = self._routes.find(scope["path"])
+        if found is None:
+            request_id = request_id_of(scope)
+            status = await self._other(scope, receive, send, request_id)
+            self._ended(scope, UNMATCHED, status, started, request_id)
+            return
+        operation = found.methods.get(scope["method"])
+        # A method that the path has not is answered like any other request for the path.
+        of = operation or next(iter(found.methods.values()))
+        bytes_max = of.body_bytes_max(self._body_bytes_max)
+        request: Request[Any, Any] = Request(of, found.values, scope, receive, bytes_max)
+        try:
+            if operation is None:
+                answer = problem_of(_no_such_method(found.methods))
+            else:
+                request.require_head()
+                answer = await self._gate(request, _respond)
+        except ClientDisconnect:
+            return  # Nobody reads an answer.
+        except Exception as error:  # noqa: BLE001  # Whatever it is, it is answered and logged.
+            answer = problem_of(self.translated(error))
+        status = answer.status
+        try:
+            status = await self._send(answer, request, send)
+        finally:
+            self._ended(scope, of.path, status, started, request.request_id)
 
-    async def _replace(self, response: Response) -> None:
-        self._replaced = self.ended = True
-        response.raw_headers += self._own_headers()
-        for message in (
-            {"status": response.status_code, "headers": response.raw_headers},
-            {"body": bytes(response.body)},
-        ):
-            kind = "start" if "status" in message else "body"
-            await self._send({"type": f"http.response.{kind}", **message})
+    async def _send(self, answer: Answer, request: Request[Any, Any], send: Send) -> int:
+        """Send an answer, and return its status."""
+        own = [*request.answer_fields, *answer_headers(request.request_id)]
+        if answer.stream is not None:
+            begun = False
 
-    def _own_headers(self) -> list[tuple[bytes, bytes]]:
-        state = self._scope.get("state") or {}
-        return answer_headers(state.get("request_id") or request_id_of(self._scope))
+            async def send_with_fields(message: Message) -> None:
+                nonlocal begun
+                if message["type"] == "http.response.start":
+                    begun = True
+                    message["headers"] = [*message["headers"], *own]
+                await send(message)
+
+            try:
+                await answer.stream(request.scope, request.receive, send_with_fields)
+            except Exception as error:
+                if begun:
+                    raise
+                answer = problem_of(self.translated(error))
+            else:
+                return answer.status
+        if answer.status >= HTTPStatus.BAD_REQUEST and self.before_refusal is not None:
+            await self.before_refusal(request.scope)
+        await send_answer(answer, send, own)
+        return answer.status
+
+    async def _other(self, scope: Scope, receive: Receive, send: Send, request_id: UUID) -> int:
+        """Answer what is no operation: the documentation, or a path that nothing has."""
+        status, ended = 0, False
+
+        async def send_noted(message: Message) -> None:
+            nonlocal status, ended
+            ended = message["type"] == "http.response.body" and not message.get("more_body")
+            if message["type"] == "http.response.start":
+                status = message["status"]
+                message["headers"] = [*message["headers"], *answer_headers(request_id)]
+                if status >= HTTPStatus.BAD_REQUEST and self.before_refusal is not None:
+                    await self.before_refusal(scope)
+            await send(message)
+
+        try:
+            # The router takes a path with a line end for the path before it.
+            if scope["path"].isprintable():
+                await super().__call__(scope, receive, send_noted)
+            else:
+                await send_answer(problem_of(_no_such_path()), send_noted, [])
+        except Exception:
+            # Starlette raises an error again that its last handler has answered.
+            if not ended:
+                raise
+        return status
+
+    def _ended(
+        self, scope: Scope, route: str, status: int, started: float, request_id: UUID
+    ) -> None:
+        duration_s = time.perf_counter() - started
+        labels = (scope["method"], route, status)
+        observed = self._observed.get(labels)
+        if observed is None:
+            observed = REQUESTS.labels(*labels)
+            if route is not UNMATCHED:
+                self._observed[labels] = observed
+        observed.observe(duration_s)
+        if self._access_log:
+            # Without the query string, which may hold what somebody searched for.
+            log.info(
+                "request_answered",
+                method=scope["method"],
+                path=scope["path"],
+                status=status,
+                duration_ms=round(duration_s * 1_000, 1),
+                request_id=str(request_id),
+            )
 
 
-async def _no_such_path(scope: Scope, receive: Receive, send: Send) -> None:
-    response = problem(HTTPStatus.NOT_FOUND, "not-found", "Not Found")
-    response.raw_headers += answer_headers(request_id_of(scope))
-    await response(scope, receive, send)
+class Found(NamedTuple):
+    """The operations of a path by method, and the values in the path."""
+
+    methods: Mapping[str, Operation]
+    values: Mapping[str, str]
+
+
+class _Routes:
+    """Operations by path; one without parameters goes before one with."""
+
+    def __init__(self, operations: Iterable[Operation]) -> None:
+        by_path: dict[str, dict[str, Operation]] = {}
+        for one in operations:
+            by_path.setdefault(one.path, {})[one.method] = one
+        self._exact = {path: Found(by, {}) for path, by in by_path.items() if "{" not in path}
+        # By the number of slashes.
+        self._patterns: dict[int, list[tuple[re.Pattern[str], dict[str, Operation]]]] = {}
+        for path, methods in by_path.items():
+            if path not in self._exact:
+                pattern = re.compile(re.sub(r"{(\w+)}", r"(?P<\1>[^/]+)", path))
+                self._patterns.setdefault(path.count("/"), []).append((pattern, methods))
+
+    def find(self, path: str) -> Found | None:
+        exact = self._exact.get(path)
+        if exact is not None:
+            return exact
+        for pattern, methods in self._patterns.get(path.count("/"), ()):
+            matched = pattern.fullmatch(path)
+            if matched is not None and path.isprintable():
+                return Found(methods, matched.groupdict())
+        return None
+
+
+async def _respond(request: Request[Any, Any]) -> Answer:
+    """Read what an admitted request says, and answer it."""
+    operation = request.operation
+    if operation.body is not None:
+        request.body = await operation.body.read(request)
+    request.parse_parameters()
+    return await operation.respond(request)
+
+
+async def _no_gate(_request: Request[Any, Any], _respond: Respond) -> Answer:
+    raise RuntimeError("the application has not started")
+
+
+def _as_it_is(error: Exception) -> Exception:
+    return error
+
+
+def _no_such_method(methods: Mapping[str, Operation]) -> Refused:
+    allowed = {*methods, "HEAD"} if "GET" in methods else {*methods}
+    return Refused(
+        HTTPStatus.METHOD_NOT_ALLOWED,
+        "method-not-allowed",
+        "Method Not Allowed",
+        {"Allow": ", ".join(sorted(allowed))},
+    )
+
+
+def _no_such_path() -> Refused:
+    return Refused(HTTPStatus.NOT_FOUND, "not-found", "Not Found")
+
+
+async def _on_http_exception(_request: Any, error: Exception) -> Any:
+    """Of the documentation and its assets."""
+    assert isinstance(error, HTTPException)
+    code = HTTPStatus(error.status_code).name.lower().replace("_", "-")
+    refused = Refused(HTTPStatus(error.status_code), code, str(error.detail), error.headers)
+    return _Sent(problem_of(refused))
+
+
+async def _on_exception(_request: Any, error: Exception) -> Any:
+    return _Sent(problem_of(error))
+
+
+class _Sent:
+    """An answer where Starlette expects a response."""
+
+    def __init__(self, answer: Answer) -> None:
+        self._answer = answer
+
+    async def __call__(self, _scope: Scope, _receive: Receive, send: Send) -> None:
+        await send_answer(self._answer, send, [])
 
 
 def _without_body(send: Send) -> Send:
@@ -184,61 +345,27 @@ def _without_body(send: Send) -> Send:
     return send_head
 
 
-class RequestScope:
-    """Gives each request an id, its answer the security headers, and with `access_log` a log line.
-
-    The id is the caller's `X-Request-ID` if that is a UUID; it becomes the events' correlation id.
-    A path is logged without its query string, which may hold what somebody searched for.
-    """
-
-    def __init__(self, app: ASGIApp, *, access_log: bool) -> None:
-        self._app = app
-        self._access_log = access_log
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http":
-            await self._app(scope, receive, send)
-            return
-        request_id = request_id_of(scope)
-        scope.setdefault("state", {})["request_id"] = request_id
-        started = time.perf_counter()
-        status = 0
-
-        async def send_with_headers(message: Message) -> None:
-            nonlocal status
-            if message["type"] == "http.response.start":
-                status = message["status"]
-                message["headers"] = [*message["headers"], *answer_headers(request_id)]
-            await send(message)
-
-        try:
-            await self._app(scope, receive, send_with_headers)
-        finally:
-            duration_s = time.perf_counter() - started
-            route = getattr(scope.get("route"), "path", "unmatched")
-            REQUESTS.labels(scope["method"], route, status).observe(duration_s)
-            if self._access_log:
-                log.info(
-                    "request_answered",
-                    method=scope["method"],
-                    path=scope["path"],
-                    status=status,
-                    duration_ms=round(duration_s * 1_000, 1),
-                    request_id=str(request_id),
-                )
-
-
-def answer_headers(request_id: UUID) -> list[tuple[bytes, bytes]]:
+def answer_headers(request_id: UUID) -> Fields:
     """What every answer carries."""
     return [(REQUEST_ID_HEADER, str(request_id).encode()), *_SECURITY_HEADERS]
 
 
 def request_id_of(scope: Scope) -> UUID:
-    """The caller's `X-Request-ID` if that is a UUID, else a new one."""
-    for name, value in scope["headers"]:
-        if name == REQUEST_ID_HEADER:
-            try:
-                return UUID(value.decode("ascii"))
-            except ValueError:
-                break
-    return new_uuid7()
+    """The id of a request that no operation answers."""
+    return operations.request_id_of(dict(scope["headers"]).get(REQUEST_ID_HEADER))
+
+
+def _serve_docs(app: FastAPI) -> None:
+    """`/docs` with Swagger UI from a package's files: nothing is fetched from elsewhere."""
+    assets = Path(fastapi_offline.__file__).parent / "static"
+    app.mount(ASSETS_PATH, StaticFiles(directory=assets), name="docs-assets")
+
+    @app.get("/docs", include_in_schema=False)
+    async def docs() -> HTMLResponse:
+        return get_swagger_ui_html(
+            openapi_url="/openapi.json",
+            title=app.title,
+            swagger_js_url=f"{ASSETS_PATH}/swagger-ui-bundle.js",
+            swagger_css_url=f"{ASSETS_PATH}/swagger-ui.css",
+            swagger_favicon_url=f"{ASSETS_PATH}/favicon.png",
+        )

@@ -1,245 +1,323 @@
-"""One definition per route: how a request is read, documented and answered.
+"""Operations: the one definition of each route, which parses, documents and answers it.
 
-An API has one table, a list of operations. The pipeline (`shared/web/pipeline.py`) answers by it,
-and the documentation (`shared/web/documentation.py`) is made from it:
-
-    class MovieParameters(Parameters):
-        movie_id: UUID                                        # named in the path
-        limit: Annotated[int, Query(ge=1, le=100)] = 20       # else from the query
-        if_match: Annotated[str | None, Header()] = None      # or from a header
+A room of routes is a class whose operations are methods:
 
     class Movies:
-        def __init__(self, reader: Reader) -> None: ...
+        @operation("GET", "/v1/movies/{movie_id}", parameters=MovieRead, answers=...)
+        async def get_movie(self, request: Request[MovieRead]) -> Answer:
+            "Return a movie's details."
 
-        async def get_movie(self, exchange: Exchange, asked: MovieParameters) -> Answer:
-            \"\"\"The documentation's text.\"\"\"
-
-    OPERATIONS = [
-        Operation(
-            "GET", "/v1/movies/{movie_id}", Movies.get_movie,
-            parameters=MovieParameters, access=ANYONE, tags=("movies",), responses=PROBLEMS,
-        ),
-    ]
-
-`answer` is awaited as `answer(parts, exchange[, parameters][, body])`, where `parts` is what the
-operation was bound to when the service started: `bound(OPERATIONS, Movies(reader))`. An operation
-with a `body` names a `Body`, which reads, decodes and validates it.
+The fields of `parameters` are the path's, by their names in it, headers, where marked with
+`Header`, and of the query string all others. `shared/web/application.py` serves a room's
+operations, `shared/web/openapi.py` documents them.
 """
 
 from __future__ import annotations
 
-import re
-from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+import inspect
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
 from http import HTTPStatus
-from typing import Any, ClassVar, Protocol, get_type_hints
+from typing import Any, ClassVar, Generic, NamedTuple, Protocol, TypeVar
 from urllib.parse import parse_qsl
+from uuid import UUID
 
-from fastapi import params
 from pydantic import BaseModel, ConfigDict, ValidationError
 from starlette.requests import ClientDisconnect
-from starlette.types import Receive
+from starlette.types import Message, Receive, Scope
 
-from shared.errors import InvalidInput, TooLarge
-from shared.web.exchange import Exchange, Reply
-from shared.web.problems import InvalidFields, json_pointer, located
+from shared.errors import InvalidInput
+from shared.ids import new_uuid7
+from shared.web.answer import Answer, Fields
+from shared.web.problems import InvalidFields, Refused, TooLarge, json_pointer, shortened
 
+# Those of which a request may have one: which of several would be meant?
+SINGLE_FIELDS = frozenset({b"authorization", b"content-type", b"idempotency-key"})
 NAME_CHARS_SHOWN = 100
+REQUEST_ID_HEADER = b"x-request-id"
 
-_IN_PATH = re.compile(r"\{(\w+)\}")
+
+class Header(NamedTuple):
+    """Marks a field of `Parameters` as a header's, by its name."""
+
+    name: str
 
 
 class Parameters(BaseModel):
-    """Parameters of an operation, by the rules of FastAPI: a field that the path names is part of
-    the path, one with `Header()` is a header, every other is in the query.
-    """
+    """Path, query and header parameters of an operation."""
 
-    model_config = ConfigDict(frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True)
 
-    # Whether a query parameter that the operation does not have, or that comes twice, is refused:
-    # a misspelt filter would be no filter, and of two genres only one would count.
-    query_is_closed: ClassVar[bool] = False
+    # By the name on the wire, in lower case for headers.
+    header_fields: ClassVar[Mapping[bytes, str]] = {}
+    query_fields: ClassVar[frozenset[str]] = frozenset()
+
+    @classmethod
+    def __pydantic_init_subclass__(cls, **_named: Any) -> None:
+        marked = {
+            name: mark.name
+            for name, field in cls.model_fields.items()
+            for mark in field.metadata
+            if isinstance(mark, Header)
+        }
+        cls.header_fields = {header.lower().encode(): name for name, header in marked.items()}
+        cls.query_fields = frozenset(cls.model_fields.keys() - marked.keys())
+
+
+Asked = TypeVar("Asked", bound=Parameters)
+Value = TypeVar("Value")
 
 
 class Body(Protocol):
-    """The body of an operation; `model` documents it. `bytes_max` None is the API's own limit."""
+    """How an operation reads its body; `model` is for the documentation."""
 
-    @property
-    def bytes_max(self) -> int | None: ...
+    model: type[BaseModel]
+    bytes_max: int
+    # Whether it may be larger than the setting for other bodies.
+    is_bulk: bool
 
-    @property
-    def model(self) -> type[BaseModel]: ...
-
-    async def read(self, exchange: Exchange, bytes_max: int) -> bytes:
-        """Receive the bytes, or raise `TooLarge`; see `read_body`."""
-
-    async def parsed(self, exchange: Exchange, data: bytes) -> Any:
-        """Decode and validate. Raises `MalformedJson` for bad syntax, which is told before all
-        else, and pydantic's `ValidationError`, whose fields are told with those of the parameters.
-        """
+    async def read(self, request: Request[Any, Any]) -> Any:
+        """Return the value; raises for a body that is not one."""
 
 
-@dataclass(frozen=True, eq=False)
-class Operation:
-    """A route. `access` is for the API's gate to read; without one the gate is not asked.
+class Operation(NamedTuple):
+    """What is known of a route before any request.
 
-    `documented` holds what `FastAPI.add_api_route` takes beside: `response_model`, `openapi_extra`.
+    `access` is the API's own declaration of who may call it. `answers` are OpenAPI's responses by
+    status, with the model of a body under `model`.
     """
 
     method: str
     path: str
-    answer: Callable[..., Awaitable[Reply]]
-    parameters: type[Parameters] | None = None
-    body: Body | None = None
-    access: Any = None
-    status: HTTPStatus = HTTPStatus.OK
-    tags: Sequence[str] = ()
-    responses: Mapping[int | str, dict[str, Any]] = field(default_factory=dict)
-    documented: Mapping[str, Any] = field(default_factory=dict)
-    parts: Any = None
+    respond: Callable[..., Awaitable[Answer]]
+    parameters: type[Parameters]
+    body: Body | None
+    access: Any
+    answers: Mapping[int, Mapping[str, Any]]
+    tag: str
+
+    @property
+    def name(self) -> str:
+        return self.respond.__name__
+
+    @property
+    def description(self) -> str:
+        return inspect.getdoc(self.respond) or ""
+
+    def body_bytes_max(self, usual_max: int) -> int:
+        if self.body is None:
+            return usual_max
+        return self.body.bytes_max if self.body.is_bulk else min(self.body.bytes_max, usual_max)
 
 
-def bound(operations: Iterable[Operation], parts: object) -> list[Operation]:
-    """Return the operations of a room with the parts that their answers use."""
-    return [replace(operation, parts=parts) for operation in operations]
+Method = TypeVar("Method", bound=Callable[..., Awaitable[Answer]])
 
 
-class Table:
-    """Finds the operation of a request: a path without parameters first, else in table order."""
+def operation(
+    method: str,
+    path: str,
+    *,
+    answers: Mapping[int, Mapping[str, Any]],
+    parameters: type[Parameters] = Parameters,
+    body: Body | None = None,
+    access: Any = None,
+    tag: str,
+) -> Callable[[Method], Method]:
+    """Make a method an operation."""
 
-    def __init__(self, operations: Sequence[Operation]) -> None:
-        self._literal: dict[tuple[str, str], tuple[Operation, ParameterReader]] = {}
-        self._by_method: dict[
-            str, tuple[re.Pattern[str], dict[int, tuple[Operation, ParameterReader]]]
-        ] = {}
-        by_method: dict[str, list[Operation]] = {}
-        for operation in operations:
-            if _IN_PATH.search(operation.path):
-                by_method.setdefault(operation.method, []).append(operation)
-            else:
-                key = operation.method, operation.path
-                self._literal[key] = operation, ParameterReader(operation)
-        for method, of_method in by_method.items():
-            self._by_method[method] = _alternatives(of_method)
+    def marked(respond: Method) -> Method:
+        made = Operation(method, path, respond, parameters, body, access, answers, tag)
+        setattr(respond, _MARK, made)
+        return respond
 
-    def find(
-        self, method: str, path: str
-    ) -> tuple[Operation, ParameterReader, Sequence[str]] | None:
-        """Return the operation, the reader of its parameters, and the parts of the path."""
-        literal = self._literal.get((method, path))
-        if literal is not None:
-            return (*literal, ())
-        alternatives = self._by_method.get(method)
-        if alternatives is None:
-            return None
-        pattern, by_group = alternatives
-        matched = pattern.fullmatch(path)
-        # The router takes a path with a line end for the path before it.
-        if matched is None or not path.isprintable():
-            return None
-        group = matched.lastindex
-        assert group is not None
-        operation, reader = by_group[group]
-        values = matched.groups()[group : group + len(reader.path_names)]
-        return operation, reader, values
-
-    def methods(self, path: str) -> set[str]:
-        """Return the methods with which the path is an operation's."""
-        methods = {method for method, _ in self._literal} | set(self._by_method)
-        return {method for method in methods if self.find(method, path) is not None}
+    return marked
 
 
-class ParameterReader:
-    """Reads an operation's parameters from a request."""
-
-    def __init__(self, operation: Operation) -> None:
-        model = operation.parameters
-        self.path_names = _IN_PATH.findall(operation.path)
-        self._headers: list[tuple[str, bytes]] = []
-        self._query: set[str] = set()
-        self._locations: dict[str, tuple[str, str]] = {}
-        self._closed = False
-        if model is None:
-            return
-        self._closed = model.query_is_closed
-        self._validate: Callable[[Any], Parameters] = model.__pydantic_validator__.validate_python
-        for name, hint in get_type_hints(model, include_extras=True).items():
-            if name in model.model_fields:
-                self._add(name, model.model_fields[name].alias or name, hint)
-
-    def parameters(self, exchange: Exchange) -> Parameters:
-        """Return the model; raise `InvalidFields`, or `InvalidInput` for a stray parameter."""
-        raw: dict[str, str] = dict(zip(self.path_names, exchange.path_values, strict=True))
-        query_string = exchange.scope["query_string"]
-        if query_string:
-            self._add_query(raw, query_string)
-        headers = exchange.headers
-        for key, name in self._headers:
-            value = headers.get(name)
-            if value is not None:
-                raw[key] = value.decode("latin-1")
-        try:
-            return self._validate(raw)
-        except ValidationError as error:
-            entries = located(error)
-            for entry in entries:
-                key, *rest = entry["loc"]
-                entry["loc"] = (*self._locations[str(key)], *rest)
-            raise InvalidFields(entries) from error
-
-    def _add(self, name: str, key: str, hint: Any) -> None:
-        if name in self.path_names:
-            self._locations[key] = "path", key
-        elif any(isinstance(one, params.Header) for one in getattr(hint, "__metadata__", ())):
-            header = key.lower().replace("_", "-")
-            self._headers.append((key, header.encode()))
-            self._locations[key] = "header", header
-        else:
-            self._query.add(key)
-            self._locations[key] = "query", key
-
-    def _add_query(self, raw: dict[str, str], query_string: bytes) -> None:
-        seen = set()
-        for name, value in parse_qsl(query_string.decode("latin-1"), keep_blank_values=True):
-            if self._closed and (name in seen or name not in self._query):
-                shown = name[:NAME_CHARS_SHOWN]
-                stray = f"there is no parameter {shown!r}"
-                detail = f"{name} is given more than once" if name in seen else stray
-                raise InvalidInput(detail, pointer=json_pointer(("query", shown)))
-            seen.add(name)
-            if name in self._query:
-                raw[name] = value
+_MARK = "starfold_operation"
 
 
-async def read_body(receive: Receive, bytes_max: int) -> bytes:
-    """Return the whole body, or raise `TooLarge` as soon as it is, `ClientDisconnect` if it ends
-    early.
+def operations_of(room: object) -> Iterator[Operation]:
+    """The operations of a room: of a class unbound, of an instance bound to it."""
+    kind = room if isinstance(room, type) else type(room)
+    for name, method in vars(kind).items():
+        made: Operation | None = getattr(method, _MARK, None)
+        if made is not None:
+            yield made._replace(respond=getattr(room, name))
+
+
+class Request(Generic[Asked, Value]):
+    """One request for an operation, while it is answered.
+
+    `parameters` and `body` are there once the caller has been admitted, `content` once it has been
+    read. `caller` is whatever the
+    API's gate made of the credential, `answer_fields` are added to the answer, whatever that is.
     """
-    parts: list[bytes] = []
-    left = bytes_max
-    while True:
-        message = await receive()
-        if message["type"] != "http.request":
-            raise ClientDisconnect
-        part: bytes = message.get("body", b"")
-        left -= len(part)
-        if left < 0:
-            raise TooLarge
-        if not message.get("more_body", False):
-            return b"".join((*parts, part)) if parts else part
-        parts.append(part)
+
+    __slots__ = (
+        "answer_fields",
+        "body",
+        "body_bytes_max",
+        "caller",
+        "content",
+        "fields",
+        "operation",
+        "parameters",
+        "path_values",
+        "receive",
+        "request_id",
+        "scope",
+    )
+
+    parameters: Asked
+    body: Value
+
+    def __init__(
+        self,
+        operation: Operation,
+        path_values: Mapping[str, str],
+        scope: Scope,
+        receive: Receive,
+        body_bytes_max: int,
+    ) -> None:
+        self.operation = operation
+        self.path_values = path_values
+        self.scope = scope
+        self.receive = receive
+        self.body_bytes_max = body_bytes_max
+        self.fields = _fields(scope["headers"])
+        self.request_id = request_id_of(self.fields.get(REQUEST_ID_HEADER))
+        self.caller: Any = None
+        self.answer_fields: Fields = []
+
+    def field(self, name: bytes) -> str | None:
+        """A header field's value; several of one name are one list."""
+        value = self.fields.get(name)
+        return None if value is None else value.decode("latin-1")
+
+    @property
+    def body_bytes_stated(self) -> int:
+        """The bytes of the body as announced; 0 where they are not."""
+        value = self.fields.get(b"content-length", b"")
+        return int(value) if value.isascii() and value.isdigit() else 0
+
+    @property
+    def path(self) -> str:
+        path: str = self.scope["path"]
+        return path
+
+    @property
+    def query(self) -> list[tuple[str, str]]:
+        """The query string's names and values, in order."""
+        query_string = self.scope["query_string"]
+        if not query_string:
+            return []
+        return parse_qsl(query_string.decode("latin-1"), keep_blank_values=True)
+
+    async def read(self) -> bytes:
+        """Receive the whole body; raises what `parts` raises."""
+        message = await self.receive()
+        content: bytes = message.get("body", b"")
+        whole = message["type"] == "http.request" and not message.get("more_body")
+        if not whole or len(content) > self.body_bytes_max:
+            content = b"".join([part async for part in self.parts(message)])
+        self.content = content
+        return content
+
+    async def parts(self, first: Message | None = None) -> AsyncIterator[bytes]:
+        """Receive the body in parts; raises `Refused` once it is too large, and
+        `ClientDisconnect`. `first` is a message that has been received already.
+        """
+        received_bytes = 0
+        more = True
+        while more:
+            message = first or await self.receive()
+            first = None
+            if message["type"] == "http.disconnect":
+                raise ClientDisconnect
+            part: bytes = message.get("body", b"")
+            received_bytes += len(part)
+            if received_bytes > self.body_bytes_max:
+                raise TooLarge(self.body_bytes_max)
+            yield part
+            more = message.get("more_body", False)
+
+    def require_head(self) -> None:
+        """Raise `Refused` where a single-valued header comes twice, or the body is announced too
+        large.
+        """
+        if self.body_bytes_stated > self.body_bytes_max:
+            raise TooLarge(self.body_bytes_max)
+        if len(self.fields) == len(self.scope["headers"]):
+            return
+        seen = set()
+        for name, _ in self.scope["headers"]:
+            if name in SINGLE_FIELDS and name in seen:
+                raise Refused(
+                    HTTPStatus.BAD_REQUEST,
+                    "bad-request",
+                    f"{name.decode()} is given more than once",
+                )
+            seen.add(name)
+
+    def parse_parameters(self) -> None:
+        """Raises `InvalidFields`, and `InvalidInput` for a query parameter that is none."""
+        kind = self.operation.parameters
+        values: dict[str, str] = dict(self.path_values)
+        if self.scope["query_string"]:
+            self._take_query(values)
+        for header, name in kind.header_fields.items():
+            value = self.field(header)
+            if value is not None:
+                values[name] = value
+        try:
+            self.parameters = kind.__pydantic_validator__.validate_python(values)
+        except ValidationError as error:
+            raise InvalidFields(self._located(error)) from error
+
+    def _take_query(self, values: dict[str, str]) -> None:
+        """A misspelt filter would be no filter, and of two genres only one would count."""
+        known = self.operation.parameters.query_fields
+        given = self.query
+        for name, value in given:
+            shown = shortened(name, NAME_CHARS_SHOWN)
+            pointer = json_pointer(("query", shown))
+            if name not in known or name in self.path_values:
+                raise InvalidInput(f"there is no parameter {shown!r}", pointer=pointer)
+            if name in values:
+                raise InvalidInput(f"{name} is given more than once", pointer=pointer)
+            values[name] = value
+
+    def _located(self, error: ValidationError) -> list[tuple[tuple[Any, ...], str]]:
+        headers = {name: header.decode() for header, name in self.parameter_headers.items()}
+        located = []
+        for entry in error.errors(include_url=False, include_context=False, include_input=False):
+            name, *rest = entry["loc"] or ("",)
+            if name in headers:
+                place: tuple[Any, ...] = ("header", headers[str(name)])
+            else:
+                place = ("path" if name in self.path_values else "query", name)
+            located.append(((*place, *rest), entry["msg"]))
+        return located
+
+    @property
+    def parameter_headers(self) -> Mapping[bytes, str]:
+        return self.operation.parameters.header_fields
 
 
-def _alternatives(
-    operations: Sequence[Operation],
-) -> tuple[re.Pattern[str], dict[int, tuple[Operation, ParameterReader]]]:
-    """One pattern for all paths of a method, and the operation of each of its groups."""
-    patterns, by_group, group = [], {}, 1
-    for operation in operations:
-        parts = _IN_PATH.split(operation.path)
-        # Every second part is a name.
-        pattern = "([^/]+)".join(map(re.escape, parts[::2]))
-        patterns.append(f"({pattern})")
-        by_group[group] = operation, ParameterReader(operation)
-        group += 1 + len(parts) // 2
-    return re.compile("|".join(patterns), re.DOTALL), by_group
+def request_id_of(given: bytes | None) -> UUID:
+    """The caller's `X-Request-ID` if that is a UUID, else a new one."""
+    if given is not None:
+        try:
+            return UUID(given.decode("ascii"))
+        except ValueError:
+            return new_uuid7()
+    return new_uuid7()
+
+
+def _fields(headers: Fields) -> dict[bytes, bytes]:
+    """Header fields by name; those that repeat a name make one list (RFC 9110, 5.3)."""
+    fields = dict(headers)
+    if len(fields) != len(headers):
+        fields = {}
+        for name, value in headers:
+            fields[name] = value if name not in fields else b", ".join((fields[name], value))
+    return fields

@@ -12,14 +12,9 @@ from typing import Any
 
 import msgspec
 import structlog
-from fastapi import FastAPI, Request, Response
-from fastapi.exceptions import RequestValidationError
-from pydantic import ValidationError
-from starlette.exceptions import HTTPException
-from starlette.requests import ClientDisconnect
 
 from shared import errors
-from shared.web.exchange import Answer
+from shared.web.answer import Answer, Fields
 
 PROBLEM_JSON = "application/problem+json"
 POSITION_HEADER = "Starfold-Position"
@@ -30,7 +25,8 @@ VALIDATION_ERRORS_MAX = 20
 POINTER_PART_CHARS_MAX = 64
 POINTER_PARTS_MAX = 8
 DETAIL_CHARS_MAX = 300
-# As the documentation has it.
+# As the documentation has it, among its components.
+PROBLEM_REF = "#/components/schemas/Problem"
 PROBLEM_SCHEMA: dict[str, Any] = {
     "type": "object",
     "required": ["type", "title", "status", "detail"],
@@ -50,9 +46,7 @@ PROBLEM_SCHEMA: dict[str, Any] = {
 }
 
 STATUS_OF: dict[type[errors.StarfoldError], HTTPStatus] = {
-    errors.BadRequest: HTTPStatus.BAD_REQUEST,
     errors.MalformedJson: HTTPStatus.BAD_REQUEST,
-    errors.TooLarge: HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
     errors.InvalidInput: HTTPStatus.UNPROCESSABLE_ENTITY,
     errors.IdempotencyKeyReused: HTTPStatus.UNPROCESSABLE_ENTITY,
     errors.NotFound: HTTPStatus.NOT_FOUND,
@@ -72,18 +66,38 @@ STATUS_OF: dict[type[errors.StarfoldError], HTTPStatus] = {
 
 log = structlog.get_logger()
 
+Location = tuple[object, ...]
 
-def problem_answer(
-    status: int,
-    code: str,
-    detail: str,
-    *,
-    field_errors: Sequence[Mapping[str, str]] = (),
-    headers: Mapping[str, str] | None = None,
-) -> Answer:
-    """Return problem details as an answer of the pipeline."""
-    response = problem(status, code, detail, field_errors=field_errors, headers=headers)
-    return Answer(response.status_code, response.raw_headers, bytes(response.body))
+
+class Refused(Exception):
+    """A request that no operation answers, for a reason of HTTP's own."""
+
+    def __init__(
+        self, status: HTTPStatus, code: str, detail: str, headers: Mapping[str, str] | None = None
+    ) -> None:
+        super().__init__(detail)
+        self.status = status
+        self.code = code
+        self.headers = headers
+
+
+class TooLarge(Refused):
+    """A body that is larger than its operation takes."""
+
+    def __init__(self, bytes_max: int) -> None:
+        super().__init__(
+            HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
+            "too-large",
+            f"the body is larger than this route takes, {bytes_max:,} bytes",
+        )
+
+
+class InvalidFields(Exception):
+    """Values that are not allowed: where each is, and what is wrong with it."""
+
+    def __init__(self, wrong: Sequence[tuple[Location, str]]) -> None:
+        super().__init__(f"{len(wrong)} values are not allowed")
+        self.wrong = wrong
 
 
 def problem(
@@ -93,8 +107,8 @@ def problem(
     *,
     field_errors: Sequence[Mapping[str, str]] = (),
     headers: Mapping[str, str] | None = None,
-) -> Response:
-    """A problem details response."""
+) -> Answer:
+    """Answer with problem details."""
     body: dict[str, Any] = {
         "type": TYPE_PREFIX + code,
         "title": HTTPStatus(status).phrase,
@@ -103,20 +117,42 @@ def problem(
     }
     if field_errors:
         body["errors"] = list(field_errors)
+    content = msgspec.json.encode(body)
     # What is not there now may be in a moment: no cache on the way may keep it.
-    all_headers = {"Cache-Control": "no-store", **(headers or {})}
+    named = {"Cache-Control": "no-store", **(headers or {})}
     if status == HTTPStatus.UNAUTHORIZED:
-        all_headers["WWW-Authenticate"] = "Bearer"
+        named["WWW-Authenticate"] = "Bearer"
     if status == HTTPStatus.SERVICE_UNAVAILABLE:
-        all_headers.setdefault("Retry-After", str(RETRY_AFTER_S))
-    return Response(msgspec.json.encode(body), status, headers=all_headers, media_type=PROBLEM_JSON)
+        named.setdefault("Retry-After", str(RETRY_AFTER_S))
+    named |= {"Content-Length": str(len(content)), "Content-Type": PROBLEM_JSON}
+    fields: Fields = [(n.lower().encode(), v.encode("latin-1")) for n, v in named.items()]
+    return Answer(int(status), fields, content)
 
 
-def problem_of(error: errors.StarfoldError) -> Response:
-    """The problem that an error is shown as; one without a status in the table is a 500."""
-    status = STATUS_OF.get(type(error), HTTPStatus.INTERNAL_SERVER_ERROR)
-    if status == HTTPStatus.INTERNAL_SERVER_ERROR:
-        return problem(status, "internal", "the request failed; the log says why")
+def problem_of(error: Exception) -> Answer:
+    """Answer with the problem that an error is shown as.
+
+    One that nobody foresaw is logged, and says nothing to the client.
+    """
+    match error:
+        case Refused():
+            return problem(error.status, error.code, str(error), headers=error.headers)
+        case InvalidFields(wrong=wrong):
+            return _of_fields(wrong)
+        case errors.StarfoldError() if type(error) in STATUS_OF:
+            return _of_known(error)
+        case _:
+            log.error("request_failed", error=type(error).__name__, exc_info=error)
+            return failure()
+
+
+def failure() -> Answer:
+    """Answer that the request failed, for a reason that only the log says."""
+    detail = "the request failed; the log says why"
+    return problem(HTTPStatus.INTERNAL_SERVER_ERROR, "internal", detail)
+
+
+def _of_known(error: errors.StarfoldError) -> Answer:
     pointer = error.pointer if isinstance(error, errors.Rejected) else None
     fields = [{"pointer": pointer, "detail": str(error)}] if pointer else []
     headers = {}
@@ -124,42 +160,21 @@ def problem_of(error: errors.StarfoldError) -> Response:
         headers["Retry-After"] = str(error.retry_after_s)
     if error.position is not None:
         headers[POSITION_HEADER] = str(error.position)
+    status = STATUS_OF[type(error)]
     return problem(status, error.code, str(error), field_errors=fields, headers=headers)
 
 
-class InvalidFields(Exception):
-    """Fields that a model refused, each with `loc` (`("query", "limit")`), `type` and `msg`."""
-
-    def __init__(self, entries: Sequence[Any]) -> None:
-        super().__init__(f"{len(entries)} fields are not valid")
-        self.entries = entries
-
-
-def located(error: ValidationError, *location: str) -> list[Any]:
-    """The entries of pydantic's error, with the given beginning of their place."""
-    return [
-        {"loc": (*location, *entry["loc"]), "type": entry["type"], "msg": entry["msg"]}
-        for entry in error.errors(include_url=False, include_input=False, include_context=False)
-    ]
-
-
-def refusal_of(error: Exception) -> Answer:
-    """The problem that any error is shown as. Logs what nobody expected."""
-    match error:
-        case errors.StarfoldError():
-            if type(error) not in STATUS_OF:
-                log.error("request_failed", error=type(error).__name__, exc_info=error)
-            response = problem_of(error)
-        case InvalidFields(entries=entries):
-            response = _invalid(entries)
-        case ClientDisconnect():
-            # Nobody reads it.
-            detail = "the connection closed before the body had ended"
-            response = problem(HTTPStatus.BAD_REQUEST, "bad-request", detail)
-        case _:
-            log.error("request_failed", error=type(error).__name__, exc_info=error)
-            response = _unexpected()
-    return Answer(response.status_code, response.raw_headers, bytes(response.body))
+def _of_fields(wrong: Sequence[tuple[Location, str]]) -> Answer:
+    first = wrong[:VALIDATION_ERRORS_MAX]
+    detail = "some values are not allowed"
+    if len(wrong) > len(first):
+        detail += f"; these are the first {len(first)} errors of {len(wrong)}"
+    return problem(
+        HTTPStatus.UNPROCESSABLE_ENTITY,
+        errors.InvalidInput.code,
+        detail,
+        field_errors=[field_problem(location, message) for location, message in first],
+    )
 
 
 def json_pointer(location: Sequence[object]) -> str:
@@ -184,76 +199,3 @@ def shortened(text: str, chars_max: int) -> str:
     if len(text) > chars_max:
         text = text[: chars_max - 1] + "…"
     return text.encode(errors="replace").decode()
-
-
-def install_problem_handlers(app: FastAPI) -> None:
-    """Every error of an app becomes a problem details response."""
-    app.add_exception_handler(errors.StarfoldError, _on_starfold_error)
-    app.add_exception_handler(RequestValidationError, _on_validation_error)
-    app.add_exception_handler(HTTPException, _on_http_exception)
-    app.add_exception_handler(Exception, _on_unexpected)
-
-
-async def problem_to(request: Request, error: Exception) -> Response:
-    """What the application would answer to an error."""
-    if isinstance(error, errors.StarfoldError):
-        return await _on_starfold_error(request, error)
-    if isinstance(error, RequestValidationError):
-        return await _on_validation_error(request, error)
-    return await _on_unexpected(request, error)
-
-
-async def _on_starfold_error(_request: Request, error: Exception) -> Response:
-    assert isinstance(error, errors.StarfoldError)
-    if type(error) not in STATUS_OF:
-        log.error("request_failed", error=type(error).__name__, exc_info=error)
-    return problem_of(error)
-
-
-async def _on_validation_error(_request: Request, error: Exception) -> Response:
-    assert isinstance(error, RequestValidationError)
-    return _invalid(error.errors())
-
-
-def _invalid(entries: Sequence[Any]) -> Response:
-    first = entries[:VALIDATION_ERRORS_MAX]
-    if any(entry["type"] == "json_invalid" for entry in first):
-        return problem(HTTPStatus.BAD_REQUEST, "malformed-json", "the body is not valid JSON")
-    detail = "some values are not allowed"
-    if len(entries) > len(first):
-        detail += f"; these are the first {len(first)} errors of {len(entries)}"
-    return problem(
-        HTTPStatus.UNPROCESSABLE_ENTITY,
-        errors.InvalidInput.code,
-        detail,
-        field_errors=[field_problem(entry["loc"], str(entry["msg"])) for entry in first],
-    )
-
-
-async def _on_http_exception(request: Request, error: Exception) -> Response:
-    assert isinstance(error, HTTPException)
-    code = HTTPStatus(error.status_code).name.lower().replace("_", "-")
-    headers = dict(error.headers or {})
-    if error.status_code == HTTPStatus.METHOD_NOT_ALLOWED:
-        headers["Allow"] = ", ".join(sorted(_allowed(request, headers.get("Allow", ""))))
-    return problem(error.status_code, code, str(error.detail), headers=headers)
-
-
-def _allowed(request: Request, of_one_route: str) -> set[str]:
-    """Every method of the path: a router names those of the first route that has it alone."""
-    path = getattr(request.scope.get("route"), "path", None)
-    documented = request.app.openapi()["paths"].get(path, {})
-    allowed = {*of_one_route.split(", "), *map(str.upper, documented)}
-    # Both APIs answer HEAD wherever they answer GET.
-    return allowed | {"HEAD"} if "GET" in allowed else allowed
-
-
-async def _on_unexpected(_request: Request, error: Exception) -> Response:
-    log.error("request_failed", error=type(error).__name__, exc_info=error)
-    return _unexpected()
-
-
-def _unexpected() -> Response:
-    return problem(
-        HTTPStatus.INTERNAL_SERVER_ERROR, "internal", "the request failed; the log says why"
-    )

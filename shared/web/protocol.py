@@ -17,6 +17,7 @@ import structlog
 from starlette.types import Receive, Scope, Send
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 
+from shared.web.answer import send_answer
 from shared.web.application import answer_headers, request_id_of
 from shared.web.gathering_transport import GatheringTransport
 from shared.web.problems import problem
@@ -214,12 +215,12 @@ class GatheringProtocol(HttpToolsProtocol):
         scope = {"headers": self.headers or []}
         headers = [
             *self.server_state.default_headers,
-            *response.raw_headers,
+            *response.fields,
             *answer_headers(request_id_of(scope)),
             (b"connection", b"close"),
         ]
         head = b"".join(name + b": " + value + b"\r\n" for name, value in headers)
-        self.transport.write(STATUS_LINE[status] + head + b"\r\n" + bytes(response.body))
+        self.transport.write(STATUS_LINE[status] + head + b"\r\n" + response.body)
         log.info("request_refused", status=int(status), reason=detail)
         self.transport.close()
 
@@ -290,5 +291,4 @@ async def _crowded(scope: Scope, _receive: Receive, send: Send) -> None:
         "there are as many connections as this process may have",
         headers={"Connection": "close"},
     )
-    response.raw_headers += answer_headers(request_id_of(scope))
-    await response(scope, _receive, send)
+    await send_answer(response, send, answer_headers(request_id_of(scope)))

@@ -13,7 +13,6 @@ import socket
 import threading
 import time
 from collections.abc import Callable
-from contextlib import suppress
 from typing import Any, Protocol, TypeVar
 from uuid import uuid4
 
@@ -33,7 +32,7 @@ from projector.wiring import Wiring, wire
 from projector.worker import Projector
 from query_api.settings import QuerySettings
 from shared.log.codec import Codec
-from shared.log.event_store import CHANNEL, EventStore
+from shared.log.event_store import EventStore
 from shared.log.schema import COMMAND_ROLE, PROJECTOR_ROLE, migrate
 from shared.log.sealing import KeyWrap
 from shared.web.protocol import GatheringProtocol
@@ -50,8 +49,6 @@ CHEAP = {"argon2_memory_kib": 8 * 1024, "argon2_iterations": 1, "argon2_parallel
 
 class Stoppable(Protocol):
     """A service that a system stops when it is closed."""
-
-    def request_stop(self) -> None: ...
 
     def stop(self) -> None: ...
 
@@ -91,35 +88,23 @@ class RunningApp:
         self._thread.start()
         eventually(lambda: self._server.started)
 
-    def request_stop(self) -> None:
-        self._server.should_exit = True
-
     def stop(self) -> None:
-        self.request_stop()
+        self._server.should_exit = True
         self._thread.join(WITHIN_S)
         assert not self._thread.is_alive(), "the application does not stop"
         self._socket.close()
 
 
 class RunningProjector:
-    """A projector on a thread; `stop` is what SIGTERM does.
+    """A projector on a thread; `stop` is what SIGTERM does."""
 
-    `wake_up` is called after it, so that nobody waits for the projector's next poll of the log.
-    """
-
-    def __init__(self, settings: ProjectorSettings, wake_up: Callable[[], None]) -> None:
+    def __init__(self, settings: ProjectorSettings) -> None:
         self._projector = Projector(settings)
-        self._wake_up = wake_up
         self._thread = threading.Thread(target=self._projector.run, name="projector", daemon=True)
         self._thread.start()
 
-    def request_stop(self) -> None:
-        self._projector.stop()
-        if self._thread.is_alive():
-            self._wake_up()
-
     def stop(self) -> None:
-        self.request_stop()
+        self._projector.stop()
         self._thread.join(WITHIN_S)
         assert not self._thread.is_alive(), "the projector does not stop"
 
@@ -134,7 +119,6 @@ class System:
         self.servers = servers
         self.schema = f"t{os.getpid()}_{next(_numbers)}"
         self._closers: list[Callable[[], object]] = []
-        self._running: list[Stoppable] = []
         home = servers.home
         migrate(home.owner_dsn(), schema=self.schema, roles=home.secrets().role_passwords)
         self.redis = redis.Redis.from_url(home.redis_url())
@@ -168,8 +152,7 @@ class System:
         return self.closing(RunningApp(query_api.app.create_app(self.query_settings(**changes))))
 
     def start_projector(self, **changes: Any) -> RunningProjector:
-        settings = self.projector_settings(**changes)
-        return self.closing(RunningProjector(settings, self._notify))
+        return self.closing(RunningProjector(self.projector_settings(**changes)))
 
     def event_store(self, role: str = COMMAND_ROLE, *, pool_size: int = 4) -> EventStore:
         store = EventStore(self.dsn(role), schema=self.schema, pool_size=pool_size)
@@ -227,13 +210,10 @@ class System:
 
     def closing(self, running: Running) -> Running:
         """It is stopped when the system is closed."""
-        self._running.append(running)
         self._closers.append(running.stop)
         return running
 
     def close(self) -> None:
-        for running in self._running:
-            running.request_stop()
         for close in reversed(self._closers):
             close()
         self.redis.close()
@@ -241,14 +221,6 @@ class System:
             connection.execute(
                 sql.SQL("DROP SCHEMA {} CASCADE").format(sql.Identifier(self.schema))
             )
-
-    def _notify(self) -> None:
-        """Say that the log has grown, if PostgreSQL runs."""
-        with (
-            suppress(psycopg.OperationalError),
-            psycopg.connect(self.servers.home.owner_dsn(), connect_timeout=2) as connection,
-        ):
-            connection.execute(sql.SQL("NOTIFY {}").format(sql.Identifier(CHANNEL)))
 
     def _environment(self, role: str, redis_user: str = redis_users.WORKER) -> dict[str, Any]:
         own = self.servers.home.environment(role, redis_user)

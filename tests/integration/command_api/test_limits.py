@@ -136,25 +136,21 @@ class CountedLookUps(Authentication):
         return super()._look_up(key_id)
 
 
-def from_address(address: str) -> dict[str, Any]:
-    return {"type": "http", "client": (address, 1), "headers": [], "state": {}}
-
-
 def test_a_flood_with_an_unknown_key_is_one_look_up(system: System) -> None:
     """Also of requests that come at once, and where the first of them is cancelled."""
     authentication = CountedLookUps(system, anonymous=0)
-    scope = from_address("192.0.2.1")
+    address = "192.0.2.1"
 
     async def flood() -> None:
         key = f"Bearer sfk_{uuid4().hex}_wrong"
-        tasks = [asyncio.create_task(authentication.principal(key, scope)) for _ in range(50)]
+        tasks = [asyncio.create_task(authentication.principal(key, address)) for _ in range(50)]
         await asyncio.sleep(0)
         tasks[0].cancel()
         answers = await asyncio.gather(*tasks, return_exceptions=True)
         assert {type(one) for one in answers[1:]} == {NotAuthenticated}
         for _ in range(50):
             with pytest.raises(NotAuthenticated):
-                await authentication.principal(key, scope)
+                await authentication.principal(key, address)
 
     asyncio.run(flood())
     assert len(authentication.looked_up) == 1
@@ -164,21 +160,21 @@ def test_an_address_over_its_limit_has_no_new_key_looked_up(system: System) -> N
     """A key that is known works from there all the same, and any key from elsewhere."""
     authentication = CountedLookUps(system, anonymous=3)
     mine, other = (f"Bearer {system.service_key()}" for _ in range(2))
-    scope = from_address("192.0.2.1")
+    address = "192.0.2.1"
 
     async def run() -> None:
-        await authentication.principal(mine, scope)
+        await authentication.principal(mine, address)
         for _ in range(3):
             with pytest.raises(NotAuthenticated):
-                await authentication.principal(f"Bearer sfk_{uuid4().hex}_x", scope)
-            authentication.limits.charge(scope, Anyone())
+                await authentication.principal(f"Bearer sfk_{uuid4().hex}_x", address)
+            authentication.limits.charge(address, Anyone(), 0)
         assert len(authentication.looked_up) == 4
         for key in (f"Bearer sfk_{uuid4().hex}_x", other):
             with pytest.raises(TooManyRequests):
-                await authentication.principal(key, scope)
+                await authentication.principal(key, address)
         assert len(authentication.looked_up) == 4
-        await authentication.principal(mine, scope)
-        await authentication.principal(other, from_address("192.0.2.2"))
+        await authentication.principal(mine, address)
+        await authentication.principal(other, "192.0.2.2")
 
     asyncio.run(run())
 

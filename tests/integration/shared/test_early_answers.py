@@ -12,10 +12,10 @@ from contextlib import suppress
 from urllib.parse import urlsplit
 
 import pytest
-from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
 from shared.web import protocol as serving
+from shared.web.answer import bytes_answer, send_answer
 from shared.web.problems import problem
 from tests.support.nginx import Proxy
 from tests.support.system import RunningApp, System
@@ -34,8 +34,10 @@ async def refusing(scope: Scope, receive: Receive, send: Send) -> None:
     if scope["type"] != "http":
         return
     name = scope["path"].strip("/")
-    response = problem(int(name), "early", "at once") if name else Response(b"alive")
-    await response(scope, receive, send)
+    answer = (
+        problem(int(name), "early", "at once") if name else bytes_answer(b"alive", "text/plain")
+    )
+    await send_answer(answer, send, [])
 
 
 @pytest.fixture(scope="module")

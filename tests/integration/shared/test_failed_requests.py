@@ -4,48 +4,67 @@ from __future__ import annotations
 
 import http.client
 import json
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
 from urllib.parse import urlsplit
 from uuid import uuid4
 
 import pytest
 from fastapi import FastAPI
-from starlette.types import Receive, Scope, Send
 
-from shared.web.application import RequestScope, Service
-from shared.web.problems import install_problem_handlers
+from shared.web.answer import Answer
+from shared.web.application import CrossOrigin, Respond, Service
+from shared.web.operation import Parameters, Request, operation
 from tests.support.api import Api
 from tests.support.system import RunningApp
 
-
-async def fails(_scope: Scope, _receive: Receive, _send: Send) -> bool:
-    raise RuntimeError("of a fast path")
+Plain = Request[Parameters, None]
 
 
-def failing(app: FastAPI) -> None:
-    @app.get("/fails")
+class Failing:
+    @operation("GET", "/fails", tag="failing", answers={})
+    async def fails(self, _request: Plain) -> Answer:
+        raise RuntimeError("of an operation")
+
+
+async def open_gate(request: Plain, respond: Respond) -> Answer:
+    return await respond(request)
+
+
+@asynccontextmanager
+async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+    assert isinstance(app, Service)
+
+    @app.get("/fails-too")
     async def _fails() -> None:
-        raise RuntimeError("of a route")
+        raise RuntimeError("of the documentation")
+
+    app.serve([Failing()], open_gate)
+    yield
 
 
-@pytest.fixture(params=["route", "fast path"])
-def url(request: pytest.FixtureRequest) -> Iterator[str]:
-    app = Service()
-    install_problem_handlers(app)
-    app.add_middleware(RequestScope, access_log=False)
-    failing(app)
-    if request.param == "fast path":
-        app.ahead = fails
+@pytest.fixture
+def url() -> Iterator[str]:
+    app = Service(
+        [Failing],
+        title="Failing",
+        description="",
+        lifespan=lifespan,
+        body_bytes_max=1_000,
+        access_log=False,
+        cross_origin=CrossOrigin("", (), ()),
+    )
     running = RunningApp(app)
     yield running.url
     running.stop()
 
 
-def test_an_unexpected_error_is_a_problem_with_the_requests_id(url: str) -> None:
+@pytest.mark.parametrize("path", ["/fails", "/fails-too"])
+def test_an_unexpected_error_is_a_problem_with_the_requests_id(url: str, path: str) -> None:
     request_id = str(uuid4())
     connection = http.client.HTTPConnection(urlsplit(url).netloc, timeout=20)
     for _ in range(2):  # The second on the same connection.
-        connection.request("GET", "/fails", headers={"X-Request-ID": request_id})
+        connection.request("GET", path, headers={"X-Request-ID": request_id})
         answer = connection.getresponse()
         problem = json.loads(answer.read())
         assert (answer.status, problem["type"]) == (500, "urn:starfold:problem:internal")
@@ -61,7 +80,7 @@ def test_both_apis_answer_so_whatever_fails(api: Api, monkeypatch: pytest.Monkey
         raise RuntimeError("broken")
 
     monkeypatch.setattr("command_api.http.operations.json_web_key", broken)
-    monkeypatch.setattr("query_api.http.operations.generate_latest", broken)
+    monkeypatch.setattr("query_api.http.operations.exposed", broken)
     for client, path in ((api.command, "/.well-known/jwks.json"), (api.query, "/metrics")):
         answer = client.get(path)
         assert answer.status_code == 500

@@ -14,7 +14,7 @@ from command_api.bulk.room import (
     BATCHES_PER_CALLER_MAX,
     COMING_BYTES_MAX,
     COMING_BYTES_PER_CALLER_MAX,
-    BatchRoom,
+    BulkRoom,
 )
 from shared.errors import Overloaded
 
@@ -30,7 +30,7 @@ async def parts(count: int, until: asyncio.Event) -> AsyncIterator[bytes]:
 
 
 def test_a_caller_has_four_places_and_all_have_sixteen() -> None:
-    room = BatchRoom()
+    room = BulkRoom()
     with ExitStack() as taken:
         for caller in CALLERS[: BATCHES_MAX // BATCHES_PER_CALLER_MAX]:
             for _ in range(BATCHES_PER_CALLER_MAX):
@@ -46,7 +46,7 @@ def test_bodies_that_are_coming_have_so_many_bytes_of_a_caller_and_of_all() -> N
     """At the bound they come, one part more is refused, and what has ended counts no longer."""
 
     async def run() -> None:
-        room, ended = BatchRoom(), asyncio.Event()
+        room, ended = BulkRoom(), asyncio.Event()
         each = COMING_BYTES_PER_CALLER_MAX // len(PART)
         callers = CALLERS[: COMING_BYTES_MAX // COMING_BYTES_PER_CALLER_MAX]
         coming = [asyncio.create_task(room.received(one, parts(each, ended))) for one in callers]

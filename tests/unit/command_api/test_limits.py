@@ -5,16 +5,12 @@ from __future__ import annotations
 import asyncio
 
 import pytest
-from fastapi import Request
-from starlette.types import Scope
 
 from command_api.deciding.principal import Anyone, Member, Service
 from command_api.http.bodies import BULK_BYTES_MAX, RATINGS_MAX
 from command_api.identity.limits import (
     LogInLimits,
     RateLimits,
-    note_body_bytes,
-    rate_limit_fields,
 )
 from command_api.identity.refusal_pace import A_SECOND_MAX, AT_ONCE_MAX, DELAY_MAX_S, RefusalPace
 from command_api.settings import MIB, CommandSettings
@@ -23,9 +19,11 @@ from shared.ids import new_uuid7
 from shared.web.addresses import address_of
 from tests.support.builders import ANN, BEN
 
+HERE = "192.0.2.1"
 
-def came_from(address: str) -> Request:
-    return Request({"type": "http", "client": (address, 1), "headers": [], "state": {}})
+
+def came_from(host: str) -> str:
+    return address_of({"type": "http", "client": (host, 1)})
 
 
 def test_no_single_address_locks_an_account() -> None:
@@ -105,33 +103,28 @@ def test_a_wrong_secret_counts_for_its_key_alone() -> None:
     ],
 )
 def test_an_ipv6_site_is_one_address(host: str, address: str) -> None:
-    assert address_of(came_from(host).scope) == address
+    assert came_from(host) == address
 
 
 def test_members_services_and_addresses_have_limits_of_their_own() -> None:
     limits = RateLimits({"member": 1, "service": 2, "anonymous": 0})
-    scope = came_from("192.0.2.1").scope
-    limits.charge(scope, Member(ANN))
-    assert rate_limit_fields(scope) == [
+    charge = limits.charge(HERE, Member(ANN), 0)
+    assert charge.fields == [
         (b"ratelimit-policy", b'"member";q=1;w=60'),
         (b"ratelimit", b'"member";r=0;t=60'),
     ]
-    limits.charge(scope, Member(BEN))
+    charge.require()
+    limits.charge(HERE, Member(BEN), 0).require()
     with pytest.raises(TooManyRequests) as refused:
-        limits.charge(scope, Member(ANN))
+        limits.charge(HERE, Member(ANN), 0).require()
     assert refused.value.retry_after_s == 60
     service = Service(new_uuid7(), frozenset())
-    limits.charge(scope, service)
-    limits.charge(scope, service)
+    limits.charge(HERE, service, 0).require()
+    limits.charge(HERE, service, 0).require()
     with pytest.raises(TooManyRequests):
-        limits.charge(scope, service)
+        limits.charge(HERE, service, 0).require()
     for _ in range(10):
-        limits.charge(came_from("192.0.2.1").scope, Anyone())
-
-
-def sent(body_bytes: int) -> Scope:
-    headers = [(b"content-length", b"%d" % body_bytes)]
-    return {"type": "http", "client": ("192.0.2.1", 1), "headers": headers, "state": {}}
+        limits.charge(HERE, Anyone(), 0).require()
 
 
 @pytest.mark.parametrize(
@@ -151,20 +144,17 @@ def test_rows_are_charged_and_bytes_where_they_are_more(
     body_bytes: int, rows: int | None, left: int
 ) -> None:
     limits = RateLimits({"member": 100_000, "service": 0, "anonymous": 1})
-    scope = sent(body_bytes)
-    limits.charge(scope, Member(ANN))
+    charge = limits.charge(HERE, Member(ANN), body_bytes)
     if rows is not None:
-        limits.charge_rows(scope, Member(ANN), rows)
-    assert f"r={left};".encode() in dict(rate_limit_fields(scope))[b"ratelimit"]
+        charge = limits.charge_more(HERE, Member(ANN), charge, rows=rows, body_bytes=body_bytes)
+    assert f"r={left};".encode() in dict(charge.fields)[b"ratelimit"]
 
 
 def test_a_body_that_does_not_say_its_bytes_is_charged_once_it_is_there() -> None:
     limits = RateLimits({"member": 100, "service": 0, "anonymous": 0})
-    scope = came_from("192.0.2.1").scope
-    limits.charge(scope, Member(ANN))
-    note_body_bytes(scope, 5_120)
-    limits.charge_rows(scope, Member(ANN), 3)
-    assert b"r=90;" in dict(rate_limit_fields(scope))[b"ratelimit"]
+    before = limits.charge(HERE, Member(ANN), 0)
+    after = limits.charge_more(HERE, Member(ANN), before, rows=3, body_bytes=5_120)
+    assert b"r=90;" in dict(after.fields)[b"ratelimit"]
 
 
 @pytest.mark.parametrize("caller", [Member(ANN), Service(new_uuid7(), frozenset())])
@@ -178,33 +168,30 @@ def test_the_limits_that_are_set_by_default_grant_the_largest_batch(
             for policy in ("member", "service", "anonymous")
         }
     )
-    scope = sent(BULK_BYTES_MAX)
-    limits.charge(scope, caller)
-    limits.charge_rows(scope, caller, RATINGS_MAX)
+    before = limits.charge(HERE, caller, BULK_BYTES_MAX)
+    before.require()
+    limits.charge_more(HERE, caller, before, rows=RATINGS_MAX, body_bytes=BULK_BYTES_MAX).require()
 
 
 def test_what_costs_more_than_a_limit_is_told_so() -> None:
     limits = RateLimits({"member": 5, "service": 0, "anonymous": 0})
-    scope = came_from("192.0.2.1").scope
-    limits.charge(scope, Member(ANN))
-    with pytest.raises(TooManyRequests, match="send less") as refused:
-        limits.charge_rows(scope, Member(ANN), 10)
-    assert refused.value.retry_after_s == 12
-    with pytest.raises(TooManyRequests) as refused:
-        limits.charge_rows(scope, Member(ANN), 6)
-    assert refused.value.retry_after_s == 12
+    before = limits.charge(HERE, Member(ANN), 0)
+    for rows in (10, 6):
+        more = limits.charge_more(HERE, Member(ANN), before, rows=rows, body_bytes=0)
+        with pytest.raises(TooManyRequests, match="send less") as refused:
+            more.require()
+        assert refused.value.retry_after_s == 12
 
 
 def test_an_address_over_its_limit_has_no_room() -> None:
     limits = RateLimits({"member": 1, "service": 1, "anonymous": 2})
-    scope = came_from("192.0.2.1").scope
     for _ in range(2):
-        limits.require_room(scope)
-        limits.charge(scope, Anyone())
+        limits.require_room(HERE)
+        limits.charge(HERE, Anyone(), 0).require()
     with pytest.raises(TooManyRequests) as refused:
-        limits.require_room(scope)
+        limits.require_room(HERE)
     assert refused.value.retry_after_s == 30
-    limits.require_room(came_from("192.0.2.2").scope)
+    limits.require_room(came_from("192.0.2.2"))
 
 
 def test_an_address_is_refused_at_a_pace_and_others_are_not_held_up() -> None:

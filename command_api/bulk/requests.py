@@ -1,0 +1,231 @@
+"""Bulk requests: each row is a command of its own, and a bad one spoils no other."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
+
+from pydantic import BaseModel
+
+from command_api.bulk.decoder import Raw, rows_decoder
+from command_api.bulk.room import BulkRoom
+from command_api.commit.dispatcher import Dispatcher
+from command_api.commit.pending_command import Answer as RowAnswer
+from command_api.commit.pending_command import Outcome
+from command_api.deciding.use_cases import Command
+from command_api.http.bodies import BulkBody
+from command_api.http.bounded_json import validated
+from command_api.http.json_body import off_loop_if_large, require_json
+from shared.errors import (
+    Forbidden,
+    InvalidInput,
+    MalformedJson,
+    NotAuthenticated,
+    RatingSuperseded,
+    Rejected,
+)
+from shared.web.answer import Answer, json_answer
+from shared.web.operation import Request
+from shared.web.problems import POSITION_HEADER, TYPE_PREFIX, InvalidFields, field_problem
+
+Result = dict[str, Any]
+# Places of rows, and what their commands come to.
+Waiting = deque[tuple[list[int], asyncio.Future[list[RowAnswer]]]]
+
+# Rows validated before other requests get their turn on the event loop, and then sent on their way.
+# A turn ends earlier when it has validated this many bytes or reported this many errors.
+ROWS_A_TURN = 100
+BYTES_A_TURN = 128 * 1024
+ERRORS_A_TURN = 200
+# What the answer says of wrong fields: more are counted only.
+ERRORS_A_ROW_MAX = 8
+ERRORS_A_BODY_MAX = 1_000
+# After each, long enough for the former ones to be off to the database: rows are best validated
+# while that is waited for.
+TURN_PAUSE_S = 0.001
+# Of one request, how many such turns wait for their commit, so that the bulk queue holds several
+# requests.
+TURNS_WAITING_MAX = 10
+# Splitting this many bytes into rows takes the event loop less than a millisecond.
+SPLIT_ON_LOOP_BYTES_MAX = 256 * 1024
+
+
+class Results(list[Result]):
+    """One result a row, in order, the highest position among them, and how many errors of fields
+    they report.
+    """
+
+    position: int = 0
+    errors: int = 0
+
+
+class RowKind(NamedTuple):
+    """What the rows of a request are. `subject` names the field that holds what a row created."""
+
+    model: type[BaseModel]
+    bytes_max: int
+    subject: str | None = None
+
+
+class BulkJson:
+    """A body that is one list of rows. `BulkRequests` reads it, once there is room for it."""
+
+    is_bulk = True
+
+    def __init__(self, model: type[BulkBody], bytes_max: int) -> None:
+        self.model: type[BaseModel] = model
+        self.bytes_max = bytes_max
+        self.field = model.FIELD
+        self.decode = rows_decoder(model)
+
+    async def read(self, _request: Request[Any, Any]) -> None:
+        return None
+
+
+class BulkRequests:
+    """Looks for room before it reads a body, and takes a place of the caller's once the body is
+    there.
+    """
+
+    def __init__(self, room: BulkRoom, dispatcher: Dispatcher) -> None:
+        self._room = room
+        self._dispatcher = dispatcher
+
+    async def commit(
+        self, request: Request[Any, None], kind: RowKind, command_of: Callable[[Any], Command]
+    ) -> Answer:
+        """Commit the good rows of a request, and answer what each row came to."""
+        body, caller = request.operation.body, request.caller
+        assert isinstance(body, BulkJson)
+        actor = caller.principal.actor
+        assert actor is not None  # No bulk operation may be called without a credential.
+        self._room.require_place(actor)
+        content = await self._room.received(actor, request.parts())
+        with self._room.entered(actor):
+            require_json(request, content)
+            rows = await off_loop_if_large(
+                body.decode, content, on_loop_bytes_max=SPLIT_ON_LOOP_BYTES_MAX
+            )
+            caller.charge_rows(len(rows), len(content))
+            if not rows:
+                raise InvalidInput("send at least one row", pointer=f"/{body.field}")
+            results = await self._results(rows, kind, command_of, request)
+        answer = json_answer({"results": results})
+        answer.fields.append((POSITION_HEADER.lower().encode(), b"%d" % results.position))
+        return answer
+
+    async def _results(
+        self,
+        rows: Sequence[Raw],
+        kind: RowKind,
+        command_of: Callable[[Any], Command],
+        request: Request[Any, None],
+    ) -> Results:
+        """Validate each row, commit the good ones, and say of each what it came to.
+
+        While some rows are committed the next ones are validated. Raises only what concerns the
+        whole request.
+        """
+        results, caller = Results(), request.caller
+        decided = 0
+        waiting: Waiting = deque()
+        while len(results) < len(rows):
+            if len(waiting) == TURNS_WAITING_MAX:
+                await _settle_first(waiting, results, kind.subject, request)
+            commands, places, row_bytes = _validated_turn(rows, kind, command_of, results)
+            answers = self._dispatcher.dispatch_bulk(
+                commands, caller.principal, request_id=request.request_id, row_bytes=row_bytes
+            )
+            waiting.append((places, answers))
+            await asyncio.sleep(TURN_PAUSE_S)
+            decided += len(places)
+        # Nothing has checked the caller of a row that is not decided.
+        caller.is_doubted = decided < len(rows)
+        while waiting:
+            await _settle_first(waiting, results, kind.subject, request)
+        return results
+
+
+def _validated_turn(
+    rows: Sequence[Raw], kind: RowKind, command_of: Callable[[Any], Command], results: Results
+) -> tuple[list[Command], list[int], list[int]]:
+    """The commands of a turn's good rows, their places and their bytes; every row gets its
+    result.
+    """
+    commands: list[Command] = []
+    places: list[int] = []
+    row_bytes: list[int] = []
+    start, bytes_left, errors_before = len(results), BYTES_A_TURN, results.errors
+    for place, raw in enumerate(rows[start : start + ROWS_A_TURN], start=start):
+        row = bytes(raw)
+        size_bytes = len(row)
+        try:
+            if size_bytes > kind.bytes_max:
+                raise InvalidInput(
+                    f"the row has {size_bytes:,} bytes and may have {kind.bytes_max:,}"
+                )
+            commands.append(command_of(validated(kind.model, row)))
+            places.append(place)
+            row_bytes.append(size_bytes)
+            results.append({"index": place})
+        except InvalidFields as error:
+            results.append(_invalid(place, error, results))
+        except MalformedJson:
+            results.append({"index": place, **_failed(InvalidInput("the row is not valid JSON"))})
+        except Rejected as error:
+            results.append({"index": place, **_failed(error)})
+        bytes_left -= size_bytes
+        if bytes_left <= 0 or results.errors - errors_before >= ERRORS_A_TURN:
+            break
+    return commands, places, row_bytes
+
+
+async def _settle_first(
+    waiting: Waiting, results: Results, subject: str | None, request: Request[Any, None]
+) -> None:
+    places, answers = waiting.popleft()
+    for place, row_answer in zip(places, await answers, strict=True):
+        _settle(results, place, row_answer, subject)
+        if isinstance(row_answer, NotAuthenticated | Forbidden):
+            request.caller.is_doubted = True
+
+
+def _settle(results: Results, place: int, row_answer: RowAnswer, subject: str | None) -> None:
+    result = results[place]
+    if isinstance(row_answer, Outcome):
+        result["status"] = row_answer.status
+        if subject is not None:
+            result[subject] = row_answer.subject
+        results.position = max(results.position, row_answer.position)
+    elif isinstance(row_answer, Rejected):
+        result.update(_failed(row_answer))
+    else:  # No row is at fault: it is the answer to the request, which may be sent again.
+        raise row_answer
+
+
+def _failed(error: Rejected) -> Result:
+    status = "superseded" if isinstance(error, RatingSuperseded) else "rejected"
+    problem: dict[str, Any] = {"type": TYPE_PREFIX + error.code, "detail": str(error)}
+    if error.pointer:
+        problem["errors"] = [{"pointer": error.pointer, "detail": str(error)}]
+    return {"status": status, "problem": problem}
+
+
+def _invalid(place: int, error: InvalidFields, results: Results) -> Result:
+    """The first errors of a row, as far as the body's number of errors is not used up."""
+    count = len(error.wrong)
+    shown = min(count, ERRORS_A_ROW_MAX, max(0, ERRORS_A_BODY_MAX - results.errors))
+    results.errors += shown
+    problem: dict[str, Any] = {"type": TYPE_PREFIX + InvalidInput.code}
+    if shown:
+        fields = [field_problem(location, message) for location, message in error.wrong[:shown]]
+        problem["errors"] = fields
+        said = [f"{field['pointer'] or 'row'}: {field['detail']}" for field in fields]
+    else:
+        said = []
+    if count > shown:
+        said.append(f"{count - shown} more values are not allowed")
+    problem["detail"] = "; ".join(said)
+    return {"index": place, "status": "rejected", "problem": problem}

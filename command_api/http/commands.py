@@ -1,0 +1,112 @@
+"""From a command to its answer: what every operation of the command API does the same way."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from http import HTTPStatus
+from typing import Annotated, Any
+
+from pydantic import Field
+
+from command_api.commit.dispatcher import Dispatcher
+from command_api.commit.idempotency import KEY_CHARS_MAX, key_of
+from command_api.commit.pending_command import Outcome
+from command_api.deciding.principal import Principal
+from command_api.deciding.use_cases import Command
+from shared.process.clock import utc_now
+from shared.web.answer import Answer, empty_answer, json_answer
+from shared.web.operation import Header, Parameters, Request
+from shared.web.problems import POSITION_HEADER, PROBLEM_JSON, PROBLEM_REF
+
+Answers = dict[int, dict[str, Any]]
+
+_POSITION = POSITION_HEADER.lower().encode()
+
+# What any operation may answer beside its own; the body is RFC 9457 problem details.
+PROBLEMS: Answers = {
+    int(status): {
+        "description": description,
+        "content": {PROBLEM_JSON: {"schema": {"$ref": PROBLEM_REF}}},
+    }
+    for status, description in {
+        HTTPStatus.BAD_REQUEST: "Malformed JSON, or a header that is given more than once",
+        HTTPStatus.UNAUTHORIZED: "No credential, or one that is not believed",
+        HTTPStatus.FORBIDDEN: "Not allowed to this caller",
+        HTTPStatus.NOT_FOUND: "What is named does not exist",
+        HTTPStatus.CONFLICT: "Another fact stands against it",
+        HTTPStatus.REQUEST_ENTITY_TOO_LARGE: "The body is too large",
+        HTTPStatus.UNSUPPORTED_MEDIA_TYPE: "The body is not sent as JSON",
+        HTTPStatus.UNPROCESSABLE_ENTITY: "Some values are not allowed",
+        HTTPStatus.TOO_MANY_REQUESTS: "Over the caller's rate limit; retry",
+        HTTPStatus.SERVICE_UNAVAILABLE: "Too busy, or the event store does not answer; retry",
+    }.items()
+}
+
+
+class Keyed(Parameters):
+    """Of an operation that is done once for each Idempotency-Key of its caller."""
+
+    idempotency_key: Annotated[
+        str | None,
+        Header("Idempotency-Key"),
+        Field(
+            description="A repeat of the same request gets the first answer, for 24 hours.",
+            json_schema_extra={"maxLength": KEY_CHARS_MAX},
+            examples=["018f3c5e-rate-stalker"],
+        ),
+    ] = None
+
+
+class Commands:
+    """Sends commands of requests on their way to the log."""
+
+    def __init__(self, dispatcher: Dispatcher, secret: bytes) -> None:
+        self._dispatcher = dispatcher
+        self._secret = secret
+
+    def now(self) -> datetime:
+        return utc_now()
+
+    async def send(
+        self, command: Command, request: Request[Any, Any], principal: Principal | None = None
+    ) -> Outcome:
+        """Commit an interactive command, of the request's caller unless another one is given."""
+        return await self._dispatcher.dispatch(
+            command, principal or request.caller.principal, request_id=request.request_id
+        )
+
+    async def send_once(self, command: Command, request: Request[Any, Any]) -> Outcome:
+        """Commit an interactive command, once for each Idempotency-Key of its caller."""
+        principal: Principal = request.caller.principal
+        given = request.parameters.idempotency_key
+        key = None
+        if given is not None and principal.actor is not None:
+            method, if_match = request.operation.method, request.field(b"if-match") or ""
+            named = (method, request.path, if_match)
+            key = key_of(given, named, request.content, principal.actor, self._secret)
+        return await self._dispatcher.dispatch(
+            command, principal, request_id=request.request_id, key=key
+        )
+
+
+def answer(outcome: Outcome, value: object = None, status: int = HTTPStatus.OK) -> Answer:
+    """Answer a command, with the position of the event that made it so; 204 without a value."""
+    made = empty_answer() if value is None else json_answer(value, status)
+    made.fields.append((_POSITION, b"%d" % outcome.position))
+    return made
+
+
+def answered(description: str, model: type | None = None) -> dict[str, Any]:
+    """Document an answer that has a position."""
+    position = {
+        "description": "The log position of the command's event",
+        "schema": {"type": "integer"},
+    }
+    described: dict[str, Any] = {
+        "description": description,
+        "headers": {POSITION_HEADER: position},
+    }
+    return described if model is None else {**described, "model": model}
+
+
+DONE: Answers = {204: answered("Done")}

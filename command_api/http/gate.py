@@ -1,0 +1,138 @@
+"""Gate of the command API: who may send what, and how much of it."""
+
+from __future__ import annotations
+
+from http import HTTPStatus
+from typing import Any
+
+from command_api.deciding.principal import Anyone, Member, Principal
+from command_api.deciding.use_cases import EVERYBODY
+from command_api.identity.access import Access
+from command_api.identity.authentication import Authentication
+from command_api.identity.callers import Callers
+from command_api.identity.limits import Charge, RateLimits
+from shared.errors import Forbidden, NotAuthenticated, Rejected, TooManyRequests
+from shared.web.addresses import address_of
+from shared.web.answer import Answer, Fields
+from shared.web.application import Respond
+from shared.web.operation import Request
+from shared.web.problems import InvalidFields, Refused, TooLarge
+
+
+class Caller:
+    """Who sends a request, and what it has cost them so far.
+
+    `is_doubted` has the caller looked up before the answer to a bulk request is sent, of which a
+    row was refused.
+    """
+
+    __slots__ = ("_charge", "_fields", "_limits", "address", "is_doubted", "principal")
+
+    def __init__(
+        self, principal: Principal, address: str, limits: RateLimits, fields: Fields
+    ) -> None:
+        self.principal = principal
+        self.address = address
+        self.is_doubted = False
+        self._limits = limits
+        # Of the answer, whatever it is.
+        self._fields = fields
+
+    def charge(self, body_bytes: int) -> None:
+        """Charge the request; raises `TooManyRequests`."""
+        self._take(self._limits.charge(self.address, self.principal, body_bytes))
+
+    def charge_body(self, body_bytes: int) -> None:
+        """Charge what a body that came in chunks costs more than was charged."""
+        self.charge_rows(1, body_bytes)
+
+    def charge_rows(self, rows: int, body_bytes: int) -> None:
+        before = self._charge
+        after = self._limits.charge_more(
+            self.address, self.principal, before, rows=rows, body_bytes=body_bytes
+        )
+        if after is not before:
+            self._take(after)
+
+    @property
+    def member(self) -> Member:
+        """The caller of an operation that is for members alone."""
+        assert isinstance(self.principal, Member)
+        return self.principal
+
+    def _take(self, charge: Charge) -> None:
+        self._charge = charge
+        self._fields[:] = charge.fields
+        charge.require()
+
+
+class CommandGate:
+    """Answers 401 and 403 before the body is read or validated.
+
+    Only the database knows whether the session, the user and the role are still what the credential
+    says. A command's own batch checks that, so that an accepted request costs no further round
+    trip; a request that is refused for another reason is checked before it is told so.
+    """
+
+    def __init__(
+        self, authentication: Authentication, limits: RateLimits, callers: Callers
+    ) -> None:
+        self._authentication = authentication
+        self._limits = limits
+        self._callers = callers
+
+    async def __call__(self, request: Request[Any, Any], respond: Respond) -> Answer:
+        access: Access | None = request.operation.access
+        if access is None:
+            return await respond(request)
+        caller = await self._caller(request, access)
+        request.caller = caller
+        if access.credential_ignored:
+            return await respond(request)
+        try:
+            access.require(caller.principal)
+        except Forbidden:
+            # A credential that is no longer valid is a 401, whatever its scopes or role.
+            await self._callers.require(caller.principal, EVERYBODY)
+            raise
+        if access.checked_first:
+            await self._require_current(request, access)
+            return await respond(request)
+        if access.checked_lately:
+            await self._require_current(request, access, lately=True)
+        try:
+            answer = await respond(request)
+        except (NotAuthenticated, TooLarge, TooManyRequests):
+            raise
+        except (InvalidFields, Refused, Rejected):
+            await self._require_current(request, access)
+            raise
+        if answer.status >= HTTPStatus.BAD_REQUEST or caller.is_doubted:
+            await self._require_current(request, access)
+        return answer
+
+    async def _caller(self, request: Request[Any, Any], access: Access) -> Caller:
+        """Authenticate the caller and charge their rate limit, the address's if the credential is
+        rejected.
+        """
+        address = address_of(request.scope)
+        caller = Caller(Anyone(), address, self._limits, request.answer_fields)
+        body_bytes = request.body_bytes_stated
+        if not access.credential_ignored:
+            authorization = request.field(b"authorization")
+            try:
+                caller.principal = await self._authentication.principal(authorization, address)
+            except NotAuthenticated:
+                caller.charge(body_bytes)
+                raise
+        caller.charge(body_bytes)
+        return caller
+
+    async def _require_current(
+        self, request: Request[Any, Any], access: Access, *, lately: bool = False
+    ) -> None:
+        """Raise unless the database agrees with the caller's credential, now or lately."""
+        principal = request.caller.principal
+        roles = access.roles_for(principal, request.path_values.get("user_id"))
+        require = self._callers.require_lately if lately else self._callers.require
+        await require(principal, roles)

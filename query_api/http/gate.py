@@ -1,0 +1,99 @@
+"""Gate of the query API: who may read what, and how often."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any, Literal
+
+from query_api.read_limits import ReadLimits
+from query_api.redis_reads.access import CallerAccess
+from query_api.redis_reads.freshness import parse_position
+from shared.errors import Forbidden, InvalidInput, NotAuthenticated
+from shared.ids import START, Position
+from shared.web.answer import Answer
+from shared.web.application import Respond
+from shared.web.operation import Request
+from shared.web.tokens import Claims, TokenVerifier, bearer_token
+
+# `nobody` is asked who they are, and not charged: probes and scrapes.
+Access = Literal["anyone", "members", "nobody", "operators"]
+
+Read = Request[Any, Any]
+
+
+class ReadGate:
+    """Refuses a caller before any parameter is validated.
+
+    A request without a credential costs nothing more. For one with a credential, the check of the
+    token and the operation's own read share a round trip to Redis, and the answer waits for both.
+    """
+
+    def __init__(self, verifier: TokenVerifier, limits: ReadLimits, access: CallerAccess) -> None:
+        self._verifier = verifier
+        self._limits = limits
+        self._access = access
+
+    async def __call__(self, request: Read, respond: Respond) -> Answer:
+        access: Access = request.operation.access
+        if access == "nobody":
+            return await respond(request)
+        authorization = request.field(b"authorization")
+        if authorization is None:
+            self._limits.require(request.scope)
+            if access != "anyone":
+                raise NotAuthenticated("send an access token as `Authorization: Bearer TOKEN`")
+            return await respond(request)
+        claims = self._verified(request, authorization)
+        check = asyncio.create_task(self._access.current(claims, _wanted(request)))
+        check.add_done_callback(_retrieved)
+        try:
+            if access == "operators" or claims.service:
+                _require(access, await check)
+            request.caller = claims
+            return await _answered(request, respond, check)
+        finally:
+            check.cancel()
+
+    def _verified(self, request: Read, authorization: str) -> Claims:
+        """The claims of a token, whose subject is charged; of a rejected one the address is."""
+        self._limits.require_room(request.scope)
+        try:
+            claims = self._verifier.verify(bearer_token(authorization))
+        except NotAuthenticated:
+            self._limits.charge_rejected(request.scope)
+            raise
+        self._limits.require_caller(claims)
+        return claims
+
+
+async def _answered(request: Read, respond: Respond, check: asyncio.Task[Claims]) -> Answer:
+    """Return or raise the operation's answer, unless the check refuses the token."""
+    try:
+        answer = await respond(request)
+    except Exception:
+        await check  # Raises, in place of that error, for a caller who was shut out.
+        raise
+    await check
+    return answer
+
+
+def _retrieved(check: asyncio.Task[Claims]) -> None:
+    """Retrieve the exception of a check that nobody awaits, because the client has left."""
+    if not check.cancelled():
+        check.exception()
+
+
+def _require(access: Access, claims: Claims) -> None:
+    if access == "members" and claims.service:
+        raise Forbidden("this needs a user's access token")
+    # Releases before this one issued tokens of keys that said so.
+    if access == "operators" and (claims.service or claims.role != "operator"):
+        raise Forbidden("this is for operators")
+
+
+def _wanted(request: Read) -> Position:
+    """Return the position in `Starfold-At-Least`; that of a malformed one is reported later."""
+    try:
+        return parse_position(request.field(b"starfold-at-least"))
+    except InvalidInput:
+        return START

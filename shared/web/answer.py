@@ -1,0 +1,54 @@
+"""Answers: what is sent for a request."""
+
+from __future__ import annotations
+
+from http import HTTPStatus
+from typing import NamedTuple
+
+import msgspec
+from starlette.types import ASGIApp, Send
+
+# Header fields as ASGI has them, names in lower case.
+Fields = list[tuple[bytes, bytes]]
+
+JSON = "application/json"
+
+_json = msgspec.json.Encoder().encode
+
+
+class Answer(NamedTuple):
+    """A response; `stream` sends one that comes in parts, its start included."""
+
+    status: int
+    fields: Fields
+    body: bytes = b""
+    stream: ASGIApp | None = None
+
+    def with_field(self, name: bytes, value: str) -> Answer:
+        return self._replace(fields=[*self.fields, (name, value.encode("latin-1"))])
+
+
+async def send_answer(answer: Answer, send: Send, more: Fields) -> None:
+    """Send an answer of one part, with more fields."""
+    fields = [*answer.fields, *more]
+    await send({"type": "http.response.start", "status": answer.status, "headers": fields})
+    await send({"type": "http.response.body", "body": answer.body})
+
+
+def bytes_answer(content: bytes, media_type: str, status: int = HTTPStatus.OK) -> Answer:
+    """Answer with content as it is."""
+    return Answer(
+        int(status),
+        [(b"content-type", media_type.encode()), (b"content-length", b"%d" % len(content))],
+        content,
+    )
+
+
+def json_answer(value: object, status: int = HTTPStatus.OK) -> Answer:
+    """Answer with a value as JSON."""
+    return bytes_answer(_json(value), JSON, status)
+
+
+def empty_answer(status: int = HTTPStatus.NO_CONTENT) -> Answer:
+    """Answer without a body."""
+    return Answer(int(status), [], b"")

@@ -1,0 +1,25 @@
+"""Metrics for Prometheus, behind a bearer token where one is set."""
+
+from __future__ import annotations
+
+import hmac
+from typing import Any
+
+from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
+from pydantic import SecretStr
+
+from shared.errors import NotAuthenticated
+from shared.web.answer import Answer, bytes_answer
+from shared.web.operation import Request
+from shared.web.tokens import bearer_token
+
+MetricsToken = SecretStr | None
+
+
+def exposed(request: Request[Any, Any], token: MetricsToken) -> Answer:
+    """Answer with every metric of this process; raises `NotAuthenticated` without the token."""
+    if token is not None:
+        sent = bearer_token(request.field(b"authorization"))
+        if not hmac.compare_digest(sent.encode(), token.get_secret_value().encode()):
+            raise NotAuthenticated("the metrics token is another one")
+    return bytes_answer(generate_latest(), CONTENT_TYPE_LATEST)
