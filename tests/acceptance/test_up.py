@@ -38,6 +38,23 @@ def folder() -> Iterator[Path]:
     shutil.rmtree(made)
 
 
+@pytest.fixture(scope="module")
+def kept() -> Iterator[Local]:
+    folder = Path(tempfile.mkdtemp(prefix="sf-up-"))
+    one = Local(folder / "home")
+    yield one
+    one.close()
+    shutil.rmtree(folder)
+
+
+@pytest.fixture
+def running(kept: Local) -> Local:
+    """A Starfold that is running, for tests that leave its home whole. A first start takes 4 s."""
+    if not kept.is_running:
+        kept.up()
+    return kept
+
+
 @pytest.fixture
 def local(folder: Path) -> Iterator[Local]:
     one = Local(folder / "home")
@@ -166,38 +183,36 @@ def _replay_under_reads(local: Local, projection: str) -> subprocess.CompletedPr
         assert positions == sorted(positions)
 
 
-def test_a_cancelled_replay_leaves_nothing(local: Local) -> None:
+def test_a_cancelled_replay_leaves_nothing(running: Local) -> None:
     """By Ctrl-C, or by `starfold purge` where nobody waits for it."""
-    local.up()
     movies = [{"title": f"Film {n}", "year": 1975, "external_id": f"film:{n}"} for n in range(20)]
-    with local.client() as client:
+    with running.client() as client:
         client.rows("/v1/movies/batch", "movies", movies)
     slow = ("replay", "movies", "--throttle", "1")
-    with redis.Redis.from_url(local.home.redis_url()) as connection:
+    with redis.Redis.from_url(running.home.redis_url()) as connection:
 
         def keys(generation: int) -> list[bytes]:
             return list(connection.scan_iter(f"sf:{{movies:{generation}:*", count=1_000))
 
-        command = starfold(*slow, "--home", str(local.home.path))
+        command = starfold(*slow, "--home", str(running.home.path))
         with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as waiting:
             eventually(lambda: keys(2))
             waiting.send_signal(signal.SIGINT)
             said, _ = waiting.communicate(timeout=30)
         assert (waiting.returncode, said) == (130, "generation 2 of movies is purged\n")
         assert keys(2) == []
-        assert local.run(*slow, "--detach").returncode == 0
+        assert running.run(*slow, "--detach").returncode == 0
         # The worker has given the first one up.
         eventually(lambda: keys(3))
-        assert local.run("purge", "movies", "3").returncode == 0
+        assert running.run("purge", "movies", "3").returncode == 0
         assert keys(3) == []
-        replayed = local.run("replay", "movies")
+        replayed = running.run("replay", "movies")
         assert replayed.returncode == 0, replayed.stderr
         assert (keys(2), keys(3)) == ([], [])
 
 
-def test_the_status_is_watched_until_ctrl_c(local: Local) -> None:
-    local.up()
-    command = starfold("status", "--watch", "--home", str(local.home.path))
+def test_the_status_is_watched_until_ctrl_c(running: Local) -> None:
+    command = starfold("status", "--watch", "--home", str(running.home.path))
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as watching:
         assert watching.stdout is not None
         shown = [next(watching.stdout) for _ in range(2 * (2 + len(DEFINITIONS)))]
@@ -211,34 +226,31 @@ def test_the_status_is_watched_until_ctrl_c(local: Local) -> None:
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
-def test_a_signal_stops_everything_with_status_0(local: Local, number: signal.Signals) -> None:
-    local.up()
-    children = local.descendants()
-    assert local.stop(number) == 0
+def test_a_signal_stops_everything_with_status_0(running: Local, number: signal.Signals) -> None:
+    children = running.descendants()
+    assert running.stop(number) == 0
     assert wait_gone(children, 0) == []
 
 
-def test_children_end_soon_after_their_supervisor_and_the_next_start_works(local: Local) -> None:
-    local.up()
-    children = local.descendants()
-    local.process.kill()
-    local.process.wait()
+def test_children_end_soon_after_their_supervisor_and_the_next_start_works(running: Local) -> None:
+    children = running.descendants()
+    running.process.kill()
+    running.process.wait()
     assert wait_gone(children, GONE_WITHIN_S) == []
-    local.up()
+    running.up()
 
 
-def test_a_killed_child_is_started_again(local: Local) -> None:
-    local.up()
+def test_a_killed_child_is_started_again(running: Local) -> None:
     for name in ("command_api", "query_api", "projector", "postgres", "valkey"):
-        found = [child for child in local.descendants() if _runs_program(child, name)]
+        found = [child for child in running.descendants() if _runs_program(child, name)]
         assert found, name
         found[0].kill()
-    urls = [f"http://127.0.0.1:{port}/ready" for port in (local.command_port, local.query_port)]
+    urls = [f"http://127.0.0.1:{port}/ready" for port in (running.command_port, running.query_port)]
     give_up_at = time.monotonic() + 30
     while not all(_answers(url) for url in urls):
-        assert time.monotonic() < give_up_at, local.printed
+        assert time.monotonic() < give_up_at, running.printed
     movie = {"title": "Mirror", "year": 1975, "external_id": "test:1"}
-    with local.client() as client:
+    with running.client() as client:
         movie_id = client.command("POST", "/v1/movies", movie).json()["movie_id"]
         assert client.query(f"/v1/movies/{movie_id}", at_least=client.head())["title"] == "Mirror"
 
@@ -252,10 +264,9 @@ def test_a_port_in_use_is_one_clear_line(folder: Path) -> None:
     assert refused == [f"starfold: port {port} on 127.0.0.1 cannot be used: Address already in use"]
 
 
-def test_a_home_in_use_is_one_clear_line(local: Local) -> None:
-    local.up()
-    refused = _up_fails(local.home.path, command_port=free_port())
-    assert refused == [f"starfold: the home {local.home.path} is in use by another `starfold up`"]
+def test_a_home_in_use_is_one_clear_line(running: Local) -> None:
+    refused = _up_fails(running.home.path, command_port=free_port())
+    assert refused == [f"starfold: the home {running.home.path} is in use by another `starfold up`"]
 
 
 def test_a_deep_path_with_spaces_works(folder: Path) -> None:

@@ -45,6 +45,10 @@ class Local:
         assert self._process is not None
         return self._process
 
+    @property
+    def is_running(self) -> bool:
+        return self._process is not None and self._process.poll() is None
+
     def start(self) -> None:
         """Start, and wait for nothing."""
         with self.output.open("wb") as stream:
@@ -129,7 +133,7 @@ class Local:
         )
 
     def close(self) -> None:
-        if self._process is not None and self._process.poll() is None:
+        if self.is_running:
             self.stop()
 
 
