@@ -25,8 +25,10 @@ def test_a_read_that_is_behind_is_a_503_and_no_false_404(system: System) -> None
             *("/v1/users/me", f"/v1/users/{ann.user_id}", f"/v1/users/{ann.user_id}/ratings"),
             f"/v1/users/{ann.user_id}/ratings/{movie_id}",
         ]
-        for path in paths:
-            behind = api.get(path, ann)
+        # Each answer comes after some seconds: all are asked for at the same time.
+        with ThreadPoolExecutor(len(paths)) as pool:
+            answers = list(pool.map(lambda path: api.get(path, ann), paths))
+        for path, behind in zip(paths, answers, strict=True):
             assert behind.status_code == 503, path
             assert behind.json()["type"].endswith("projection-behind"), path
             assert "Retry-After" in behind.headers
