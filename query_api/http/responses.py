@@ -6,7 +6,7 @@ import gzip
 from collections.abc import Sequence
 from hashlib import sha256
 from typing import Any
-from urllib.parse import quote, urlencode
+from urllib.parse import quote, unquote_to_bytes
 
 import msgspec
 
@@ -22,6 +22,8 @@ COMPRESSION_LEVEL = 1
 TAG_CHARS = 24
 NEWEST_HEADER = "Starfold-Newest"
 
+# What a query string may hold as it is (RFC 3986), and what is quoted in it already.
+_QUERY_CHARS = "%+=:@!$'()*,;/?"
 _JSON = JSON.encode()
 _json = msgspec.json.Encoder().encode
 
@@ -120,12 +122,20 @@ def listing(
     newest: Position = START,
 ) -> Answer:
     """Answer with a page of items that are JSON already; `cursor` is where the next one begins."""
-    link = None
-    if cursor is not None:
-        query = urlencode({**dict(request.query), "cursor": cursor})
-        link = f'<{quote(request.path)}?{query}>; rel="next"'
+    link = None if cursor is None else f'<{_next_page(request, cursor)}>; rel="next"'
     parts = (b'{"items":[', b",".join(items), b'],"next_cursor":', _json(cursor), b"}")
     return document(request, b"".join(parts), position, newest=newest, link=link)
+
+
+def _next_page(request: Request[Any, Any], cursor: str) -> str:
+    """The request's own address with another cursor, which needs no quoting."""
+    query_string: bytes = request.scope["query_string"]
+    parts = [
+        quote(part, safe=_QUERY_CHARS)
+        for part in query_string.split(b"&")
+        if part and unquote_to_bytes(part.partition(b"=")[0]) != b"cursor"
+    ]
+    return f"{quote(request.path)}?{'&'.join([*parts, 'cursor=' + cursor])}"
 
 
 def etag_of(body: bytes) -> str:

@@ -31,7 +31,7 @@ from shared.web.answer import Answer, Fields
 from shared.web.problems import InvalidFields, Refused, TooLarge, json_pointer, shortened
 
 # Those of which a request may have one: which of several would be meant?
-SINGLE_FIELDS = frozenset({b"authorization", b"content-type", b"idempotency-key"})
+SINGLE_FIELDS = frozenset({b"authorization", b"content-type", b"idempotency-key", b"if-match"})
 NAME_CHARS_SHOWN = 100
 REQUEST_ID_HEADER = b"x-request-id"
 
@@ -196,21 +196,13 @@ class Request(Generic[Asked, Value]):
     @property
     def body_bytes_stated(self) -> int:
         """The bytes of the body as announced; 0 where they are not."""
-        value = self.fields.get(b"content-length", b"")
-        return int(value) if value.isascii() and value.isdigit() else 0
+        value = self.fields.get(b"content-length")
+        return int(value) if value is not None and value.isdigit() else 0
 
     @property
     def path(self) -> str:
         path: str = self.scope["path"]
         return path
-
-    @property
-    def query(self) -> list[tuple[str, str]]:
-        """The query string's names and values, in order."""
-        query_string = self.scope["query_string"]
-        if not query_string:
-            return []
-        return parse_qsl(query_string.decode("latin-1"), keep_blank_values=True)
 
     async def read(self) -> bytes:
         """Receive the whole body; raises what `parts` raises."""
@@ -262,8 +254,9 @@ class Request(Generic[Asked, Value]):
         """Raises `InvalidFields`, and `InvalidInput` for a query parameter that is none."""
         kind = self.operation.parameters
         values: dict[str, str] = dict(self.path_values)
-        if self.scope["query_string"]:
-            self._take_query(values)
+        query_string: bytes = self.scope["query_string"]
+        if query_string:
+            self._take_query(query_string.decode("latin-1"), values)
         for header, name in kind.header_fields.items():
             value = self.field(header)
             if value is not None:
@@ -273,17 +266,16 @@ class Request(Generic[Asked, Value]):
         except ValidationError as error:
             raise InvalidFields(self._located(error)) from error
 
-    def _take_query(self, values: dict[str, str]) -> None:
+    def _take_query(self, query_string: str, values: dict[str, str]) -> None:
         """A misspelt filter would be no filter, and of two genres only one would count."""
         known = self.operation.parameters.query_fields
-        given = self.query
-        for name, value in given:
-            shown = shortened(name, NAME_CHARS_SHOWN)
-            pointer = json_pointer(("query", shown))
-            if name not in known or name in self.path_values:
-                raise InvalidInput(f"there is no parameter {shown!r}", pointer=pointer)
-            if name in values:
-                raise InvalidInput(f"{name} is given more than once", pointer=pointer)
+        for name, value in parse_qsl(query_string, keep_blank_values=True):
+            if name in values or name not in known:
+                shown = shortened(name, NAME_CHARS_SHOWN)
+                detail = f"there is no parameter {shown!r}"
+                if name in known and name not in self.path_values:
+                    detail = f"{name} is given more than once"
+                raise InvalidInput(detail, pointer=json_pointer(("query", shown)))
             values[name] = value
 
     def _located(self, error: ValidationError) -> list[tuple[tuple[Any, ...], str]]:
