@@ -87,6 +87,16 @@ def test_every_todo_is_listed_as_unfinished() -> None:
     assert [file for file in with_todo if f"`{file}`" not in unfinished] == []
 
 
+def test_files_that_documents_name_exist() -> None:
+    """Also those that decisions name: a file that has moved is found under its new name."""
+    named = {
+        (document.name, path)
+        for document in [ROOT / "README.md", *(ROOT / "docs").rglob("*.md")]
+        for path in re.findall(r"`([a-z_]+/[a-z_/.]+\.(?:py|sql|lua|sh))`", document.read_text())
+    }
+    assert [one for one in sorted(named) if not (ROOT / one[1]).exists()] == []
+
+
 def test_links_lead_somewhere() -> None:
     broken = [
         f"{document.name}: {target}"
