@@ -183,30 +183,31 @@ def _replay_under_reads(local: Local, projection: str) -> subprocess.CompletedPr
         assert positions == sorted(positions)
 
 
-def test_a_cancelled_replay_leaves_nothing(running: Local) -> None:
+def test_a_cancelled_replay_leaves_nothing(local: Local) -> None:
     """By Ctrl-C, or by `starfold purge` where nobody waits for it."""
+    local.up()
     movies = [{"title": f"Film {n}", "year": 1975, "external_id": f"film:{n}"} for n in range(20)]
-    with running.client() as client:
+    with local.client() as client:
         client.rows("/v1/movies/batch", "movies", movies)
     slow = ("replay", "movies", "--throttle", "1")
-    with redis.Redis.from_url(running.home.redis_url()) as connection:
+    with redis.Redis.from_url(local.home.redis_url()) as connection:
 
         def keys(generation: int) -> list[bytes]:
             return list(connection.scan_iter(f"sf:{{movies:{generation}:*", count=1_000))
 
-        command = starfold(*slow, "--home", str(running.home.path))
+        command = starfold(*slow, "--home", str(local.home.path))
         with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as waiting:
             eventually(lambda: keys(2))
             waiting.send_signal(signal.SIGINT)
             said, _ = waiting.communicate(timeout=30)
         assert (waiting.returncode, said) == (130, "generation 2 of movies is purged\n")
         assert keys(2) == []
-        assert running.run(*slow, "--detach").returncode == 0
+        assert local.run(*slow, "--detach").returncode == 0
         # The worker has given the first one up.
         eventually(lambda: keys(3))
-        assert running.run("purge", "movies", "3").returncode == 0
+        assert local.run("purge", "movies", "3").returncode == 0
         assert keys(3) == []
-        replayed = running.run("replay", "movies")
+        replayed = local.run("replay", "movies")
         assert replayed.returncode == 0, replayed.stderr
         assert (keys(2), keys(3)) == ([], [])
 

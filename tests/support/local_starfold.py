@@ -18,9 +18,11 @@ import psutil
 from ops.home.access import Access, access_of
 from ops.home.api_client import ApiClient
 from ops.home.folder import Home
+from tests.support.system import CHEAP_ARGON2
 
 READY_WITHIN_S = 60
 STOPPED_WITHIN_S = 30
+CHEAP_PASSWORDS = {f"STARFOLD_{name.upper()}": str(value) for name, value in CHEAP_ARGON2.items()}
 
 
 class Local:
@@ -33,7 +35,7 @@ class Local:
         catalogue: str = "none",
         environment: Mapping[str, str] = MappingProxyType({}),
     ) -> None:
-        self._environment = {**os.environ, **environment}
+        self._environment = {**os.environ, **CHEAP_PASSWORDS, **environment}
         self.home = Home(home)
         self.catalogue = catalogue
         self.command_port, self.query_port = free_port(), free_port()

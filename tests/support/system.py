@@ -43,8 +43,8 @@ POLL_S = 0.01
 PREFIX = "STARFOLD_"
 ALL_SCOPES = ["users", "ratings", "movies", "roles", "erasure"]
 
-# Cheap passwords: what argon2 costs is no matter of the tests.
-CHEAP = {"argon2_memory_kib": 8 * 1024, "argon2_iterations": 1, "argon2_parallelism": 1}
+# The least that the settings allow: what a password costs is no matter of the tests.
+CHEAP_ARGON2 = {"argon2_memory_kib": 8 * 1024, "argon2_iterations": 1, "argon2_parallelism": 1}
 
 
 class Stoppable(Protocol):
@@ -126,11 +126,11 @@ class System:
             self.redis.flushall()
 
     def command_settings(self, **changes: Any) -> CommandSettings:
-        return CommandSettings(**{**self._environment(COMMAND_ROLE), **CHEAP, **changes})
+        return CommandSettings(**{**self._environment(COMMAND_ROLE), **CHEAP_ARGON2, **changes})
 
     def command_environment(self) -> dict[str, str]:
         """The same as variables, for a process of its own."""
-        own = {**self._environment(COMMAND_ROLE), **CHEAP}
+        own = {**self._environment(COMMAND_ROLE), **CHEAP_ARGON2}
         return {f"{PREFIX}{name.upper()}": str(value) for name, value in own.items()}
 
     def projector_settings(self, **changes: Any) -> ProjectorSettings:

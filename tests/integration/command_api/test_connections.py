@@ -105,4 +105,6 @@ def _refuses(process: CommandProcess) -> bool:
         httpx.get(f"{process.url}/health", timeout=2)
     except httpx.ConnectError:
         return True
+    except httpx.TransportError:
+        return False  # It was connected just before.
     return False
