@@ -51,15 +51,10 @@ class Result(NamedTuple):
 
 
 class Decided(NamedTuple):
-    """A batch after deciding: what each command came to, who recorded each event, and the answers
-    to keep.
-    """
+    """A batch after deciding: what each command came to, and the answers to keep."""
 
     streams: Streams
     results: list[Result | Exception]
-    # For each new event: the command's place in the batch, and the event's place within the
-    # command.
-    recorders: list[tuple[int, int]]
     new_answers: list[NewAnswer]
 
     @property
@@ -95,12 +90,12 @@ def needs_of(batch: Sequence[Pending]) -> BatchNeeds:
 
 def decide_batch(batch: Sequence[Pending], streams: Streams, loaded: Loaded) -> Decided:
     """One command's refusal is its own result, and records nothing."""
-    decided = Decided(streams, [], [], [])
+    decided = Decided(streams, [], [])
     answered: dict[AnswerKey, tuple[bytes, Result]] = {
         key: (kept.request_hmac, _kept(kept)) for key, kept in loaded.answers.items()
     }
-    for number, pending in enumerate(batch):
-        before = len(streams.events)
+    for pending in batch:
+        streams.begin(pending)
         try:
             # Logging out of a session that has ended is no error.
             if not isinstance(pending.command, EndSession):
@@ -117,7 +112,6 @@ def decide_batch(batch: Sequence[Pending], streams: Streams, loaded: Loaded) -> 
             decided.results.append(result)
         except Rejected as rejection:
             decided.results.append(rejection)
-        decided.recorders.extend((number, nth) for nth in range(len(streams.events) - before))
     return decided
 
 

@@ -28,11 +28,10 @@ from command_api.commit.store_errors import STORAGE_FULL, store_away
 from command_api.deciding.state_cache import Known
 from command_api.deciding.streams import Streams
 from shared.errors import AppendOutcomeUnknown, AppendRefused, StorageFull
-from shared.ids import Position, StreamId, UserId, Version
+from shared.ids import Position, StreamId, Version
 from shared.log.append import Append
 from shared.log.codec import Codec, event_id_of
 from shared.log.connections import cause_of
-from shared.log.events import SessionEnded, UserCreated, UserErased, UserPasswordChanged
 from shared.log.load import Wanted
 from shared.log.sealing import KeyWrap, SubjectKeys
 
@@ -109,7 +108,7 @@ class Committer:
             decided = await self._load_and_decide(batch)
             if not decided.writes:
                 return decided.answers(None)
-            append = self._encode(batch, decided)
+            append = self._encode(decided)
             try:
                 return decided.answers(await self._append(append))
             except AppendRefused as refusal:
@@ -124,7 +123,7 @@ class Committer:
             async with self._store.holding_append_lock():
                 decided = await self._load_and_decide(batch)
                 if decided.writes:
-                    append = self._encode(batch, decided)
+                    append = self._encode(decided)
                     first = await self._store.append(append)
         except CONNECTION_LOST as error:
             _raise_if_refused_for_room(error)
@@ -151,33 +150,27 @@ class Committer:
         keys = SubjectKeys(self._key_wrap, loaded.wrapped_keys)
         return decide_batch(batch, Streams(loaded, self._codec, keys, known), loaded)
 
-    def _encode(self, batch: Sequence[Pending], decided: Decided) -> Append:
+    def _encode(self, decided: Decided) -> Append:
         """The batch's events as stored, with what else goes with them: keys, sessions, answers."""
-        keys = decided.streams.keys
-        new_keys: dict[UserId, bytes] = {}
-        erased: list[UserId] = []
-        stored: list[StoredEvent] = []
-        new_passwords: dict[UserId, UUID | None] = {}
-        ended: list[UUID] = []
-        for new, (command, nth) in zip(decided.streams.events, decided.recorders, strict=True):
-            if isinstance(new.event, UserCreated):
-                new_keys[new.event.user_id] = keys.add(new.event.user_id)
-            elif isinstance(new.event, UserErased):
-                erased.append(new.event.user_id)
-            elif isinstance(new.event, UserPasswordChanged) and new.event.ends_sessions:
-                new_passwords[new.event.user_id] = new.event.kept_session
-            elif isinstance(new.event, SessionEnded):
-                ended.append(new.event.session_id)
-            state = self._codec.encode(new.event, batch[command].metadata(nth), keys)
-            stored.append(StoredEvent(new.stream_id, new.version, type(new.event).__name__, state))
+        streams, effects = decided.streams, decided.streams.effects
+        new_keys = {user_id: streams.keys.add(user_id) for user_id in effects.new_subjects}
+        encode = self._codec.encode
         return Append(
-            stored,
-            dict(decided.streams.guards),
+            [
+                StoredEvent(
+                    new.stream_id,
+                    new.version,
+                    type(new.event).__name__,
+                    encode(new.event, new.metadata, streams.keys),
+                )
+                for new in streams.events
+            ],
+            dict(streams.guards),
             new_keys,
-            erased,
-            new_password_users=list(new_passwords),
-            kept_sessions=[session for session in new_passwords.values() if session],
-            ended_sessions=ended,
+            effects.erased_users,
+            new_password_users=list(effects.new_passwords),
+            kept_sessions=[kept for kept in effects.new_passwords.values() if kept],
+            ended_sessions=effects.ended_sessions,
             answers=decided.new_answers,
         )
 

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any, NamedTuple, TypeVar, cast
+from typing import Any, NamedTuple, Protocol, TypeVar, cast
 from uuid import UUID
 
 from command_api.deciding import movie, rating, reservation, session, user
+from command_api.deciding.effects import Effects
 from command_api.deciding.movie import Movie
 from command_api.deciding.rating import Rating
 from command_api.deciding.reservation import Reservation
@@ -15,7 +16,7 @@ from command_api.deciding.state_cache import Known
 from command_api.deciding.user import User
 from shared.ids import NO_VERSION, START, MovieId, Position, StreamId, UserId, Version
 from shared.log.codec import Codec
-from shared.log.events import Event
+from shared.log.events import Event, Metadata
 from shared.log.load import Loaded, StoredRow
 from shared.log.sealing import Keys, SubjectKeys
 
@@ -35,12 +36,21 @@ class Needs(NamedTuple):
     sessions: tuple[UUID, ...] = ()
 
 
+class Author(Protocol):
+    """The command that records events."""
+
+    def metadata(self, nth: int) -> Metadata:
+        """Return the metadata of its n-th event, 0 first."""
+        ...
+
+
 class NewEvent(NamedTuple):
-    """An event that the batch records, at its place in its stream."""
+    """An event that the batch records, at its place in its stream, and who recorded it."""
 
     stream_id: StreamId
     version: Version
     event: Event
+    metadata: Metadata
 
 
 class _Standing:
@@ -75,6 +85,13 @@ class Streams:
         self._standing: dict[StreamId, _Standing] = {}
         self._guards: dict[StreamId, Version] = {}
         self.events: list[NewEvent] = []
+        self.effects = Effects()
+        self._author: Author | None = None
+        self._author_begins_at = 0
+
+    def begin(self, author: Author) -> None:
+        """Record in the name of the given command from now on."""
+        self._author, self._author_begins_at = author, len(self.events)
 
     def user(self, user_id: UserId) -> User:
         """Without what is personal, which most commands do not need: nothing is opened."""
@@ -133,13 +150,15 @@ class Streams:
         self._guards[stream_id] = self._standing[stream_id].loaded_version
 
     def record(self, stream_id: StreamId, event: Event) -> None:
-        """Add an event to a stream that has been read; its state moves on, and it is guarded."""
+        """Add the author's event to a stream that has been read, move its state on and guard it."""
+        assert self._author is not None
         standing = self._standing[stream_id]
         standing.version = Version(standing.version + 1)
         standing.state = standing.evolve(standing.state, event)
         standing.recorded_at_index = len(self.events)
         self._guards[stream_id] = standing.loaded_version
-        self.events.append(NewEvent(stream_id, standing.version, event))
+        metadata = self._author.metadata(len(self.events) - self._author_begins_at)
+        self.events.append(NewEvent(stream_id, standing.version, event, metadata))
 
     @property
     def guards(self) -> Mapping[StreamId, Version]:

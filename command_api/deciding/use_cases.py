@@ -189,6 +189,7 @@ def _sign_up(command: SignUp, streams: Streams) -> Decision:
         streams.record(command.email_stream, reserving)
     for creating in created:
         streams.record(stream_id, creating)
+        streams.effects.new_subjects.append(command.user_id)
     return Decision("created" if created else "unchanged", command.user_id, stream_id)
 
 
@@ -199,6 +200,8 @@ def _change_user(
     events = user.decide(command, streams.account(command.user_id))
     for event in events:
         streams.record(stream_id, event)
+    if events and isinstance(command, ChangePassword) and command.ends_sessions:
+        streams.effects.new_passwords[command.user_id] = command.kept_session
     return Decision("changed" if events else "unchanged", UserId(command.user_id), stream_id)
 
 
@@ -214,6 +217,7 @@ def _create_external_user(command: CreateExternalUser, streams: Streams) -> Deci
         return Decision("unchanged", command.derived_id, StreamId(command.derived_id))
     for event in user.decide(command, streams.user(command.user_id)):
         streams.record(StreamId(command.user_id), event)
+        streams.effects.new_subjects.append(command.user_id)
     streams.record(command.external_stream, ExternalIdReserved(user_id=command.user_id))
     return Decision("created", command.user_id, command.external_stream)
 
@@ -231,6 +235,7 @@ def _erase(command: EraseUser, streams: Streams) -> Decision:
             streams.record(command.external_stream, released)
     for event in events:
         streams.record(stream_id, event)
+    streams.effects.erased_users.append(command.user_id)
     return Decision("changed", command.user_id, stream_id)
 
 
@@ -241,6 +246,7 @@ def _end_session(command: EndSession, streams: Streams) -> Decision:
     events = session.decide(command, ended, is_open=is_open)
     for event in events:
         streams.record(stream_id, event)
+        streams.effects.ended_sessions.append(command.session_id)
     return Decision("changed" if events else "unchanged", command.session_id, stream_id)
 
 

@@ -22,7 +22,6 @@ from shared.log.upcasts import UPCASTS, Upcasts
 # Offset of the schema version in a stored state, behind the one-byte header of a three-element
 # array.
 _VERSION_AT = 1
-SCHEMA_VERSION_MAX = 127
 
 _encoder = msgspec.msgpack.Encoder(uuid_format="bytes")
 _decode_metadata = msgspec.msgpack.Decoder(Metadata).decode

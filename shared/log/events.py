@@ -15,7 +15,7 @@ from uuid import UUID
 
 import msgspec
 
-from shared.ids import EventId, MovieId, Position, StreamId, UserId, Version
+from shared.ids import EventId, MovieId, UserId
 
 Role = Literal["member", "curator", "operator"]
 Visibility = Literal["public", "private"]
@@ -226,13 +226,3 @@ class Metadata(msgspec.Struct, frozen=True, array_like=True, gc=False):
     actor: UUID | None = None
     correlation_id: UUID | None = None
     causation_id: UUID | None = None
-
-
-class Recorded(msgspec.Struct, frozen=True):
-    """An event as it stands in the log."""
-
-    position: Position
-    stream_id: StreamId
-    version: Version
-    event: Event
-    metadata: Metadata

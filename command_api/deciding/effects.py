@@ -1,0 +1,21 @@
+"""What commands change besides the log, in the same transaction."""
+
+from __future__ import annotations
+
+from uuid import UUID
+
+import msgspec
+
+from shared.ids import UserId
+
+
+class Effects(msgspec.Struct):
+    """The effects of a batch, as its use cases name them."""
+
+    # Users who get a key for their personal data.
+    new_subjects: list[UserId] = []
+    # Users whose key, sessions and kept answers are deleted.
+    erased_users: list[UserId] = []
+    # Users whose sessions end, each with the session that continues.
+    new_passwords: dict[UserId, UUID | None] = {}
+    ended_sessions: list[UUID] = []
