@@ -6,11 +6,9 @@ import asyncio
 import time
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
-from functools import partial
 from typing import NamedTuple
 
 import structlog
-from eventsourcing.persistence import InterfaceError, OperationalError, PersistenceError
 from fastapi import FastAPI
 
 from command_api.bulk.requests import BulkRequests
@@ -18,8 +16,6 @@ from command_api.bulk.room import BulkRoom
 from command_api.commit.committer import Committer
 from command_api.commit.dispatcher import Dispatcher
 from command_api.commit.shared_look_up import SharedLookUp
-from command_api.commit.store import CommitStore
-from command_api.commit.store_errors import store_away
 from command_api.http.commands import Commands
 from command_api.http.gate import CommandGate
 from command_api.http.movies import Movies
@@ -37,10 +33,12 @@ from command_api.identity.sessions import Sessions as OpenSessions
 from command_api.privacy.erasure_ledger import ErasureLedger
 from command_api.privacy.export import Export
 from command_api.settings import CommandSettings
+from command_api.store.commit_store import CommitStore
+from command_api.store.server import Server
+from command_api.store.store import Store
 from command_api.upkeep import Upkeep
+from shared.errors import Unavailable
 from shared.log.codec import Codec
-from shared.log.connections import ANSWER_WITHIN_S
-from shared.log.event_store import EventStore
 from shared.log.sealing import KeyWrap
 from shared.process.tasks import Tasks
 from shared.web.application import CrossOrigin, Service
@@ -70,7 +68,7 @@ DESCRIPTION = """Takes commands and appends events. Every answer to a command ca
 class _Parts(NamedTuple):
     """What runs while the application does, and what serves."""
 
-    store: EventStore
+    store: Store
     dispatcher: Dispatcher
     passwords: Passwords
     upkeep: Upkeep
@@ -85,12 +83,10 @@ def create_app(settings: CommandSettings) -> Service:
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         parts = _wire(settings)
-        parts.store.require_durability()
         parts.dispatcher.start(parts.tasks)
         upkeep = parts.upkeep.start(parts.tasks)
         assert isinstance(app, Service)
         app.before_refusal = RefusalPace().wait
-        app.translated = partial(_translated, parts.dispatcher)
         app.serve(parts.rooms, parts.gate)
         log.info("command_api_started", port=settings.port)
         yield
@@ -98,7 +94,7 @@ def create_app(settings: CommandSettings) -> Service:
         await asyncio.wait({upkeep})
         await parts.dispatcher.stop()
         parts.passwords.close()
-        parts.store.close()
+        await parts.store.close()
         log.info("command_api_stopped")
 
     return Service(
@@ -114,21 +110,13 @@ def create_app(settings: CommandSettings) -> Service:
     )
 
 
-def _translated(dispatcher: Dispatcher, error: Exception) -> Exception:
-    """An error of the store's library as one of Starfold's."""
-    if not isinstance(error, OperationalError | InterfaceError):
-        return error
-    log.warning("store_unavailable", error=str(error))
-    return store_away(error, full=dispatcher.store_is_full)
-
-
 def _wire(settings: CommandSettings) -> _Parts:
-    database_url, schema = settings.database_url.get_secret_value(), settings.database_schema
-    pooler = settings.database_pooler
-    store = EventStore(
-        database_url, schema=schema, pool_size=8, pooler=pooler, answer_within_s=ANSWER_WITHIN_S
+    server = Server(
+        settings.database_url.get_secret_value(),
+        schema=settings.database_schema,
+        pooler=settings.database_pooler,
     )
-    commit_store = CommitStore(database_url, schema=schema, pooler=pooler)
+    store = Store(server)
     codec = Codec()
     key_wrap = KeyWrap(settings.sealing_key.get_secret_value())
     secret = settings.reservation_secret.get_secret_value()
@@ -147,8 +135,8 @@ def _wire(settings: CommandSettings) -> _Parts:
             "anonymous": settings.rate_limit_anonymous,
         }
     )
-    tasks = Tasks(expected=(PersistenceError, OSError))
-    dispatcher = Dispatcher(Committer(commit_store, codec, key_wrap))
+    tasks = Tasks(expected=(Unavailable, OSError))
+    dispatcher = Dispatcher(Committer(CommitStore(server), codec, key_wrap))
     authentication = Authentication(verifier, store, rate_limits)
     passwords = Passwords(
         memory_kib=settings.argon2_memory_kib,

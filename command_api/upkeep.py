@@ -5,12 +5,11 @@ from __future__ import annotations
 import asyncio
 
 import structlog
-from starlette.concurrency import run_in_threadpool
 
 from command_api.commit.idempotency import purge_answers
 from command_api.identity.sessions import Sessions
 from command_api.privacy.erasure_ledger import ErasureLedger
-from shared.log.event_store import EventStore
+from command_api.store.store import Store
 from shared.process.tasks import Tasks
 
 EVERY_S = 600.0
@@ -23,7 +22,7 @@ class Upkeep:
     `EVERY_S`.
     """
 
-    def __init__(self, store: EventStore, sessions: Sessions, ledger: ErasureLedger | None) -> None:
+    def __init__(self, store: Store, sessions: Sessions, ledger: ErasureLedger | None) -> None:
         self._store = store
         self._ledger = ledger
         self._sessions = sessions
@@ -34,11 +33,8 @@ class Upkeep:
         return tasks.start(health, self._step, every_s=EVERY_S)
 
     async def _step(self) -> None:
-        await run_in_threadpool(self._once)
-
-    def _once(self) -> None:
         if self._ledger is not None:
-            self._ledger.note(from_the_start=True)
-        answers, sessions = purge_answers(self._store), self._sessions.purge()
+            await self._ledger.note(from_the_start=True)
+        answers, sessions = await purge_answers(self._store), await self._sessions.purge()
         if answers or sessions:
             log.info("upkeep_done", purged_answers=answers, purged_sessions=sessions)

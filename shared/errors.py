@@ -17,6 +17,7 @@
     ├── AppendOutcomeUnknown    the connection was lost, and could not be had again in time
     ├── StorageFull             the disk of a server that is needed is full
     ├── Unavailable             a server that is needed does not answer
+    │   └── StoreAway               PostgreSQL; a statement on its way may have taken effect
     ├── ProjectionBehind        a read model has not reached the wanted position in time
     ├── DocumentDamaged         a stored value is not what was written; its projector heals it
     ├── LogDiverged             another event stands where a checkpoint points
@@ -129,6 +130,19 @@ class StorageFull(StarfoldError):
 
 class Unavailable(StarfoldError):
     code = "unavailable"
+
+
+class StoreAway(Unavailable):
+    """PostgreSQL cannot be reached, or the connection was lost: a statement that was on its way may
+    have taken effect.
+
+    `silent` says that it did not answer at all, `retry` that another connection may do better.
+    """
+
+    def __init__(self, detail: str, *, silent: bool = False, retry: bool = True) -> None:
+        super().__init__(detail)
+        self.silent = silent
+        self.retry = retry
 
 
 class ProjectionBehind(StarfoldError):

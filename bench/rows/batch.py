@@ -13,7 +13,7 @@ from bench.connection import Connection
 from bench.findings import Finding, at_least, ratios
 from bench.seed import RATINGS_A_BATCH, batch_body, send_batch
 from shared.ids import Position
-from shared.log.load import StoredRow
+from shared.log.stored_row import StoredRow
 
 BATCHES_A_ROUND = 15
 TABLE = """

@@ -13,14 +13,14 @@ from uuid import UUID
 from command_api.commit.idempotency import RequestKey
 from command_api.commit.pending_command import Answer, Outcome, Pending
 from command_api.deciding import use_cases as handling
+from command_api.deciding.kept_answer import AnswerKey, KeptAnswer, NewAnswer
+from command_api.deciding.loaded import Loaded
 from command_api.deciding.principal import require_session, session_of
 from command_api.deciding.session import EndSession
 from command_api.deciding.streams import Needs, Streams
 from command_api.deciding.use_cases import Status
 from shared.errors import IdempotencyKeyReused, Rejected
 from shared.ids import Position
-from shared.log.kept_answers import AnswerKey, KeptAnswer, NewAnswer
-from shared.log.load import Loaded
 
 Item = TypeVar("Item")
 

@@ -15,24 +15,20 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Sequence
-from uuid import UUID
 
-import psycopg
 import structlog
-from eventsourcing.persistence import StoredEvent
 
 from command_api.commit.batch import Decided, decide_batch, needs_of
 from command_api.commit.pending_command import Answer, Pending
-from command_api.commit.store import CONNECTION_LOST, CommitStore
-from command_api.commit.store_errors import STORAGE_FULL, store_away
+from command_api.deciding.loaded import Wanted
 from command_api.deciding.state_cache import Known
 from command_api.deciding.streams import Streams
-from shared.errors import AppendOutcomeUnknown, AppendRefused, StorageFull
-from shared.ids import Position, StreamId, Version
-from shared.log.append import Append
+from command_api.store.append import Append, NewRow
+from command_api.store.commit_store import CommitStore
+from shared.errors import AppendOutcomeUnknown, AppendRefused, StorageFull, StoreAway
+from shared.ids import Position, StreamId
 from shared.log.codec import Codec, event_id_of
 from shared.log.connections import cause_of
-from shared.log.load import Wanted
 from shared.log.sealing import KeyWrap, SubjectKeys
 
 REFUSALS_MAX = 2
@@ -64,19 +60,15 @@ class Committer:
         """The store got no answer when it was last tried."""
         return self._store.silent
 
-    @property
-    def store_is_full(self) -> bool:
-        """The store's disk was full when it was last written to."""
-        return self._store.full
-
     async def commit(self, batch: Sequence[Pending]) -> list[Answer]:
         """An answer for each command, in order; one command's error is its own answer."""
         try:
             return await self._commit_reconnecting(batch)
-        except CONNECTION_LOST as error:
+        except StoreAway as error:
             self._known.forget()
-            log.warning("store_unavailable", commands=len(batch), error=cause_of(error))
-            return [store_away(error, full=self.store_is_full)] * len(batch)
+            cause = cause_of(error.__cause__ or error)
+            log.warning("store_unavailable", commands=len(batch), error=cause)
+            return [self._store.server.answer_of(error)] * len(batch)
         except (AppendOutcomeUnknown, StorageFull) as error:
             return [error] * len(batch)
         except Exception as error:  # Whatever it is, it must not reach a neighbour.
@@ -97,9 +89,9 @@ class Committer:
         """
         try:
             return await self._commit(batch)
-        except (psycopg.errors.ConnectionTimeout, psycopg.errors.DiskFull):
-            raise
-        except (*CONNECTION_LOST, AppendRefused):
+        except (StoreAway, AppendRefused) as error:
+            if isinstance(error, StoreAway) and not error.retry:
+                raise
             self._known.forget()
             return await self._commit(batch)
 
@@ -125,8 +117,7 @@ class Committer:
                 if decided.writes:
                     append = self._encode(decided)
                     first = await self._store.append(append)
-        except CONNECTION_LOST as error:
-            _raise_if_refused_for_room(error)
+        except StoreAway:
             self._known.forget()
             if append is None or decided is None:
                 raise
@@ -157,7 +148,7 @@ class Committer:
         encode = self._codec.encode
         return Append(
             [
-                StoredEvent(
+                NewRow(
                     new.stream_id,
                     new.version,
                     type(new.event).__name__,
@@ -177,10 +168,10 @@ class Committer:
     async def _append(self, append: Append) -> Position:
         try:
             return await self._store.append(append)
-        except CONNECTION_LOST as error:
-            _raise_if_refused_for_room(error)
+        except StoreAway as error:
             self._known.forget()
-            log.warning("append_outcome_unknown", events=len(append.events), error=cause_of(error))
+            cause = cause_of(error.__cause__ or error)
+            log.warning("append_outcome_unknown", events=len(append.events), error=cause)
             return await self._resolve(append)
 
     async def _resolve(self, append: Append) -> Position:
@@ -194,8 +185,8 @@ class Committer:
         while True:
             try:
                 return await self._append_or_find(append)
-            except CONNECTION_LOST as error:
-                full = self._store.full
+            except (StoreAway, StorageFull) as error:
+                full = self._store.server.full
                 within_s = RESOLVE_FULL_FOR_S if full else RESOLVE_FOR_S
                 if time.monotonic() + pause_s > started_at + within_s:
                     if full:
@@ -210,15 +201,12 @@ class Committer:
     async def _append_or_find(self, append: Append) -> Position:
         try:
             return await self._store.append(append)
-        except (AppendRefused, psycopg.IntegrityError) as refusal:
+        except AppendRefused as refusal:
             return await self._position_if_ours(append, refusal)
 
     async def _position_if_ours(self, append: Append, refusal: Exception) -> Position:
         """The first event's position if these very events stand there; else `AppendRefused`."""
-        places = [
-            (StreamId(UUID(str(event.originator_id))), Version(event.originator_version))
-            for event in append.events
-        ]
+        places = [(event.stream_id, event.version) for event in append.events]
         standing = await self._store.stored_at(places)
         # Without events the answers to keep were refused, and those that stand are the right ones.
         ours = bool(places) and all(
@@ -229,12 +217,3 @@ class Committer:
             raise AppendRefused(str(refusal)) from refusal
         log.info("append_had_committed", events=len(append.events))
         return standing[places[0]][0]
-
-
-def _raise_if_refused_for_room(error: Exception) -> None:
-    """Raise `StorageFull` where the server has rolled back what did not fit.
-
-    With a severity above that of an error it has ended instead, perhaps after the commit.
-    """
-    if isinstance(error, psycopg.errors.DiskFull) and error.diag.severity_nonlocalized == "ERROR":
-        raise StorageFull(STORAGE_FULL) from error

@@ -138,11 +138,6 @@ class Dispatcher:
         self._work.set()
         return gathered.future
 
-    @property
-    def store_is_full(self) -> bool:
-        """The store's disk was full when it was last written to."""
-        return self._committer.store_is_full
-
     def _require_room(self, queue: deque[Pending], more: int, most: int) -> None:
         if self._stopping:
             raise Unavailable("the command API is stopping")

@@ -11,20 +11,19 @@ import re
 from typing import NamedTuple
 from uuid import UUID
 
+from command_api.deciding.kept_answer import AnswerKey
+from command_api.store.store import Store
 from shared.errors import InvalidInput
 from shared.ids import keyed_uuid
-from shared.log.event_store import EventStore
-from shared.log.kept_answers import AnswerKey
 
 KEY_CHARS_MAX = 255
 KEPT_FOR_H = 24
-PURGED_AT_ONCE_MAX = 10_000
 
 _KEY = re.compile(rf"[\x21-\x7e]{{1,{KEY_CHARS_MAX}}}")
 _PURGE = (
-    "DELETE FROM idempotency_keys WHERE (principal, key_id) IN ("
-    "SELECT principal, key_id FROM idempotency_keys"
-    " WHERE recorded_at < now() - make_interval(hours => %s) LIMIT %s)"
+    b"DELETE FROM idempotency_keys WHERE (principal, key_id) IN ("
+    b"SELECT principal, key_id FROM idempotency_keys"
+    b" WHERE recorded_at < now() - make_interval(hours => %s) LIMIT %s)"
 )
 
 
@@ -51,12 +50,6 @@ def key_of(
     return RequestKey(AnswerKey(principal, keyed_uuid(secret, "idempotency-key", text)), digest)
 
 
-def purge_answers(store: EventStore) -> int:
-    """Delete the answers kept for long enough; returns how many. Several processes may do so."""
-    purged = 0
-    while True:
-        with store.datastore.get_connection() as connection:
-            deleted = connection.execute(_PURGE, [KEPT_FOR_H, PURGED_AT_ONCE_MAX]).rowcount
-        purged += deleted
-        if deleted < PURGED_AT_ONCE_MAX:
-            return purged
+async def purge_answers(store: Store) -> int:
+    """Delete the answers kept for long enough, and return how many."""
+    return await store.delete_all(_PURGE, [KEPT_FOR_H])

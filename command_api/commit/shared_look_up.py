@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import Generic, TypeVar
-
-from starlette.concurrency import run_in_threadpool
 
 Result = TypeVar("Result")
 
@@ -16,7 +14,7 @@ class SharedLookUp(Generic[Result]):
     begins after they asked: it is as recent as a look-up of their own.
     """
 
-    def __init__(self, look_up: Callable[[], Result]) -> None:
+    def __init__(self, look_up: Callable[[], Awaitable[Result]]) -> None:
         self._look_up = look_up
         self._running: asyncio.Task[Result] | None = None
         self._next: asyncio.Task[Result] | None = None
@@ -32,7 +30,7 @@ class SharedLookUp(Generic[Result]):
         if before is not None:
             await asyncio.wait([before])
         self._running, self._next = self._next, None
-        return await run_in_threadpool(self._look_up)
+        return await self._look_up()
 
 
 def _retrieve(task: asyncio.Task[Result]) -> None:

@@ -8,6 +8,7 @@ from uuid import UUID
 
 from command_api.deciding import movie, rating, reservation, session, user
 from command_api.deciding.effects import Effects
+from command_api.deciding.loaded import Loaded
 from command_api.deciding.movie import Movie
 from command_api.deciding.rating import Rating
 from command_api.deciding.reservation import Reservation
@@ -17,8 +18,8 @@ from command_api.deciding.user import User
 from shared.ids import NO_VERSION, START, MovieId, Position, StreamId, UserId, Version
 from shared.log.codec import Codec
 from shared.log.events import Event, Metadata
-from shared.log.load import Loaded, StoredRow
 from shared.log.sealing import Keys, SubjectKeys
+from shared.log.stored_row import StoredRow
 
 State = TypeVar("State")
 Evolve = Callable[[Any, Any], Any]

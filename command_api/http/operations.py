@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from eventsourcing.persistence import PersistenceError
 from pydantic import SecretBytes
 
 from command_api.commit.shared_look_up import SharedLookUp
-from shared.errors import Unavailable
 from shared.ids import Position
 from shared.process.tasks import Tasks, require_working
 from shared.web.answer import Answer, json_answer
@@ -41,11 +39,7 @@ class Operations:
     async def ready(self, _request: Plain) -> Answer:
         """The event store answers and every task works, so that commands can be taken; else 503."""
         require_working(self._tasks)
-        try:
-            head = await self._head()
-        except PersistenceError as error:
-            raise Unavailable("the event store does not answer") from error
-        return json_answer({"status": "ready", "position": head})
+        return json_answer({"status": "ready", "position": await self._head()})
 
     @operation(
         "GET",

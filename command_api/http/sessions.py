@@ -8,7 +8,6 @@ from typing import NamedTuple
 from uuid import UUID
 
 import structlog
-from starlette.concurrency import run_in_threadpool
 
 from command_api.deciding.principal import Member, Service, session_of
 from command_api.deciding.session import EndSession
@@ -79,13 +78,13 @@ class Sessions:
         assert body.password is not None
         email = unicodedata.normalize("NFKC", body.email.strip()).lower()
         with self._log_in_limits.attempt(address, email) as attempt:
-            account = await run_in_threadpool(self._accounts.by_email, email)
+            account = await self._accounts.by_email(email)
             password_hash = account.user.password_hash if account else None
             if not await self._passwords.matches(password_hash, body.password, address=address):
                 attempt.failed()
         if attempt.has_failed or account is None:
             raise NotAuthenticated("the e-mail address or the password is not right")
-        session, current = await run_in_threadpool(self._sessions.open_for_user, account)
+        session, current = await self._sessions.open_for_user(account)
         await self._rehash(current, body.password, request)
         bearer = _Bearer(current.user.role, current.version)
         return self._answer(session, bearer, HTTPStatus.CREATED)
@@ -103,15 +102,15 @@ class Sessions:
         session.
         """
         token = request.body.refresh_token
-        holder = await run_in_threadpool(self._sessions.holder, token)
+        holder = await self._sessions.holder(token)
         if not holder.reused:
             # Before the session is found open: whatever ends it later is then newer than the token.
             bearer = await self._bearer_of(holder)
-            session = await run_in_threadpool(self._sessions.refresh, token)
+            session = await self._sessions.refresh(token)
             if session is not None:
                 return self._answer(session, bearer)
             # Another request used the token meanwhile, or the session has ended.
-            holder = await run_in_threadpool(self._sessions.holder, token)
+            holder = await self._sessions.holder(token)
         if holder.reused:
             log.warning("refresh_token_reused", session_id=str(holder.session_id))
             await self._commands.send(self._ending(holder.session_id, holder.subject_id), request)
@@ -146,7 +145,7 @@ class Sessions:
             except NotAuthenticated:
                 attempt.failed()
                 raise
-        session = await run_in_threadpool(self._sessions.open_for_service, service.key_id)
+        session = await self._sessions.open_for_service(service.key_id)
         return self._answer(session, _Bearer("member"), HTTPStatus.CREATED)
 
     def _ending(self, session_id: UUID, subject_id: UUID) -> EndSession:
@@ -183,7 +182,7 @@ class Sessions:
         if holder.service:
             await self._authentication.known_service(holder.subject_id)
             return _Bearer("member")
-        account = await run_in_threadpool(self._accounts.by_id, UserId(holder.subject_id))
+        account = await self._accounts.by_id(UserId(holder.subject_id))
         if account is None:
             raise NotAuthenticated("the session has ended")
         return _Bearer(account.user.role, account.version)

@@ -6,8 +6,6 @@ from http import HTTPStatus
 from uuid import UUID
 
 import structlog
-from eventsourcing.persistence import PersistenceError
-from starlette.concurrency import run_in_threadpool
 
 from command_api.bulk.requests import BulkJson, BulkRequests, RowKind
 from command_api.deciding.principal import require_scope
@@ -46,7 +44,7 @@ from command_api.identity.limits import LogInLimits
 from command_api.identity.passwords import Passwords
 from command_api.privacy.erasure_ledger import ErasureLedger
 from command_api.privacy.export import Export
-from shared.errors import Forbidden, NotAuthenticated
+from shared.errors import Forbidden, NotAuthenticated, StarfoldError
 from shared.ids import UserId, new_uuid7
 from shared.web.answer import JSON, Answer, bytes_answer
 from shared.web.operation import Parameters, Request, operation
@@ -170,7 +168,7 @@ class Users:
         """Change one's password; needs the old one. One's other sessions end."""
         member, address = request.caller.member, request.caller.address
         with self._log_in_limits.attempt(address, str(member.user_id)) as attempt:
-            account = await run_in_threadpool(self._accounts.by_id, member.user_id)
+            account = await self._accounts.by_id(member.user_id)
             old_hash = account.user.password_hash if account else None
             if not await self._passwords.matches(old_hash, request.body.old, address=address):
                 attempt.failed()
@@ -188,7 +186,7 @@ class Users:
     @operation("DELETE", "/v1/users/me", tag="users", access=MEMBERS, answers=PROBLEMS | DONE)
     async def erase_me(self, request: Plain) -> Answer:
         """Be forgotten: personal data becomes unreadable for good, scores stay in the averages."""
-        account = await run_in_threadpool(self._accounts.by_id, request.caller.member.user_id)
+        account = await self._accounts.by_id(request.caller.member.user_id)
         if account is None:
             raise NotAuthenticated("the user of this access token no longer exists")
         return await self._erase(account, request)
@@ -206,7 +204,7 @@ class Users:
         with the scope `erasure`).
         """
         user_id = UserId(request.parameters.user_id)
-        account = await run_in_threadpool(self._accounts.by_id, user_id)
+        account = await self._accounts.by_id(user_id)
         if account is None:
             # Refused as any other by who may not erase: it does not say whether there is a user.
             account = Account(user_id, User())
@@ -221,7 +219,7 @@ class Users:
     )
     async def export_me(self, request: Plain) -> Answer:
         """All that is stored of oneself, as JSON: account, sessions, ratings with their history."""
-        document = await run_in_threadpool(self._export.of, request.caller.member.user_id)
+        document = await self._export.of(request.caller.member.user_id)
         made = bytes_answer(document, JSON).with_field(b"cache-control", "no-store")
         return made.with_field(
             b"content-disposition", 'attachment; filename="starfold-export.json"'
@@ -256,6 +254,6 @@ class Users:
         if self._erasure_ledger is None:
             return
         try:
-            await run_in_threadpool(self._erasure_ledger.note)
-        except (PersistenceError, OSError):
+            await self._erasure_ledger.note()
+        except (StarfoldError, OSError):
             log.exception("erasure_not_noted")

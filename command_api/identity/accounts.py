@@ -4,17 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import datetime
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
-import psycopg
-
+from command_api.deciding.loaded import Wanted
 from command_api.deciding.state_cache import Known
 from command_api.deciding.streams import Streams
 from command_api.deciding.user import CreateExternalUser, EraseUser, User
+from command_api.store.server import StoreConnection
+from command_api.store.store import Store
 from shared.ids import NO_VERSION, StreamId, UserId, Version, keyed_uuid, new_uuid7
 from shared.log.codec import Codec
-from shared.log.event_store import EventStore
-from shared.log.load import Wanted
 from shared.log.sealing import KeyWrap, SubjectKeys
 
 
@@ -27,10 +26,10 @@ class Account(NamedTuple):
 
 
 class Accounts:
-    """Users as the log says they are now; blocking, so for a thread."""
+    """Users as the log says they are now."""
 
     def __init__(
-        self, store: EventStore, codec: Codec, key_wrap: KeyWrap, reservation_secret: bytes
+        self, store: Store, codec: Codec, key_wrap: KeyWrap, reservation_secret: bytes
     ) -> None:
         self._store = store
         self._codec = codec
@@ -68,26 +67,26 @@ class Accounts:
             now=now,
         )
 
-    def by_email(self, email: str) -> Account | None:
+    async def by_email(self, email: str) -> Account | None:
         """The present user who has the address."""
         stream_id = self.email_stream(email)
-        loaded = self._store.load(Wanted(latest=[stream_id]))
+        loaded = await self._store.load(Wanted(latest=[stream_id]))
         keys = SubjectKeys(self._key_wrap, {})
         owner = Streams(loaded, self._codec, keys, Known()).reservation(stream_id).owner
-        return self.by_id(UserId(owner)) if owner is not None else None
+        return await self.by_id(UserId(owner)) if owner is not None else None
 
-    def by_id(
-        self, user_id: UserId, connection: psycopg.Connection[Any] | None = None
+    async def by_id(
+        self, user_id: UserId, connection: StoreConnection | None = None
     ) -> Account | None:
-        accounts = self.several([user_id], connection)
+        accounts = await self.several([user_id], connection)
         return accounts[0] if accounts else None
 
-    def several(
-        self, user_ids: Sequence[UserId], connection: psycopg.Connection[Any] | None = None
+    async def several(
+        self, user_ids: Sequence[UserId], connection: StoreConnection | None = None
     ) -> list[Account]:
         """Those of the users who are present, in the given order."""
         stream_ids = [StreamId(user_id) for user_id in user_ids]
-        loaded = self._store.load(Wanted(whole=stream_ids, subjects=user_ids), connection)
+        loaded = await self._store.load(Wanted(whole=stream_ids, subjects=user_ids), connection)
         keys = SubjectKeys(self._key_wrap, loaded.wrapped_keys)
         streams = Streams(loaded, self._codec, keys, Known())
         accounts = [

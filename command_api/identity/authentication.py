@@ -12,12 +12,11 @@ from typing import NamedTuple
 from uuid import UUID
 
 import msgspec
-from starlette.concurrency import run_in_threadpool
 
 from command_api.deciding.principal import Anyone, Member, Principal, Service
 from command_api.identity.limits import RateLimits
+from command_api.store.store import Store
 from shared.errors import NotAuthenticated
-from shared.log.event_store import EventStore
 from shared.web.tokens import TokenVerifier, bearer_token
 
 API_KEY_PREFIX = "sfk_"
@@ -29,12 +28,12 @@ KEYS_CACHED_MAX = 1_000
 UNKNOWN_KEYS_CACHED_MAX = 10_000
 
 _SELECT_KEY = (
-    "SELECT secret_hash, scopes FROM service_keys WHERE key_id = %s AND revoked_at IS NULL"
+    b"SELECT secret_hash, scopes FROM service_keys WHERE key_id = %s AND revoked_at IS NULL"
 )
 # To the minute: a key in use is not written anew with every look-up.
 _NOTE_USE = (
-    "UPDATE service_keys SET last_used_at = now() WHERE key_id = %s"
-    " AND coalesce(last_used_at < now() - interval '1 minute', true)"
+    b"UPDATE service_keys SET last_used_at = now() WHERE key_id = %s"
+    b" AND coalesce(last_used_at < now() - interval '1 minute', true)"
 )
 
 
@@ -53,7 +52,7 @@ class Authentication:
     A key that has not been seen yet is looked up only for an address within its rate limit.
     """
 
-    def __init__(self, verifier: TokenVerifier, store: EventStore, limits: RateLimits) -> None:
+    def __init__(self, verifier: TokenVerifier, store: Store, limits: RateLimits) -> None:
         self._verifier = verifier
         self._store = store
         self._limits = limits
@@ -86,7 +85,7 @@ class Authentication:
         if not hmac.compare_digest(cached.secret_hash, hashlib.sha256(secret.encode()).digest()):
             raise NotAuthenticated("the API key is not valid")
         if looked_up:
-            await run_in_threadpool(self._note_use, key_id)
+            await self._store.execute(_NOTE_USE, [key_id])
         return cached.service
 
     async def known_service(self, key_id: UUID) -> Service:
@@ -124,7 +123,7 @@ class Authentication:
             task.exception()  # Retrieved also where every request has been cancelled.
 
     async def _look_up_and_cache(self, key_id: UUID) -> _CachedKey | None:
-        cached = await run_in_threadpool(self._look_up, key_id)
+        cached = await self._look_up(key_id)
         if cached is None:
             self._keys.pop(key_id, None)
             if len(self._unknown) >= UNKNOWN_KEYS_CACHED_MAX:
@@ -136,20 +135,11 @@ class Authentication:
             self._keys[key_id] = cached
         return cached
 
-    def _note_use(self, key_id: UUID) -> None:
-        with self._store.datastore.get_connection() as connection:
-            connection.execute(_NOTE_USE, [key_id])
-
-    def _look_up(self, key_id: UUID) -> _CachedKey | None:
-        with self._store.datastore.get_connection() as connection:
-            row = connection.execute(_SELECT_KEY, [key_id]).fetchone()
-        if row is None:
-            return None
-        return _CachedKey(
-            Service(key_id, frozenset(row["scopes"])),
-            bytes(row["secret_hash"]),
-            time.monotonic() + KEY_CACHED_FOR_S,
-        )
+    async def _look_up(self, key_id: UUID) -> _CachedKey | None:
+        for secret_hash, scopes in await self._store.rows(_SELECT_KEY, [key_id]):
+            fresh_until_s = time.monotonic() + KEY_CACHED_FOR_S
+            return _CachedKey(Service(key_id, frozenset(scopes)), secret_hash, fresh_until_s)
+        return None
 
 
 def _parse(api_key: str) -> tuple[UUID, str]:

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import time
 
-from starlette.concurrency import run_in_threadpool
-
+from command_api.deciding.loaded import Wanted
 from command_api.deciding.principal import (
     Member,
     Principal,
@@ -15,11 +14,10 @@ from command_api.deciding.principal import (
 )
 from command_api.deciding.state_cache import Known
 from command_api.deciding.streams import Streams
+from command_api.store.store import Store
 from shared.ids import StreamId
 from shared.log.codec import Codec
-from shared.log.event_store import EventStore
 from shared.log.events import Role
-from shared.log.load import Wanted
 from shared.log.sealing import KeyWrap, SubjectKeys
 
 # A caller who sends one bulk request after the other is looked up once in this time.
@@ -30,7 +28,7 @@ PASSED_MAX = 10_000
 class Callers:
     """Reads sessions and users outside any batch; deciding a command checks the same again."""
 
-    def __init__(self, store: EventStore, codec: Codec, key_wrap: KeyWrap) -> None:
+    def __init__(self, store: Store, codec: Codec, key_wrap: KeyWrap) -> None:
         self._store = store
         self._codec = codec
         self._key_wrap = key_wrap
@@ -41,7 +39,7 @@ class Callers:
         and `Forbidden` for a member whose role is none of `roles`.
         """
         if isinstance(principal, Member) or session_of(principal) is not None:
-            await run_in_threadpool(self._require, principal, roles)
+            await self._require(principal, roles)
 
     async def require_lately(self, principal: Principal, roles: frozenset[Role]) -> None:
         """The same, but satisfied with a check that was passed less than `LATELY_S` ago.
@@ -57,11 +55,11 @@ class Callers:
             self._passed_at_s.clear()
         self._passed_at_s[passed] = now_s
 
-    def _require(self, principal: Principal, roles: frozenset[Role]) -> None:
+    async def _require(self, principal: Principal, roles: frozenset[Role]) -> None:
         session_id = session_of(principal)
         sessions = [] if session_id is None else [session_id]
         streams = [StreamId(principal.user_id)] if isinstance(principal, Member) else []
-        loaded = self._store.load(Wanted(whole=streams, sessions=sessions))
+        loaded = await self._store.load(Wanted(whole=streams, sessions=sessions))
         require_session(principal, loaded.sessions)
         if isinstance(principal, Member):
             keys = SubjectKeys(self._key_wrap, {})

@@ -14,28 +14,27 @@ from typing import NamedTuple
 from uuid import UUID
 
 from command_api.identity.accounts import Account, Accounts
+from command_api.store.store import Store
 from shared.errors import NotAuthenticated
 from shared.ids import UserId, new_uuid7
-from shared.log.event_store import EventStore
 
 REFRESH_TOKEN_PREFIX = "sfr_"
-PURGED_AT_ONCE_MAX = 10_000
 
 _TOKEN = re.compile(r"sfr_([0-9a-f]{32})_([0-9]{1,9})_([0-9a-f]{64})")
 _OPEN = (
-    "INSERT INTO sessions (session_id, subject_id, service, expires_at)"
-    " VALUES (%s, %s, %s, now() + make_interval(days => %s))"
+    b"INSERT INTO sessions (session_id, subject_id, service, expires_at)"
+    b" VALUES (%s, %s, %s, now() + make_interval(days => %s))"
 )
 _ROTATE = (
-    "UPDATE sessions SET rotation = rotation + 1, refreshed_at = now(),"
-    " expires_at = now() + make_interval(days => %s)"
-    " WHERE session_id = %s AND rotation = %s AND expires_at > now()"
-    " RETURNING subject_id, service, rotation"
+    b"UPDATE sessions SET rotation = rotation + 1, refreshed_at = now(),"
+    b" expires_at = now() + make_interval(days => %s)"
+    b" WHERE session_id = %s AND rotation = %s AND expires_at > now()"
+    b" RETURNING subject_id, service, rotation"
 )
-_HOLDER = "SELECT subject_id, service, rotation > %s AS reused FROM sessions WHERE session_id = %s"
+_HOLDER = b"SELECT subject_id, service, rotation > %s AS reused FROM sessions WHERE session_id = %s"
 _PURGE = (
-    "DELETE FROM sessions WHERE session_id IN"
-    " (SELECT session_id FROM sessions WHERE expires_at < now() LIMIT %s)"
+    b"DELETE FROM sessions WHERE session_id IN"
+    b" (SELECT session_id FROM sessions WHERE expires_at < now() LIMIT %s)"
 )
 
 
@@ -61,73 +60,62 @@ class Holder(NamedTuple):
 
 
 class Sessions:
-    """Opens and refreshes sessions; blocking, so for a thread. They end with an event, appended
-    with the deletion of their row.
+    """Opens and refreshes sessions. They end with an event, appended with the deletion of their
+    row.
     """
 
     def __init__(
-        self, store: EventStore, accounts: Accounts, secret: bytes, *, idle_days_max: int
+        self, store: Store, accounts: Accounts, secret: bytes, *, idle_days_max: int
     ) -> None:
         self._store = store
         self._accounts = accounts
         self._secret = secret
         self._idle_days_max = idle_days_max
 
-    def open_for_user(self, account: Account) -> tuple[Session, Account]:
+    async def open_for_user(self, account: Account) -> tuple[Session, Account]:
         """Open a session, and return it with the account as of that moment. Raise
         `NotAuthenticated` if the password was changed since the account was looked up.
 
         The append lock is held meanwhile, so that a change of password, which ends the sessions
         that it finds, finds this one or is found.
         """
-        with self._store.holding_append_lock() as connection:
-            now = self._accounts.by_id(account.user_id, connection)
+        async with self._store.holding_append_lock() as connection:
+            now = await self._accounts.by_id(account.user_id, connection)
             if now is None or now.user.password_hash != account.user.password_hash:
                 raise NotAuthenticated("the account was changed at the same time")
             session = self._new(account.user_id, service=False)
-            connection.execute(
+            await connection.execute(
                 _OPEN, [session.session_id, account.user_id, False, self._idle_days_max]
             )
         return session, now
 
-    def open_for_service(self, key_id: UUID) -> Session:
+    async def open_for_service(self, key_id: UUID) -> Session:
         session = self._new(key_id, service=True)
-        with self._store.datastore.get_connection() as connection:
-            connection.execute(_OPEN, [session.session_id, key_id, True, self._idle_days_max])
+        await self._store.execute(_OPEN, [session.session_id, key_id, True, self._idle_days_max])
         return session
 
-    def holder(self, refresh_token: str) -> Holder:
+    async def holder(self, refresh_token: str) -> Holder:
         """Raise `NotAuthenticated` for a forged token and for one of a session that has ended."""
         session_id, rotation = self._parsed(refresh_token)
-        with self._store.datastore.get_connection() as connection:
-            row = connection.execute(_HOLDER, [rotation, session_id]).fetchone()
-        if row is None:
+        rows = await self._store.rows(_HOLDER, [rotation, session_id])
+        if not rows:
             raise NotAuthenticated("the session has ended")
-        return Holder(session_id, row["subject_id"], row["service"], row["reused"])
+        return Holder(session_id, *rows[0])
 
-    def refresh(self, refresh_token: str) -> Session | None:
+    async def refresh(self, refresh_token: str) -> Session | None:
         """Return the session with its next token, None if this one was used before or the session
         has ended.
         """
         session_id, rotation = self._parsed(refresh_token)
-        with self._store.datastore.get_connection() as connection:
-            row = connection.execute(
-                _ROTATE, [self._idle_days_max, session_id, rotation]
-            ).fetchone()
-        if row is None:
-            return None
-        token = self._token(session_id, row["rotation"])
-        return Session(session_id, row["subject_id"], row["service"], token)
+        rows = await self._store.rows(_ROTATE, [self._idle_days_max, session_id, rotation])
+        for subject_id, service, next_rotation in rows:
+            token = self._token(session_id, next_rotation)
+            return Session(session_id, subject_id, service, token)
+        return None
 
-    def purge(self) -> int:
-        """Delete expired sessions; returns how many. Several processes may do so."""
-        purged = 0
-        while True:
-            with self._store.datastore.get_connection() as connection:
-                deleted = connection.execute(_PURGE, [PURGED_AT_ONCE_MAX]).rowcount
-            purged += deleted
-            if deleted < PURGED_AT_ONCE_MAX:
-                return purged
+    async def purge(self) -> int:
+        """Delete expired sessions, and return how many."""
+        return await self._store.delete_all(_PURGE)
 
     def _parsed(self, refresh_token: str) -> tuple[UUID, int]:
         """The session and the rotation that it names; raises `NotAuthenticated` if forged."""

@@ -7,17 +7,17 @@ with the user's id, which says nothing of the person once their key is gone.
 
 from __future__ import annotations
 
+import asyncio
 import os
-import threading
 from datetime import UTC, datetime
 from pathlib import Path
 
 import msgspec
 import structlog
 
-from command_api.deciding.subjects import subject_pages
+from command_api.store.store import Store
+from command_api.store.subjects import subject_pages
 from shared.ids import START, Position, UserId
-from shared.log.event_store import EventStore
 
 log = structlog.get_logger()
 
@@ -35,25 +35,27 @@ class ErasureLedger:
     The file is derived: what a crash has kept from it is noted at the next start.
     """
 
-    def __init__(self, path: Path, store: EventStore) -> None:
+    def __init__(self, path: Path, store: Store) -> None:
         self.path = path
         self._store = store
-        self._lock = threading.Lock()
+        self._lock = asyncio.Lock()
         self._noted: set[UserId] = set()
         self._noted_to: Position = START
 
-    def note(self, *, from_the_start: bool = False) -> None:
-        """Append those erased since the last call; blocking.
+    async def note(self, *, from_the_start: bool = False) -> None:
+        """Append those erased since the last call.
 
         From the start also finds erasures in a log that was rewound under this process.
         """
-        with self._lock:
+        async with self._lock:
             if from_the_start:
-                self._noted = set(read_ledger(self.path))
+                self._noted = set(await asyncio.to_thread(read_ledger, self.path))
                 self._noted_to = START
-            for page in subject_pages(self._store, "UserErased", self._noted_to):
+            async for page in subject_pages(self._store, "UserErased", self._noted_to):
                 users = [UserId(stream_id) for _, stream_id in page]
-                self._append([user_id for user_id in users if user_id not in self._noted])
+                new = [user_id for user_id in users if user_id not in self._noted]
+                # It waits for the disk.
+                await asyncio.to_thread(self._append, new)
                 self._noted.update(users)
                 self._noted_to = page[-1][0]
 

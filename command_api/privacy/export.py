@@ -6,26 +6,27 @@ and of every movie there is.
 
 from __future__ import annotations
 
-import threading
-from collections.abc import Iterator
+from collections.abc import AsyncIterator
 from typing import Any
 
 import msgspec
 
-from command_api.deciding.subjects import subject_pages
+from command_api.deciding.loaded import Wanted
+from command_api.store.store import Store
+from command_api.store.subjects import subject_pages
 from shared.errors import Overloaded
 from shared.ids import MovieId, StreamId, UserId, rating_stream_id, sessions_stream_id
 from shared.log.codec import Codec, Decoded
-from shared.log.event_store import EventStore
 from shared.log.events import MovieCreated, MovieDetailsChanged, RatingSubmitted
-from shared.log.load import StoredRow, Wanted
 from shared.log.sealing import Keys, KeyWrap, SubjectKeys
+from shared.log.stored_row import StoredRow
 
 EXPORTS_MAX = 2
 
+_SESSION_FIELDS = ("created_at", "refreshed_at", "expires_at")
 _SESSIONS = (
-    "SELECT created_at, refreshed_at, expires_at FROM sessions"
-    " WHERE subject_id = %s ORDER BY created_at"
+    b"SELECT created_at, refreshed_at, expires_at FROM sessions"
+    b" WHERE subject_id = %s ORDER BY created_at"
 )
 # Part of the account record; meaningless outside Starfold.
 _LEFT_OUT = {"user_id", "subject_id", "password_hash", "ends_sessions"}
@@ -34,55 +35,54 @@ Document = dict[str, Any]
 
 
 class Export:
-    """Blocking, for a thread; takes longer with the size of the catalogue, so a few at a time."""
+    """Takes longer with the size of the catalogue, so a few at a time."""
 
-    def __init__(self, store: EventStore, codec: Codec, key_wrap: KeyWrap) -> None:
+    def __init__(self, store: Store, codec: Codec, key_wrap: KeyWrap) -> None:
         self._store = store
         self._codec = codec
         self._key_wrap = key_wrap
-        self._lock = threading.Lock()
         self._exporting: set[UserId] = set()
 
-    def of(self, user_id: UserId) -> bytes:
+    async def of(self, user_id: UserId) -> bytes:
         """Return the user's export as JSON, no older than the position that it states; raise
         `Overloaded` while the user has another one made, or too many others have.
         """
-        with self._lock:
-            if user_id in self._exporting:
-                raise Overloaded("an export of yours is being made already")
-            if len(self._exporting) >= EXPORTS_MAX:
-                raise Overloaded("too many exports are being made already")
-            self._exporting.add(user_id)
+        if user_id in self._exporting:
+            raise Overloaded("an export of yours is being made already")
+        if len(self._exporting) >= EXPORTS_MAX:
+            raise Overloaded("too many exports are being made already")
+        self._exporting.add(user_id)
         try:
-            return msgspec.json.encode(self._of(user_id))
+            return msgspec.json.encode(await self._of(user_id))
         finally:
-            with self._lock:
-                self._exporting.remove(user_id)
+            self._exporting.remove(user_id)
 
-    def _of(self, user_id: UserId) -> Document:
-        position = self._store.head()
+    async def _of(self, user_id: UserId) -> Document:
+        position = await self._store.head()
         ended = sessions_stream_id(user_id)
-        loaded = self._store.load(Wanted(whole=[StreamId(user_id), ended], subjects=[user_id]))
+        loaded = await self._store.load(
+            Wanted(whole=[StreamId(user_id), ended], subjects=[user_id])
+        )
         keys = SubjectKeys(self._key_wrap, loaded.wrapped_keys)
         account = [self._entry(row, keys) for row in loaded.streams.get(StreamId(user_id), [])]
-        ratings = [rating for page in self._ratings(user_id, keys) for rating in page]
+        ratings = [rating async for page in self._ratings(user_id, keys) for rating in page]
         return {
             "user_id": user_id,
             "position": position,
             "account": account,
-            "sessions": self._sessions(user_id),
+            "sessions": await self._sessions(user_id),
             "ended_sessions": [self._entry(row, keys) for row in loaded.streams.get(ended, [])],
             "ratings": sorted(ratings, key=lambda rating: str(rating["history"][0]["at"])),
         }
 
-    def _ratings(self, user_id: UserId, keys: Keys) -> Iterator[list[Document]]:
-        for page in subject_pages(self._store, "MovieCreated"):
+    async def _ratings(self, user_id: UserId, keys: Keys) -> AsyncIterator[list[Document]]:
+        async for page in subject_pages(self._store, "MovieCreated"):
             movies = {
                 rating_stream_id(user_id, MovieId(stream_id)): stream_id for _, stream_id in page
             }
-            found = self._store.load(Wanted(whole=list(movies))).streams
+            found = (await self._store.load(Wanted(whole=list(movies)))).streams
             rated = {stream: movies[stream] for stream in found}
-            titles = self._titles(list(rated.values()))
+            titles = await self._titles(list(rated.values()))
             yield [
                 {
                     "movie_id": movie,
@@ -92,9 +92,9 @@ class Export:
                 for stream, movie in rated.items()
             ]
 
-    def _titles(self, movies: list[StreamId]) -> dict[StreamId, str]:
+    async def _titles(self, movies: list[StreamId]) -> dict[StreamId, str]:
         titles: dict[StreamId, str] = {}
-        for movie, rows in self._store.load(Wanted(latest=movies)).streams.items():
+        for movie, rows in (await self._store.load(Wanted(latest=movies))).streams.items():
             event = self._codec.decode(rows[-1].topic, rows[-1].state, {}).event
             if isinstance(event, MovieCreated | MovieDetailsChanged):
                 titles[movie] = event.details.title
@@ -104,9 +104,9 @@ class Export:
         decoded = self._codec.decode(row.topic, row.state, keys)
         return {"event": row.topic, "at": decoded.metadata.recorded_at, **_fields(decoded)}
 
-    def _sessions(self, user_id: UserId) -> list[Document]:
-        with self._store.datastore.get_connection() as connection:
-            return [dict(row) for row in connection.execute(_SESSIONS, [user_id]).fetchall()]
+    async def _sessions(self, user_id: UserId) -> list[Document]:
+        rows = await self._store.rows(_SESSIONS, [user_id])
+        return [dict(zip(_SESSION_FIELDS, row, strict=True)) for row in rows]
 
 
 def _fields(decoded: Decoded) -> Document:

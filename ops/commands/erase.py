@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, NamedTuple
@@ -18,7 +19,7 @@ from shared.process.clock import utc_now
 
 USERS_AT_ONCE = 500
 
-_DELETE_KEYS = "DELETE FROM subject_keys WHERE user_id = ANY (%s::uuid[])"
+_DELETE_KEYS = b"DELETE FROM subject_keys WHERE user_id = ANY (%s::uuid[])"
 
 
 class Reapplied(NamedTuple):
@@ -62,9 +63,9 @@ def reapply(write_side: WriteSide, named: Sequence[UserId]) -> Reapplied:
         users = named[start : start + USERS_AT_ONCE]
         accounts = write_side.accounts
         now = utc_now()
-        commands = [accounts.erasure(account, now) for account in accounts.several(users)]
+        again = asyncio.run(accounts.several(users))
+        commands = [accounts.erasure(account, now) for account in again]
         erased += len(write_side.commit(commands))
         # Of users whose erasure is in the restored log, but whose key was restored from elsewhere.
-        with write_side.store.datastore.get_connection() as connection:
-            connection.execute(_DELETE_KEYS, [list(users)])
+        asyncio.run(write_side.store.execute(_DELETE_KEYS, [list(users)]))
     return Reapplied(len(named), erased)

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from contextlib import suppress
 from typing import Annotated, get_args
 from uuid import UUID
 
 import psycopg
 import typer
-from eventsourcing.persistence import StoredEvent
 from psycopg.rows import TupleRow
 
 from command_api.deciding.principal import Scope
@@ -18,9 +16,7 @@ from ops.home.api_keys import API_KEY_PREFIX, keep_api_key, new_api_key
 from ops.home.folder import Home
 from ops.options import DEFAULT_HOME, HomeOption
 from ops.tables import print_table
-from shared.errors import AppendRefused
-from shared.ids import NO_VERSION, EventId, StreamId, new_uuid7
-from shared.log.append import APPEND, Append
+from shared.ids import EventId, new_uuid7
 from shared.log.codec import Codec
 from shared.log.events import Metadata, ServiceKeyRevoked
 from shared.log.sealing import NO_KEYS
@@ -34,6 +30,12 @@ _LIST = (
     " FROM service_keys ORDER BY created_at, key_id"
 )
 _LOCK = "SELECT hold_append_lock()"
+# Refused, and nothing recorded, where the key has been revoked before.
+_APPEND = (
+    "SELECT append_events(stream_ids => ARRAY[%(key_id)s::uuid], versions => ARRAY[1::bigint],"
+    " topics => ARRAY[%(topic)s::text], states => ARRAY[%(state)s::bytea],"
+    " guard_ids => ARRAY[%(key_id)s::uuid], guard_versions => ARRAY[0::bigint])"
+)
 _REVOKE = "UPDATE service_keys SET revoked_at = coalesce(revoked_at, now()) WHERE key_id = %s"
 _END_SESSIONS = "DELETE FROM sessions WHERE subject_id = %s"
 
@@ -85,14 +87,9 @@ def revoke(
 
 def _record(connection: psycopg.Connection[TupleRow], key_id: UUID) -> None:
     """Append `ServiceKeyRevoked` in the connection's transaction, once for each key."""
-    stream = StreamId(key_id)
     now = utc_now()
     event = ServiceKeyRevoked(key_id=key_id, revoked_at=now)
     metadata = Metadata(event_id=EventId(new_uuid7()), recorded_at=now)
     state = Codec().encode(event, metadata, NO_KEYS)
-    stored = StoredEvent(stream, 1, type(event).__name__, state)
-    append = Append([stored], {stream: NO_VERSION}, {}, ())
-    row = connection.execute(APPEND, append.parameters()).fetchone()
-    assert row is not None
-    with suppress(AppendRefused):  # It has been revoked before.
-        append.first_position(*row)
+    topic = type(event).__name__
+    connection.execute(_APPEND, {"key_id": key_id, "topic": topic, "state": state})

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Annotated, get_args
 
 import typer
 
-from command_api.deciding.subjects import subject_pages
 from command_api.privacy.erasure_ledger import ErasureLedger
-from ops.commands.write_side import uuid_of, write_side_of
+from command_api.store.subjects import subject_pages
+from ops.commands.write_side import WriteSide, uuid_of, write_side_of
 from ops.errors import OperatorError
 from ops.home.access import access_of
 from ops.home.api_client import ApiClient
@@ -33,17 +34,8 @@ def list_users(
     """List users in the order in which they came; erased ones are left out."""
     if role is not None:
         _require_role(role)
-    rows: list[tuple[object, ...]] = []
     with write_side_of(Home(home)) as write_side:
-        for page in subject_pages(write_side.store, "UserCreated"):
-            accounts = write_side.accounts.several([UserId(stream_id) for _, stream_id in page])
-            rows += [
-                (user_id, user.role, user.display_name, user.email, user.external_id)
-                for user_id, user, _ in accounts
-                if role in (None, user.role)
-            ]
-            if len(rows) >= limit:
-                break
+        rows = asyncio.run(_rows(write_side, role, limit))
     print_table(("user", "role", "name", "e-mail", "external id"), rows[:limit])
 
 
@@ -72,20 +64,35 @@ def erase_user(
     local = Home(home)
     user_id = _user_id(local, user)
     with write_side_of(local) as write_side:
-        account = write_side.accounts.by_id(user_id)
+        account = asyncio.run(write_side.accounts.by_id(user_id))
         if account is None:
             raise OperatorError(f"there is no user {user_id}")
         write_side.commit([write_side.accounts.erasure(account, utc_now())])
         if write_side.erasure_ledger is not None:
-            ErasureLedger(write_side.erasure_ledger, write_side.store).note(from_the_start=True)
+            ledger = ErasureLedger(write_side.erasure_ledger, write_side.store)
+            asyncio.run(ledger.note(from_the_start=True))
     typer.echo(f"user {user_id} is erased")
+
+
+async def _rows(write_side: WriteSide, role: str | None, limit: int) -> list[tuple[object, ...]]:
+    rows: list[tuple[object, ...]] = []
+    async for page in subject_pages(write_side.store, "UserCreated"):
+        accounts = await write_side.accounts.several([UserId(stream_id) for _, stream_id in page])
+        rows += [
+            (user_id, user.role, user.display_name, user.email, user.external_id)
+            for user_id, user, _ in accounts
+            if role in (None, user.role)
+        ]
+        if len(rows) >= limit:
+            break
+    return rows
 
 
 def _user_id(home: Home, user: str) -> UserId:
     if "@" not in user:
         return UserId(uuid_of(user, "user"))
     with write_side_of(home) as write_side:
-        account = write_side.accounts.by_email(user.strip().lower())
+        account = asyncio.run(write_side.accounts.by_email(user.strip().lower()))
     if account is None:
         raise OperatorError(f"no user has the address {user}")
     return account.user_id

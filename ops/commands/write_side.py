@@ -9,23 +9,24 @@ from pathlib import Path
 from uuid import UUID
 
 import psycopg
-from eventsourcing.persistence import PersistenceError
 from psycopg.rows import TupleRow
 
 from command_api.commit.committer import Committer
 from command_api.commit.dispatcher import Dispatcher
 from command_api.commit.pending_command import Outcome
-from command_api.commit.store import CommitStore
 from command_api.deciding.principal import Console
 from command_api.deciding.use_cases import Command
 from command_api.identity.accounts import Accounts
+from command_api.store.commit_store import CommitStore
+from command_api.store.server import Server
+from command_api.store.store import Store
 from ops.errors import OperatorError
 from ops.home.access import owner_settings, write_side_settings
 from ops.home.folder import Home
+from shared.errors import StoreAway
 from shared.ids import new_uuid7
 from shared.log.codec import Codec
 from shared.log.connections import cause_of, connect
-from shared.log.event_store import EventStore
 from shared.log.sealing import KeyWrap
 from shared.process.tasks import Tasks
 
@@ -38,7 +39,7 @@ class WriteSide:
 
     def __init__(
         self,
-        store: EventStore,
+        store: Store,
         accounts: Accounts,
         committer: Committer,
         *,
@@ -71,23 +72,27 @@ def write_side_of(home: Home) -> Iterator[WriteSide]:
     """Raises `OperatorError` if nothing says where it is, and if its database does not answer."""
     settings = write_side_settings(home)
     database_url, schema = settings.database_url.get_secret_value(), settings.database_schema
-    pooler = settings.database_pooler
-    store = EventStore(
-        database_url, schema=schema, pool_size=2, pooler=pooler, answer_within_s=PATIENCE_S
+    server = Server(
+        database_url,
+        schema=schema,
+        pooler=settings.database_pooler,
+        answer_within_s=PATIENCE_S,
     )
+    store = Store(server)
     codec, key_wrap = Codec(), KeyWrap(settings.sealing_key.get_secret_value())
     secret = settings.reservation_secret.get_secret_value()
     try:
         yield WriteSide(
             store,
             Accounts(store, codec, key_wrap, secret),
-            Committer(CommitStore(database_url, schema=schema, pooler=pooler), codec, key_wrap),
+            Committer(CommitStore(server), codec, key_wrap),
             erasure_ledger=settings.erasure_ledger,
         )
-    except PersistenceError as error:
-        raise OperatorError(f"PostgreSQL does not answer: {cause_of(error)}") from error
+    except StoreAway as error:
+        cause = cause_of(error.__cause__ or error)
+        raise OperatorError(f"PostgreSQL does not answer: {cause}") from error
     finally:
-        store.close()
+        asyncio.run(store.close())
 
 
 @contextmanager

@@ -12,8 +12,8 @@ from shared.errors import Misconfigured
 from shared.ids import Position, UserId
 from shared.log.codec import Codec, Decoded, opened, sealed_subject
 from shared.log.event_store import EventStore
-from shared.log.load import StoredRow
 from shared.log.sealing import KeyWrap
+from shared.log.stored_row import StoredRow
 
 # So many keys are tried at the start before the one that wraps them is refused.
 KEYS_TRIED = 3

@@ -48,15 +48,13 @@ SET search_path FROM CURRENT
 SET enable_seqscan = off
 AS $$
 DECLARE
-    -- Named by the table, so that two schemas in one database do not wait for each other.
-    lock_class CONSTANT integer := 1397115972;  -- 'SFLD' in ASCII
     appended bigint := cardinality(stream_ids);
 BEGIN
     IF current_setting('transaction_isolation') <> 'read committed' THEN
         RAISE EXCEPTION 'append_events needs READ COMMITTED, and was called in %',
             upper(current_setting('transaction_isolation')) USING ERRCODE = 'invalid_transaction_state';
     END IF;
-    PERFORM pg_advisory_xact_lock(lock_class, 'events'::regclass::oid::bigint::bit(32)::integer);
+    PERFORM hold_append_lock();
 
     IF (SELECT seqcache FROM pg_sequence WHERE seqrelid = 'events_position_seq'::regclass) <> 1 THEN
         RAISE EXCEPTION 'the sequence events_position_seq must have CACHE 1: positions would become visible out of order'

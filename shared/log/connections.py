@@ -17,8 +17,6 @@ from psycopg.abc import RV, PQGen
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 from psycopg.rows import Row
 
-from shared.log.arrays import ADAPTERS
-
 CONNECT_WITHIN_S = 5
 # Every statement of a request reads or writes by an index, in milliseconds.
 ANSWER_WITHIN_S = 5.0
@@ -118,7 +116,6 @@ def connect(
     connection = Connection.connect(
         conninfo(dsn, schema=schema, pooler=pooler),
         autocommit=autocommit,
-        context=ADAPTERS,
         prepare_threshold=None if pooler else PREPARE_THRESHOLD,
     )
     connection.answer_within_s = answer_within_s

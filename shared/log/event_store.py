@@ -1,5 +1,5 @@
 """The event store: the library's PostgreSQL recorder with an append that keeps positions in commit
-order.
+order. Services read the log with it; `command_api/store` is how commands are recorded.
 
 Here, and only here, the library's words are translated: originator_id is a stream id,
 originator_version a version, notification_id a position. `append.sql` says why the append is
@@ -14,15 +14,12 @@ from threading import Lock
 from typing import Any
 
 import psycopg
-from eventsourcing.persistence import IntegrityError, OperationalError, StoredEvent
+from eventsourcing.persistence import OperationalError, StoredEvent
 from eventsourcing.postgres import ConnectionPool, PostgresApplicationRecorder, PostgresDatastore
 from psycopg.rows import DictRow, TupleRow, dict_row, tuple_row
 from psycopg_pool import PoolTimeout
 
-from shared.errors import AppendRefused
 from shared.ids import Position, UserId
-from shared.log.append import APPEND, Append
-from shared.log.arrays import ADAPTERS
 from shared.log.connections import (
     ANSWER_WITHIN_S,
     CONNECT_WITHIN_S,
@@ -32,8 +29,8 @@ from shared.log.connections import (
     cause_of,
     conninfo,
 )
-from shared.log.load import LOAD, Loaded, StoredRow, Wanted, loaded
 from shared.log.schema import require_durability, require_session
+from shared.log.stored_row import StoredRow
 
 EVENTS_TABLE = "events"
 CHANNEL = "events"
@@ -43,6 +40,11 @@ RECONNECT_WITHIN_S = 0.5
 _FETCH = (
     "SELECT notification_id, originator_id, originator_version, topic, state FROM events"
     " WHERE notification_id >= %s ORDER BY notification_id LIMIT %s"
+)
+_APPEND = (
+    "SELECT first_position FROM append_events(stream_ids => %(stream_ids)s::uuid[],"
+    " versions => %(versions)s::bigint[], topics => %(topics)s::text[],"
+    " states => %(states)s::bytea[])"
 )
 _HEAD = "SELECT coalesce(max(notification_id), 0) FROM events"
 _WRAPPED_KEYS = "SELECT user_id, wrapped FROM subject_keys WHERE user_id = ANY (%s::uuid[])"
@@ -87,7 +89,6 @@ class Datastore(PostgresDatastore):
             kwargs={
                 "autocommit": True,
                 "row_factory": dict_row,
-                "context": ADAPTERS,
                 "prepare_threshold": None if pooler else PREPARE_THRESHOLD,
             },
             min_size=1,
@@ -104,7 +105,7 @@ class Datastore(PostgresDatastore):
         self._trial = Lock()
 
     def register_type_adapters(self) -> None:
-        """Nothing: the append takes arrays, so that construction needs no server."""
+        """Register nothing: the append takes arrays, so that construction needs no server."""
 
     @contextmanager
     def get_connection(self) -> Iterator[psycopg.Connection[DictRow]]:
@@ -131,7 +132,7 @@ class Datastore(PostgresDatastore):
 
 
 class EventStore(PostgresApplicationRecorder):
-    """Appends in commit order, loads streams, and reads the log from a position on.
+    """Appends in commit order, and reads the log from a position on.
 
     Usable from several threads. Errors of the server are the library's `PersistenceError`s; a lost
     connection is its `OperationalError` or `InterfaceError`, and nothing is ever retried here.
@@ -163,29 +164,16 @@ class EventStore(PostgresApplicationRecorder):
         """
         if not stored_events:
             return []
-        try:
-            first = self.append(Append(stored_events, {}, {}, ()))
-        except AppendRefused as error:
-            raise IntegrityError(str(error)) from error
-        return list(range(first, first + len(stored_events)))
-
-    def append(self, append: Append) -> Position:
-        """Write all events in order and return the first one's position, 0 for none; the others
-        follow without a gap.
-
-        Raises `AppendRefused` when a guard has moved on, the library's `IntegrityError` for a
-        duplicate, and its `OperationalError` or `InterfaceError` when the outcome is unknown.
-        """
+        parameters = {
+            "stream_ids": [event.originator_id for event in stored_events],
+            "versions": [event.originator_version for event in stored_events],
+            "topics": [event.topic for event in stored_events],
+            "states": [event.state for event in stored_events],
+        }
         with self._rows() as cursor:
-            row = cursor.execute(APPEND, append.parameters(), prepare=True).fetchone()
+            row = cursor.execute(_APPEND, parameters).fetchone()
         assert row is not None
-        return append.first_position(*row)
-
-    def load(self, wanted: Wanted, connection: psycopg.Connection[Any] | None = None) -> Loaded:
-        """What is wanted, all at one moment."""
-        with self._rows(connection) as cursor:
-            rows = cursor.execute(LOAD, wanted.parameters(), prepare=True).fetchall()
-        return loaded(rows)
+        return list(range(row[0], row[0] + len(stored_events)))
 
     def fetch(self, start: Position, limit: int) -> list[StoredRow]:
         """At most `limit` events from position `start` on, inclusive, in log order."""
@@ -212,13 +200,6 @@ class EventStore(PostgresApplicationRecorder):
             rows = cursor.execute(_LAST_WRAPPED_KEYS, [count]).fetchall()
         return {UserId(user_id): wrapped for user_id, wrapped in rows}
 
-    @contextmanager
-    def holding_append_lock(self) -> Iterator[psycopg.Connection[Any]]:
-        """A transaction in which nobody else appends; committed on leaving."""
-        with self.datastore.get_connection() as connection, connection.transaction():
-            connection.execute("SELECT hold_append_lock()")
-            yield connection
-
     def require_durability(self) -> None:
         """Raise `Misconfigured` where the server may lose what it acknowledged, or where a pooler
         keeps the schema's tables from being found.
@@ -231,12 +212,7 @@ class EventStore(PostgresApplicationRecorder):
         self.datastore.close()
 
     @contextmanager
-    def _rows(
-        self, connection: psycopg.Connection[Any] | None = None
-    ) -> Iterator[psycopg.Cursor[TupleRow]]:
-        """A cursor with binary results on the given connection, or on one of the pool."""
-        if connection is not None:
-            yield connection.cursor(row_factory=tuple_row, binary=True)
-            return
+    def _rows(self) -> Iterator[psycopg.Cursor[TupleRow]]:
+        """A cursor with binary results on a connection of the pool."""
         with self.datastore.get_connection() as pooled:
             yield pooled.cursor(row_factory=tuple_row, binary=True)

@@ -25,7 +25,7 @@ MIGRATED_WITHIN_S = 3_600.0
 _LOCK_ID = 0x5346_4D49_4752  # "SFMIGR" in ASCII.
 # Replaced as a whole at each start, so that a release always runs with its own functions.
 _FOLDER = files("shared.log")
-_FUNCTIONS = ("append.sql", "lock.sql")
+_FUNCTIONS = ("lock.sql", "append.sql")
 
 log = structlog.get_logger()
 

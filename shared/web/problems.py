@@ -60,6 +60,7 @@ STATUS_OF: dict[type[errors.StarfoldError], HTTPStatus] = {
     errors.AppendOutcomeUnknown: HTTPStatus.SERVICE_UNAVAILABLE,
     errors.StorageFull: HTTPStatus.SERVICE_UNAVAILABLE,
     errors.Unavailable: HTTPStatus.SERVICE_UNAVAILABLE,
+    errors.StoreAway: HTTPStatus.SERVICE_UNAVAILABLE,
     errors.ProjectionBehind: HTTPStatus.SERVICE_UNAVAILABLE,
     errors.DocumentDamaged: HTTPStatus.SERVICE_UNAVAILABLE,
 }

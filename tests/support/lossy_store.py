@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import psycopg
-
-from command_api.commit.store import CommitStore
+from command_api.store.append import Append
+from command_api.store.commit_store import CommitStore
+from shared.errors import StoreAway
 from shared.ids import Position
-from shared.log.append import Append
 
 
 class LossyStore(CommitStore):
@@ -25,4 +24,4 @@ class LossyStore(CommitStore):
             self.after_commit = False
             await super().append(append)
         await self.close()
-        raise psycopg.OperationalError("the connection was lost")
+        raise StoreAway("the connection was lost")

@@ -24,8 +24,10 @@ from psycopg import sql
 import command_api.app
 import query_api.app
 from command_api.commit.committer import Committer
-from command_api.commit.store import CommitStore
 from command_api.settings import CommandSettings
+from command_api.store.commit_store import CommitStore
+from command_api.store.server import Server
+from command_api.store.store import Store as CommandStore
 from ops.home import redis_users
 from projector.settings import ProjectorSettings
 from projector.wiring import Wiring, wire
@@ -160,7 +162,15 @@ class System:
         return store
 
     def commit_store(self, kind: type[Store] = CommitStore) -> Store:  # type: ignore[assignment]  # The default is the widest.
-        store = kind(self.dsn(COMMAND_ROLE), schema=self.schema)
+        store = kind(self.command_server())
+        self._closers.append(lambda: asyncio.run(store.close()))
+        return store
+
+    def command_server(self) -> Server:
+        return Server(self.dsn(COMMAND_ROLE), schema=self.schema)
+
+    def command_store(self) -> CommandStore:
+        store = CommandStore(self.command_server())
         self._closers.append(lambda: asyncio.run(store.close()))
         return store
 

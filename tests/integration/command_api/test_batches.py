@@ -175,7 +175,9 @@ def test_a_caller_has_some_of_the_places_and_others_have_the_rest(
     other = {"Authorization": f"Bearer {system.service_key()}"}
     batch = {"ratings": pairs[:1]}
     with ThreadPoolExecutor(BATCHES_MAX) as pool, ExitStack() as held:
-        held.enter_context(system.event_store().holding_append_lock())
+        owner = held.enter_context(system.owner())
+        held.enter_context(owner.transaction())
+        owner.execute("SELECT hold_append_lock()")
         mine = [
             pool.submit(api.post, "/v1/ratings/batch", batch, api.service)
             for _ in range(BATCHES_PER_CALLER_MAX)

@@ -8,20 +8,27 @@ from contextlib import asynccontextmanager
 from typing import Any
 from uuid import uuid4
 
-import psycopg
 import pytest
 
 from command_api.commit import committer as commit_module
 from command_api.commit.committer import REFUSALS_MAX
 from command_api.commit.pending_command import Outcome
-from command_api.commit.store import CommitStore
+from command_api.deciding.loaded import Loaded, Wanted
 from command_api.deciding.principal import Anyone, Member
 from command_api.deciding.user import ChangeRole, EraseUser
-from shared.errors import AppendOutcomeUnknown, Conflict, Forbidden, NotFound, Unavailable
+from command_api.store.append import Append
+from command_api.store.commit_store import CommitStore
+from command_api.store.server import Server
+from shared.errors import (
+    AppendOutcomeUnknown,
+    Conflict,
+    Forbidden,
+    NotFound,
+    StoreAway,
+    Unavailable,
+)
 from shared.ids import MovieId, Position, StreamId, UserId
-from shared.log.append import Append
 from shared.log.events import RatingSubmitted
-from shared.log.load import Loaded, Wanted
 from shared.log.schema import COMMAND_ROLE
 from tests.support.builders import NOON, a_movie, a_rating, a_sign_up, a_user
 from tests.support.commits import commit, pending
@@ -64,8 +71,8 @@ class LosingLock(InterferingStore):
         async with super().holding_append_lock():
             yield
             if not self.after_commit:
-                raise psycopg.OperationalError("the connection was lost")
-        raise psycopg.OperationalError("the connection was lost")
+                raise StoreAway("the connection was lost")
+        raise StoreAway("the connection was lost")
 
 
 class Rated:
@@ -194,7 +201,7 @@ def test_what_others_append_after_a_connection_was_lost_under_the_lock_is_decide
             try:
                 async with super().holding_append_lock():
                     yield
-            except psycopg.OperationalError:
+            except StoreAway:
                 await asyncio.to_thread(commit, rated.committer, rated.rating(9))
                 raise
 
@@ -215,7 +222,7 @@ def test_after_a_lost_append_what_others_appended_meanwhile_is_decided_on(rated:
         async def append(self, append: Append) -> Position:
             try:
                 return await super().append(append)
-            except psycopg.OperationalError:
+            except StoreAway:
                 await asyncio.to_thread(commit, rated.committer, rated.rating(3))
                 raise
 
@@ -239,7 +246,7 @@ def test_a_server_that_stays_away_leaves_the_outcome_unknown(
 
 
 def test_without_a_server_nothing_was_sent(rated: Rated) -> None:
-    store = CommitStore("host=/nonexistent dbname=none", schema="none")
+    store = CommitStore(Server("host=/nonexistent dbname=none", schema="none"))
     (answer,) = commit(rated.system.committer(store), rated.rating(8))
     assert isinstance(answer, Unavailable)
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
 import shutil
-import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -13,20 +13,19 @@ from uuid import UUID, uuid4
 import httpx
 import msgspec
 import pytest
-from eventsourcing.persistence import StoredEvent
 
 from command_api.identity.accounts import Accounts
 from command_api.privacy.erasure_ledger import ErasureLedger, read_ledger
 from command_api.privacy.export import Export
+from command_api.store.append import Append, NewRow
 from ops.commands.erase import Reapplied, reapply
 from ops.commands.write_side import WriteSide
 from shared.errors import Overloaded
-from shared.ids import EventId, UserId, keyed_uuid, new_uuid7
-from shared.log.append import Append
+from shared.ids import EventId, StreamId, UserId, Version, keyed_uuid, new_uuid7
 from shared.log.events import Metadata, UserCreated
 from tests.support.api import PASSWORD, Api, User
 from tests.support.builders import NOON
-from tests.support.system import WITHIN_S, System, eventually
+from tests.support.system import System, eventually
 from tests.support.traces import dumped, opened_with_any_key
 
 NAME, EMAIL, REVIEW = "Cassandra Quill", "cassandra@quill.example", "A dream of wet grass."
@@ -203,8 +202,9 @@ class TestExternalIds:
         key, wrapped = system.key_wrap().new_key(earlier)
         metadata = Metadata(event_id=EventId(new_uuid7()), recorded_at=NOON)
         state = system.codec().encode(event, metadata, {earlier: key})
-        stored = StoredEvent(earlier, 1, "UserCreated", state)
-        system.event_store().append(Append([stored], {}, {earlier: wrapped}, ()))
+        row = NewRow(StreamId(earlier), Version(1), "UserCreated", state)
+        append = Append([row], new_keys={earlier: wrapped})
+        asyncio.run(system.commit_store().append(append))
         assert an_external_user(writer, "crm:old") == str(earlier)
         path = f"/v1/users/{earlier}"
         assert writer.command.delete(path, headers=writer.service).status_code == 204
@@ -242,32 +242,36 @@ class HeldExport(Export):
     """Makes no export until it is let go."""
 
     def __init__(self, system: System) -> None:
-        super().__init__(system.event_store(), system.codec(), system.key_wrap())
+        super().__init__(system.command_store(), system.codec(), system.key_wrap())
         self.begun: set[UserId] = set()
-        self.let_go = threading.Event()
+        self.let_go = asyncio.Event()
 
-    def _of(self, user_id: UserId) -> dict[str, Any]:
+    async def _of(self, user_id: UserId) -> dict[str, Any]:
         self.begun.add(user_id)
-        assert self.let_go.wait(WITHIN_S)
-        return super()._of(user_id)
+        await self.let_go.wait()
+        return await super()._of(user_id)
 
 
 def test_a_user_has_one_export_made_at_a_time(system: System) -> None:
     """So that nobody takes the places of all."""
     export = HeldExport(system)
     ann, ben, cleo = (UserId(uuid4()) for _ in range(3))
-    with ThreadPoolExecutor(2) as pool:
-        first = pool.submit(export.of, ann)
-        eventually(lambda: ann in export.begun)
+
+    async def run() -> None:
+        first = asyncio.create_task(export.of(ann))
+        await asyncio.sleep(0)
+        assert export.begun == {ann}
         with pytest.raises(Overloaded, match="yours"):
-            export.of(ann)
-        second = pool.submit(export.of, ben)
-        eventually(lambda: ben in export.begun)
+            await export.of(ann)
+        second = asyncio.create_task(export.of(ben))
+        await asyncio.sleep(0)
         with pytest.raises(Overloaded, match="too many"):
-            export.of(cleo)
+            await export.of(cleo)
         export.let_go.set()
-        assert {first.result()[:1], second.result()[:1]} == {b"{"}
-    assert export.of(ann)
+        assert {(await first)[:1], (await second)[:1]} == {b"{"}
+        assert await export.of(ann)
+
+    asyncio.run(run())
 
 
 def test_a_user_of_no_ratings_and_a_service_have_little_to_export(writer: Api) -> None:
@@ -359,10 +363,10 @@ class TestLedger:
         self, system: System, writer: Api, ledger: Path
     ) -> None:
         """Positions given again after a restore hold other erasures than those noted."""
-        own = ErasureLedger(ledger.with_name("own"), system.event_store())
+        own = ErasureLedger(ledger.with_name("own"), system.command_store())
         ann, ben = writer.sign_up(), writer.sign_up()
         erase(writer, ann)
-        own.note()
+        asyncio.run(own.note())
         with system.owner() as owner:
             erase(writer, ben)
             # As if the log had been rewound and written again: Ben's erasure is an early event.
@@ -371,14 +375,14 @@ class TestLedger:
                 " AND originator_id = %s",
                 [UUID(ben.user_id)],
             )
-            own.note()
+            asyncio.run(own.note())
             assert [str(user) for user in read_ledger(own.path)] == [ann.user_id]
             owner.execute(
                 "UPDATE events SET notification_id = 1000000 WHERE topic = 'UserErased'"
                 " AND originator_id = %s",
                 [UUID(ben.user_id)],
             )
-        own.note(from_the_start=True)
+        asyncio.run(own.note(from_the_start=True))
         assert [str(user) for user in read_ledger(own.path)] == [ann.user_id, ben.user_id]
 
 
@@ -389,7 +393,7 @@ def test_every_line_of_the_ledger_is_json(writer: Api, ledger: Path) -> None:
 
 
 def _write_side(system: System, ledger: Path) -> WriteSide:
-    store, codec, key_wrap = system.event_store(), system.codec(), system.key_wrap()
+    store, codec, key_wrap = system.command_store(), system.codec(), system.key_wrap()
     secret = system.command_settings().reservation_secret.get_secret_value()
     return WriteSide(
         store,

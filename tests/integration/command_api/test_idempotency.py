@@ -14,13 +14,13 @@ import pytest
 from command_api.commit import committer as commit_module
 from command_api.commit.idempotency import RequestKey, purge_answers
 from command_api.commit.pending_command import Answer, Outcome
-from command_api.commit.store import CommitStore
+from command_api.deciding.kept_answer import AnswerKey
 from command_api.deciding.principal import Member
 from command_api.deciding.user import EraseUser
+from command_api.store.append import Append
+from command_api.store.commit_store import CommitStore
 from shared.errors import AppendOutcomeUnknown, IdempotencyKeyReused
 from shared.ids import MovieId, Position, UserId
-from shared.log.append import Append
-from shared.log.kept_answers import AnswerKey
 from tests.support.api import PASSWORD, POSITION, Api, User
 from tests.support.builders import NOON, a_movie, a_rating, a_user
 from tests.support.commits import SERVICE, commit, pending
@@ -334,14 +334,14 @@ def test_a_key_answered_elsewhere_meanwhile_is_found_by_the_append(keyed: Keyed)
 def test_after_24_hours_a_key_is_free_again(keyed: Keyed) -> None:
     old, young = a_key(), a_key()
     keyed.commit((8, old), (9, young))
-    assert purge_answers(keyed.store) == 0
+    assert asyncio.run(purge_answers(keyed.system.command_store())) == 0
     with keyed.system.owner() as owner:
         owner.execute(
             "UPDATE idempotency_keys SET recorded_at = recorded_at - interval '24 hours'"
             " WHERE key_id = %s",
             [old.key.key_id],
         )
-    assert purge_answers(keyed.store) == 1
+    assert asyncio.run(purge_answers(keyed.system.command_store())) == 1
     again, kept = keyed.commit((8, old), (9, young))
     assert (again.status, again.position) == ("changed", keyed.start + 3)
     assert (kept.status, kept.position) == ("changed", keyed.start + 2)

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import asyncio
+
 import msgspec
 import pytest
 
 from command_api.commit.pending_command import Outcome
+from command_api.deciding.loaded import Wanted
 from command_api.deciding.principal import Member
 from command_api.deciding.state_cache import Known
 from command_api.deciding.streams import Streams
 from command_api.deciding.user import ChangeProfile, EraseUser
 from shared.errors import NotAuthenticated, NotFound
 from shared.ids import MovieId, StreamId, UserId, new_uuid7
-from shared.log.load import Wanted
 from shared.log.sealing import SubjectKeys
 from tests.support.builders import NOON, a_movie, a_rating, a_user
 from tests.support.commits import commit
@@ -25,7 +27,7 @@ class Two:
 
     def __init__(self, system: System) -> None:
         self.system = system
-        self.store = system.event_store()
+        self.store = system.command_store()
         self.here, self.elsewhere = system.committer(), system.committer()
         user, movie = commit(self.here, a_user(), a_movie())
         assert isinstance(user, Outcome)
@@ -39,7 +41,8 @@ class Two:
         return answer
 
     def streams(self, known: Known) -> Streams:
-        loaded = self.store.load(Wanted(whole=[StreamId(self.user_id)], subjects=[self.user_id]))
+        wanted = Wanted(whole=[StreamId(self.user_id)], subjects=[self.user_id])
+        loaded = asyncio.run(self.store.load(wanted))
         keys = SubjectKeys(self.system.key_wrap(), loaded.wrapped_keys)
         return Streams(loaded, self.system.codec(), keys, known)
 

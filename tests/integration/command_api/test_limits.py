@@ -128,12 +128,12 @@ class CountedLookUps(Authentication):
             settings.token_public_key.get_secret_value(), issuer="s", audience="s", clock=time.time
         )
         self.limits = RateLimits({"member": 0, "service": 0, "anonymous": anonymous})
-        super().__init__(verifier, system.event_store(), self.limits)
+        super().__init__(verifier, system.command_store(), self.limits)
         self.looked_up: list[UUID] = []
 
-    def _look_up(self, key_id: UUID) -> Any:
+    async def _look_up(self, key_id: UUID) -> Any:
         self.looked_up.append(key_id)
-        return super()._look_up(key_id)
+        return await super()._look_up(key_id)
 
 
 def test_a_flood_with_an_unknown_key_is_one_look_up(system: System) -> None:

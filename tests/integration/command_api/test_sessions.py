@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -144,9 +145,9 @@ def test_a_log_in_with_a_password_that_changed_meanwhile_opens_nothing(
 ) -> None:
     """Else a session that the change should have ended would begin right after it."""
     ann = UserId(UUID(writer.sign_up().user_id))
-    store, codec, key_wrap = shared.event_store(), shared.codec(), shared.key_wrap()
+    store, codec, key_wrap = shared.command_store(), shared.codec(), shared.key_wrap()
     accounts = Accounts(store, codec, key_wrap, b"")
-    account = accounts.by_id(ann)
+    account = asyncio.run(accounts.by_id(ann))
     assert account is not None
     assert account.user.password_hash is not None
     change = ChangePassword(
@@ -154,7 +155,7 @@ def test_a_log_in_with_a_password_that_changed_meanwhile_opens_nothing(
     )
     commit(shared.committer(), change, principal=Member(ann))
     with pytest.raises(NotAuthenticated):
-        Sessions(store, accounts, b"", idle_days_max=1).open_for_user(account)
+        asyncio.run(Sessions(store, accounts, b"", idle_days_max=1).open_for_user(account))
 
 
 def test_a_token_is_no_newer_than_what_ended_its_session(shared: System, writer: Api) -> None:

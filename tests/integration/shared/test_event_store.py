@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from concurrent.futures import ThreadPoolExecutor
 from uuid import uuid4
 
@@ -10,9 +11,10 @@ import pytest
 from eventsourcing.persistence import IntegrityError, OperationalError, StoredEvent
 from psycopg import sql
 
+from command_api.store.append import Append, NewRow
+from command_api.store.commit_store import CommitStore
 from shared.errors import AppendRefused, Misconfigured
 from shared.ids import StreamId, Version
-from shared.log.append import Append
 from shared.log.event_store import EventStore
 from shared.log.schema import COMMAND_ROLE, PROJECTOR_ROLE, migrate
 from tests.support.system import System
@@ -22,6 +24,10 @@ MIGRATORS = 8
 
 def _event(version: int = 1, stream_id: StreamId | None = None) -> StoredEvent:
     return StoredEvent(stream_id or StreamId(uuid4()), version, "Happened", b"state")
+
+
+def _row() -> NewRow:
+    return NewRow(StreamId(uuid4()), Version(1), "Happened", b"state")
 
 
 def test_an_append_is_all_or_nothing(system: System) -> None:
@@ -34,12 +40,12 @@ def test_an_append_is_all_or_nothing(system: System) -> None:
 
 
 def test_a_guard_that_moved_on_refuses_the_append(system: System) -> None:
-    store = system.event_store()
+    store, appends = system.event_store(), system.commit_store(CommitStore)
     watched = StreamId(uuid4())
     store.insert_events([_event(1, watched)])
     with pytest.raises(AppendRefused, match=str(watched)):
-        store.append(Append([_event()], {watched: Version(0)}, {}, ()))
-    assert store.append(Append([_event()], {watched: Version(1)}, {}, ())) == 2
+        asyncio.run(appends.append(Append([_row()], {watched: Version(0)})))
+    assert asyncio.run(appends.append(Append([_row()], {watched: Version(1)}))) == 2
 
 
 def test_the_append_refuses_a_stricter_isolation_level(system: System) -> None:
@@ -107,7 +113,7 @@ def test_a_database_of_the_release_before_has_one_append_after_the_migration(
     owner.execute(f"CREATE FUNCTION append_events({before}) RETURNS int RETURN 0")
     owner.execute("DELETE FROM migrations WHERE name = '0008_ended_sessions.sql'")
     migrate(home.owner_dsn(), schema=system.schema, roles=home.secrets().role_passwords)
-    assert system.event_store().append(Append([_event()], {}, {}, ())) == 1
+    assert asyncio.run(system.commit_store().append(Append([_row()]))) == 1
     empty = ", ".join(f"'{{}}'::{kind}" for kind in before.split(", "))
     last = owner.execute(f"SELECT last_position FROM append_events({empty})").fetchone()
     assert last == (None,)

@@ -15,7 +15,6 @@ import redis
 from psycopg.conninfo import make_conninfo
 from pydantic import SecretStr
 
-import command_api.app
 import projector.wiring
 from projector.log import wakeup
 from projector.log.wakeup import WakeUp
@@ -48,7 +47,7 @@ class Vanishing(Protocol):
 
 @pytest.fixture(autouse=True)
 def deadlines(monkeypatch: pytest.MonkeyPatch) -> None:
-    for module in (command_api.app, projector.wiring, wakeup):
+    for module in (projector.wiring, wakeup):
         monkeypatch.setattr(module, "ANSWER_WITHIN_S", ANSWER_WITHIN_S)
     for module in (event_store, postgres):
         monkeypatch.setattr(module, "CONNECT_WITHIN_S", CONNECT_WITHIN_S)

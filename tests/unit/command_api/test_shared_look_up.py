@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import threading
 
 import pytest
 
@@ -15,14 +14,14 @@ class Held:
 
     def __init__(self) -> None:
         self.calls = 0
-        self.entered = threading.Event()
-        self.let_go = threading.Event()
+        self.entered = asyncio.Event()
+        self.let_go = asyncio.Event()
 
-    def __call__(self) -> int:
+    async def __call__(self) -> int:
         self.calls += 1
         number = self.calls
         self.entered.set()
-        assert self.let_go.wait(20)
+        await self.let_go.wait()
         return number
 
 
@@ -31,7 +30,7 @@ def test_whoever_asks_during_a_look_up_shares_the_next_one() -> None:
         held = Held()
         look_up = SharedLookUp(held)
         first = asyncio.create_task(look_up())
-        assert await asyncio.to_thread(held.entered.wait, 20)
+        await held.entered.wait()
         later = [asyncio.create_task(look_up()) for _ in range(100)]
         await asyncio.sleep(0)
         later[0].cancel()
@@ -47,7 +46,7 @@ def test_a_look_up_that_fails_spoils_no_later_one() -> None:
     async def run() -> None:
         failures = [ValueError("away"), None]
 
-        def look_up() -> int:
+        async def look_up() -> int:
             failure = failures.pop(0)
             if failure is not None:
                 raise failure

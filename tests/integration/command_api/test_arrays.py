@@ -9,7 +9,7 @@ from uuid import UUID
 import psycopg
 import pytest
 
-from shared.log.arrays import ADAPTERS, BigintArray, ByteaArray, TextArray, UuidArray
+from command_api.store.arrays import ADAPTERS, BigintArray, ByteaArray, TextArray, UuidArray
 from tests.support.servers import Servers
 
 IDS = [UUID(int=0), UUID(int=2**128 - 1), UUID("0190f3c5-7a2e-7d3a-9c1e-5b1f0a2d4c6e")]
