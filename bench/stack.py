@@ -32,7 +32,7 @@ from projector.wiring import Wiring, wire
 from shared.ids import UserId
 from shared.log.schema import COMMAND_ROLE, PROJECTOR_ROLE
 from shared.read_model.checkpoints import decode_checkpoint
-from shared.read_model.layout import PartitionKeys
+from shared.read_model.keys import PartitionKeys
 from shared.web.tokens import TokenIssuer
 
 REPOSITORY = Path(__file__).parents[1]

@@ -22,7 +22,7 @@ import msgspec
 import uvloop
 
 from bench.load import HEAD_END, HOST, SUCCESS, body_bytes, request
-from shared.read_model.layout import partition_of
+from shared.read_model.keys import partition_of
 
 READY = b"ready\n"
 STOP_WITHIN_S = 20.0

@@ -27,7 +27,7 @@ from shared.ids import Position, UserId
 from shared.log.event_store import EventStore
 from shared.read_model.checkpoints import decode_checkpoint
 from shared.read_model.clients import redis_client
-from shared.read_model.layout import PROFILES, SCRUBBED_KEY
+from shared.read_model.keys import PROFILES, SCRUBBED_KEY
 
 # So long is waited for a generation that has not applied the erasure, before the others' turn.
 SETTLED_WITHIN_S = 30.0

@@ -31,7 +31,7 @@ from projector.wiring import Wiring, wire
 from shared.log.codec import Codec
 from shared.log.sealing import KeyWrap
 from shared.process.gc_tuning import tune_collector
-from shared.read_model.layout import MOVIES
+from shared.read_model.keys import MOVIES
 
 RATINGS = 3_000_000
 MEMORY_MAX_BYTES = 1024**3

@@ -12,7 +12,7 @@ from projector.log.reader import BATCH_EVENTS, LogReader
 from projector.projections import DEFINITIONS
 from projector.wiring import Wiring
 from shared.ids import Position
-from shared.read_model.layout import MOVIES
+from shared.read_model.keys import MOVIES
 
 
 def run(bench: Bench) -> list[Finding]:

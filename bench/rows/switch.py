@@ -27,7 +27,7 @@ from bench.stack import Stack
 from bench.witness import Seen, Watch, Watching
 from ops.commands.replay import Replays
 from shared.read_model.checksum import checked, with_checksum
-from shared.read_model.layout import MOVIES, PROFILES, PartitionKeys, partition_of
+from shared.read_model.keys import MOVIES, PROFILES, PartitionKeys, partition_of
 
 CLIENTS = 32
 ENTITIES = 400

@@ -18,7 +18,7 @@ from projector.generations.table import Generation
 from projector.projections import DEFINITIONS
 from projector.wiring import Wiring
 from shared.errors import StarfoldError
-from shared.read_model.layout import Parked
+from shared.read_model.documents import Parked
 
 parked = typer.Typer(no_args_is_help=True)
 

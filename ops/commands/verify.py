@@ -25,7 +25,7 @@ from projector.generations.upkeep import Upkeep
 from projector.projections import DEFINITIONS
 from projector.wiring import Wiring
 from shared.errors import StarfoldError
-from shared.read_model.layout import MOVIES, PROFILES
+from shared.read_model.keys import MOVIES, PROFILES
 
 SHOWN_MAX = 100
 

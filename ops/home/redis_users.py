@@ -10,7 +10,7 @@ import hashlib
 from collections.abc import Mapping
 
 from shared.read_model.damage import DAMAGED_KEY
-from shared.read_model.layout import APPLIED_CHANNEL, GENERATIONS_CHANNEL
+from shared.read_model.keys import APPLIED_CHANNEL, GENERATIONS_CHANNEL
 
 OWNER = "starfold_owner"
 QUERY_API = "query-api"

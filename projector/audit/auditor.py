@@ -19,7 +19,6 @@ import msgspec
 from projector.audit.differences import Difference, differences, entity_of
 from projector.audit.shadow import Shadow
 from projector.documents.calls import Call, cut
-from projector.documents.kinds import PARKED_ENTITIES
 from projector.documents.store import ABSENT, PartitionStore
 from projector.documents.working_set import Key, Operation, WorkingSet
 from projector.following.slices import Parts, Slice
@@ -29,8 +28,10 @@ from projector.projections import DEFINITIONS
 from projector.projections.fold import mark
 from shared.errors import AuditImpossible
 from shared.ids import START, Position, new_uuid7
-from shared.read_model.checkpoints import decode_checkpoint, encode_checkpoint
-from shared.read_model.layout import Checkpoint, Parked, PartitionKeys, partition_of
+from shared.read_model.checkpoints import Checkpoint, decode_checkpoint, encode_checkpoint
+from shared.read_model.documents import Parked
+from shared.read_model.keys import PartitionKeys, partition_of
+from shared.read_model.kinds import PARKED_ENTITIES
 
 # Folded at once; of a longer log the partitions are taken in groups, which bounds the memory.
 EVENTS_A_PASS = 2_000_000

@@ -9,11 +9,11 @@ from uuid import UUID
 import msgspec
 
 from projector.audit.shadow import Shadow
-from projector.documents.kinds import HISTORY, PRIVATE, PROFILE, REVIEWS
 from projector.documents.working_set import Key, Operation, stream_operations
 from projector.following.slices import Parts, Slice
 from shared.errors import DocumentDamaged
 from shared.read_model.checksum import checked
+from shared.read_model.kinds import HISTORY, PRIVATE, PROFILE, REVIEWS
 
 # Their values are a person's: a difference says which there is, not what it says.
 PERSONAL = (PROFILE.name, PRIVATE.name, REVIEWS)

@@ -10,7 +10,6 @@ from collections.abc import Collection, Iterator, Sequence
 from itertools import pairwise
 from uuid import UUID
 
-from projector.documents.kinds import CATALOGUE, CHANGED_MOVIES, PARKED_ENTITIES
 from projector.documents.place import Place, place_of
 from projector.documents.working_set import STREAM_ENTRIES_MAX, Entry, Key, WorkingSet
 from projector.following.slices import Parts, Slice, Type
@@ -18,7 +17,10 @@ from projector.projections import LogEvent, Projection
 from projector.projections.fold import PartitionFold
 from shared.errors import LogDiverged
 from shared.ids import START, Position
-from shared.read_model.layout import Checkpoint, Parked, PartitionKeys
+from shared.read_model.checkpoints import Checkpoint
+from shared.read_model.documents import Parked
+from shared.read_model.keys import PartitionKeys
+from shared.read_model.kinds import CATALOGUE, CHANGED_MOVIES, PARKED_ENTITIES
 
 # Of a sorted set, so many members are read at once.
 SLICE_MEMBERS = 5_000

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 from projector.documents.working_set import Operation
-from shared.read_model.layout import PartitionKeys, document_name
+from shared.read_model.keys import CHECKPOINT, PartitionKeys, document_name
 
 # More in one call would hold up every other client of the server for too long.
 CALL_COMMANDS_MAX = 1_000
@@ -14,10 +14,6 @@ CALL_BYTES_MAX = 512 * 1024
 # An event adds at most this much to a call, so that a call is cut before it is too large.
 EVENT_COMMANDS_MAX = 8
 EVENT_BYTES_MAX = 128 * 1024
-# The keys of a partition that are no documents: which event it stands at, and while it is rebuilt
-# in place the marker of its builder.
-CHECKPOINT = "checkpoint"
-REBUILDING = "rebuilding"
 
 Command = tuple[str | bytes | int, ...]
 

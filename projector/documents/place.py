@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from shared.ids import Position, StreamId, Version
-from shared.read_model.layout import Checkpoint
+from shared.read_model.checkpoints import Checkpoint
 
 
 class Place(NamedTuple):

@@ -13,23 +13,24 @@ import structlog
 from hiredis import pack_command
 from redis.exceptions import NoScriptError
 
-from projector.documents.calls import CHECKPOINT, REBUILDING, Call, Command, as_command
-from projector.documents.kinds import PARKED_ENTITIES, PARKED_MARK
+from projector.documents.calls import Call, Command, as_command
 from projector.documents.working_set import Key
 from projector.following.slices import Parts, Slice, parts_of, read_slice
 from shared.errors import DocumentDamaged, Misconfigured
 from shared.ids import NO_VERSION, START, Position, StreamId
-from shared.read_model.checkpoints import decode_checkpoint, encode_checkpoint
-from shared.read_model.clients import redis_client, require_no_cluster
+from shared.read_model.checkpoints import Checkpoint, decode_checkpoint, encode_checkpoint
+from shared.read_model.clients import is_wrong_type, redis_client, require_no_cluster
 from shared.read_model.damage import DAMAGED_KEY, DamageReport, decoded_report
-from shared.read_model.layout import (
+from shared.read_model.documents import Parked
+from shared.read_model.keys import (
     APPLIED_CHANNEL,
+    CHECKPOINT,
     GENERATIONS_CHANNEL,
-    Checkpoint,
-    Parked,
+    REBUILDING,
     PartitionKeys,
     document_name,
 )
+from shared.read_model.kinds import PARKED_ENTITIES, PARKED_MARK
 
 SCAN_KEYS = 1_000
 UUID_BYTES = 16
@@ -258,7 +259,7 @@ class PartitionStore:
         try:
             value: bytes | None = self._redis.get(key)
         except redis.ResponseError as error:
-            if not str(error).startswith("WRONGTYPE"):
+            if not is_wrong_type(error):
                 raise
             return b""
         return value
@@ -358,8 +359,3 @@ def _readable(stored: Any) -> bytes:
         return ABSENT
     checkpoint: bytes = stored
     return checkpoint
-
-
-def is_wrong_type(error: Exception) -> bool:
-    """Whether a command met a key of another type, inside a script too."""
-    return "WRONGTYPE" in str(error)

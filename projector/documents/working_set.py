@@ -12,9 +12,9 @@ from typing import Any, NamedTuple, Protocol, TypeVar
 
 import msgspec
 
-from projector.documents.kinds import Kind
 from shared.errors import DocumentUnusable
 from shared.ids import Position
+from shared.read_model.kinds import Kind
 from shared.read_model.ranks import stored_rank
 
 Folded = TypeVar("Folded")

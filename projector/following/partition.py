@@ -15,15 +15,15 @@ from projector.documents.calls import (
     EVENT_COMMANDS_MAX,
     Call,
 )
-from projector.documents.kinds import KINDS, Kind
 from projector.documents.place import Place, place_of
 from projector.documents.store import ABSENT, Found
 from projector.documents.working_set import Corrupt, Key, WorkingSet
 from projector.projections import LogEvent, Projection
 from projector.projections.fold import PartitionFold
 from shared.errors import DocumentDamaged, LogDiverged
-from shared.read_model.checkpoints import decode_checkpoint, encode_checkpoint
-from shared.read_model.layout import Checkpoint, PartitionKeys
+from shared.read_model.checkpoints import Checkpoint, decode_checkpoint, encode_checkpoint
+from shared.read_model.keys import PartitionKeys
+from shared.read_model.kinds import KINDS, Kind
 
 DOCUMENTS_CACHED_MAX = 20_000
 

@@ -18,7 +18,7 @@ from uuid import UUID
 
 import structlog
 
-from projector.documents.calls import CHECKPOINT, REBUILDING, Call, cut
+from projector.documents.calls import Call, cut
 from projector.documents.store import PartitionStore, building_marker
 from projector.documents.working_set import Operation, WorkingSet
 from projector.following.partition import checkpoint_at
@@ -27,7 +27,7 @@ from projector.log.reader import BATCH_EVENTS, LogReader
 from projector.projections import DEFINITIONS, LogEvent, Projection
 from projector.projections.fold import PartitionFold
 from shared.ids import START, Position, new_uuid7
-from shared.read_model.layout import PartitionKeys
+from shared.read_model.keys import CHECKPOINT, REBUILDING, PartitionKeys
 
 # Members and fields are written as they come; documents once, at the end, since they are read
 # again and again, and of a stream the last entries.

@@ -22,7 +22,8 @@ from projector.documents.store import PartitionStore
 from projector.projections import Projection
 from shared.ids import Position
 from shared.log.event_store import Datastore
-from shared.read_model.layout import GENERATIONS_KEY, PartitionKeys, generation_copy
+from shared.read_model.generations import generation_copy
+from shared.read_model.keys import GENERATIONS_KEY, PartitionKeys
 
 State = Literal["building", "following", "active", "retired", "purged"]
 Reason = Literal["first start", "lost", "new definition", "replay"]

@@ -14,7 +14,7 @@ from projector.projections import DEFINITIONS, Projection
 from projector.wiring import Wiring
 from shared.errors import DocumentDamaged
 from shared.read_model.checksum import checked, with_checksum
-from shared.read_model.layout import GENERATIONS_KEY, LOG_KEY
+from shared.read_model.keys import GENERATIONS_KEY, LOG_KEY
 
 log = structlog.get_logger()
 

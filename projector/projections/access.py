@@ -10,7 +10,6 @@ from uuid import UUID
 
 from msgspec.structs import replace
 
-from projector.documents.kinds import ACCESS
 from projector.documents.working_set import Documents, Key
 from projector.projections.definition import LogEvent
 from shared.ids import UserId
@@ -28,7 +27,8 @@ from shared.read_model.access import (
     AccessDocument,
     EndedSession,
 )
-from shared.read_model.layout import milliseconds
+from shared.read_model.kinds import ACCESS
+from shared.read_model.ranks import milliseconds
 
 ENTITIES: dict[type[Event], str] = {
     UserRoleChanged: "user_id",

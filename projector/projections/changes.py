@@ -4,7 +4,6 @@ them.
 
 from __future__ import annotations
 
-from projector.documents.kinds import CHANGED_MOVIES
 from projector.documents.working_set import Documents, Key
 from projector.projections.definition import LogEvent, Projection
 from shared.log.events import (
@@ -15,7 +14,8 @@ from shared.log.events import (
     RatingWithdrawn,
 )
 from shared.read_model.checksum import with_checksum
-from shared.read_model.layout import CHANGES
+from shared.read_model.keys import CHANGES
+from shared.read_model.kinds import CHANGED_MOVIE_FIELD, CHANGED_MOVIES
 
 
 def reads(_event: Event) -> tuple[Key, ...]:
@@ -27,7 +27,7 @@ def apply(documents: Documents, logged: LogEvent) -> None:
     match event:
         case MovieCreated() | MovieDetailsChanged() | RatingSubmitted() | RatingWithdrawn():
             movie = with_checksum(event.movie_id.bytes)
-            documents.append(CHANGED_MOVIES, logged.position, b"movie", movie)
+            documents.append(CHANGED_MOVIES, logged.position, CHANGED_MOVIE_FIELD, movie)
         case _:
             pass
 

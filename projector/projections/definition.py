@@ -13,7 +13,7 @@ from projector.documents.place import Place
 from projector.documents.working_set import Documents, Key
 from shared.ids import Position, StreamId, Version
 from shared.log.events import EVENT_TYPES, Event
-from shared.read_model.layout import partition_of
+from shared.read_model.keys import partition_of
 
 KNOWN_TOPICS = frozenset(event_type.__name__ for event_type in EVENT_TYPES)
 

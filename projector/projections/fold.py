@@ -18,12 +18,13 @@ from uuid import UUID
 
 import structlog
 
-from projector.documents.kinds import PARKED_ENTITIES, PARKED_MARK
 from projector.documents.working_set import WorkingSet
 from projector.projections import LogEvent, Projection
 from shared.errors import DocumentUnusable, ProjectionFault, TooManyParked
 from shared.log.events import UserErased
-from shared.read_model.layout import Parked, PartitionKeys
+from shared.read_model.documents import Parked
+from shared.read_model.keys import PartitionKeys
+from shared.read_model.kinds import PARKED_ENTITIES, PARKED_MARK
 
 # A partition with more than this has something other the matter with it than a few bad events.
 PARKED_MAX = 100

@@ -5,7 +5,6 @@ from __future__ import annotations
 from datetime import date, datetime
 from functools import cache
 
-from projector.documents.kinds import CATALOGUE, HISTORY, MOVIE, RATERS, STATISTICS, Scores
 from projector.documents.working_set import Documents, Key
 from projector.projections.definition import LogEvent, Projection
 from shared.errors import DocumentUnusable, ProjectionFault
@@ -16,16 +15,19 @@ from shared.log.events import (
     RatingSubmitted,
     RatingWithdrawn,
 )
-from shared.read_model.layout import (
-    BINS,
-    HISTORY_STEP,
-    MOVIES,
-    PARTITIONS,
-    HistoryYear,
-    milliseconds,
-    movie_document,
-    rating_rank,
+from shared.read_model.documents import HISTORY_STEP, HistoryYear, movie_document
+from shared.read_model.keys import MOVIES, PARTITIONS
+from shared.read_model.kinds import (
+    CATALOGUE,
+    HISTORY,
+    MOVIE,
+    RATERS,
+    STATISTICS,
+    Scores,
+    year_suffix,
 )
+from shared.read_model.ranks import milliseconds, rating_rank
+from shared.read_model.statistics import BINS
 
 
 def reads(event: Event) -> tuple[Key, ...]:
@@ -48,7 +50,8 @@ def apply(documents: Documents, logged: LogEvent) -> None:
             _move(
                 documents,
                 logged,
-                *(event.movie_id.hex, event.rated_at),
+                event.movie_id.hex,
+                event.rated_at,
                 removed=event.previous_half_stars,
                 added=event.half_stars,
             )
@@ -58,7 +61,8 @@ def apply(documents: Documents, logged: LogEvent) -> None:
             _move(
                 documents,
                 logged,
-                *(event.movie_id.hex, event.withdrawn_at),
+                event.movie_id.hex,
+                event.withdrawn_at,
                 removed=event.previous_half_stars,
                 added=None,
             )
@@ -114,10 +118,11 @@ def _move(
 ) -> None:
     """Move a score in the statistics and in the history.
 
-    Both differences belong to the day of the change: the days before it stay as they were.
+    Times in events are in UTC. Both differences belong to the day of the change: the days before
+    it stay as they were.
     """
     scores = standing_scores(documents, movie, removed=removed)
-    key = _year(movie, at)
+    key = year_suffix(movie, at.year)
     year = documents.get(HISTORY, key) or HistoryYear({})
     move_score(scores.histogram, removed=removed, added=added)
     scores.position = logged.position
@@ -132,12 +137,7 @@ def _move(
 
 def _moved(movie: str, at: datetime) -> tuple[Key, ...]:
     """What `_move` reads."""
-    return ((STATISTICS.name, movie), (HISTORY.name, _year(movie, at)))
-
-
-def _year(movie: str, at: datetime) -> str:
-    """Times in events are in UTC."""
-    return f"{movie}:{at.year}"
+    return ((STATISTICS.name, movie), (HISTORY.name, year_suffix(movie, at.year)))
 
 
 @cache

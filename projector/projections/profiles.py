@@ -6,7 +6,6 @@ from __future__ import annotations
 
 import msgspec
 
-from projector.documents.kinds import PRIVATE, PROFILE, RATINGS, REVIEWS, STATISTICS, Scores
 from projector.documents.working_set import Documents, Key
 from projector.projections import access
 from projector.projections.definition import LogEvent, Projection
@@ -22,14 +21,11 @@ from shared.log.events import (
     UserProfileChanged,
 )
 from shared.read_model.checksum import with_checksum
-from shared.read_model.layout import (
-    BINS,
-    PARTITIONS,
-    PROFILES,
-    PrivateDocument,
-    ProfileDocument,
-    rating_rank,
-)
+from shared.read_model.documents import PrivateDocument, ProfileDocument
+from shared.read_model.keys import PARTITIONS, PROFILES
+from shared.read_model.kinds import PRIVATE, PROFILE, RATINGS, REVIEWS, STATISTICS, Scores
+from shared.read_model.ranks import rating_rank
+from shared.read_model.statistics import BINS
 
 
 def reads(event: Event) -> tuple[Key, ...]:

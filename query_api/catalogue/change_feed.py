@@ -9,11 +9,12 @@ import redis.asyncio
 
 from query_api.catalogue.changes import Change
 from query_api.redis_reads.damage import Damage
-from query_api.redis_reads.layouts import Layout, layout_of
 from shared.errors import DocumentDamaged, Unavailable
 from shared.ids import Position
-from shared.read_model.checkpoints import decode_checkpoint
-from shared.read_model.layout import CHANGES, Checkpoint, GenerationCopy, PartitionKeys
+from shared.read_model.checkpoints import Checkpoint, decode_checkpoint
+from shared.read_model.generations import GenerationCopy, Layout, layout_of
+from shared.read_model.keys import CHANGES, PartitionKeys
+from shared.read_model.kinds import CHANGED_MOVIE_FIELD, CHANGED_MOVIES
 
 CHANGES_A_ROUND = 2_000
 MOVIE_ID_BYTES = 16
@@ -43,7 +44,7 @@ class ChangeFeed:
         """The changes that the stream still holds, and the position after which those are all."""
         keys, layout = PartitionKeys(CHANGES, changes.number, 0), layout_of(CHANGES, changes)
         with self._damage.contained(keys):
-            entries = await self._client.xrange(keys.document("movies"), "-", f"{until}-0")
+            entries = await self._client.xrange(keys.document(CHANGED_MOVIES), "-", f"{until}-0")
         complete_after = Position(_entry_position(entries[0]) - 1) if entries else until
         held: list[Change] = []
         for entry in entries:
@@ -60,7 +61,7 @@ class ChangeFeed:
         of it, or an entry does not say which movie.
         """
         keys, layout = PartitionKeys(CHANGES, changes.number, 0), layout_of(CHANGES, changes)
-        stream = keys.document("movies")
+        stream = keys.document(CHANGED_MOVIES)
         # Read at one moment: all changes up to the checkpoint are among the entries, and no other.
         with self._damage.contained(keys):
             pipeline = self._client.pipeline(transaction=True)
@@ -103,7 +104,7 @@ def _entry_position(entry: Sequence[Any]) -> Position:
 
 def _entry_movie(layout: Layout, entry: Sequence[Any]) -> bytes:
     """The movie that changed; raises `DocumentDamaged`."""
-    stored = entry[1].get(b"movie")
+    stored = entry[1].get(CHANGED_MOVIE_FIELD)
     if stored is None or len(movie := layout.document(stored)) != MOVIE_ID_BYTES:
         raise DocumentDamaged("an entry does not say which movie changed")
     return movie

@@ -16,7 +16,8 @@ import msgspec
 from query_api.catalogue.search_key import search_key, search_keys, search_words, without_article
 from shared.errors import DocumentDamaged
 from shared.ids import START
-from shared.read_model.layout import MovieDocument, milliseconds
+from shared.read_model.kinds import MOVIE
+from shared.read_model.ranks import milliseconds
 
 # `match`, for a search alone: titles that are what was searched for, then those that begin with
 # it, then the others, each by weighted average.
@@ -47,7 +48,6 @@ KEY_TYPES: dict[Sort, type[Key]] = {
 }
 
 _json = msgspec.json.Encoder().encode
-_decode_movie = msgspec.json.Decoder(MovieDocument).decode
 
 
 class Ratings(msgspec.Struct, frozen=True, gc=False):
@@ -247,7 +247,7 @@ class Index:
 
 
 def _film(details: bytes) -> Film:
-    movie = _decode_movie(details)
+    movie = MOVIE.parse(details)
     title_key = search_key(movie.title)
     listed = {
         "movie_id": movie.movie_id,

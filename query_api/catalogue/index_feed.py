@@ -35,18 +35,12 @@ from query_api.redis_reads.coalescing import CoalescedReads
 from query_api.redis_reads.damage import Damage
 from query_api.redis_reads.freshness import WAIT_MAX_S, Freshness
 from query_api.redis_reads.generations import ActiveGenerations
-from query_api.redis_reads.layouts import Layout, layout_of
 from shared.errors import DocumentDamaged, Unavailable
 from shared.ids import START, Position
-from shared.read_model.layout import (
-    CHANGES,
-    MOVIES,
-    PARKED,
-    Checkpoint,
-    GenerationCopy,
-    PartitionKeys,
-    partition_of,
-)
+from shared.read_model.checkpoints import Checkpoint
+from shared.read_model.generations import GenerationCopy, Layout, layout_of
+from shared.read_model.keys import CHANGES, MOVIES, PartitionKeys, document_name, partition_of
+from shared.read_model.kinds import CATALOGUE, MOVIE, PARKED_MARK, STATISTICS
 
 # A round costs a millisecond or two: a movie that is rated all the time is read once in each.
 ROUND_EVERY_S = 0.1
@@ -254,7 +248,7 @@ class IndexFeed:
         keys, layout = PartitionKeys(MOVIES, movies.number, number), layout_of(MOVIES, movies)
         checkpoint = await self._checkpoint(keys)
         with self._damage.contained(keys):
-            ranked = await self._client.zrange(keys.document("catalogue"), 0, -1, withscores=True)
+            ranked = await self._client.zrange(keys.document(CATALOGUE), 0, -1, withscores=True)
         members = [member for member, rank in ranked if self._is_member(keys, layout, member, rank)]
         for start in range(0, len(members), MOVIES_A_READ):
             await self._put(index, keys, layout, members[start : start + MOVIES_A_READ])
@@ -303,7 +297,11 @@ class IndexFeed:
         self, index: Index, keys: PartitionKeys, layout: Layout, movies: Sequence[bytes]
     ) -> Position:
         """Read movies of one partition and take them in; returns the position that they are of."""
-        names = [f"{kind}:{movie.hex()}" for movie in movies for kind in ("movie", "stats")]
+        names = [
+            document_name(kind.name, movie.hex())
+            for movie in movies
+            for kind in (MOVIE, STATISTICS)
+        ]
         checkpoint, stored = await self._reads.documents(keys, names)
         position = self._position(keys, checkpoint)
         index.newest = max(index.newest, position)
@@ -345,7 +343,9 @@ class IndexFeed:
             number = partition_of(UUID(bytes=movie), movies.partitions)
             keys = PartitionKeys(MOVIES, movies.number, number)
             # One whose first event is parked has no documents, and nothing is damaged.
-            names = [f"{kind}:{movie.hex()}" for kind in ("movie", "stats", PARKED)]
+            names = [
+                document_name(kind.name, movie.hex()) for kind in (MOVIE, STATISTICS, PARKED_MARK)
+            ]
             checkpoint, (details, statistics, parked) = await self._reads.documents(keys, names)
             self._unread.discard(movie)
             if details is None and statistics is None and parked is not None:

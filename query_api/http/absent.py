@@ -8,7 +8,8 @@ from query_api.catalogue.index_feed import IndexFeed
 from query_api.redis_reads.reader import Reader
 from shared.errors import NotFound, StarfoldError, Unavailable
 from shared.ids import Position
-from shared.read_model.layout import MOVIES
+from shared.read_model.keys import MOVIES
+from shared.read_model.kinds import MOVIE, STATISTICS
 
 
 class AbsentMovies:
@@ -27,7 +28,7 @@ class AbsentMovies:
         """
         if parked is not None:
             return Unavailable(f"movie {movie_id} cannot be shown: see `starfold parked`")
-        await self._reader.require_absent(MOVIES, movie_id, "movie", "stats")
+        await self._reader.require_absent(MOVIES, movie_id, MOVIE.name, STATISTICS.name)
         if movie_id.bytes in self._feed.require().entries:
             return await self._reader.lost(MOVIES, movie_id)
         return NotFound(f"there is no movie {movie_id}").at(position)

@@ -20,12 +20,13 @@ from query_api.views.history import FIRST_YEAR, days, histogram_at
 from query_api.views.rendering import with_ratings
 from shared.errors import InvalidInput
 from shared.ids import Position
-from shared.read_model.layout import MOVIES, PARKED, HistoryYear, RatingStatistics, statistics_of
+from shared.read_model.documents import HistoryYear
+from shared.read_model.keys import MOVIES, document_name
+from shared.read_model.kinds import HISTORY, MOVIE, PARKED_MARK, STATISTICS, year_suffix
+from shared.read_model.statistics import statistics_of
 from shared.web.answer import Answer
 from shared.web.operation import Request, operation
 
-_decode_statistics = msgspec.json.Decoder(RatingStatistics).decode
-_decode_year = msgspec.msgpack.Decoder(HistoryYear).decode
 _json = msgspec.json.Encoder().encode
 
 
@@ -112,8 +113,8 @@ class History:
         """Every year's changes, in one read; raises `NotFound`."""
         movie = movie_id.hex
         years = range(FIRST_YEAR, datetime.now(UTC).year + 1)
-        names = [f"{kind}:{movie}" for kind in ("movie", "stats", PARKED)]
-        names += [f"history:{movie}:{year}" for year in years]
+        names = [document_name(kind.name, movie) for kind in (MOVIE, STATISTICS, PARKED_MARK)]
+        names += [document_name(HISTORY.name, year_suffix(movie, year)) for year in years]
 
         async def read() -> Documents:
             return await self._reader.named(MOVIES, movie_id, names)
@@ -123,8 +124,8 @@ class History:
         if details is None or statistics is None:
             raise await self._absent.error(movie_id, found.position, parked)
         decoded = {
-            year: _decode_year(changes)
+            year: HISTORY.parse(changes)
             for year, changes in zip(years, stored, strict=True)
             if changes is not None
         }
-        return _Past(found.position, _decode_statistics(statistics).position, parked, decoded)
+        return _Past(found.position, STATISTICS.parse(statistics).position, parked, decoded)

@@ -17,9 +17,12 @@ from query_api.views.movie_ratings import RATERS_KEY_TYPES, Raters, RatersSort
 from query_api.views.pages import Page, Pages
 from query_api.views.rendering import with_ratings
 from shared.errors import InvalidInput
-from shared.read_model.layout import MOVIES, PARKED
+from shared.read_model.keys import MOVIES
+from shared.read_model.kinds import MOVIE, PARKED_MARK, STATISTICS
 from shared.web.answer import Answer
 from shared.web.operation import Request, operation
+
+_DOCUMENTS = (MOVIE.name, STATISTICS.name, PARKED_MARK.name)
 
 
 class CatalogueRead(ListRead):
@@ -122,7 +125,7 @@ class Movies:
         asked = request.parameters
 
         async def read() -> Documents:
-            return await self._reader.documents(MOVIES, asked.movie_id, ("movie", "stats", PARKED))
+            return await self._reader.documents(MOVIES, asked.movie_id, _DOCUMENTS)
 
         found = await self._freshness.at_least(asked.at_least, read)
         movie, statistics, parked = found.values

@@ -11,7 +11,7 @@ from query_api.redis_reads.generations import ActiveGenerations
 from query_api.redis_reads.single_reads import read_value
 from shared.errors import Unavailable
 from shared.process.tasks import Tasks, require_working
-from shared.read_model.layout import CHANGES, MOVIES, PROFILES, PartitionKeys
+from shared.read_model.keys import CHANGES, MOVIES, PROFILES, PartitionKeys
 from shared.read_model.status import STATUS_KEY
 from shared.web.answer import JSON, Answer, bytes_answer, json_answer
 from shared.web.metrics import MetricsToken, exposed

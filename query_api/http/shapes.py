@@ -13,7 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from query_api.views.rendering import WEIGHTED_BY
 from shared.log.events import Visibility
-from shared.read_model.layout import BINS
+from shared.read_model.statistics import BINS
 
 _MOVIE_ID = "8d3f2f0e-6c1b-8f7a-9b0e-2f6f1f3a9c11"
 _USER_ID = "01a20a3c-c0ff-7c1d-a50f-874aed4ed724"

@@ -22,7 +22,8 @@ from query_api.views.pages import (
 )
 from query_api.views.profiles import Profile, Profiles
 from shared.errors import NotFound
-from shared.read_model.layout import PROFILES
+from shared.read_model.keys import PROFILES
+from shared.read_model.kinds import PROFILE, STATISTICS
 from shared.web.answer import Answer
 from shared.web.operation import Request, operation
 
@@ -150,7 +151,9 @@ class Users:
             position, newest, (rated,) = await self._reader.rated(movie_id, [user_id])
             if not is_visible(rated.profile, user_id, caller):
                 if rated.profile is None:
-                    await self._reader.require_absent(PROFILES, user_id, "profile", "stats")
+                    await self._reader.require_absent(
+                        PROFILES, user_id, PROFILE.name, STATISTICS.name
+                    )
                 return Page(position, None, None)
             items = []
             if rated.rank is not None:

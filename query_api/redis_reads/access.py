@@ -7,17 +7,14 @@ document, which is read in the same round trip as everything else that the reque
 
 from __future__ import annotations
 
-import msgspec
-
 from query_api.redis_reads.freshness import Freshness
 from query_api.redis_reads.reader import Documents, Reader
-from shared.errors import DocumentDamaged, NotAuthenticated
+from shared.errors import NotAuthenticated
 from shared.ids import Position
-from shared.read_model.access import ACCESS, AccessDocument
-from shared.read_model.layout import PROFILES
+from shared.read_model.access import AccessDocument
+from shared.read_model.keys import PROFILES
+from shared.read_model.kinds import ACCESS
 from shared.web.tokens import Claims
-
-_decode = msgspec.json.Decoder(AccessDocument).decode
 
 
 class CallerAccess:
@@ -33,15 +30,12 @@ class CallerAccess:
         """
 
         async def read() -> Documents:
-            return await self._reader.documents(PROFILES, claims.user_id, (ACCESS,))
+            return await self._reader.documents(PROFILES, claims.user_id, (ACCESS.name,))
 
         (stored,) = (await self._freshness.at_least(wanted, read)).values
         if stored is None:
             return claims
-        try:
-            return checked_claims(claims, _decode(stored))
-        except msgspec.MsgspecError as error:
-            raise DocumentDamaged("the caller's access document cannot be decoded") from error
+        return checked_claims(claims, ACCESS.parse(stored))
 
 
 def checked_claims(claims: Claims, known: AccessDocument) -> Claims:

@@ -21,7 +21,9 @@ from hiredis import pack_command
 from redis.asyncio.connection import AbstractConnection
 
 from shared.errors import DocumentDamaged, Overloaded, Unavailable
-from shared.read_model.layout import PartitionKeys
+from shared.read_model.clients import is_wrong_type
+from shared.read_model.keys import CHECKPOINT, PartitionKeys, document_name
+from shared.read_model.kinds import PROFILE, RATINGS, REVIEWS
 
 READS_A_ROUND_TRIP_MAX = 512
 WAITING_MAX = 20_000
@@ -32,6 +34,9 @@ TIMEOUT_S = 1.0
 _NO_ANSWER = "the read models do not answer"
 
 log = structlog.get_logger()
+
+# What `rated.lua` reads of each user, in this order.
+_OPINION = (PROFILE.name, RATINGS, REVIEWS)
 
 Values = list[bytes | None]
 Arguments = tuple[int | str | bytes, ...]
@@ -132,7 +137,7 @@ class CoalescedReads:
 
     async def rated(self, keys: PartitionKeys, users: Sequence[str], movie: bytes) -> RatedBy:
         """What users of the partition, by their ids in hex, say of a movie."""
-        names = [f"{kind}:{user}" for user in users for kind in ("profile", "ratings", "reviews")]
+        names = [document_name(kind, user) for user in users for kind in _OPINION]
         return _as_rated(await self._enqueue(keys, (), _Call(_RATED, names, (movie,))))
 
     async def _enqueue(
@@ -192,7 +197,7 @@ class CoalescedReads:
         plain = [one for one in batch if one.call is None]
         calls = [(one, one.call) for one in batch if one.call is not None]
         for waiting in plain:
-            wanted = by_partition.setdefault(waiting.keys, {"checkpoint": 0})
+            wanted = by_partition.setdefault(waiting.keys, {CHECKPOINT: 0})
             for document in waiting.documents:
                 wanted.setdefault(document, len(wanted))
         commands: list[tuple[str | int | bytes, ...]] = [
@@ -201,7 +206,7 @@ class CoalescedReads:
         ]
         for waiting, call in calls:
             prefix = waiting.keys.prefix
-            names = [prefix + name for name in ("checkpoint", *call.names)]
+            names = [prefix + name for name in (CHECKPOINT, *call.names)]
             commands.append(("EVALSHA_RO", call.script.sha, len(names), *names, *call.arguments))
         results = iter(await self._answered(commands))
         found = {keys: next(results) for keys in by_partition}
@@ -230,7 +235,7 @@ class CoalescedReads:
         finally:
             await pool.release(connection)
         for result in results:
-            if isinstance(result, redis.ResponseError) and not _is_wrong_type(result):
+            if isinstance(result, redis.ResponseError) and not is_wrong_type(result):
                 raise result
         return results
 
@@ -241,10 +246,6 @@ async def _result(connection: AbstractConnection) -> Any:
         return await connection.read_response(timeout=math.inf)
     except redis.ResponseError as refusal:
         return refusal
-
-
-def _is_wrong_type(error: redis.ResponseError) -> bool:
-    return "WRONGTYPE" in str(error)
 
 
 def _script(name: str) -> _Script:

@@ -14,8 +14,9 @@ import structlog
 from prometheus_client import Counter
 
 from shared.errors import DocumentDamaged
+from shared.read_model.clients import is_wrong_type
 from shared.read_model.damage import DAMAGED_KEY, REPORTED_MAX, DamageReport
-from shared.read_model.layout import PartitionKeys
+from shared.read_model.keys import PartitionKeys
 
 SEND_EVERY_S = 0.2
 LOOK_EVERY_S = 5.0
@@ -63,7 +64,7 @@ class Damage:
         except DocumentDamaged as damaged:
             raise self.found(keys, None, str(damaged)) from damaged
         except redis.ResponseError as refusal:
-            if "WRONGTYPE" not in str(refusal):
+            if not is_wrong_type(refusal):
                 raise
             raise self.found(keys, None, "a key is of another type") from refusal
 

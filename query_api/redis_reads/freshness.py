@@ -16,7 +16,7 @@ import redis.asyncio
 from query_api.read_limits import OpenPlaces
 from shared.errors import InvalidInput, Overloaded, ProjectionBehind
 from shared.ids import START, Position
-from shared.read_model.layout import APPLIED_CHANNEL
+from shared.read_model.keys import APPLIED_CHANNEL
 
 WAIT_MAX_S = 2.0
 POLL_S = 0.05

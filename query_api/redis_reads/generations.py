@@ -11,12 +11,8 @@ import redis.asyncio
 
 from query_api.redis_reads.single_reads import read_value
 from shared.errors import DocumentDamaged, Unavailable
-from shared.read_model.layout import (
-    GENERATIONS_CHANNEL,
-    GENERATIONS_KEY,
-    GenerationCopy,
-    generation_copy,
-)
+from shared.read_model.generations import GenerationCopy, generation_copy
+from shared.read_model.keys import GENERATIONS_CHANNEL, GENERATIONS_KEY
 
 # A switch is announced. The backstop, for an announcement that was missed.
 REFRESH_EVERY_S = 1.0

@@ -15,18 +15,12 @@ from uuid import UUID
 from query_api.redis_reads.coalescing import CoalescedReads, Page, PartitionRead, Rated, Values
 from query_api.redis_reads.damage import Damage
 from query_api.redis_reads.generations import ActiveGenerations
-from query_api.redis_reads.layouts import Layout, layout_of
 from shared.errors import DocumentDamaged, Unavailable
 from shared.ids import NO_VERSION, START, Position, StreamId
-from shared.read_model.checkpoints import decode_checkpoint
-from shared.read_model.layout import (
-    PARKED,
-    PROFILES,
-    Checkpoint,
-    GenerationCopy,
-    PartitionKeys,
-    partition_of,
-)
+from shared.read_model.checkpoints import Checkpoint, decode_checkpoint
+from shared.read_model.generations import GenerationCopy, Layout, layout_of
+from shared.read_model.keys import PROFILES, PartitionKeys, document_name, partition_of
+from shared.read_model.kinds import PARKED_MARK
 
 ATTEMPTS = 2
 # Partitions of generations whose positions are remembered.
@@ -106,7 +100,7 @@ class Reader:
     async def documents(self, projection: str, entity: UUID, kinds: Sequence[str]) -> Documents:
         """The entity's documents of the given kinds."""
         hex_id = entity.hex
-        return await self.named(projection, entity, [f"{kind}:{hex_id}" for kind in kinds])
+        return await self.named(projection, entity, [document_name(kind, hex_id) for kind in kinds])
 
     async def named(self, projection: str, entity: UUID, names: Sequence[str]) -> Documents:
         """Documents of the entity's partition, by what follows its prefix."""
@@ -143,11 +137,11 @@ class Reader:
             try:
                 page: Page = await self._reads.page(
                     keys,
-                    f"{sorted_set}:{hex_id}",
+                    document_name(sorted_set, hex_id),
                     limit=limit,
                     after=_stored_after(layout, after),
-                    documents=[f"{kind}:{hex_id}" for kind in kinds],
-                    fields_of=None if fields_of is None else f"{fields_of}:{hex_id}",
+                    documents=[document_name(kind, hex_id) for kind in kinds],
+                    fields_of=None if fields_of is None else document_name(fields_of, hex_id),
                 )
                 if page.checkpoint is not None:
                     checkpoint = self._checkpoint(keys, page.checkpoint, seen)
@@ -201,7 +195,7 @@ class Reader:
         """Raise `DocumentDamaged` if some document of the entity is there: it was created, and what
         was not found has been lost. A parked entity may lack any.
         """
-        read = await self.documents(projection, entity, (*kinds, PARKED))
+        read = await self.documents(projection, entity, (*kinds, PARKED_MARK.name))
         *values, parked = read.values
         if parked is None and any(value is not None for value in values):
             raise await self.lost(projection, entity)

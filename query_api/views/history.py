@@ -7,7 +7,8 @@ from datetime import date, timedelta
 from itertools import groupby
 from typing import NamedTuple
 
-from shared.read_model.layout import BINS, HISTORY_STEP, HistoryYear
+from shared.read_model.documents import HISTORY_STEP, HistoryYear
+from shared.read_model.statistics import BINS
 
 # No rating is dated before: see the limits of `rated_at`.
 FIRST_YEAR = 1970

@@ -16,7 +16,9 @@ from query_api.read_limits import SORTED_A_TOKEN, charge_work
 from query_api.redis_reads.reader import RatedMovie, Reader
 from query_api.views.pages import SORTED_MAX, Page, score_key
 from shared.errors import InvalidInput
-from shared.read_model.layout import MOVIES, ProfileDocument, from_rating_rank
+from shared.read_model.keys import MOVIES
+from shared.read_model.kinds import MOVIE, PROFILE, RATERS
+from shared.read_model.ranks import from_rating_rank
 
 RatersSort = Literal["newest", "score"]
 RATERS_KEY_TYPES: dict[RatersSort, type[tuple[Any, ...]]] = {
@@ -24,7 +26,6 @@ RATERS_KEY_TYPES: dict[RatersSort, type[tuple[Any, ...]]] = {
     "score": tuple[int, int, bytes],
 }
 
-_decode_profile = msgspec.json.Decoder(ProfileDocument).decode
 _json = msgspec.json.Encoder().encode
 
 
@@ -49,10 +50,12 @@ class Raters:
         """`items` is None where there is no such movie."""
         by_time = sort == "newest"
         read = await self._reader.page(
-            *(MOVIES, movie_id, "raters"),
+            MOVIES,
+            movie_id,
+            RATERS,
             limit=limit + 1 if by_time else SORTED_MAX + 1,
             after=after if by_time else None,
-            kinds=("movie",),
+            kinds=(MOVIE.name,),
         )
         if read.values[0] is None:
             return Page(read.position, None, None)
@@ -91,8 +94,8 @@ def _item(user_id: UUID, rated: RatedMovie) -> bytes | None:
     """None for a private user, and for one who has withdrawn the rating since."""
     if rated.profile is None or rated.rank is None:
         return None
-    profile = _decode_profile(rated.profile)
-    if profile.visibility == "private":
+    profile = PROFILE.parse(rated.profile)
+    if profile.visibility != "public":
         return None
     rated_at, half_stars = from_rating_rank(rated.rank)
     return _json(

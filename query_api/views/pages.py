@@ -23,7 +23,9 @@ from query_api.views.cursors import Cursors
 from shared.errors import InvalidInput
 from shared.ids import START, Position
 from shared.log.events import Visibility
-from shared.read_model.layout import PROFILES, from_rating_rank
+from shared.read_model.keys import PROFILES
+from shared.read_model.kinds import PROFILE, RATINGS, REVIEWS, STATISTICS
+from shared.read_model.ranks import from_rating_rank, half_stars_of
 from shared.web.tokens import Claims
 
 # A user's ratings are sorted by score or title for each request; this many are at most.
@@ -119,16 +121,18 @@ class Pages:
         of_index = self._feed.position
         newest = sort == "newest"
         read = await self._reader.page(
-            *(PROFILES, user_id, "ratings"),
+            PROFILES,
+            user_id,
+            RATINGS,
             limit=limit + 1 if newest else SORTED_MAX + 1,
             after=after if newest else None,
-            kinds=("profile",),
-            fields_of="reviews",
+            kinds=(PROFILE.name,),
+            fields_of=REVIEWS,
         )
         position = min(read.position, of_index)
         if not is_visible(read.values[0], user_id, caller):
             if read.values[0] is None:
-                await self._reader.require_absent(PROFILES, user_id, "profile", "stats")
+                await self._reader.require_absent(PROFILES, user_id, PROFILE.name, STATISTICS.name)
             return Page(read.position, None, None)
         members = read.members
         places = range(len(members)) if newest else _sorted(index, members, sort, after)
@@ -161,7 +165,7 @@ def rating_item(entry: Entry | None, member: Member, review: bytes | None) -> by
 
 def score_key(member: bytes, rank: int) -> tuple[int, int, bytes]:
     """Orders by score, of the same score the newest first."""
-    return -(rank % 16), -rank, member
+    return -half_stars_of(rank), -rank, member
 
 
 def _item(index: Index, read: RankedPage, place: int) -> bytes:

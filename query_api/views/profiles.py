@@ -17,7 +17,8 @@ from query_api.views.pages import is_visible
 from query_api.views.rendering import with_ratings
 from query_api.views.taste import taste_of
 from shared.ids import START, Position
-from shared.read_model.layout import PARKED, PROFILES
+from shared.read_model.keys import PROFILES
+from shared.read_model.kinds import PARKED_MARK, PRIVATE, PROFILE, RATINGS, STATISTICS
 from shared.web.tokens import Claims
 
 # Of a user with more ratings there are statistics, and no genres.
@@ -26,8 +27,8 @@ RATINGS_MAX = 20_000
 KEPT_MAX = 20_000
 NO_TASTE = b',"genres":null,"favourite_genres":null,"first":null,"last":null'
 
-_KINDS = ("profile", "stats", PARKED)
-_OWN_KINDS = (*_KINDS, "private")
+_KINDS = (PROFILE.name, STATISTICS.name, PARKED_MARK.name)
+_OWN_KINDS = (*_KINDS, PRIVATE.name)
 
 
 class Profile(NamedTuple):
@@ -79,7 +80,7 @@ class Profiles:
         taste = self._known(user_id, read.build, values[1])
         if taste is None:
             page = await self._reader.page(
-                *(PROFILES, user_id, "ratings"), limit=RATINGS_MAX + 1, after=None, kinds=kinds
+                PROFILES, user_id, RATINGS, limit=RATINGS_MAX + 1, after=None, kinds=kinds
             )
             position, values = page.position, page.values
             if not is_visible(values[0], user_id, caller):

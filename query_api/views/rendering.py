@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import msgspec
 
-from shared.read_model.layout import WEIGHT_C_HALF_STARS, WEIGHT_M
+from shared.read_model.statistics import WEIGHT_C_HALF_STARS, WEIGHT_M
 
 WEIGHTED_BY = {"m": WEIGHT_M, "C": WEIGHT_C_HALF_STARS / 2}
 

@@ -13,7 +13,8 @@ from uuid import UUID
 import msgspec
 
 from query_api.catalogue.index import Entry
-from shared.read_model.layout import from_rating_rank, stars
+from shared.read_model.ranks import from_rating_rank, half_stars_of
+from shared.read_model.statistics import stars
 
 GENRES_MAX = 100
 FAVOURITES_MAX = 3
@@ -33,7 +34,7 @@ def taste_of(entries: Mapping[bytes, Entry], members: Sequence[Member]) -> bytes
     tallies: dict[str, list[int]] = {}
     total = 0
     for movie, rank in members:
-        half_stars = rank % 16
+        half_stars = half_stars_of(rank)
         total += half_stars
         entry = entries.get(movie)
         if entry is None:

@@ -15,8 +15,6 @@ from shared.ids import NO_VERSION, Version
 from shared.log.events import Role
 from shared.web.tokens import LEEWAY_S, TOKEN_LIFETIME_S
 
-ACCESS = "access"
-
 # An ended session is kept until every token of it has expired, with five minutes for clocks that
 # disagree. Part of the definition of `profiles`.
 ENDED_KEPT_MS = (TOKEN_LIFETIME_S + 300) * 1_000

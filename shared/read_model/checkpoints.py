@@ -1,4 +1,6 @@
-"""How a checkpoint is stored: a MessagePack array whose last element is the CRC-32 of the rest.
+"""Checkpoints: the last event that a partition has applied.
+
+A checkpoint is stored as a MessagePack array whose last element is the CRC-32 of the rest.
 
 Releases before checksums wrote the array without that element and without the event's digest; they
 read this one, and this release reads theirs, since two releases work side by side in an upgrade.
@@ -6,12 +8,31 @@ read this one, and this release reads theirs, since two releases work side by si
 
 from __future__ import annotations
 
+from uuid import UUID
 from zlib import crc32
 
 import msgspec
 
 from shared.errors import DocumentDamaged
-from shared.read_model.layout import Checkpoint
+from shared.ids import Position, StreamId, Version
+
+
+class Checkpoint(msgspec.Struct, frozen=True, array_like=True):
+    """The last event that a partition has applied, and what applied it.
+
+    Position 0 with stream and version of nothing: nothing has been applied yet. `event_digest` is
+    the CRC-32 of the event as it is stored, 0 where an earlier release wrote the checkpoint: the
+    same version of the same stream may stand at the same position of a log that was restored and
+    went another way.
+    """
+
+    position: Position
+    stream_id: StreamId
+    version: Version
+    definition_version: int
+    build_token: UUID
+    event_digest: int = 0
+
 
 _FIELDS = len(Checkpoint.__struct_fields__)
 _ARRAY = 0x90  # An array of fewer than 16 elements has its count in the low bits.

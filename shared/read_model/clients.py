@@ -54,6 +54,11 @@ def require_no_cluster(client: redis.Redis, variable: str) -> None:
         )
 
 
+def is_wrong_type(error: Exception) -> bool:
+    """Whether a command met a key of another type, inside a script too."""
+    return "WRONGTYPE" in str(error)
+
+
 def _options(url: str, connect_within_s: float) -> dict[str, Any]:
     options: dict[str, Any] = {
         "socket_connect_timeout": connect_within_s,

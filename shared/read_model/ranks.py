@@ -1,4 +1,4 @@
-"""Ranks in sorted sets, with check bits keyed by their member.
+"""Ranks in sorted sets: a time, with a rating's score in its low digits, and check bits.
 
 A stored rank is the rank times 128 plus a number under 127, chosen so that the whole is congruent
 to the member modulo 127. It orders as the rank does, is exact in a double for times before the year
@@ -8,8 +8,13 @@ multiple of 127 differs from 0 in one digit. A change of several digits passes o
 
 from __future__ import annotations
 
+from datetime import UTC, datetime, timedelta
+
 from shared.errors import DocumentDamaged
 
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_MILLISECOND = timedelta(milliseconds=1)
+_RATING_STEP = 16
 _STEP = 128  # Congruent to 1 modulo the prime below, so that the two parts add up.
 _PRIME = 127
 
@@ -25,3 +30,31 @@ def checked_rank(member: bytes, stored: float) -> int:
     if whole != stored or whole % _PRIME != int.from_bytes(member) % _PRIME:
         raise DocumentDamaged("a rank does not match its member")
     return whole // _STEP
+
+
+def milliseconds(moment: datetime) -> int:
+    """Whole milliseconds since 1970."""
+    return (moment - _EPOCH) // _MILLISECOND
+
+
+def from_milliseconds(value: int) -> datetime:
+    # Exact until the year 2200: a double holds such a time to less than half a microsecond.
+    return datetime.fromtimestamp(value / 1_000, UTC)
+
+
+def rating_rank(rated_at: datetime, half_stars: int) -> int:
+    """A sorted set's score that orders by time and carries the score; exact in a double until
+    17,000 A.D.
+    """
+    return milliseconds(rated_at) * _RATING_STEP + half_stars
+
+
+def half_stars_of(rank: int) -> int:
+    """The half stars of a rating's rank."""
+    return rank % _RATING_STEP
+
+
+def from_rating_rank(rank: int) -> tuple[datetime, int]:
+    """The time and the half stars of a rank."""
+    at_ms, half_stars = divmod(rank, _RATING_STEP)
+    return from_milliseconds(at_ms), half_stars

@@ -13,12 +13,12 @@ from typing import Any
 
 import pytest
 
-from projector.documents.kinds import KINDS
 from projector.documents.working_set import Key, Operation, WorkingSet
 from projector.projections import DEFINITIONS, LogEvent
 from shared.errors import ProjectionFault
 from shared.ids import Position, StreamId, Version
 from shared.log.events import Event
+from shared.read_model.kinds import KINDS
 from tests.support.builders import ANN
 
 ReadModel = dict[Key, Any]

@@ -14,7 +14,7 @@ from projector.generations.switch import switch_if_ready
 from projector.generations.table import RETIRED_KEPT_S
 from projector.wiring import Wiring
 from shared.ids import MovieId, UserId
-from shared.read_model.layout import GENERATIONS_KEY, partition_of
+from shared.read_model.keys import GENERATIONS_KEY, partition_of
 from tests.conftest import Starfold, Work
 from tests.support.builders import a_movie, a_rating, a_user, impossible_rating
 from tests.support.commits import commit

@@ -15,7 +15,7 @@ from redis.retry import Retry
 from ops.home import redis_users
 from ops.home.folder import Home, write_private
 from shared.read_model.damage import DAMAGED_KEY
-from shared.read_model.layout import APPLIED_CHANNEL
+from shared.read_model.keys import APPLIED_CHANNEL
 from tests.support.servers import Servers
 
 Connect = Callable[[str], Any]

@@ -13,7 +13,7 @@ from ops.cli import app
 from projector.status import Sampler
 from shared.ids import MovieId, UserId
 from shared.log.schema import PROJECTOR_ROLE
-from shared.read_model.layout import partition_of
+from shared.read_model.keys import partition_of
 from tests.support.api import Api
 from tests.support.builders import impossible_rating
 from tests.support.log import append_raw

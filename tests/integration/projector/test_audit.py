@@ -9,13 +9,13 @@ from projector.audit import auditor as audit
 from projector.audit import shadow
 from projector.audit.auditor import Audit
 from projector.audit.differences import Difference
-from projector.documents.kinds import PARKED_MARK
 from projector.following.follower import Follower
 from projector.projections import DEFINITIONS
 from shared.errors import AuditImpossible, LogDiverged
 from shared.ids import MovieId, UserId
 from shared.read_model.checksum import with_checksum
-from shared.read_model.layout import partition_of
+from shared.read_model.keys import partition_of
+from shared.read_model.kinds import PARKED_MARK
 from tests.support.builders import NOON, a_movie, a_rating, a_user, impossible_rating
 from tests.support.commits import commit
 from tests.support.log import append_raw

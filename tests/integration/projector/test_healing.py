@@ -15,7 +15,7 @@ from projector.log.reader import LogReader
 from projector.projections import DEFINITIONS, LogEvent
 from projector.wiring import Wiring
 from shared.read_model.damage import DAMAGED_KEY, DamageReport
-from shared.read_model.layout import (
+from shared.read_model.keys import (
     CHANGES,
     GENERATIONS_KEY,
     MOVIES,

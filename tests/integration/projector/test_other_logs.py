@@ -13,7 +13,7 @@ from projector.following.follower import Follower
 from projector.generations.builder import Builder
 from projector.projections import DEFINITIONS
 from projector.wiring import Wiring
-from shared.read_model.layout import LOG_KEY
+from shared.read_model.keys import LOG_KEY
 from tests.conftest import Starfold
 from tests.support.builders import a_rating
 from tests.support.commits import commit

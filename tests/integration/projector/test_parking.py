@@ -6,7 +6,6 @@ from typing import Any
 
 import pytest
 
-from projector.documents.kinds import PARKED_MARK
 from projector.following import followed_generation as followed
 from projector.following.follower import Follower
 from projector.generations.table import Generation
@@ -15,7 +14,9 @@ from projector.wiring import Wiring
 from shared.ids import MovieId, Position, UserId, new_uuid7
 from shared.log.events import RatingSubmitted, UserErased
 from shared.read_model.checkpoints import decode_checkpoint
-from shared.read_model.layout import Parked, partition_of
+from shared.read_model.documents import Parked
+from shared.read_model.keys import partition_of
+from shared.read_model.kinds import PARKED_MARK
 from tests.support.builders import NOON, a_movie, a_rating, a_user, impossible_rating
 from tests.support.commits import commit
 from tests.support.log import append_raw

@@ -19,7 +19,7 @@ from projector.generations.upkeep import Upkeep, purge
 from projector.projections import DEFINITIONS
 from projector.scrubber import Scrubbed, Scrubber
 from shared.ids import UserId
-from shared.read_model.layout import SCRUBBED_KEY
+from shared.read_model.keys import SCRUBBED_KEY
 from tests.conftest import wait_ready
 from tests.support.api import Api
 from tests.support.builders import NOON, a_user

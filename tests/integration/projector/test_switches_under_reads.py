@@ -19,7 +19,7 @@ import pytest
 from projector.audit.auditor import Audit
 from projector.generations.switch import switch_if_ready
 from projector.wiring import Wiring
-from shared.read_model.layout import partition_of
+from shared.read_model.keys import partition_of
 from tests.support.api import POSITION
 from tests.support.mixed_history import History
 from tests.support.projector_steps import built

@@ -14,7 +14,7 @@ from projector.following.follower import Follower
 from projector.generations.table import Generation
 from query_api.catalogue import index_feed
 from shared.read_model.damage import DAMAGED_KEY, decoded_report
-from shared.read_model.layout import CHANGES, GENERATIONS_KEY, MOVIES, PROFILES, partition_of
+from shared.read_model.keys import CHANGES, GENERATIONS_KEY, MOVIES, PROFILES, partition_of
 from tests.support.api import AT_LEAST, POSITION
 from tests.support.builders import a_rating
 from tests.support.commits import commit

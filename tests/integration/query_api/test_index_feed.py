@@ -19,7 +19,8 @@ from query_api.catalogue.index_feed import IndexFeed
 from shared.ids import Position
 from shared.read_model.checkpoints import decode_checkpoint
 from shared.read_model.checksum import with_checksum
-from shared.read_model.layout import CHANGES, MOVIES, partition_of, statistics_of
+from shared.read_model.keys import CHANGES, MOVIES, partition_of
+from shared.read_model.statistics import statistics_of
 from tests.support.api import AT_LEAST, POSITION
 from tests.support.builders import a_rating
 from tests.support.commits import commit

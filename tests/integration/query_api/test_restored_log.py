@@ -12,7 +12,7 @@ import pytest
 from projector.audit.auditor import Audit
 from projector.wiring import Wiring
 from shared.ids import MovieId, Position, UserId
-from shared.read_model.layout import CHANGES, MOVIES, PROFILES
+from shared.read_model.keys import CHANGES, MOVIES, PROFILES
 from tests.support.api import AT_LEAST, POSITION
 from tests.support.builders import a_movie, a_rating, a_user
 from tests.support.commits import commit

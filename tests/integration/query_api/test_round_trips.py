@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from redis.asyncio.connection import AbstractConnection
 
-from shared.read_model.layout import GENERATIONS_KEY
+from shared.read_model.keys import GENERATIONS_KEY
 from tests.support.api import Api, User
 
 # What a query API asks by itself, a few times a second, and what a new connection says first.

@@ -18,8 +18,8 @@ from projector.projections import DEFINITIONS
 from projector.wiring import Wiring
 from shared.log.events import ServiceKeyRevoked, SessionEnded
 from shared.log.schema import COMMAND_ROLE
-from shared.read_model.access import ACCESS
-from shared.read_model.layout import partition_of
+from shared.read_model.keys import partition_of
+from shared.read_model.kinds import ACCESS
 from tests.support.api import AT_LEAST, PASSWORD, POSITION, Api, User
 from tests.support.log import read_log
 from tests.support.read_models import active, read_model, wait_until_applied
@@ -278,7 +278,7 @@ def test_what_is_known_of_a_caller_and_damaged_lets_nobody_in(
     wiring = system.projector_wiring()
     user_id = UUID(readers.ann.user_id)
     keys = active(wiring, "profiles").keys(partition_of(user_id))
-    key = keys.document(ACCESS, user_id.hex)
+    key = keys.document(ACCESS.name, user_id.hex)
     stored = system.redis.get(key)
     assert isinstance(stored, bytes)
     try:
@@ -314,12 +314,12 @@ def test_a_replay_knows_the_same_of_everybody(system: System, api: Api, readers:
         "profiles", rebuilt.number, 0
     )
     found = read_model(system, rebuilt)
-    assert {name: found[name] for name in found if name.startswith(f"{ACCESS}:")} == before
+    assert {name: found[name] for name in found if name.startswith(f"{ACCESS.name}:")} == before
 
 
 def _access(system: System, wiring: Wiring) -> dict[str, object]:
     found = read_model(system, active(wiring, "profiles"))
-    return {name: found[name] for name in found if name.startswith(f"{ACCESS}:")}
+    return {name: found[name] for name in found if name.startswith(f"{ACCESS.name}:")}
 
 
 def test_a_private_user_is_private_to_operators_too(api: Api, readers: Readers) -> None:

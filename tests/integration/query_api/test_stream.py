@@ -17,7 +17,7 @@ import query_api.app
 from projector.generations.table import Generation
 from projector.wiring import Wiring
 from query_api.views.live_updates import STREAMS
-from shared.read_model.layout import CHANGES, MOVIES
+from shared.read_model.keys import CHANGES, MOVIES
 from tests.support.api import AT_LEAST, POSITION, Api, User
 from tests.support.live_updates import LAST_EVENT_ID, live_updates
 from tests.support.projector_steps import built

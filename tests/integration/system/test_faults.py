@@ -13,7 +13,7 @@ import redis.asyncio
 
 from query_api.redis_reads.coalescing import CoalescedReads
 from shared.errors import Unavailable
-from shared.read_model.layout import MOVIES, PartitionKeys
+from shared.read_model.keys import MOVIES, PartitionKeys
 from tests.support.api import POSITION, Api
 from tests.support.system import System, eventually
 

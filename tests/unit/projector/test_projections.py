@@ -13,7 +13,14 @@ from hypothesis import strategies as st
 
 from command_api.deciding import rating
 from command_api.deciding.rating import Rating
-from projector.documents.kinds import (
+from projector.documents.working_set import Corrupt, Key, WorkingSet
+from projector.projections import DEFINITIONS
+from shared.errors import ProjectionFault
+from shared.ids import MovieId, Position, UserId
+from shared.log.events import Event, UserErased
+from shared.read_model.checksum import with_checksum
+from shared.read_model.documents import HISTORY_STEP, HistoryYear
+from shared.read_model.kinds import (
     CHANGED_MOVIES,
     HISTORY,
     KINDS,
@@ -26,13 +33,7 @@ from projector.documents.kinds import (
     STATISTICS,
     Scores,
 )
-from projector.documents.working_set import Corrupt, Key, WorkingSet
-from projector.projections import DEFINITIONS
-from shared.errors import ProjectionFault
-from shared.ids import MovieId, Position, UserId
-from shared.log.events import Event, UserErased
-from shared.read_model.checksum import with_checksum
-from shared.read_model.layout import BINS, HISTORY_STEP, HistoryYear
+from shared.read_model.statistics import BINS
 from tests.support.builders import (
     ANN,
     BEN,

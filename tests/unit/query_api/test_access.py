@@ -7,7 +7,6 @@ from uuid import UUID
 
 import pytest
 
-from projector.documents.kinds import ACCESS
 from projector.documents.working_set import Corrupt, WorkingSet
 from projector.projections import DEFINITIONS, LogEvent
 from projector.projections.fold import PartitionFold
@@ -23,7 +22,10 @@ from shared.log.events import (
     UserRoleChanged,
 )
 from shared.read_model.access import ENDED_SESSIONS_MAX, AccessDocument, EndedSession
-from shared.read_model.layout import Parked, PartitionKeys, milliseconds
+from shared.read_model.documents import Parked
+from shared.read_model.keys import PartitionKeys
+from shared.read_model.kinds import ACCESS
+from shared.read_model.ranks import milliseconds
 from shared.web.tokens import TOKEN_LIFETIME_S, Claims
 from tests.support.builders import ANN, NOON, later, user_created
 

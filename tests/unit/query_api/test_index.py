@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 from query_api.catalogue.index import ORDERS, SORTS, Entry, Filter, Index, Sort
 from query_api.catalogue.search import Found, page, search, wanted_words
 from shared.ids import MovieId, Position
-from shared.read_model.layout import BINS, movie_document, statistics_of
+from shared.read_model.documents import movie_document
+from shared.read_model.statistics import BINS, statistics_of
 from tests.support.builders import later, movie_fields
 
 EVERYTHING = Filter()

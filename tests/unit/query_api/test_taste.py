@@ -11,7 +11,9 @@ import msgspec
 from query_api.catalogue.index import Index
 from query_api.views.taste import FAVOURITES_MAX, GENRES_MAX, taste_of
 from shared.ids import START, MovieId, Version
-from shared.read_model.layout import BINS, movie_document, rating_rank, statistics_of
+from shared.read_model.documents import movie_document
+from shared.read_model.ranks import rating_rank
+from shared.read_model.statistics import BINS, statistics_of
 from tests.support.builders import NOON, movie_fields
 
 _json = msgspec.json.encode

@@ -11,8 +11,7 @@ from hypothesis import strategies as st
 
 from shared.errors import DocumentDamaged
 from shared.ids import Position, StreamId, Version
-from shared.read_model.checkpoints import decode_checkpoint, encode_checkpoint
-from shared.read_model.layout import Checkpoint
+from shared.read_model.checkpoints import Checkpoint, decode_checkpoint, encode_checkpoint
 from shared.read_model.ranks import checked_rank, stored_rank
 
 MEMBERS = st.binary(min_size=16, max_size=16)

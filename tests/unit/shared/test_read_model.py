@@ -7,14 +7,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from shared.ids import Position
-from shared.read_model.layout import (
-    BINS,
-    PartitionKeys,
-    from_rating_rank,
-    rating_rank,
-    statistics_of,
-    weighted_average,
-)
+from shared.read_model.keys import PartitionKeys
+from shared.read_model.ranks import from_rating_rank, rating_rank
+from shared.read_model.statistics import BINS, statistics_of, weighted_average
 from tests.support.builders import NOON, later
 
 

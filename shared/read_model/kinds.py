@@ -1,4 +1,4 @@
-"""The kinds of string documents: what a projection folds, and how that is stored.
+"""The kinds of what is stored: their names in keys, what a projection folds, and its codec.
 
 What is folded may be less than what is stored: statistics are folded as their histogram, and the
 averages are computed when they are encoded. Folded documents are changed in place. What
@@ -16,16 +16,14 @@ from shared.errors import DocumentDamaged
 from shared.ids import Position
 from shared.read_model.access import AccessDocument
 from shared.read_model.checksum import CHECKSUM_BYTES, checked, with_checksum
-from shared.read_model.layout import (
-    PARKED,
+from shared.read_model.documents import (
     HistoryYear,
     MovieDocument,
     Parked,
     PrivateDocument,
     ProfileDocument,
-    RatingStatistics,
-    statistics_of,
 )
+from shared.read_model.statistics import RatingStatistics, statistics_of
 
 Folded = TypeVar("Folded")
 
@@ -46,11 +44,16 @@ HISTORY_BIN_BYTES_MAX = 8
 
 
 class Kind(NamedTuple, Generic[Folded]):
-    """A kind of document; `name` is the part of its key. `bytes_max` bounds what it encodes to."""
+    """A kind of document; `name` is the part of its key. `bytes_max` bounds what it encodes to.
+
+    `encode` and `decode` are to and from the stored form; `parse` is for a document whose checksum
+    has been taken off. Both raise `DocumentDamaged`.
+    """
 
     name: str
     encode: Callable[[Folded], bytes]
     decode: Callable[[bytes], Folded]
+    parse: Callable[[bytes], Folded]
     bytes_max: Callable[[Folded], int]
 
 
@@ -78,14 +81,13 @@ def _stored(
     def encode_checked(document: Folded) -> bytes:
         return with_checksum(encode(document))
 
-    def decode_checked(stored: bytes) -> Folded:
-        document = checked(stored)
+    def parse(document: bytes) -> Folded:
         try:
             return decode(document)
         except msgspec.MsgspecError as error:
             raise DocumentDamaged(f"a {name} document cannot be decoded") from error
 
-    return Kind(name, encode_checked, decode_checked, bytes_max)
+    return Kind(name, encode_checked, lambda stored: parse(checked(stored)), parse, bytes_max)
 
 
 MOVIE: Kind[MovieDocument] = _stored("movie", _json, msgspec.json.Decoder(MovieDocument).decode)
@@ -105,7 +107,7 @@ HISTORY: Kind[HistoryYear] = _stored(
     lambda year: HISTORY_BIN_BYTES_MAX * (1 + len(year.added)),
 )
 ACCESS: Kind[AccessDocument] = _stored("access", _json, msgspec.json.Decoder(AccessDocument).decode)
-PARKED_MARK: Kind[Parked] = _stored(PARKED, _json, msgspec.json.Decoder(Parked).decode)
+PARKED_MARK: Kind[Parked] = _stored("parked", _json, msgspec.json.Decoder(Parked).decode)
 KINDS: dict[str, Kind[Any]] = {
     kind.name: kind for kind in (MOVIE, PROFILE, PRIVATE, STATISTICS, HISTORY, ACCESS, PARKED_MARK)
 }
@@ -116,5 +118,11 @@ CATALOGUE = "catalogue"
 RATINGS = "ratings"
 REVIEWS = "reviews"
 CHANGED_MOVIES = "movies"
-# Of every projection.
-PARKED_ENTITIES = PARKED
+CHANGED_MOVIE_FIELD = b"movie"
+# The hash of every partition that lists its parked entities.
+PARKED_ENTITIES = PARKED_MARK.name
+
+
+def year_suffix(movie: str, year: int) -> str:
+    """What follows the kind in the key of a year of a movie's history."""
+    return f"{movie}:{year}"

@@ -1,6 +1,7 @@
-"""How a generation's values are stored: with checksums, or as releases before checksums wrote them.
+"""The readers' copy of the active generations, and how a generation's values are stored.
 
-Those are read while the new release's generations are built, and until they are purged.
+Values have checksums, or are as releases before checksums wrote them: those are read while the new
+release's generations are built, and until they are purged.
 """
 
 from __future__ import annotations
@@ -8,11 +9,35 @@ from __future__ import annotations
 from collections.abc import Callable
 from math import isfinite
 from typing import NamedTuple
+from zlib import crc32
+
+import msgspec
 
 from shared.errors import DocumentDamaged
 from shared.read_model.checksum import checked
-from shared.read_model.layout import CHECKED_SINCE, GenerationCopy
+from shared.read_model.keys import CHANGES, MOVIES, PROFILES
 from shared.read_model.ranks import checked_rank, stored_rank
+
+# The definition versions from which on values are stored with checksums and ranks with check bits.
+CHECKED_SINCE = {MOVIES: 3, PROFILES: 3, CHANGES: 2}
+
+
+class GenerationCopy(msgspec.Struct, frozen=True):
+    """What a reader needs to know of a projection's active generation.
+
+    `checksum` is 0 in the copies of releases that had none.
+    """
+
+    number: int
+    definition_version: int
+    partitions: int
+    checksum: int = 0
+
+
+def generation_copy(projection: str, number: int, version: int, partitions: int) -> GenerationCopy:
+    """A copy with its checksum."""
+    checksum = crc32(f"{projection}:{number}:{version}:{partitions}".encode())
+    return GenerationCopy(number, version, partitions, checksum)
 
 
 class Layout(NamedTuple):

@@ -1,0 +1,89 @@
+"""What the documents hold, as it is stored."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from uuid import UUID
+
+import msgspec
+
+from shared.ids import MovieId, Position, UserId
+from shared.log.events import MovieFields, Visibility
+
+HISTORY_STEP = 16
+
+
+class MovieDocument(msgspec.Struct, frozen=True, kw_only=True):
+    """A movie's details; `version` is its stream's, the basis of `If-Match`."""
+
+    movie_id: MovieId
+    title: str
+    year: int
+    genres: tuple[str, ...]
+    directors: tuple[str, ...]
+    writers: tuple[str, ...]
+    cast: tuple[str, ...]
+    runtime_min: int | None
+    languages: tuple[str, ...]
+    countries: tuple[str, ...]
+    certificate: str | None
+    description: str | None
+    imdb_id: str | None
+    poster_url: str | None
+    external_id: str | None
+    created_at: datetime
+    version: int
+
+
+class ProfileDocument(msgspec.Struct, frozen=True, kw_only=True):
+    """A user's public face. An erased user's name is None."""
+
+    user_id: UserId
+    display_name: str | None
+    visibility: Visibility
+    erased: bool
+    created_at: datetime
+
+
+class PrivateDocument(msgspec.Struct, frozen=True, kw_only=True):
+    """What only the user is shown of themselves."""
+
+    email: str
+
+
+class HistoryYear(msgspec.Struct, array_like=True, gc=False):
+    """What each day of a year added to each bin; may be negative.
+
+    Keys are the day of the year (1 to 366, UTC) times `HISTORY_STEP` plus the half stars. The
+    running sum up to the end of a day is the histogram at that time.
+    """
+
+    added: dict[int, int]
+
+
+class Parked(msgspec.Struct, frozen=True, kw_only=True):
+    """An entity whose event at `position` could not be applied, and why.
+
+    `discarded` says that an operator has decided to leave its documents as they were before it,
+    `damaged` that nothing is wrong with the event: a document of the entity is, and the projector
+    refolds all of them.
+    """
+
+    entity: UUID
+    position: Position
+    topic: str
+    error: str
+    discarded: bool = False
+    damaged: bool = False
+
+
+def movie_document(
+    movie_id: MovieId, fields: MovieFields, created_at: datetime, version: int
+) -> MovieDocument:
+    """The document of a movie with these details."""
+    return MovieDocument(
+        movie_id=movie_id,
+        created_at=created_at,
+        version=version,
+        **{name: getattr(fields, name) for name in MovieFields.__struct_fields__},
+    )

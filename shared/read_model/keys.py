@@ -1,0 +1,51 @@
+"""Keys and channels of the read models in Redis, and the partition of an entity."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+from uuid import UUID
+
+PARTITIONS = 16
+GENERATIONS_KEY = "sf:generations"
+LOG_KEY = "sf:log"
+SCRUBBED_KEY = "sf:scrubbed"
+APPLIED_CHANNEL = "sf:applied"
+GENERATIONS_CHANNEL = "sf:generations"
+
+MOVIES = "movies"
+PROFILES = "profiles"
+CHANGES = "changes"
+
+# Keys of a partition that are no documents: the event that it stands at, and the marker of its
+# builder while it is rebuilt in place.
+CHECKPOINT = "checkpoint"
+REBUILDING = "rebuilding"
+
+
+class PartitionKeys(NamedTuple):
+    """Builds the keys of one partition of one generation of a projection."""
+
+    projection: str
+    generation: int
+    partition: int
+
+    @property
+    def prefix(self) -> str:
+        return f"sf:{{{self.projection}:{self.generation}:{self.partition}}}:"
+
+    @property
+    def checkpoint(self) -> str:
+        return self.prefix + CHECKPOINT
+
+    def document(self, kind: str, suffix: str = "") -> str:
+        return self.prefix + document_name(kind, suffix)
+
+
+def document_name(kind: str, suffix: str = "") -> str:
+    """What follows the prefix in a document's key."""
+    return f"{kind}:{suffix}" if suffix else kind
+
+
+def partition_of(entity: UUID, partitions: int = PARTITIONS) -> int:
+    """The partition of an entity; the last bits of every kind of id that is used are random."""
+    return entity.int % partitions
