@@ -22,6 +22,12 @@ from pydantic import (
     model_validator,
 )
 
+from command_api.identity.credentials import (
+    PASSWORD_CHARS_MIN,
+    canonical_email,
+    canonical_password,
+    is_common,
+)
 from command_api.settings import KIB, MIB
 from shared.log.events import MovieFields, Role, Visibility
 
@@ -29,7 +35,6 @@ TITLE_CHARS_MAX = 300
 NAME_CHARS_MAX = 100
 REVIEW_CHARS_MAX = 10_000
 DESCRIPTION_CHARS_MAX = 5_000
-PASSWORD_CHARS_MIN = 10
 PASSWORD_CHARS_MAX = 1_024
 EMAIL_CHARS_MAX = 254
 CREDENTIAL_CHARS_MAX = 200
@@ -56,6 +61,8 @@ BULK_USERS_BYTES_MAX = BULK_CREATIONS_MAX * EXTERNAL_USER_BYTES_MAX
 COMBINING_IN_A_ROW_MAX = 30
 
 _LINE_CONTROLS = "\n\r\t"
+# Letters and symbols that look like a space: Hangul fillers, the empty Braille pattern.
+_BLANKS = "\u115f\u1160\u2800\u3164\uffa0"
 _FORBIDDEN = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ud800-\udfff]")
 
 
@@ -89,7 +96,20 @@ def _one_line(text: str) -> str:
         raise ValueError("holds a line break or a tab")
     if not text:
         raise ValueError("is empty")
+    if not any(map(_is_visible, text)):
+        raise ValueError("has no visible character")
     return text
+
+
+def _is_visible(character: str) -> bool:
+    category = unicodedata.category(character)
+    return category[0] not in "CMZ" and character not in _BLANKS
+
+
+def _uncommon(password: str) -> str:
+    if is_common(canonical_password(password)):
+        raise ValueError("is one of the passwords that are tried first: choose another one")
+    return password
 
 
 def _few_items(items: Any) -> Any:
@@ -99,9 +119,8 @@ def _few_items(items: Any) -> Any:
     return items
 
 
-def _canonical_email(text: str) -> str:
-    """Lower case and NFKC: `Ann@x.org` and `ann@x.org` are one address."""
-    text = unicodedata.normalize("NFKC", _one_line(text)).lower()
+def _email(text: str) -> str:
+    text = canonical_email(_one_line(text))
     local, at, domain = text.rpartition("@")
     valid = at and local and "." in domain and not any(part == "" for part in domain.split("."))
     if not valid or any(character.isspace() for character in text) or "@" in local:
@@ -131,14 +150,13 @@ Title = Annotated[str, StringConstraints(max_length=TITLE_CHARS_MAX), AfterValid
 Name = Annotated[str, StringConstraints(max_length=NAME_CHARS_MAX), AfterValidator(_one_line)]
 Names = Annotated[tuple[Name, ...], Field(max_length=LIST_ITEMS_MAX), BeforeValidator(_few_items)]
 ExternalId = Annotated[str, StringConstraints(max_length=NAME_CHARS_MAX), AfterValidator(_one_line)]
-Email = Annotated[
-    str, StringConstraints(max_length=EMAIL_CHARS_MAX), AfterValidator(_canonical_email)
-]
-# Passwords are taken as they are, of any script; only NUL and its like are refused.
+Email = Annotated[str, StringConstraints(max_length=EMAIL_CHARS_MAX), AfterValidator(_email)]
+# Passwords are taken in any script; control characters and those that everybody tries are refused.
 Password = Annotated[
     str,
     StringConstraints(min_length=PASSWORD_CHARS_MIN, max_length=PASSWORD_CHARS_MAX),
     AfterValidator(_without_controls),
+    AfterValidator(_uncommon),
 ]
 Year = Annotated[int, Field(strict=True, ge=YEAR_MIN), AfterValidator(_year_not_far_ahead)]
 Runtime = Annotated[int, Field(strict=True, ge=1, le=RUNTIME_MIN_MAX)]
@@ -178,6 +196,10 @@ class SignUpBody(Body):
         by_email = self.email is not None and self.password is not None
         if by_email == (self.external_id is not None):
             raise ValueError("send either email and password, or external_id")
+        if self.password is not None and self.email is not None:
+            password = canonical_password(self.password).casefold()
+            if password in (self.email, self.display_name.casefold()):
+                raise ValueError("the password is the e-mail address or the name")
         return self
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import unicodedata
 from http import HTTPStatus
 from typing import NamedTuple
 from uuid import UUID
@@ -18,6 +17,7 @@ from command_api.http.json_body import JsonBody
 from command_api.identity.access import PUBLIC, SESSIONS
 from command_api.identity.accounts import Account, Accounts
 from command_api.identity.authentication import Authentication, key_id_of
+from command_api.identity.credentials import canonical_email
 from command_api.identity.limits import LogInLimits
 from command_api.identity.passwords import Passwords
 from command_api.identity.sessions import Holder, Session
@@ -76,7 +76,7 @@ class Sessions:
             return await self._log_in_service(body.api_key, address)
         assert body.email is not None
         assert body.password is not None
-        email = unicodedata.normalize("NFKC", body.email.strip()).lower()
+        email = canonical_email(body.email)
         with self._log_in_limits.attempt(address, email) as attempt:
             account = await self._accounts.by_email(email)
             password_hash = account.user.password_hash if account else None

@@ -15,6 +15,7 @@ import argon2
 from argon2.exceptions import InvalidHashError, VerificationError, VerifyMismatchError
 
 from command_api.commit.fair_queue import FairQueue
+from command_api.identity.credentials import canonical_password
 from shared.errors import Overloaded
 
 Result = TypeVar("Result")
@@ -48,7 +49,7 @@ class Passwords:
         self._checks, self._hashes = _Line("checked"), _Line("hashed")
 
     async def hash(self, password: str, *, address: str = "") -> str:
-        return await self._in_line(self._hashes, address, partial(self._hasher.hash, password))
+        return await self._in_line(self._hashes, address, partial(self._hash, password))
 
     async def matches(self, password_hash: str | None, password: str, *, address: str = "") -> bool:
         """False for another password, and as slowly for a user who has none."""
@@ -61,11 +62,17 @@ class Passwords:
     def close(self) -> None:
         self._pool.shutdown()
 
+    def _hash(self, password: str) -> str:
+        return self._hasher.hash(canonical_password(password))
+
     def _verify(self, password_hash: str, password: str) -> bool:
-        try:
-            return self._hasher.verify(password_hash, password)
-        except (VerifyMismatchError, VerificationError, InvalidHashError):
-            return False
+        """Also of releases that hashed a password in the form in which it came."""
+        for text in dict.fromkeys((canonical_password(password), password)):
+            try:
+                return self._hasher.verify(password_hash, text)
+            except (VerifyMismatchError, VerificationError, InvalidHashError):
+                continue
+        return False
 
     async def _in_line(self, line: _Line, address: str, work: Callable[[], Result]) -> Result:
         """Wait for a turn and for the result. Whoever is cancelled leaves the line."""

@@ -7,6 +7,7 @@ from typing import Annotated, get_args
 
 import typer
 
+from command_api.identity.credentials import canonical_email
 from command_api.privacy.erasure_ledger import ErasureLedger
 from command_api.store.subjects import subject_pages
 from ops.commands.write_side import WriteSide, uuid_of, write_side_of
@@ -92,7 +93,7 @@ def _user_id(home: Home, user: str) -> UserId:
     if "@" not in user:
         return UserId(uuid_of(user, "user"))
     with write_side_of(home) as write_side:
-        account = asyncio.run(write_side.accounts.by_email(user.strip().lower()))
+        account = asyncio.run(write_side.accounts.by_email(canonical_email(user)))
     if account is None:
         raise OperatorError(f"no user has the address {user}")
     return account.user_id
