@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from pydantic import Field
 
+from shared.process.postgres_settings import DatabaseSettings
 from shared.process.setting_types import Base64Secret, NewFile, Port, Whole
-from shared.process.settings import DatabaseSettings, HttpSettings, SealingSettings
+from shared.process.settings import HttpSettings, SealingSettings
 
 KIB = 1024
 MIB = 1024 * KIB

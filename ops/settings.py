@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from shared.process.setting_types import Base64Secret, NewFile, PostgresUrl, RedisUrl, SchemaName
-from shared.process.settings import DatabaseSettings, SealingSettings, Settings
+from shared.process.postgres_settings import DatabaseSettings, PostgresUrl, SchemaName
+from shared.process.redis_settings import RedisUrl
+from shared.process.setting_types import Base64Secret, NewFile
+from shared.process.settings import SealingSettings, Settings
 
 
 class JobsSettings(Settings):

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from shared.process.setting_types import Host, Port, PostgresUrl, Seconds
-from shared.process.settings import DatabaseSettings, RedisSettings, SealingSettings
+from shared.process.postgres_settings import DatabaseSettings, PostgresUrl
+from shared.process.redis_settings import RedisSettings
+from shared.process.setting_types import Host, Port, Seconds
+from shared.process.settings import SealingSettings
 
 
 class ProjectorSettings(DatabaseSettings, RedisSettings, SealingSettings):

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from pydantic import Field
 
+from shared.process.redis_settings import RedisSettings
 from shared.process.setting_types import Base64Secret, Port, Whole
-from shared.process.settings import HttpSettings, RedisSettings
+from shared.process.settings import HttpSettings
 
 # Each holds the whole catalogue's index.
 WORKERS_MAX = 64

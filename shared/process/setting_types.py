@@ -23,8 +23,6 @@ LOG_LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")
 _LABEL = r"(?!-)[a-z0-9_-]{1,63}(?<!-)"
 _HOST_NAME = re.compile(rf"{_LABEL}(\.{_LABEL})*\.?", re.IGNORECASE)
 _HOST_CHARS_MAX = 253
-_SCHEMA = re.compile(r"[a-z_][a-z0-9_]{0,62}")
-_OTHER_DRIVERS = re.compile(r"postgres(ql)?\+\w+://", re.IGNORECASE)
 
 
 def _secret_bytes(value: object) -> object:
@@ -40,66 +38,20 @@ def _secret_bytes(value: object) -> object:
     return SecretBytes(decoded)
 
 
-def _postgres_url(value: SecretStr) -> SecretStr:
-    # Imported late, as Redis below: neither API needs the other's driver.
-    from psycopg import Error
-    from psycopg.conninfo import conninfo_to_dict
-
-    text = value.get_secret_value()
-    if _OTHER_DRIVERS.match(text):
-        raise ValueError("names a driver: begin it with postgresql://")
-    try:
-        parameters = conninfo_to_dict(text)
-    except (Error, ValueError):
-        raise ValueError(
-            "is neither a postgresql:// address nor a libpq connection string"
-        ) from None
-    for port in filter(None, str(parameters.get("port", "")).split(",")):
-        _require_port(port)
-    for name in ("connect_timeout", "keepalives", "keepalives_idle", "tcp_user_timeout"):
-        if not re.fullmatch(r"-?\d{1,9}", str(parameters.get(name, "0"))):
-            raise ValueError(f"has a {name} that is not a number")
-    return value
-
-
-def _redis_url(value: SecretStr) -> SecretStr:
-    import redis
-
-    text = value.get_secret_value()
-    url = _split(text)
-    if url.scheme not in ("redis", "rediss", "unix"):
-        raise ValueError("does not begin with redis://, rediss:// or unix://")
-    if url.scheme == "unix":
-        if len(url.path) < 2:
-            raise ValueError("names no socket after unix://")
-    else:
-        _require_host(url.hostname or "")
-        if not re.fullmatch(r"(/\d{0,5})?", url.path):
-            raise ValueError("has a path that is not the number of a database")
-    if url.fragment:
-        raise ValueError("has a # in it: write it as %23")
-    try:
-        # Made and not connected: it knows which parameters there are.
-        redis.Redis.from_url(text).connection_pool.make_connection()
-    except (TypeError, ValueError, redis.RedisError):
-        raise ValueError("has a parameter that is not known or has no such value") from None
-    return value
-
-
 def _http_url(value: str) -> str:
-    url = _split(value)
+    url = split_url(value)
     if url.scheme not in ("http", "https") or url.query or url.fragment:
         raise ValueError("is not an address like http://127.0.0.1:8080")
-    _require_host(url.hostname or "")
+    require_host(url.hostname or "")
     return value.rstrip("/")
 
 
 def _host(value: str) -> str:
-    _require_host(value)
+    require_host(value)
     return value
 
 
-def _require_host(host: str) -> None:
+def require_host(host: str) -> None:
     try:
         ipaddress.ip_address(host)
     except ValueError:
@@ -108,12 +60,12 @@ def _require_host(host: str) -> None:
             raise ValueError("has no host, or one that is neither an address nor a name") from None
 
 
-def _require_port(port: str) -> None:
+def require_port(port: str) -> None:
     if not re.fullmatch(r"[0-9]{1,5}", port) or not 1 <= int(port) <= PORT_MAX:
         raise ValueError(f"has a port that is not 1 to {PORT_MAX}")
 
 
-def _split(text: str) -> SplitResult:
+def split_url(text: str) -> SplitResult:
     """The parts of a URL; raises `ValueError` also for a port out of its limits."""
     if not text.isprintable() or " " in text:
         raise ValueError("has a space or an invisible character in it")
@@ -134,12 +86,6 @@ def _log_level(value: object) -> object:
     return level
 
 
-def _schema(value: str) -> str:
-    if not _SCHEMA.fullmatch(value):
-        raise ValueError("is not a name of small letters, digits and _")
-    return value
-
-
 def _proxies(value: str) -> str:
     for proxy in _listed(value):
         try:
@@ -154,7 +100,7 @@ def _proxies(value: str) -> str:
 
 def _origins(value: str) -> str:
     for origin in _listed(value):
-        url = SplitResult("", "", "", "", "") if origin == "*" else _split(origin)
+        url = SplitResult("", "", "", "", "") if origin == "*" else split_url(origin)
         if origin != "*" and (not url.scheme or not url.hostname or url.path or url.query):
             raise ValueError("is not a list of origins like https://example.org")
     return ",".join(_listed(value))
@@ -193,8 +139,6 @@ def _decimal(value: Any) -> Any:
 
 
 Base64Secret = Annotated[SecretBytes, BeforeValidator(_secret_bytes)]
-PostgresUrl = Annotated[SecretStr, AfterValidator(_postgres_url)]
-RedisUrl = Annotated[SecretStr, AfterValidator(_redis_url)]
 HttpUrl = Annotated[str, AfterValidator(_http_url)]
 Host = Annotated[str, AfterValidator(_host)]
 Port = Annotated[int, Field(ge=1, le=PORT_MAX), BeforeValidator(_number)]
@@ -202,7 +146,6 @@ Seconds = Annotated[float, Field(ge=0, le=SECONDS_MAX), BeforeValidator(_decimal
 Token = Annotated[SecretStr, AfterValidator(_token)]
 Whole = Annotated[int, BeforeValidator(_number)]
 LogLevel = Annotated[str, BeforeValidator(_log_level)]
-SchemaName = Annotated[str, AfterValidator(_schema)]
 Proxies = Annotated[str, AfterValidator(_proxies)]
 NewFile = Annotated[Path, AfterValidator(_new_file)]
 Origins = Annotated[str, AfterValidator(_origins)]

@@ -17,10 +17,7 @@ from shared.process.setting_types import (
     Host,
     LogLevel,
     Origins,
-    PostgresUrl,
     Proxies,
-    RedisUrl,
-    SchemaName,
     Seconds,
     Token,
 )
@@ -64,21 +61,6 @@ def settings_from_environment(kind: type[Read]) -> Read:
 
 def _variable(location: tuple[int | str, ...]) -> str:
     return f"{ENVIRONMENT_PREFIX}{location[0] if location else 'settings'}".upper()
-
-
-class DatabaseSettings(Settings):
-    """For a process that reaches PostgreSQL, each with its own role."""
-
-    database_url: PostgresUrl
-    database_schema: SchemaName = "starfold"
-    # The address is that of a pooler that lends a server's connection for one transaction.
-    database_pooler: bool = False
-
-
-class RedisSettings(Settings):
-    """For a process that reaches the read models."""
-
-    redis_url: RedisUrl
 
 
 class SealingSettings(Settings):

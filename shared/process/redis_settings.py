@@ -1,0 +1,43 @@
+"""Settings of a process that reaches the read models; the command API must not import them."""
+
+from __future__ import annotations
+
+import re
+from typing import Annotated
+
+import redis
+from pydantic import AfterValidator, SecretStr
+
+from shared.process.setting_types import require_host, split_url
+from shared.process.settings import Settings
+
+
+def _redis_url(value: SecretStr) -> SecretStr:
+    text = value.get_secret_value()
+    url = split_url(text)
+    if url.scheme not in ("redis", "rediss", "unix"):
+        raise ValueError("does not begin with redis://, rediss:// or unix://")
+    if url.scheme == "unix":
+        if len(url.path) < 2:
+            raise ValueError("names no socket after unix://")
+    else:
+        require_host(url.hostname or "")
+        if not re.fullmatch(r"(/\d{0,5})?", url.path):
+            raise ValueError("has a path that is not the number of a database")
+    if url.fragment:
+        raise ValueError("has a # in it: write it as %23")
+    try:
+        # Made and not connected: it knows which parameters there are.
+        redis.Redis.from_url(text).connection_pool.make_connection()
+    except (TypeError, ValueError, redis.RedisError):
+        raise ValueError("has a parameter that is not known or has no such value") from None
+    return value
+
+
+RedisUrl = Annotated[SecretStr, AfterValidator(_redis_url)]
+
+
+class RedisSettings(Settings):
+    """For a process that reaches the read models."""
+
+    redis_url: RedisUrl
