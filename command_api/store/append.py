@@ -56,13 +56,14 @@ class Append(NamedTuple):
             "new_password_users": UuidArray.of(self.new_password_users),
             "kept_sessions": UuidArray.of(self.kept_sessions),
             "ended_sessions": UuidArray.of(self.ended_sessions),
-            "answer_principals": [new.key.principal for new in answers],
-            "answer_key_ids": [new.key.key_id for new in answers],
-            "answer_hmacs": [new.answer.request_hmac for new in answers],
-            "answer_statuses": [new.answer.status for new in answers],
-            "answer_subjects": [new.answer.subject for new in answers],
-            "answer_places": [new.place for new in answers],
-            "answer_positions": [new.answer.position for new in answers],
+            "answer_principals": UuidArray.of([new.key.principal for new in answers]),
+            "answer_key_ids": UuidArray.of([new.key.key_id for new in answers]),
+            "answer_hmacs": ByteaArray.of([new.answer.request_hmac for new in answers]),
+            "answer_statuses": TextArray.of([new.answer.status for new in answers]),
+            "answer_subjects": UuidArray.of([new.answer.subject for new in answers]),
+            # A list, because an element may be null.
+            "answer_places": [new.place for new in answers] or BigintArray.of(()),
+            "answer_positions": BigintArray.of([new.answer.position for new in answers]),
         }
 
     def first_position(self, first: int | None, refused_by: UUID | None) -> Position:

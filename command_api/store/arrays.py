@@ -10,7 +10,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from struct import Struct
-from typing import Self
 from uuid import UUID
 
 import psycopg
@@ -30,7 +29,9 @@ class UuidArray(bytes):
     __slots__ = ()
 
     @classmethod
-    def of(cls, items: Sequence[UUID]) -> Self:
+    def of(cls, items: Sequence[UUID]) -> UuidArray:
+        if not items:
+            return _NO_UUIDS
         elements = _UUID_LENGTH.join([b"", *(item.bytes for item in items)])
         return cls(_head("uuid", len(items)) + elements)
 
@@ -39,7 +40,9 @@ class BigintArray(bytes):
     __slots__ = ()
 
     @classmethod
-    def of(cls, items: Sequence[int]) -> Self:
+    def of(cls, items: Sequence[int]) -> BigintArray:
+        if not items:
+            return _NO_BIGINTS
         elements = b"".join([_BIGINT(8, item) for item in items])
         return cls(_head("int8", len(items)) + elements)
 
@@ -48,7 +51,9 @@ class ByteaArray(bytes):
     __slots__ = ()
 
     @classmethod
-    def of(cls, items: Sequence[bytes]) -> Self:
+    def of(cls, items: Sequence[bytes]) -> ByteaArray:
+        if not items:
+            return _NO_BYTEAS
         return cls(_head("bytea", len(items)) + _behind_lengths(items))
 
 
@@ -56,7 +61,9 @@ class TextArray(bytes):
     __slots__ = ()
 
     @classmethod
-    def of(cls, items: Sequence[str]) -> Self:
+    def of(cls, items: Sequence[str]) -> TextArray:
+        if not items:
+            return _NO_TEXTS
         return cls(_head("text", len(items)) + _behind_lengths(item.encode() for item in items))
 
 
@@ -97,8 +104,11 @@ for _kind, _dumper in (
 
 
 def _head(element: str, count: int) -> bytes:
-    oid = types[element].oid
-    return _HEAD(1, 0, oid, count, 1) if count else _EMPTY_HEAD(0, 0, oid)
+    return _HEAD(1, 0, types[element].oid, count, 1)
+
+
+def _without_elements(element: str) -> bytes:
+    return _EMPTY_HEAD(0, 0, types[element].oid)
 
 
 def _behind_lengths(items: Iterable[bytes]) -> bytes:
@@ -106,3 +116,10 @@ def _behind_lengths(items: Iterable[bytes]) -> bytes:
     for item in items:
         parts += (_LENGTH(len(item)), item)
     return b"".join(parts)
+
+
+# Most arrays of most appends have no elements.
+_NO_UUIDS = UuidArray(_without_elements("uuid"))
+_NO_BIGINTS = BigintArray(_without_elements("int8"))
+_NO_BYTEAS = ByteaArray(_without_elements("bytea"))
+_NO_TEXTS = TextArray(_without_elements("text"))
