@@ -11,10 +11,10 @@ from typing import NamedTuple, TypeVar, cast
 from uuid import UUID
 
 from command_api.commit.idempotency import RequestKey
-from command_api.commit.pending_command import Answer, Outcome, Pending
+from command_api.commit.pending_command import Answer, Outcome, PendingCommand
 from command_api.deciding import use_cases as handling
 from command_api.deciding.kept_answer import AnswerKey, KeptAnswer, NewAnswer
-from command_api.deciding.loaded import Loaded
+from command_api.deciding.load_result import LoadResult
 from command_api.deciding.principal import require_session, session_of
 from command_api.deciding.session import EndSession
 from command_api.deciding.streams import Needs, Streams
@@ -50,7 +50,7 @@ class Result(NamedTuple):
         return Outcome(self.status, self.subject, Position(first + self.place))
 
 
-class Decided(NamedTuple):
+class BatchDecision(NamedTuple):
     """A batch after deciding: what each command came to, and the answers to keep."""
 
     streams: Streams
@@ -68,7 +68,7 @@ class Decided(NamedTuple):
         ]
 
 
-def needs_of(batch: Sequence[Pending]) -> BatchNeeds:
+def needs_of(batch: Sequence[PendingCommand]) -> BatchNeeds:
     """What to load before the batch is decided."""
     wanted = [handling.needs(pending.command, pending.principal) for pending in batch]
     return BatchNeeds(
@@ -88,9 +88,11 @@ def needs_of(batch: Sequence[Pending]) -> BatchNeeds:
     )
 
 
-def decide_batch(batch: Sequence[Pending], streams: Streams, loaded: Loaded) -> Decided:
+def decide_batch(
+    batch: Sequence[PendingCommand], streams: Streams, loaded: LoadResult
+) -> BatchDecision:
     """One command's refusal is its own result, and records nothing."""
-    decided = Decided(streams, [], [])
+    decided = BatchDecision(streams, [], [])
     answered: dict[AnswerKey, tuple[bytes, Result]] = {
         key: (kept.request_hmac, _kept(kept)) for key, kept in loaded.answers.items()
     }
@@ -115,7 +117,7 @@ def decide_batch(batch: Sequence[Pending], streams: Streams, loaded: Loaded) -> 
     return decided
 
 
-def _decide(pending: Pending, streams: Streams) -> Result:
+def _decide(pending: PendingCommand, streams: Streams) -> Result:
     decision = handling.decide(pending.command, pending.principal, streams)
     place, position = streams.last_of(decision.stream_id)
     return Result(decision.status, decision.subject, place, position)

@@ -18,10 +18,10 @@ from collections.abc import Sequence
 
 import structlog
 
-from command_api.commit.batch import Decided, decide_batch, needs_of
-from command_api.commit.pending_command import Answer, Pending
-from command_api.deciding.loaded import Wanted
-from command_api.deciding.state_cache import Known
+from command_api.commit.batch import BatchDecision, decide_batch, needs_of
+from command_api.commit.pending_command import Answer, PendingCommand
+from command_api.deciding.load_result import LoadRequest
+from command_api.deciding.state_cache import StateCache
 from command_api.deciding.streams import Streams
 from command_api.store.append import Append, NewRow
 from command_api.store.commit_store import CommitStore
@@ -53,19 +53,19 @@ class Committer:
         self._store = store
         self._codec = codec
         self._key_wrap = key_wrap
-        self._known = Known()
+        self._cache = StateCache()
 
     @property
     def store_is_silent(self) -> bool:
         """The store got no answer when it was last tried."""
         return self._store.silent
 
-    async def commit(self, batch: Sequence[Pending]) -> list[Answer]:
+    async def commit(self, batch: Sequence[PendingCommand]) -> list[Answer]:
         """An answer for each command, in order; one command's error is its own answer."""
         try:
             return await self._commit_reconnecting(batch)
         except StoreAway as error:
-            self._known.forget()
+            self._cache.forget()
             cause = cause_of(error.__cause__ or error)
             log.warning("store_unavailable", commands=len(batch), error=cause)
             return [self._store.server.answer_of(error)] * len(batch)
@@ -82,7 +82,7 @@ class Committer:
     async def close(self) -> None:
         await self._store.close()
 
-    async def _commit_reconnecting(self, batch: Sequence[Pending]) -> list[Answer]:
+    async def _commit_reconnecting(self, batch: Sequence[PendingCommand]) -> list[Answer]:
         """Once more where the connection was lost before anything was sent to be written: it may
         have been idle, and closed long ago. And where it was lost under the append lock, and others
         took the places meanwhile.
@@ -92,10 +92,10 @@ class Committer:
         except (StoreAway, AppendRefused) as error:
             if isinstance(error, StoreAway) and not error.retry:
                 raise
-            self._known.forget()
+            self._cache.forget()
             return await self._commit(batch)
 
-    async def _commit(self, batch: Sequence[Pending]) -> list[Answer]:
+    async def _commit(self, batch: Sequence[PendingCommand]) -> list[Answer]:
         for _ in range(REFUSALS_MAX):
             decided = await self._load_and_decide(batch)
             if not decided.writes:
@@ -107,9 +107,9 @@ class Committer:
                 log.info("batch_refused", commands=len(batch), reason=str(refusal))
         return await self._commit_under_lock(batch)
 
-    async def _commit_under_lock(self, batch: Sequence[Pending]) -> list[Answer]:
+    async def _commit_under_lock(self, batch: Sequence[PendingCommand]) -> list[Answer]:
         append: Append | None = None
-        decided: Decided | None = None
+        decided: BatchDecision | None = None
         first: Position | None = None
         try:
             async with self._store.holding_append_lock():
@@ -118,19 +118,19 @@ class Committer:
                     append = self._encode(decided)
                     first = await self._store.append(append)
         except StoreAway:
-            self._known.forget()
+            self._cache.forget()
             if append is None or decided is None:
                 raise
             first = await self._resolve(append)
         assert decided is not None
         return decided.answers(first)
 
-    async def _load_and_decide(self, batch: Sequence[Pending]) -> Decided:
+    async def _load_and_decide(self, batch: Sequence[PendingCommand]) -> BatchDecision:
         needs = needs_of(batch)
-        known = self._known
-        unknown = [StreamId(one) for one in needs.streams.movies if not known.has_movie(one)]
+        cache = self._cache
+        unknown = [StreamId(one) for one in needs.streams.movies if not cache.has_movie(one)]
         loaded = await self._store.load(
-            Wanted(
+            LoadRequest(
                 latest=[*needs.streams.latest, *unknown],
                 whole=needs.streams.whole,
                 subjects=needs.streams.subjects,
@@ -139,9 +139,9 @@ class Committer:
             )
         )
         keys = SubjectKeys(self._key_wrap, loaded.wrapped_keys)
-        return decide_batch(batch, Streams(loaded, self._codec, keys, known), loaded)
+        return decide_batch(batch, Streams(loaded, self._codec, keys, cache), loaded)
 
-    def _encode(self, decided: Decided) -> Append:
+    def _encode(self, decided: BatchDecision) -> Append:
         """The batch's events as stored, with what else goes with them: keys, sessions, answers."""
         streams, effects = decided.streams, decided.streams.effects
         new_keys = {user_id: streams.keys.add(user_id) for user_id in effects.new_subjects}
@@ -169,7 +169,7 @@ class Committer:
         try:
             return await self._store.append(append)
         except StoreAway as error:
-            self._known.forget()
+            self._cache.forget()
             cause = cause_of(error.__cause__ or error)
             log.warning("append_outcome_unknown", events=len(append.events), error=cause)
             return await self._resolve(append)

@@ -21,7 +21,7 @@ from prometheus_client import Histogram
 
 from command_api.commit.committer import Committer
 from command_api.commit.idempotency import RequestKey
-from command_api.commit.pending_command import Answer, Outcome, Pending
+from command_api.commit.pending_command import Answer, Outcome, PendingCommand
 from command_api.deciding.principal import Principal
 from command_api.deciding.use_cases import Command
 from shared.errors import Overloaded, Unavailable
@@ -56,8 +56,8 @@ class Dispatcher:
 
     def __init__(self, committer: Committer) -> None:
         self._committer = committer
-        self._interactive: deque[Pending] = deque()
-        self._bulk: deque[Pending] = deque()
+        self._interactive: deque[PendingCommand] = deque()
+        self._bulk: deque[PendingCommand] = deque()
         self._work = asyncio.Event()
         self._stopping = False
         self._committing = False
@@ -95,7 +95,7 @@ class Dispatcher:
         self._require_room(self._interactive, 1, QUEUE_COMMANDS_MAX)
         loop = asyncio.get_running_loop()
         future: asyncio.Future[Outcome] = loop.create_future()
-        pending = Pending(
+        pending = PendingCommand(
             command,
             principal,
             request_id=request_id,
@@ -121,14 +121,14 @@ class Dispatcher:
         They are on their way at once; raises `Overloaded` when too many wait.
         """
         self._require_room(self._bulk, len(commands), BULK_QUEUE_COMMANDS_MAX)
-        gathered = _Gathered(len(commands))
+        answers = _BulkAnswers(len(commands))
         self._bulk.extend(
-            Pending(
+            PendingCommand(
                 command,
                 principal,
                 request_id=request_id,
                 deadline_s=NO_DEADLINE_S,
-                settle=partial(gathered.settle, place),
+                settle=partial(answers.settle, place),
                 row_bytes=one_bytes,
             )
             for place, (command, one_bytes) in enumerate(
@@ -136,9 +136,9 @@ class Dispatcher:
             )
         )
         self._work.set()
-        return gathered.future
+        return answers.future
 
-    def _require_room(self, queue: deque[Pending], more: int, most: int) -> None:
+    def _require_room(self, queue: deque[PendingCommand], more: int, most: int) -> None:
         if self._stopping:
             raise Unavailable("the command API is stopping")
         if self._committing and self._committer.store_is_silent:
@@ -169,7 +169,7 @@ class Dispatcher:
                     pending.settle(answer)
             health.succeeded()
 
-    async def _commit(self, batch: Sequence[Pending]) -> list[tuple[Pending, Answer]]:
+    async def _commit(self, batch: Sequence[PendingCommand]) -> list[tuple[PendingCommand, Answer]]:
         """Whatever goes wrong is this batch's answer: the next one finds the dispatcher at work."""
         self._committing = True
         try:
@@ -181,7 +181,7 @@ class Dispatcher:
         finally:
             self._committing = False
 
-    def _take(self, *, bulk: bool, beside_interactive: bool, now_s: float) -> list[Pending]:
+    def _take(self, *, bulk: bool, beside_interactive: bool, now_s: float) -> list[PendingCommand]:
         """The next batch, without the commands that nobody waits for any longer."""
         queue = self._bulk if bulk else self._interactive
         if not bulk:
@@ -190,7 +190,7 @@ class Dispatcher:
             most, bytes_left = BULK_BESIDE_INTERACTIVE_MAX, BULK_BYTES_BESIDE_INTERACTIVE_MAX
         else:
             most, bytes_left = BULK_BATCH_COMMANDS_MAX, BULK_BATCH_BYTES_MAX
-        batch: list[Pending] = []
+        batch: list[PendingCommand] = []
         while queue and len(batch) < most and bytes_left > 0:
             bytes_left -= queue[0].row_bytes
             pending = queue.popleft()
@@ -201,7 +201,7 @@ class Dispatcher:
         return batch
 
 
-class _Gathered:
+class _BulkAnswers:
     """Answers of many commands; the future has them in order once there is one for each."""
 
     def __init__(self, count: int) -> None:

@@ -24,7 +24,7 @@ class Outcome(NamedTuple):
 Answer = Outcome | Exception
 
 
-class Pending:
+class PendingCommand:
     """A command waiting for its commit.
 
     `settle` is told what it came to, once. Its event ids are made once and kept however often it is

@@ -14,7 +14,7 @@ USERS_MAX = 50_000
 MOVIES_MAX = 200_000
 
 
-class Known:
+class StateCache:
     """Of one process. Filled by batches one after another; what is over the limits is dropped."""
 
     def __init__(self) -> None:

@@ -8,12 +8,12 @@ from uuid import UUID
 
 from command_api.deciding import movie, rating, reservation, session, user
 from command_api.deciding.effects import Effects
-from command_api.deciding.loaded import Loaded
+from command_api.deciding.load_result import LoadResult
 from command_api.deciding.movie import Movie
 from command_api.deciding.rating import Rating
 from command_api.deciding.reservation import Reservation
 from command_api.deciding.session import EndedSessions
-from command_api.deciding.state_cache import Known
+from command_api.deciding.state_cache import StateCache
 from command_api.deciding.user import User
 from shared.ids import NO_VERSION, START, MovieId, Position, StreamId, UserId, Version
 from shared.log.codec import Codec
@@ -54,7 +54,7 @@ class NewEvent(NamedTuple):
     metadata: Metadata
 
 
-class _Standing:
+class _StreamState:
     """One stream's state; `recorded_at_index` is the place of its last event in the batch, if it
     has one. `opened` says that the state has what is personal.
     """
@@ -77,13 +77,15 @@ class _Standing:
 class Streams:
     """States by stream. Commands decided later in a batch see what earlier ones recorded."""
 
-    def __init__(self, loaded: Loaded, codec: Codec, keys: SubjectKeys, known: Known) -> None:
+    def __init__(
+        self, loaded: LoadResult, codec: Codec, keys: SubjectKeys, cache: StateCache
+    ) -> None:
         self._loaded = loaded
         self._codec = codec
-        self._known = known
+        self._cache = cache
         # Of the subjects at hand; the batch adds those of the users that it creates.
         self.keys = keys
-        self._standing: dict[StreamId, _Standing] = {}
+        self._states: dict[StreamId, _StreamState] = {}
         self._guards: dict[StreamId, Version] = {}
         self.events: list[NewEvent] = []
         self.effects = Effects()
@@ -97,23 +99,23 @@ class Streams:
     def user(self, user_id: UserId) -> User:
         """Without what is personal, which most commands do not need: nothing is opened."""
         stream_id = StreamId(user_id)
-        standing = self._standing.get(stream_id)
-        if standing is None:
-            standing = self._standing[stream_id] = self._unopened(stream_id)
-        return cast("User", standing.state)
+        current = self._states.get(stream_id)
+        if current is None:
+            current = self._states[stream_id] = self._unopened(stream_id)
+        return cast("User", current.state)
 
     def account(self, user_id: UserId) -> User:
         """With what is personal."""
         state = self.user(user_id)
         stream_id = StreamId(user_id)
-        standing = self._standing[stream_id]
-        if standing.opened:
+        current = self._states[stream_id]
+        if current.opened:
             return state
         state = self._folded(self._rows(stream_id), User(), user.evolve, self.keys)
         for new in self.events:
             if new.stream_id == stream_id:
                 state = user.evolve(state, cast("Any", new.event))
-        standing.state, standing.opened = state, True
+        current.state, current.opened = state, True
         return state
 
     def movie(self, movie_id: MovieId) -> Movie:
@@ -133,33 +135,33 @@ class Streams:
         return session_id in self._loaded.sessions
 
     def version(self, stream_id: StreamId) -> Version:
-        standing = self._standing.get(stream_id)
-        return standing.version if standing else NO_VERSION
+        current = self._states.get(stream_id)
+        return current.version if current else NO_VERSION
 
     def has_movie(self, movie_id: MovieId) -> bool:
         """Whether the movie exists, without decoding it."""
-        if self._known.has_movie(movie_id):
+        if self._cache.has_movie(movie_id):
             return True
         stream_id = StreamId(movie_id)
         if stream_id in self._loaded.streams:
-            self._known.note_movie(movie_id)
+            self._cache.note_movie(movie_id)
             return True
         return self.version(stream_id) > NO_VERSION
 
     def guard(self, stream_id: StreamId) -> None:
         """Let the append be refused if the stream has moved on since it was loaded."""
-        self._guards[stream_id] = self._standing[stream_id].loaded_version
+        self._guards[stream_id] = self._states[stream_id].loaded_version
 
     def record(self, stream_id: StreamId, event: Event) -> None:
         """Add the author's event to a stream that has been read, move its state on and guard it."""
         assert self._author is not None
-        standing = self._standing[stream_id]
-        standing.version = Version(standing.version + 1)
-        standing.state = standing.evolve(standing.state, event)
-        standing.recorded_at_index = len(self.events)
-        self._guards[stream_id] = standing.loaded_version
+        current = self._states[stream_id]
+        current.version = Version(current.version + 1)
+        current.state = current.evolve(current.state, event)
+        current.recorded_at_index = len(self.events)
+        self._guards[stream_id] = current.loaded_version
         metadata = self._author.metadata(len(self.events) - self._author_begins_at)
-        self.events.append(NewEvent(stream_id, standing.version, event, metadata))
+        self.events.append(NewEvent(stream_id, current.version, event, metadata))
 
     @property
     def guards(self) -> Mapping[StreamId, Version]:
@@ -167,30 +169,30 @@ class Streams:
 
     def last_of(self, stream_id: StreamId) -> tuple[int | None, Position]:
         """The stream's last event: its place in the batch, or None and its position, 0 for none."""
-        standing = self._standing[stream_id]
-        return standing.recorded_at_index, standing.position
+        current = self._states[stream_id]
+        return current.recorded_at_index, current.position
 
     def _state(
         self, stream_id: StreamId, initial: State, evolve: Callable[[State, Any], State]
     ) -> State:
-        standing = self._standing.get(stream_id)
-        if standing is None:
+        current = self._states.get(stream_id)
+        if current is None:
             rows = self._rows(stream_id)
             state = self._folded(rows, initial, evolve, self.keys)
-            standing = self._standing[stream_id] = _standing(state, evolve, rows)
-        return cast("State", standing.state)
+            current = self._states[stream_id] = _stream_state(state, evolve, rows)
+        return cast("State", current.state)
 
-    def _unopened(self, stream_id: StreamId) -> _Standing:
+    def _unopened(self, stream_id: StreamId) -> _StreamState:
         """A user's, by what is known of that version if anything is."""
         rows = self._rows(stream_id)
         if not rows:
-            return _standing(User(), user.evolve, rows)
+            return _stream_state(User(), user.evolve, rows)
         version = rows[-1].version
-        state = self._known.user(stream_id, version)
+        state = self._cache.user(stream_id, version)
         if state is None:
             state = self._unopened_user(rows)
-            self._known.note_user(stream_id, version, state)
-        return _standing(state, user.evolve, rows)
+            self._cache.note_user(stream_id, version, state)
+        return _stream_state(state, user.evolve, rows)
 
     def _unopened_user(self, rows: list[StoredRow]) -> User:
         """Folded from sealed events, so that it is known which fields there were, and then without
@@ -217,7 +219,7 @@ class Streams:
         return state
 
 
-def _standing(state: object, evolve: Evolve, rows: list[StoredRow]) -> _Standing:
+def _stream_state(state: object, evolve: Evolve, rows: list[StoredRow]) -> _StreamState:
     last = rows[-1] if rows else None
     version, position = (last.version, last.position) if last else (NO_VERSION, START)
-    return _Standing(state, evolve, version, position)
+    return _StreamState(state, evolve, version, position)

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import NamedTuple
 
-from command_api.deciding.loaded import Wanted
-from command_api.deciding.state_cache import Known
+from command_api.deciding.load_result import LoadRequest
+from command_api.deciding.state_cache import StateCache
 from command_api.deciding.streams import Streams
 from command_api.deciding.user import CreateExternalUser, EraseUser, User
 from command_api.store.server import StoreConnection
@@ -70,9 +70,9 @@ class Accounts:
     async def by_email(self, email: str) -> Account | None:
         """The present user who has the address."""
         stream_id = self.email_stream(email)
-        loaded = await self._store.load(Wanted(latest=[stream_id]))
+        loaded = await self._store.load(LoadRequest(latest=[stream_id]))
         keys = SubjectKeys(self._key_wrap, {})
-        owner = Streams(loaded, self._codec, keys, Known()).reservation(stream_id).owner
+        owner = Streams(loaded, self._codec, keys, StateCache()).reservation(stream_id).owner
         return await self.by_id(UserId(owner)) if owner is not None else None
 
     async def by_id(
@@ -86,9 +86,11 @@ class Accounts:
     ) -> list[Account]:
         """Those of the users who are present, in the given order."""
         stream_ids = [StreamId(user_id) for user_id in user_ids]
-        loaded = await self._store.load(Wanted(whole=stream_ids, subjects=user_ids), connection)
+        loaded = await self._store.load(
+            LoadRequest(whole=stream_ids, subjects=user_ids), connection
+        )
         keys = SubjectKeys(self._key_wrap, loaded.wrapped_keys)
-        streams = Streams(loaded, self._codec, keys, Known())
+        streams = Streams(loaded, self._codec, keys, StateCache())
         accounts = [
             Account(user_id, streams.account(user_id), streams.version(StreamId(user_id)))
             for user_id in user_ids

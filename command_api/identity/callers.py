@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 
-from command_api.deciding.loaded import Wanted
+from command_api.deciding.load_result import LoadRequest
 from command_api.deciding.principal import (
     Member,
     Principal,
@@ -12,7 +12,7 @@ from command_api.deciding.principal import (
     require_session,
     session_of,
 )
-from command_api.deciding.state_cache import Known
+from command_api.deciding.state_cache import StateCache
 from command_api.deciding.streams import Streams
 from command_api.store.store import Store
 from shared.ids import StreamId
@@ -59,9 +59,9 @@ class Callers:
         session_id = session_of(principal)
         sessions = [] if session_id is None else [session_id]
         streams = [StreamId(principal.user_id)] if isinstance(principal, Member) else []
-        loaded = await self._store.load(Wanted(whole=streams, sessions=sessions))
+        loaded = await self._store.load(LoadRequest(whole=streams, sessions=sessions))
         require_session(principal, loaded.sessions)
         if isinstance(principal, Member):
             keys = SubjectKeys(self._key_wrap, {})
-            user = Streams(loaded, self._codec, keys, Known()).user(principal.user_id)
+            user = Streams(loaded, self._codec, keys, StateCache()).user(principal.user_id)
             require_role(user, roles)

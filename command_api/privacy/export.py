@@ -11,7 +11,7 @@ from typing import Any
 
 import msgspec
 
-from command_api.deciding.loaded import Wanted
+from command_api.deciding.load_result import LoadRequest
 from command_api.store.store import Store
 from command_api.store.subjects import subject_pages
 from shared.errors import Overloaded
@@ -61,7 +61,7 @@ class Export:
         position = await self._store.head()
         ended = sessions_stream_id(user_id)
         loaded = await self._store.load(
-            Wanted(whole=[StreamId(user_id), ended], subjects=[user_id])
+            LoadRequest(whole=[StreamId(user_id), ended], subjects=[user_id])
         )
         keys = SubjectKeys(self._key_wrap, loaded.wrapped_keys)
         account = [self._entry(row, keys) for row in loaded.streams.get(StreamId(user_id), [])]
@@ -80,7 +80,7 @@ class Export:
             movies = {
                 rating_stream_id(user_id, MovieId(stream_id)): stream_id for _, stream_id in page
             }
-            found = (await self._store.load(Wanted(whole=list(movies)))).streams
+            found = (await self._store.load(LoadRequest(whole=list(movies)))).streams
             rated = {stream: movies[stream] for stream in found}
             titles = await self._titles(list(rated.values()))
             yield [
@@ -94,7 +94,7 @@ class Export:
 
     async def _titles(self, movies: list[StreamId]) -> dict[StreamId, str]:
         titles: dict[StreamId, str] = {}
-        for movie, rows in (await self._store.load(Wanted(latest=movies))).streams.items():
+        for movie, rows in (await self._store.load(LoadRequest(latest=movies))).streams.items():
             event = self._codec.decode(rows[-1].topic, rows[-1].state, {}).event
             if isinstance(event, MovieCreated | MovieDetailsChanged):
                 titles[movie] = event.details.title

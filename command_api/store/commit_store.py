@@ -9,10 +9,10 @@ from typing import Any
 import psycopg
 from psycopg.rows import TupleRow
 
-from command_api.deciding.loaded import Loaded, Wanted
+from command_api.deciding.load_result import LoadRequest, LoadResult
 from command_api.store.append import APPEND, Append
 from command_api.store.arrays import BigintArray, UuidArray
-from command_api.store.load import LOAD, loaded, parameters
+from command_api.store.load import LOAD, parameters, result_of
 from command_api.store.server import Server, StoreConnection
 from shared.errors import AppendRefused, StorageFull, StoreAway
 from shared.ids import Position, StreamId, Version
@@ -56,9 +56,9 @@ class CommitStore:
         self.server.full = False
         return append.first_position(*row)
 
-    async def load(self, wanted: Wanted) -> Loaded:
+    async def load(self, wanted: LoadRequest) -> LoadResult:
         """Return what is wanted, all at one moment."""
-        return loaded(await self._rows(LOAD, parameters(wanted)))
+        return result_of(await self._rows(LOAD, parameters(wanted)))
 
     async def stored_at(self, places: Sequence[Place]) -> dict[Place, tuple[Position, bytes]]:
         """Return position and state of the events at the given places of streams; absent places

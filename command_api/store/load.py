@@ -10,7 +10,7 @@ from uuid import UUID
 from psycopg.rows import TupleRow
 
 from command_api.deciding.kept_answer import AnswerKey, KeptAnswer
-from command_api.deciding.loaded import Loaded, Wanted
+from command_api.deciding.load_result import LoadRequest, LoadResult
 from command_api.store.arrays import UuidArray
 from shared.ids import StreamId, UserId
 from shared.log.stored_row import StoredRow
@@ -18,7 +18,7 @@ from shared.log.stored_row import StoredRow
 LOAD = files("command_api.store").joinpath("load.sql").read_bytes()
 
 
-def parameters(wanted: Wanted) -> dict[str, Any]:
+def parameters(wanted: LoadRequest) -> dict[str, Any]:
     """Return the parameters of the statement `LOAD`."""
     return {
         "latest": UuidArray.of(wanted.latest),
@@ -30,7 +30,7 @@ def parameters(wanted: Wanted) -> dict[str, Any]:
     }
 
 
-def loaded(rows: Iterable[TupleRow]) -> Loaded:
+def result_of(rows: Iterable[TupleRow]) -> LoadResult:
     """Return the rows of `LOAD`, sorted by kind."""
     streams: dict[StreamId, list[StoredRow]] = {}
     wrapped_keys: dict[UserId, bytes] = {}
@@ -50,4 +50,4 @@ def loaded(rows: Iterable[TupleRow]) -> Loaded:
     for stored in streams.values():
         if len(stored) > 1:
             stored.sort(key=lambda row: row.version)
-    return Loaded(streams, wrapped_keys, frozenset(sessions), answers)
+    return LoadResult(streams, wrapped_keys, frozenset(sessions), answers)

@@ -8,8 +8,8 @@ from typing import Any
 
 from psycopg.rows import TupleRow
 
-from command_api.deciding.loaded import Loaded, Wanted
-from command_api.store.load import LOAD, loaded, parameters
+from command_api.deciding.load_result import LoadRequest, LoadResult
+from command_api.store.load import LOAD, parameters, result_of
 from command_api.store.pool import Pool
 from command_api.store.server import Server, StoreConnection
 from shared.ids import Position
@@ -27,11 +27,13 @@ class Store:
     def __init__(self, server: Server, *, connections_max: int = CONNECTIONS_MAX) -> None:
         self._pool = Pool(server, size=connections_max)
 
-    async def load(self, wanted: Wanted, connection: StoreConnection | None = None) -> Loaded:
+    async def load(
+        self, wanted: LoadRequest, connection: StoreConnection | None = None
+    ) -> LoadResult:
         """Return what is wanted, all at one moment, in the transaction of the connection if one is
         given.
         """
-        return loaded(await self.rows(LOAD, parameters(wanted), connection))
+        return result_of(await self.rows(LOAD, parameters(wanted), connection))
 
     async def head(self) -> Position:
         """Return the last position of the log, 0 when it is empty."""

@@ -7,7 +7,7 @@ from uuid import uuid4
 
 from command_api.commit.committer import Committer
 from command_api.commit.idempotency import RequestKey
-from command_api.commit.pending_command import Answer, Pending
+from command_api.commit.pending_command import Answer, PendingCommand
 from command_api.deciding.principal import Principal, Service
 from command_api.deciding.use_cases import Command
 from shared.ids import new_uuid7
@@ -17,8 +17,8 @@ SERVICE = Service(new_uuid7(), frozenset({"users", "ratings", "movies", "roles",
 
 def pending(
     command: Command, principal: Principal = SERVICE, key: RequestKey | None = None
-) -> Pending:
-    return Pending(
+) -> PendingCommand:
+    return PendingCommand(
         command,
         principal,
         request_id=uuid4(),

@@ -13,7 +13,7 @@ import pytest
 from command_api.commit import committer as commit_module
 from command_api.commit.committer import REFUSALS_MAX
 from command_api.commit.pending_command import Outcome
-from command_api.deciding.loaded import Loaded, Wanted
+from command_api.deciding.load_result import LoadRequest, LoadResult
 from command_api.deciding.principal import Anyone, Member
 from command_api.deciding.user import ChangeRole, EraseUser
 from command_api.store.append import Append
@@ -47,7 +47,7 @@ class InterferingStore(CommitStore):
     times = 0
     holds_lock = False
 
-    async def load(self, wanted: Wanted) -> Loaded:
+    async def load(self, wanted: LoadRequest) -> LoadResult:
         loaded = await super().load(wanted)
         if not self.holds_lock and self.times > 0:
             self.times -= 1

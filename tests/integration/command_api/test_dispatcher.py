@@ -16,7 +16,7 @@ from command_api.commit.dispatcher import (
     BULK_BYTES_BESIDE_INTERACTIVE_MAX,
     Dispatcher,
 )
-from command_api.commit.pending_command import Answer, Outcome, Pending
+from command_api.commit.pending_command import Answer, Outcome, PendingCommand
 from shared.errors import Overloaded, Unavailable
 from shared.process.tasks import Tasks
 from tests.support.builders import a_movie
@@ -32,9 +32,9 @@ class HeldCommitter(Committer):
         self.entered = asyncio.Event()
         self.released = asyncio.Event()
         self.batches: list[int] = []
-        self.on_its_way: Sequence[Pending] = ()
+        self.on_its_way: Sequence[PendingCommand] = ()
 
-    async def commit(self, batch: Sequence[Pending]) -> list[Answer]:
+    async def commit(self, batch: Sequence[PendingCommand]) -> list[Answer]:
         self.on_its_way = batch
         self.entered.set()
         await asyncio.wait_for(self.released.wait(), WITHIN_S)
@@ -219,7 +219,7 @@ def test_stopping_commits_what_waits_and_takes_no_more(held: HeldCommitter) -> N
 def test_a_fault_of_a_commit_is_that_batchs_answer_and_the_next_one_works(
     held: HeldCommitter, monkeypatch: pytest.MonkeyPatch, fault: str
 ) -> None:
-    async def faulty(_batch: Sequence[Pending]) -> list[Answer]:
+    async def faulty(_batch: Sequence[PendingCommand]) -> list[Answer]:
         if fault == "raises":
             raise LookupError("nobody expects this")
         return []
@@ -246,7 +246,7 @@ def test_the_dispatcher_resumes_after_an_error_of_its_own(
     take = Dispatcher._take
     failures = iter([TypeError("odd")])
 
-    def take_or_fail(self: Dispatcher, *, bulk: bool, **options: Any) -> list[Pending]:
+    def take_or_fail(self: Dispatcher, *, bulk: bool, **options: Any) -> list[PendingCommand]:
         for failure in failures:
             raise failure
         return take(self, bulk=bulk, **options)

@@ -14,9 +14,9 @@ from psycopg import sql
 
 from command_api.commit.committer import Committer
 from command_api.commit.idempotency import RequestKey
-from command_api.commit.pending_command import Answer, Outcome, Pending
+from command_api.commit.pending_command import Answer, Outcome, PendingCommand
 from command_api.deciding.kept_answer import AnswerKey, KeptAnswer
-from command_api.deciding.loaded import Wanted
+from command_api.deciding.load_result import LoadRequest
 from command_api.deciding.principal import Member
 from command_api.store.commit_store import CommitStore
 from command_api.store.server import Server
@@ -102,7 +102,7 @@ class ReleaseBefore:
     def server(self) -> Server:
         return Server(self.system.dsn(COMMAND_ROLE), schema=self.schema)
 
-    def commit(self, *batch: Pending) -> list[Answer]:
+    def commit(self, *batch: PendingCommand) -> list[Answer]:
         store = CommitStore(self.server())
         committer = Committer(store, self.system.codec(), self.system.key_wrap())
 
@@ -130,7 +130,7 @@ def test_every_kind_of_row_is_read(before: ReleaseBefore) -> None:
     async def load() -> Any:
         store = Store(before.server())
         loaded = await store.load(
-            Wanted(
+            LoadRequest(
                 latest=[RATING],
                 whole=[StreamId(ANN), StreamId(STALKER)],
                 subjects=[ANN],

@@ -12,7 +12,7 @@ from shared.ids import StreamId, UserId
 from shared.log.stored_row import StoredRow
 
 
-class Wanted(NamedTuple):
+class LoadRequest(NamedTuple):
     """The last event of the streams `latest`, all of the streams `whole`, subjects' wrapped keys,
     which of the sessions have not ended, and the answers kept under the given keys.
     """
@@ -24,7 +24,7 @@ class Wanted(NamedTuple):
     answers: Sequence[AnswerKey] = ()
 
 
-class Loaded(NamedTuple):
+class LoadResult(NamedTuple):
     """Stored rows by stream in version order, wrapped keys by user, the sessions that have not
     ended, and the kept answers.
     """

@@ -8,9 +8,9 @@ import msgspec
 import pytest
 
 from command_api.commit.pending_command import Outcome
-from command_api.deciding.loaded import Wanted
+from command_api.deciding.load_result import LoadRequest
 from command_api.deciding.principal import Member
-from command_api.deciding.state_cache import Known
+from command_api.deciding.state_cache import StateCache
 from command_api.deciding.streams import Streams
 from command_api.deciding.user import ChangeProfile, EraseUser
 from shared.errors import NotAuthenticated, NotFound
@@ -40,8 +40,8 @@ class Two:
         (answer,) = commit(self.here, rating, principal=Member(self.user_id))
         return answer
 
-    def streams(self, known: Known) -> Streams:
-        wanted = Wanted(whole=[StreamId(self.user_id)], subjects=[self.user_id])
+    def streams(self, known: StateCache) -> Streams:
+        wanted = LoadRequest(whole=[StreamId(self.user_id)], subjects=[self.user_id])
         loaded = asyncio.run(self.store.load(wanted))
         keys = SubjectKeys(self.system.key_wrap(), loaded.wrapped_keys)
         return Streams(loaded, self.system.codec(), keys, known)
@@ -67,12 +67,12 @@ def test_a_profile_changed_elsewhere_is_the_one_that_is_changed(two: Two) -> Non
         assert isinstance(answer, Outcome)
     change = ChangeProfile(user_id=two.user_id, visibility="private", now=NOON)
     commit(two.here, change)
-    account = two.streams(Known()).account(two.user_id)
+    account = two.streams(StateCache()).account(two.user_id)
     assert (account.display_name, account.visibility) == ("Ann C.", "private")
 
 
 def test_nothing_personal_is_remembered(two: Two) -> None:
-    known = Known()
+    known = StateCache()
     streams = two.streams(known)
     assert streams.user(two.user_id).display_name is None
     assert streams.account(two.user_id).display_name == "Ann"
@@ -89,7 +89,7 @@ def test_an_account_opened_later_in_a_batch_has_what_the_batch_recorded(two: Two
     )
     answers = commit(two.here, a_rating(two.user_id, two.movie_id, 1), private, named)
     assert all(isinstance(answer, Outcome) for answer in answers)
-    account = two.streams(Known()).account(two.user_id)
+    account = two.streams(StateCache()).account(two.user_id)
     assert (account.display_name, account.visibility) == ("Ben", "private")
 
 
