@@ -14,7 +14,7 @@ from psycopg.rows import dict_row
 from psycopg_pool import AsyncConnectionPool
 
 from bench.peers.serving import Caller, dsn, peer, serve
-from command_api.http.bodies import RatingBody
+from command_api.bodies.models import RatingBody
 
 # Of 4, 8, 16 and 32 the fastest here, by little.
 POOL_CONNECTIONS = 16

@@ -9,7 +9,7 @@ import msgspec
 from fastapi import Response
 
 from bench.peers.serving import Caller, peer, serve
-from command_api.http.bodies import RatingBody
+from command_api.bodies.models import RatingBody
 from query_api.http.shapes import Movie
 from shared.web.protocol import GatheringProtocol
 

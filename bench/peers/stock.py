@@ -7,7 +7,7 @@ from uuid import UUID
 
 from bench.peers.library import Ratings, environment
 from bench.peers.serving import Caller, dsn, peer, serve
-from command_api.http.bodies import RatingBody
+from command_api.bodies.models import RatingBody
 
 
 def main() -> None:

@@ -7,8 +7,8 @@ from typing import Any
 
 import msgspec
 
-from command_api.http.bodies import BulkBody
-from command_api.http.bounded_json import too_deep
+from command_api.bodies.bounded_json import too_deep
+from command_api.bodies.models import BulkBody
 from shared.errors import InvalidInput, MalformedJson
 
 # One row, not decoded.

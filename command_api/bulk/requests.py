@@ -9,15 +9,15 @@ from typing import Any, NamedTuple
 
 from pydantic import BaseModel
 
+from command_api.bodies.bounded_json import validated
+from command_api.bodies.json_body import off_loop_if_large, require_json
+from command_api.bodies.models import BulkBody
 from command_api.bulk.decoder import Raw, rows_decoder
 from command_api.bulk.room import BulkRoom
 from command_api.commit.dispatcher import Dispatcher
 from command_api.commit.pending_command import Answer as RowAnswer
 from command_api.commit.pending_command import Outcome
 from command_api.deciding.use_cases import Command
-from command_api.http.bodies import BulkBody
-from command_api.http.bounded_json import validated
-from command_api.http.json_body import off_loop_if_large, require_json
 from shared.errors import (
     Forbidden,
     InvalidInput,

@@ -7,7 +7,7 @@ from collections.abc import AsyncIterable, Iterator
 from contextlib import contextmanager
 from uuid import UUID
 
-from command_api.http.bodies import BULK_BYTES_MAX
+from command_api.bodies.models import BULK_BYTES_MAX
 from shared.errors import Overloaded
 
 BATCHES_MAX = 16

@@ -9,9 +9,8 @@ from uuid import UUID
 
 from pydantic import Field
 
-from command_api.bulk.requests import BulkJson, BulkRequests, RowKind
-from command_api.deciding.movie import ChangeMovieDetails, CreateMovie
-from command_api.http.bodies import (
+from command_api.bodies.json_body import JsonBody
+from command_api.bodies.models import (
     BULK_BYTES_MAX,
     MOVIE_BYTES_MAX,
     MovieAnswer,
@@ -20,8 +19,9 @@ from command_api.http.bodies import (
     MoviesBody,
     RowsAnswer,
 )
+from command_api.bulk.requests import BulkJson, BulkRequests, RowKind
+from command_api.deciding.movie import ChangeMovieDetails, CreateMovie
 from command_api.http.commands import DONE, PROBLEMS, Commands, Keyed, answer, answered
-from command_api.http.json_body import JsonBody
 from command_api.identity.access import CATALOGUE
 from shared.errors import InvalidInput
 from shared.ids import MovieId, StreamId, Version, keyed_uuid, new_uuid7

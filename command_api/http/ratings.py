@@ -8,11 +8,8 @@ from uuid import UUID
 
 import msgspec
 
-from command_api.bulk.requests import BulkJson, BulkRequests, RowKind
-from command_api.commit.pending_command import Outcome
-from command_api.deciding.principal import acting_user
-from command_api.deciding.rating import SubmitRating, WithdrawRating
-from command_api.http.bodies import (
+from command_api.bodies.json_body import JsonBody
+from command_api.bodies.models import (
     BULK_BYTES_MAX,
     RATING_BYTES_MAX,
     MovieRatingBody,
@@ -21,8 +18,11 @@ from command_api.http.bodies import (
     RatingsBody,
     RowsAnswer,
 )
+from command_api.bulk.requests import BulkJson, BulkRequests, RowKind
+from command_api.commit.pending_command import Outcome
+from command_api.deciding.principal import acting_user
+from command_api.deciding.rating import SubmitRating, WithdrawRating
 from command_api.http.commands import DONE, PROBLEMS, Commands, Keyed, answer, answered
-from command_api.http.json_body import JsonBody
 from command_api.identity.access import MEMBERS, RATERS
 from shared.ids import MovieId, UserId, rating_stream_id
 from shared.web.answer import Answer

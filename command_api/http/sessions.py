@@ -8,16 +8,16 @@ from uuid import UUID
 
 import structlog
 
+from command_api.bodies.json_body import JsonBody
+from command_api.bodies.models import ACCOUNT_BYTES_MAX, RefreshBody, SessionAnswer, SessionBody
+from command_api.deciding.credentials import canonical_email
 from command_api.deciding.principal import Member, Service, session_of
 from command_api.deciding.session import EndSession
 from command_api.deciding.user import ChangePassword
-from command_api.http.bodies import ACCOUNT_BYTES_MAX, RefreshBody, SessionAnswer, SessionBody
 from command_api.http.commands import DONE, PROBLEMS, Commands, answer
-from command_api.http.json_body import JsonBody
 from command_api.identity.access import PUBLIC, SESSIONS
 from command_api.identity.accounts import Account, Accounts
 from command_api.identity.authentication import Authentication, key_id_of
-from command_api.identity.credentials import canonical_email
 from command_api.identity.limits import LogInLimits
 from command_api.identity.passwords import Passwords
 from command_api.identity.sessions import Holder, Session

@@ -7,17 +7,8 @@ from uuid import UUID
 
 import structlog
 
-from command_api.bulk.requests import BulkJson, BulkRequests, RowKind
-from command_api.deciding.principal import require_scope
-from command_api.deciding.user import (
-    ChangePassword,
-    ChangeProfile,
-    ChangeRole,
-    CreateExternalUser,
-    SignUp,
-    User,
-)
-from command_api.http.bodies import (
+from command_api.bodies.json_body import JsonBody
+from command_api.bodies.models import (
     ACCOUNT_BYTES_MAX,
     BULK_USERS_BYTES_MAX,
     EXTERNAL_USER_BYTES_MAX,
@@ -30,8 +21,17 @@ from command_api.http.bodies import (
     SignUpBody,
     UserAnswer,
 )
+from command_api.bulk.requests import BulkJson, BulkRequests, RowKind
+from command_api.deciding.principal import require_scope
+from command_api.deciding.user import (
+    ChangePassword,
+    ChangeProfile,
+    ChangeRole,
+    CreateExternalUser,
+    SignUp,
+    User,
+)
 from command_api.http.commands import DONE, PROBLEMS, Commands, Keyed, answer, answered
-from command_api.http.json_body import JsonBody
 from command_api.identity.access import (
     ERASERS,
     MEMBERS,

@@ -15,7 +15,7 @@ import argon2
 from argon2.exceptions import InvalidHashError, VerificationError, VerifyMismatchError
 
 from command_api.commit.fair_queue import FairQueue
-from command_api.identity.credentials import canonical_password
+from command_api.deciding.credentials import canonical_password
 from shared.errors import Overloaded
 
 Result = TypeVar("Result")

@@ -7,7 +7,7 @@ from typing import Annotated, get_args
 
 import typer
 
-from command_api.identity.credentials import canonical_email
+from command_api.deciding.credentials import canonical_email
 from command_api.privacy.erasure_ledger import ErasureLedger
 from command_api.store.subjects import subject_pages
 from ops.commands.write_side import WriteSide, uuid_of, write_side_of

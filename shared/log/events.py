@@ -103,7 +103,7 @@ class ServiceKeyRevoked(Event, frozen=True, kw_only=True):
 
 
 class MovieFields(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
-    """What a catalogue says of a movie. Limits are the edge's, `command_api/http/bodies.py`."""
+    """What a catalogue says of a movie. Limits are the edge's, `command_api/bodies/models.py`."""
 
     title: str
     year: int

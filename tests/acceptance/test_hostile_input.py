@@ -11,7 +11,7 @@ from urllib.parse import quote
 
 import pytest
 
-from command_api.http.bodies import MovieBody, MovieChangesBody
+from command_api.bodies.models import MovieBody, MovieChangesBody
 from command_api.identity.refusal_pace import RefusalPace
 from tests.support.api import AT_LEAST, Api
 

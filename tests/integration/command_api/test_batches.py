@@ -16,9 +16,9 @@ import msgspec
 import psutil
 import pytest
 
+from command_api.bodies.models import RATING_BYTES_MAX, RATINGS_MAX, REVIEW_CHARS_MAX
 from command_api.bulk.requests import ERRORS_A_BODY_MAX, ERRORS_A_ROW_MAX
 from command_api.bulk.room import BATCHES_MAX, BATCHES_PER_CALLER_MAX
-from command_api.http.bodies import RATING_BYTES_MAX, RATINGS_MAX, REVIEW_CHARS_MAX
 from command_api.settings import MIB
 from shared.log.events import RatingSubmitted
 from tests.support.api import POSITION, Api

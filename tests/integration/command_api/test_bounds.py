@@ -7,8 +7,8 @@ from typing import Any
 import httpx
 import pytest
 
-from command_api.http.bodies import ACCOUNT_BYTES_MAX, MOVIE_BYTES_MAX, RATING_BYTES_MAX
-from command_api.http.bounded_json import MEMBERS_MAX
+from command_api.bodies.bounded_json import MEMBERS_MAX
+from command_api.bodies.models import ACCOUNT_BYTES_MAX, MOVIE_BYTES_MAX, RATING_BYTES_MAX
 from shared.web.problems import VALIDATION_ERRORS_MAX
 from tests.support.api import Api
 

@@ -12,8 +12,8 @@ from uuid import UUID, uuid4
 import httpx
 import pytest
 
+from command_api.bodies.models import RATINGS_MAX
 from command_api.deciding.principal import Anyone
-from command_api.http.bodies import RATINGS_MAX
 from command_api.identity.authentication import Authentication
 from command_api.identity.limits import RateLimits
 from shared.errors import NotAuthenticated, TooManyRequests

@@ -8,15 +8,7 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from command_api.bulk.decoder import rows_decoder
-from command_api.http.bodies import (
-    COMBINING_IN_A_ROW_MAX,
-    LIST_ITEMS_MAX,
-    MovieBody,
-    RatingBody,
-    RatingsBody,
-)
-from command_api.http.bounded_json import (
+from command_api.bodies.bounded_json import (
     CONTAINERS_MAX,
     DEPTH_MAX,
     ITEMS_MAX,
@@ -24,6 +16,14 @@ from command_api.http.bounded_json import (
     decode_json,
     validated,
 )
+from command_api.bodies.models import (
+    COMBINING_IN_A_ROW_MAX,
+    LIST_ITEMS_MAX,
+    MovieBody,
+    RatingBody,
+    RatingsBody,
+)
+from command_api.bulk.decoder import rows_decoder
 from shared.errors import InvalidInput, MalformedJson
 from shared.web.problems import InvalidFields
 

@@ -9,8 +9,8 @@ import argon2
 import pytest
 from pydantic import ValidationError
 
-from command_api.http.bodies import ProfileBody, SignUpBody
-from command_api.identity.credentials import canonical_email
+from command_api.bodies.models import ProfileBody, SignUpBody
+from command_api.deciding.credentials import canonical_email
 from command_api.identity.passwords import Passwords
 
 ACCENTED = "pässwörd für Zoë"

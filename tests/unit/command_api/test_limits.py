@@ -6,8 +6,8 @@ import asyncio
 
 import pytest
 
+from command_api.bodies.models import BULK_BYTES_MAX, RATINGS_MAX
 from command_api.deciding.principal import Anyone, Member, Service
-from command_api.http.bodies import BULK_BYTES_MAX, RATINGS_MAX
 from command_api.identity.limits import (
     LogInLimits,
     RateLimits,

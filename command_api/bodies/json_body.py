@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 from pydantic import BaseModel
 from starlette.concurrency import run_in_threadpool
 
-from command_api.http.bounded_json import validated
+from command_api.bodies.bounded_json import validated
 from shared.web.operation import Request
 from shared.web.problems import InvalidFields, Refused
 

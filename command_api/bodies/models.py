@@ -22,7 +22,7 @@ from pydantic import (
     model_validator,
 )
 
-from command_api.identity.credentials import (
+from command_api.deciding.credentials import (
     PASSWORD_CHARS_MIN,
     canonical_email,
     canonical_password,
