@@ -20,6 +20,7 @@ from ops.home.access import ApiSettings
 from ops.settings import JobsSettings, OwnerSettings, WriteSideSettings
 from projector.settings import ProjectorSettings
 from query_api.settings import QuerySettings
+from shared.web.problems import STATUS_OF
 
 ROOT = Path(__file__).parents[2]
 HTTP = (ROOT / "docs/http.md").read_text()
@@ -85,6 +86,18 @@ def test_every_todo_is_listed_as_unfinished() -> None:
         if "TODO" in file.read_text()
     ]
     assert [file for file in with_todo if f"`{file}`" not in unfinished] == []
+
+
+def test_every_type_of_problem_is_documented() -> None:
+    codes = {error.code for error in STATUS_OF}
+    for room in ("command_api", "query_api", "shared"):
+        for file in (ROOT / room).rglob("*.py"):
+            codes |= set(
+                re.findall(r'HTTPStatus\.[A-Z_]+,\s*"([a-z]+-[a-z-]+|internal)"', file.read_text())
+            )
+    assert {"precondition-required", "head-too-large", "internal"} <= codes
+    errors = HTTP[HTTP.index("## Errors") :]
+    assert [code for code in sorted(codes) if f"`{code}`" not in errors] == []
 
 
 def test_files_that_documents_name_exist() -> None:
