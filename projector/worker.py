@@ -15,9 +15,9 @@ from functools import partial
 import structlog
 
 from projector.audit.healer import Healer
+from projector.building.builder import Builder
+from projector.building.upkeep import Upkeep
 from projector.following.follower import IDLE_ADVANCE_S, SERVER_ERRORS, Follower
-from projector.generations.builder import Builder
-from projector.generations.upkeep import Upkeep
 from projector.log.wakeup import POLL_S, WakeUp
 from projector.projections import DEFINITIONS
 from projector.scrubber import Scrubber

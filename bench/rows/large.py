@@ -22,9 +22,9 @@ from bench.findings import Finding, at_most, ratios
 from bench.stack import Stack
 from bench.synthetic import append_ratings
 from projector.audit.auditor import Audit
-from projector.generations.builder import Builder
+from projector.building.builder import Builder
+from projector.building.upkeep import purge
 from projector.generations.table import Generation
-from projector.generations.upkeep import purge
 from projector.projections import DEFINITIONS
 from projector.settings import ProjectorSettings
 from projector.wiring import Wiring, wire

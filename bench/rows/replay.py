@@ -6,8 +6,8 @@ import time
 
 from bench.bench import Bench
 from bench.findings import Finding, at_least, ratios
-from projector.generations.builder import Builder
-from projector.generations.upkeep import purge
+from projector.building.builder import Builder
+from projector.building.upkeep import purge
 from projector.log.reader import BATCH_EVENTS, LogReader
 from projector.projections import DEFINITIONS
 from projector.wiring import Wiring

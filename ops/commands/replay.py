@@ -21,9 +21,9 @@ from ops.home.folder import Home
 from ops.jobs import JobQueue
 from ops.progress import Progress
 from ops.tables import print_table
+from projector.building.upkeep import purge
 from projector.generations.switch import switch_if_ready
 from projector.generations.table import Generation, State
-from projector.generations.upkeep import purge
 from projector.wiring import wire
 
 POLL_S = 0.2

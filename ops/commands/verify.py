@@ -19,9 +19,9 @@ from ops.progress import Progress
 from ops.tables import print_table
 from projector.audit.auditor import Audit, Report
 from projector.audit.differences import Difference
-from projector.generations.builder import Builder
+from projector.building.builder import Builder
+from projector.building.upkeep import Upkeep
 from projector.generations.table import Generation
-from projector.generations.upkeep import Upkeep
 from projector.projections import DEFINITIONS
 from projector.wiring import Wiring
 from shared.errors import StarfoldError

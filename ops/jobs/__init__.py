@@ -14,7 +14,7 @@ from rq.serializers import JSONSerializer
 from ops.errors import OperatorError
 from ops.settings import JobsSettings
 from projector.audit.auditor import Audit
-from projector.generations.builder import Builder
+from projector.building.builder import Builder
 from projector.generations.table import AuditState, Generation, State
 from projector.settings import ProjectorSettings
 from projector.wiring import Wiring, wire

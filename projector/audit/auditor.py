@@ -19,13 +19,13 @@ import msgspec
 from projector.audit.differences import Difference, differences, entity_of
 from projector.audit.shadow import Shadow
 from projector.documents.calls import Call, cut
+from projector.documents.slices import Parts, Slice
 from projector.documents.store import ABSENT, PartitionStore
 from projector.documents.working_set import Key, Operation, WorkingSet
-from projector.following.slices import Parts, Slice
+from projector.following.fold import mark
 from projector.generations.table import Generation
 from projector.log.reader import LogReader
 from projector.projections import DEFINITIONS
-from projector.projections.fold import mark
 from shared.errors import AuditImpossible
 from shared.ids import START, Position, new_uuid7
 from shared.read_model.checkpoints import Checkpoint, decode_checkpoint, encode_checkpoint

@@ -9,8 +9,8 @@ from uuid import UUID
 import msgspec
 
 from projector.audit.shadow import Shadow
+from projector.documents.slices import Parts, Slice
 from projector.documents.working_set import Key, Operation, stream_operations
-from projector.following.slices import Parts, Slice
 from shared.errors import DocumentDamaged
 from shared.read_model.checksum import checked
 from shared.read_model.kinds import HISTORY, PRIVATE, PROFILE, REVIEWS

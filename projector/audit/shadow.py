@@ -11,10 +11,10 @@ from itertools import pairwise
 from uuid import UUID
 
 from projector.documents.place import Place, place_of
+from projector.documents.slices import Parts, Slice, Type
 from projector.documents.working_set import STREAM_ENTRIES_MAX, Entry, Key, WorkingSet
-from projector.following.slices import Parts, Slice, Type
+from projector.following.fold import PartitionFold
 from projector.projections import LogEvent, Projection
-from projector.projections.fold import PartitionFold
 from shared.errors import LogDiverged
 from shared.ids import START, Position
 from shared.read_model.checkpoints import Checkpoint

@@ -14,8 +14,8 @@ from hiredis import pack_command
 from redis.exceptions import NoScriptError
 
 from projector.documents.calls import Call, Command, as_command
+from projector.documents.slices import Parts, Slice, parts_of, read_slice
 from projector.documents.working_set import Key
-from projector.following.slices import Parts, Slice, parts_of, read_slice
 from shared.errors import DocumentDamaged, Misconfigured
 from shared.ids import NO_VERSION, START, Position, StreamId
 from shared.read_model.checkpoints import Checkpoint, decode_checkpoint, encode_checkpoint

@@ -18,8 +18,8 @@ from projector.documents.calls import (
 from projector.documents.place import Place, place_of
 from projector.documents.store import ABSENT, Found
 from projector.documents.working_set import Corrupt, Key, WorkingSet
+from projector.following.fold import PartitionFold
 from projector.projections import LogEvent, Projection
-from projector.projections.fold import PartitionFold
 from shared.errors import DocumentDamaged, LogDiverged
 from shared.read_model.checkpoints import Checkpoint, decode_checkpoint, encode_checkpoint
 from shared.read_model.keys import PartitionKeys

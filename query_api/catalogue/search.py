@@ -125,6 +125,8 @@ class _Selection:
         self.prefix: Key = ()
         self._index = index
         self._wanted = wanted
+        self._genre = search_key(wanted.genre) if wanted.genre else None
+        self._director = search_key(wanted.director) if wanted.director else None
         self._limit = limit
         self._slice = slice_
 
@@ -150,7 +152,7 @@ class _Selection:
 
     def _test(self, keys: Iterable[Key], movies: set[bytes] | None) -> None:
         wanted, entries, found = self._wanted, self._index.entries, self.found
-        genre, director = wanted.genre, wanted.director
+        genre, director = self._genre, self._director
         year_min = YEAR_MIN if wanted.year_min is None else wanted.year_min
         year_max = YEAR_MAX if wanted.year_max is None else wanted.year_max
         for key in keys:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from uuid import UUID
 
 from query_api.catalogue.index import KEY_TYPES, Filter, Sort
-from query_api.catalogue.search_key import search_key
 from query_api.http import shapes
 from query_api.http.absent import AbsentMovies
 from query_api.http.parameters import ListRead, Read, Text, Year
@@ -37,13 +36,7 @@ class CatalogueRead(ListRead):
 
     @property
     def wanted(self) -> Filter:
-        return Filter(
-            genre=search_key(self.genre) if self.genre else None,
-            director=search_key(self.director) if self.director else None,
-            year_min=self.year_min,
-            year_max=self.year_max,
-            q=self.q,
-        )
+        return Filter(*map(vars(self).get, Filter._fields))
 
     @property
     def order(self) -> Sort:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+from projector.building.builder import Builder
+from projector.building.upkeep import Upkeep
 from projector.following.follower import Follower
-from projector.generations.builder import Builder
 from projector.generations.table import Generation
-from projector.generations.upkeep import Upkeep
 from projector.projections import DEFINITIONS
 from projector.wiring import Wiring
 

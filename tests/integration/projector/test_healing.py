@@ -154,7 +154,7 @@ def test_a_document_found_damaged_while_folding_parks_nobody_for_good(
 def test_more_damage_than_may_be_parked_stops_nothing(
     live: Live, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("projector.projections.fold.PARKED_MAX", 0)
+    monkeypatch.setattr("projector.following.fold.PARKED_MAX", 0)
     _flip(live.redis, live.key(MOVIES, "stats"))
     live.rate()
     live.follow()
@@ -316,7 +316,7 @@ def test_what_is_lost_is_rebuilt_in_one_pass_over_the_log(
         return fetch(reader, *arguments, **options)
 
     monkeypatch.setattr(LogReader, "fetch", counted)
-    monkeypatch.setattr("projector.generations.builder.BATCH_EVENTS", 50)
+    monkeypatch.setattr("projector.building.builder.BATCH_EVENTS", 50)
     bootstrapped(live.wiring)
     assert fetched == sorted(set(fetched)), "no part of the log is read twice"
     assert_exact(live.wiring)

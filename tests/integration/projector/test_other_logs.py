@@ -9,8 +9,8 @@ import httpx
 import pytest
 
 from projector.audit.auditor import Audit
+from projector.building.builder import Builder
 from projector.following.follower import Follower
-from projector.generations.builder import Builder
 from projector.projections import DEFINITIONS
 from projector.wiring import Wiring
 from shared.read_model.keys import LOG_KEY

@@ -6,10 +6,10 @@ from typing import Any
 
 import pytest
 
+from projector.following import fold
 from projector.following import followed_generation as followed
 from projector.following.follower import Follower
 from projector.generations.table import Generation
-from projector.projections import fold
 from projector.wiring import Wiring
 from shared.ids import MovieId, Position, UserId, new_uuid7
 from shared.log.events import RatingSubmitted, UserErased

@@ -9,11 +9,11 @@ import pytest
 import redis
 
 from command_api.commit.pending_command import Outcome
+from projector.building.builder import Builder
+from projector.building.upkeep import purge
 from projector.documents.calls import CALL_BYTES_MAX, CALL_COMMANDS_MAX, Call
 from projector.documents.store import PartitionStore
 from projector.following.follower import Follower
-from projector.generations.builder import Builder
-from projector.generations.upkeep import purge
 from projector.projections import DEFINITIONS
 from shared.ids import MovieId, Position
 from tests.support.builders import a_movie, a_rating

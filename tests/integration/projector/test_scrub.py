@@ -12,10 +12,10 @@ import pytest
 from command_api.commit.pending_command import Outcome
 from command_api.deciding.user import EraseUser
 from projector import scrubber as scrub
+from projector.building.builder import Builder
+from projector.building.upkeep import Upkeep, purge
 from projector.following.follower import Follower
-from projector.generations.builder import Builder
 from projector.generations.table import Generation
-from projector.generations.upkeep import Upkeep, purge
 from projector.projections import DEFINITIONS
 from projector.scrubber import Scrubbed, Scrubber
 from shared.ids import UserId

@@ -17,8 +17,8 @@ from prometheus_client import REGISTRY
 from ops.home.folder import Home
 from ops.home.redis_users import OWNER
 from ops.local.servers import valkey_spec
+from projector.building.upkeep import Upkeep
 from projector.following.follower import Follower
-from projector.generations.upkeep import Upkeep
 from projector.scrubber import Scrubber
 from projector.status import StatusKeeper
 from shared.read_model.status import STATUS_KEY

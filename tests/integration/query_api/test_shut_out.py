@@ -13,7 +13,7 @@ from typer.testing import CliRunner
 
 from ops.cli import app
 from projector.audit.auditor import Audit
-from projector.generations.builder import Builder
+from projector.building.builder import Builder
 from projector.projections import DEFINITIONS
 from projector.wiring import Wiring
 from shared.log.events import ServiceKeyRevoked, SessionEnded

@@ -8,8 +8,8 @@ from uuid import UUID
 import pytest
 
 from projector.documents.working_set import Corrupt, WorkingSet
+from projector.following.fold import PartitionFold
 from projector.projections import DEFINITIONS, LogEvent
-from projector.projections.fold import PartitionFold
 from query_api.redis_reads.access import checked_claims
 from shared.errors import NotAuthenticated
 from shared.ids import Position, StreamId, UserId, Version

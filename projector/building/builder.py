@@ -21,11 +21,11 @@ import structlog
 from projector.documents.calls import Call, cut
 from projector.documents.store import PartitionStore, building_marker
 from projector.documents.working_set import Operation, WorkingSet
+from projector.following.fold import PartitionFold
 from projector.following.partition import checkpoint_at
 from projector.generations.table import Build, Generation, Generations
 from projector.log.reader import BATCH_EVENTS, LogReader
 from projector.projections import DEFINITIONS, LogEvent, Projection
-from projector.projections.fold import PartitionFold
 from shared.ids import START, Position, new_uuid7
 from shared.read_model.keys import CHECKPOINT, REBUILDING, PartitionKeys
 

@@ -6,8 +6,8 @@ from collections.abc import Mapping, Sequence
 
 import structlog
 
+from projector.building.builder import Builder, ShareId
 from projector.documents.store import ABSENT, PartitionStore
-from projector.generations.builder import Builder, ShareId
 from projector.generations.switch import switch_if_ready
 from projector.generations.table import RETIRED_KEPT_S, Generation, Generations, Reason
 from projector.projections import DEFINITIONS, Projection
