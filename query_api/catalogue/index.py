@@ -114,9 +114,9 @@ class Entry(msgspec.Struct, gc=False):
 def rated_part(
     movie_id: str, title: str | None = None, year: int | None = None, average: float | None = None
 ) -> bytes:
-    """A rated movie's part of the JSON, to be followed by the user's."""
+    """A rated movie's part of the JSON, to be followed by the user's; ends with a comma."""
     shown = {"movie_id": movie_id, "title": title, "year": year, "movie_average": average}
-    return _json(shown)[:-1]
+    return _json(shown)[:-1] + b","
 
 
 _KEYS: dict[Order, Callable[[Film, Ratings], Key]] = {

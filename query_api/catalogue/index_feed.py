@@ -357,7 +357,7 @@ class IndexFeed:
         return healed
 
     async def _checkpoint(self, keys: PartitionKeys) -> Checkpoint:
-        stored = (await self._reads.documents(keys, ())).checkpoint
+        stored = (await self._reads.documents(keys, ()))[0]
         with self._damage.contained(keys):
             return decoded_checkpoint(stored)
 

@@ -29,6 +29,8 @@ WORDS_MAX = 10
 CHUNK = 500
 SLICE_S = 0.002
 LONG_SEARCHES_MAX = 64
+# Everything but `q`.
+_NO_FILTER = Filter()[:-1]
 
 Found = list[tuple[Key, Entry]]
 Result = TypeVar("Result")
@@ -152,6 +154,10 @@ class _Selection:
 
     def _test(self, keys: Iterable[Key], movies: set[bytes] | None) -> None:
         wanted, entries, found = self._wanted, self._index.entries, self.found
+        if movies is None and wanted[:-1] == _NO_FILTER:
+            fitting = islice(keys, self._limit - len(found))
+            found += [(self.prefix + key, entries[key[-1]]) for key in fitting]
+            return
         genre, director = self._genre, self._director
         year_min = YEAR_MIN if wanted.year_min is None else wanted.year_min
         year_max = YEAR_MAX if wanted.year_max is None else wanted.year_max
@@ -204,19 +210,17 @@ def _classified(
     while chunk := list(islice(rest, CHUNK)):
         for movie in chunk:
             film = entries[movie].film
-            match = _match(film.title_key, q)
-            if match and (film.bare_title_key is not film.title_key or wanted is not q):
-                match = min(match, _match(film.bare_title_key, wanted))
-            by_match[match].add(movie)
+            title, bare_title = film.title_key, film.bare_title_key
+            # Most titles do not begin with it: no call for each of them.
+            if title.startswith(q) or (
+                (bare_title is not title or wanted is not q) and bare_title.startswith(wanted)
+            ):
+                is_whole = title == q or bare_title == wanted
+                by_match[0 if is_whole else 1].add(movie)
+            else:
+                by_match[WORST_MATCH].add(movie)
         yield from slice_.pause()
     return by_match
-
-
-def _match(title: str, q: str) -> int:
-    """How well a title that was found matches, 0 best."""
-    if title.startswith(q):
-        return 0 if title == q else 1
-    return WORST_MATCH
 
 
 def _size(sets: Iterable[set[bytes]]) -> int:

@@ -148,7 +148,7 @@ class Users:
 
         async def read() -> Page:
             index, of_index = self._feed.require(asked.at_least), self._feed.position
-            position, newest, (rated,) = await self._reader.rated(movie_id, [user_id])
+            position, newest, (rated,) = await self._reader.rated(movie_id, [user_id.bytes])
             if not is_visible(rated.profile, user_id, caller):
                 if rated.profile is None:
                     await self._reader.require_absent(

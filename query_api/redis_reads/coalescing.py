@@ -39,44 +39,15 @@ log = structlog.get_logger()
 _OPINION = (PROFILE.name, RATINGS, REVIEWS)
 
 Values = list[bytes | None]
+# The checkpoint, and documents in the order asked.
+PartitionRead = tuple[bytes | None, Values]
+# The checkpoint; members and ranks of a sorted set in turn, highest first; documents; and the
+# members' fields in a hash, if one was asked for and is there.
+Page = tuple[bytes | None, list[bytes], Values, Values]
+# The checkpoint; of each user in turn profile, rank and review, or an error for a key of another
+# type.
+Opinions = tuple[bytes | None, list[bytes | redis.ResponseError | None]]
 Arguments = tuple[int | str | bytes, ...]
-
-
-class PartitionRead(NamedTuple):
-    """Documents of one partition and its checkpoint, of the same moment; `values` in the order
-    asked.
-    """
-
-    checkpoint: bytes | None
-    values: Values
-
-
-class Page(NamedTuple):
-    """Members of a sorted set and their ranks, highest first, and documents, of one moment.
-
-    `fields` are the members' in a hash, if one was asked for; empty if there is none.
-    """
-
-    checkpoint: bytes | None
-    members: list[tuple[bytes, float]]
-    values: Values
-    fields: Values
-
-
-class Rated(NamedTuple):
-    """What a user says of a movie, of one moment; `damage` where a key is of another type."""
-
-    profile: bytes | None
-    rank: float | None
-    review: bytes | None
-    damage: str | None = None
-
-
-class RatedBy(NamedTuple):
-    """Of users of one partition, in the order asked."""
-
-    checkpoint: bytes | None
-    users: list[Rated]
 
 
 class _Script(NamedTuple):
@@ -102,7 +73,9 @@ class _Waiting(NamedTuple):
 
 
 class CoalescedReads:
-    """Reads of partitions. Raises `Unavailable` at once when Redis does not answer.
+    """Reads of partitions, each of one moment.
+
+    Raises `Unavailable` at once when Redis does not answer.
 
     A Redis that hangs is found out after `TIMEOUT_S`; from then on one round trip at a time tries
     it, and all others are refused without waiting, until it answers.
@@ -133,12 +106,14 @@ class CoalescedReads:
         bound, member = (str(after[0]), after[1]) if after is not None else ("", b"")
         names = (sorted_set, fields_of or sorted_set, *documents)
         call = _Call(_PAGE, names, (limit, bound, member))
-        return _as_page(await self._enqueue(keys, (), call))
+        page: Page = await self._enqueue(keys, (), call)
+        return page
 
-    async def rated(self, keys: PartitionKeys, users: Sequence[str], movie: bytes) -> RatedBy:
+    async def opinions(self, keys: PartitionKeys, users: Sequence[str], movie: bytes) -> Opinions:
         """What users of the partition, by their ids in hex, say of a movie."""
         names = [document_name(kind, user) for user in users for kind in _OPINION]
-        return _as_rated(await self._enqueue(keys, (), _Call(_RATED, names, (movie,))))
+        opinions: Opinions = await self._enqueue(keys, (), _Call(_RATED, names, (movie,)))
+        return opinions
 
     async def _enqueue(
         self,
@@ -215,7 +190,7 @@ class CoalescedReads:
         for waiting in plain:
             places, values = by_partition[waiting.keys], found[waiting.keys]
             documents = [values[places[document]] for document in waiting.documents]
-            _resolve(waiting, PartitionRead(values[0], documents))
+            _resolve(waiting, (values[0], documents))
 
     async def _answered(self, commands: Sequence[tuple[str | int | bytes, ...]]) -> list[Any]:
         """What Redis says to each; raises the first refusal but for those of a wrong type, which
@@ -255,25 +230,6 @@ def _script(name: str) -> _Script:
 
 _PAGE = _script("page.lua")
 _RATED = _script("rated.lua")
-
-
-def _as_page(result: list[Any]) -> Page:
-    checkpoint, flat, documents, fields = result
-    members = [(flat[i], float(flat[i + 1])) for i in range(0, len(flat), 2)]
-    return Page(checkpoint, members, documents, fields)
-
-
-def _as_rated(result: list[Any]) -> RatedBy:
-    checkpoint, flat = result
-    users = []
-    for i in range(0, len(flat), 3):
-        profile, rank, review = flat[i : i + 3]
-        damage = next((str(one) for one in flat[i : i + 3] if isinstance(one, Exception)), None)
-        if damage is None:
-            users.append(Rated(profile, None if rank is None else float(rank), review))
-        else:
-            users.append(Rated(None, None, None, damage))
-    return RatedBy(checkpoint, users)
 
 
 def _resolve(waiting: _Waiting, result: object) -> None:

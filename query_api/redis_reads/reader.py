@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 from uuid import UUID
 
-from query_api.redis_reads.coalescing import CoalescedReads, Page, PartitionRead, Rated, Values
+from query_api.redis_reads.coalescing import CoalescedReads, Values
 from query_api.redis_reads.damage import Damage
 from query_api.redis_reads.generations import ActiveGenerations
 from shared.errors import DocumentDamaged, Unavailable
@@ -107,11 +107,11 @@ class Reader:
         for _ in range(ATTEMPTS):
             keys, layout = await self._place(projection, entity)
             seen = self._seen.get(keys, _NONE)
-            read: PartitionRead = await self._reads.documents(keys, names)
-            if read.checkpoint is not None:
-                checkpoint = self._checkpoint(keys, read.checkpoint, seen)
+            stored, values = await self._reads.documents(keys, names)
+            if stored is not None:
+                checkpoint = self._checkpoint(keys, stored, seen)
                 try:
-                    values = _documents(layout, read.values)
+                    values = _documents(layout, values)
                 except DocumentDamaged as damaged:
                     raise self._damage.found(keys, entity, str(damaged)) from damaged
                 return Documents(checkpoint.position, checkpoint.build_token, values)
@@ -135,7 +135,7 @@ class Reader:
             keys, layout = await self._place(projection, entity)
             seen = self._seen.get(keys, _NONE)
             try:
-                page: Page = await self._reads.page(
+                stored, ranked, values, fields = await self._reads.page(
                     keys,
                     document_name(sorted_set, hex_id),
                     limit=limit,
@@ -143,15 +143,14 @@ class Reader:
                     documents=[document_name(kind, hex_id) for kind in kinds],
                     fields_of=None if fields_of is None else document_name(fields_of, hex_id),
                 )
-                if page.checkpoint is not None:
-                    checkpoint = self._checkpoint(keys, page.checkpoint, seen)
-                    rank = layout.rank
+                if stored is not None:
+                    checkpoint = self._checkpoint(keys, stored, seen)
                     return RankedPage(
                         checkpoint.position,
                         checkpoint.build_token,
-                        [(member, rank(member, stored)) for member, stored in page.members],
-                        _documents(layout, page.values),
-                        _documents(layout, page.fields),
+                        layout.ranks(ranked),
+                        _documents(layout, values),
+                        _documents(layout, fields),
                     )
             except DocumentDamaged as damaged:
                 raise self._damage.found(keys, entity, str(damaged)) from damaged
@@ -159,35 +158,39 @@ class Reader:
         raise Unavailable(f"the read model {projection} is being built")
 
     async def rated(
-        self, movie_id: UUID, users: Sequence[UUID]
+        self, movie_id: UUID, users: Sequence[bytes]
     ) -> tuple[Position, Position, Sequence[RatedMovie]]:
         """What users say of a movie, in the order asked, and the oldest and the newest of their
         positions.
         """
+        movie = movie_id.bytes
         for _ in range(ATTEMPTS):
-            by_place: dict[_Place, list[UUID]] = {}
-            for user_id in users:
-                place = await self._place(PROFILES, user_id)
-                by_place.setdefault(place, []).append(user_id)
-            seen = [self._seen.get(place.keys, _NONE) for place in by_place]
+            places = await self._all_places(PROFILES)
+            # By partition, where its users stand in the order asked.
+            by_partition: dict[int, list[int]] = {}
+            for number, user in enumerate(users):
+                by_partition.setdefault(int.from_bytes(user) % len(places), []).append(number)
+            asked = [(places[partition], of) for partition, of in by_partition.items()]
+            seen = [self._seen.get(place.keys, _NONE) for place, _ in asked]
             read = await asyncio.gather(
                 *(
-                    self._reads.rated(place.keys, [user_id.hex for user_id in of], movie_id.bytes)
-                    for place, of in by_place.items()
+                    self._reads.opinions(place.keys, [users[number].hex() for number in of], movie)
+                    for place, of in asked
                 )
             )
             positions = [
-                self._checkpoint(place.keys, one.checkpoint, before).position
-                for place, one, before in zip(by_place, read, seen, strict=True)
-                if one.checkpoint is not None
+                self._checkpoint(place.keys, stored, before).position
+                for (place, _), (stored, _), before in zip(asked, read, seen, strict=True)
+                if stored is not None
             ]
             if len(positions) == len(read):
-                found = {
-                    user_id: self._rated(place, user_id, movie_id, rated)
-                    for (place, of), one in zip(by_place.items(), read, strict=True)
-                    for user_id, rated in zip(of, one.users, strict=True)
-                }
-                return min(positions), max(positions), [found[user_id] for user_id in users]
+                found: dict[int, RatedMovie] = {}
+                for (place, of), (_, opinions) in zip(asked, read, strict=True):
+                    parts = iter(opinions)
+                    for number, *opinion in zip(of, parts, parts, parts, strict=True):
+                        found[number] = self._rated(place, users[number], movie, opinion)
+                in_order = [found[number] for number in range(len(users))]
+                return min(positions), max(positions), in_order
             await self._generations.refresh()
         raise Unavailable(f"the read model {PROFILES} is being built")
 
@@ -205,16 +208,19 @@ class Reader:
         keys, _ = await self._place(projection, entity)
         return self._damage.found(keys, entity, "a document is missing")
 
-    def _rated(self, place: _Place, user_id: UUID, movie_id: UUID, stored: Rated) -> RatedMovie:
+    def _rated(
+        self, place: _Place, user: bytes, movie: bytes, opinion: Sequence[bytes | Exception | None]
+    ) -> RatedMovie:
         keys, layout = place
         try:
-            if stored.damage is not None:
-                raise DocumentDamaged(stored.damage)  # noqa: TRY301  # Noted like any other.
-            rank = None if stored.rank is None else layout.rank(movie_id.bytes, stored.rank)
-            profile, review = _documents(layout, (stored.profile, stored.review))
+            profile, rank, review = map(_readable, opinion)
+            return RatedMovie(
+                None if profile is None else layout.document(profile),
+                None if rank is None else layout.rank(movie, float(rank)),
+                None if review is None else layout.document(review),
+            )
         except DocumentDamaged as damaged:
-            raise self._damage.found(keys, user_id, str(damaged)) from damaged
-        return RatedMovie(profile, rank, review)
+            raise self._damage.found(keys, UUID(bytes=user), str(damaged)) from damaged
 
     def _checkpoint(self, keys: PartitionKeys, stored: bytes, seen: _Seen) -> Checkpoint:
         """The stored checkpoint; raises `Unavailable` for one older than what was `seen` before the
@@ -235,7 +241,14 @@ class Reader:
         return checkpoint
 
     async def _place(self, projection: str, entity: UUID) -> _Place:
-        generation = await self._generations.require(projection)
+        places = await self._all_places(projection)
+        return places[partition_of(entity, len(places))]
+
+    async def _all_places(self, projection: str) -> list[_Place]:
+        """The partitions of the active generation, by number."""
+        generation = self._generations.get(projection)
+        if generation is None:
+            generation = await self._generations.require(projection)
         read_from, places = self._places.get(projection, _NOWHERE)
         if read_from is not generation:
             layout = layout_of(projection, generation)
@@ -244,7 +257,13 @@ class Reader:
                 for number in range(generation.partitions)
             ]
             self._places[projection] = generation, places
-        return places[partition_of(entity, generation.partitions)]
+        return places
+
+
+def _readable(value: bytes | Exception | None) -> bytes | None:
+    if isinstance(value, Exception):  # A key of another type.
+        raise DocumentDamaged(str(value))
+    return value
 
 
 def _documents(layout: Layout, stored: Sequence[bytes | None]) -> Values:

@@ -7,6 +7,7 @@ hold fewer ratings than were asked for, and none, while there are more.
 
 from __future__ import annotations
 
+from datetime import datetime
 from typing import Any, Literal, NamedTuple
 from uuid import UUID
 
@@ -16,8 +17,9 @@ from query_api.read_limits import SORTED_A_TOKEN, charge_work
 from query_api.redis_reads.reader import RatedMovie, Reader
 from query_api.views.pages import SORTED_MAX, Page, score_key
 from shared.errors import InvalidInput
+from shared.log.events import Visibility
 from shared.read_model.keys import MOVIES
-from shared.read_model.kinds import MOVIE, PROFILE, RATERS
+from shared.read_model.kinds import MOVIE, RATERS
 from shared.read_model.ranks import from_rating_rank
 
 RatersSort = Literal["newest", "score"]
@@ -29,12 +31,35 @@ RATERS_KEY_TYPES: dict[RatersSort, type[tuple[Any, ...]]] = {
 _json = msgspec.json.Encoder().encode
 
 
+class _Face(msgspec.Struct, gc=False):
+    """What a profile shows of a rater; the id stays text."""
+
+    user_id: str
+    display_name: str | None
+    visibility: Visibility
+    erased: bool
+
+
+_decode_face = msgspec.json.Decoder(_Face).decode
+
+
+class _Opinion(msgspec.Struct, gc=False):
+    """A rating as the API shows it."""
+
+    user_id: str
+    display_name: str | None
+    erased: bool
+    score: float
+    review: str | None
+    rated_at: datetime
+
+
 class _Raters(NamedTuple):
     """Users after a cursor, in order, each with the key that a page which ends there goes on
     after.
     """
 
-    users: list[UUID]
+    users: list[bytes]
     keys: list[tuple[Any, ...]]
 
 
@@ -65,16 +90,13 @@ class Raters:
         if not users:
             return Page(read.position, [], None)
         position, newest, rated = await self._reader.rated(movie_id, users)
-        shown = (_item(user_id, one) for user_id, one in zip(users, rated, strict=True))
-        items = [item for item in shown if item is not None]
+        items = [item for one in rated if (item := _item(one)) is not None]
         newest = max(read.position, newest)
         return Page(min(read.position, position), items, next_key, newest)
 
 
 def _newest(members: list[tuple[bytes, int]]) -> _Raters:
-    return _Raters(
-        [UUID(bytes=user) for user, _ in members], [(rank, user) for user, rank in members]
-    )
+    return _Raters([user for user, _ in members], [(rank, user) for user, rank in members])
 
 
 def _by_score(members: list[tuple[bytes, int]], after: tuple[Any, ...] | None) -> _Raters:
@@ -87,24 +109,18 @@ def _by_score(members: list[tuple[bytes, int]], after: tuple[Any, ...] | None) -
     keys = sorted(score_key(user, rank) for user, rank in members)
     if after is not None:
         keys = [key for key in keys if key > after]
-    return _Raters([UUID(bytes=key[-1]) for key in keys], keys)
+    return _Raters([key[-1] for key in keys], keys)
 
 
-def _item(user_id: UUID, rated: RatedMovie) -> bytes | None:
+def _item(rated: RatedMovie) -> bytes | None:
     """None for a private user, and for one who has withdrawn the rating since."""
     if rated.profile is None or rated.rank is None:
         return None
-    profile = PROFILE.parse(rated.profile)
-    if profile.visibility != "public":
+    face = _decode_face(rated.profile)
+    if face.visibility != "public":
         return None
     rated_at, half_stars = from_rating_rank(rated.rank)
+    review = None if rated.review is None else rated.review.decode()
     return _json(
-        {
-            "user_id": user_id,
-            "display_name": profile.display_name,
-            "erased": profile.erased,
-            "score": half_stars / 2,
-            "review": None if rated.review is None else rated.review.decode(),
-            "rated_at": rated_at,
-        }
+        _Opinion(face.user_id, face.display_name, face.erased, half_stars / 2, review, rated_at)
     )

@@ -18,7 +18,7 @@ from query_api.catalogue.index_feed import IndexFeed
 from query_api.catalogue.search import Searches
 from query_api.catalogue.search import search as searched
 from query_api.read_limits import SORTED_A_TOKEN, charge_work
-from query_api.redis_reads.reader import RankedPage, Reader
+from query_api.redis_reads.reader import Reader
 from query_api.views.cursors import Cursors
 from shared.errors import InvalidInput
 from shared.ids import START, Position
@@ -136,7 +136,11 @@ class Pages:
             return Page(read.position, None, None)
         members = read.members
         places = range(len(members)) if newest else _sorted(index, members, sort, after)
-        items = [_item(index, read, place) for place in places[:limit]]
+        entries, fields = index.entries, read.fields or [None] * len(members)
+        items = [
+            rating_item(entries.get(members[place][0]), members[place], fields[place])
+            for place in places[:limit]
+        ]
         more = len(places) > limit
         next_key = _key(index, sort, members[places[limit - 1]]) if more else None
         return Page(position, items, next_key, max(read.position, index.newest))
@@ -160,18 +164,12 @@ def rating_item(entry: Entry | None, member: Member, review: bytes | None) -> by
     of_movie = rated_part(str(UUID(bytes=movie))) if entry is None else entry.rated
     average = None if entry is None else entry.ratings.average
     difference = None if average is None else round(score - average, 4)
-    return b"%b,%b" % (of_movie, _json(_Opinion(score, difference, text, rated_at))[1:])
+    return of_movie + _json(_Opinion(score, difference, text, rated_at))[1:]
 
 
 def score_key(member: bytes, rank: int) -> tuple[int, int, bytes]:
     """Orders by score, of the same score the newest first."""
     return -half_stars_of(rank), -rank, member
-
-
-def _item(index: Index, read: RankedPage, place: int) -> bytes:
-    member = read.members[place]
-    review = read.fields[place] if read.fields else None
-    return rating_item(index.entries.get(member[0]), member, review)
 
 
 def _key(index: Index, sort: RatingsSort, member: Member) -> tuple[Any, ...]:

@@ -6,7 +6,7 @@ release's generations are built, and until they are purged.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from math import isfinite
 from typing import NamedTuple
 from zlib import crc32
@@ -16,7 +16,7 @@ import msgspec
 from shared.errors import DocumentDamaged
 from shared.read_model.checksum import checked
 from shared.read_model.keys import CHANGES, MOVIES, PROFILES
-from shared.read_model.ranks import checked_rank, stored_rank
+from shared.read_model.ranks import checked_rank, checked_ranks, stored_rank
 
 # The definition versions from which on values are stored with checksums and ranks with check bits.
 CHECKED_SINCE = {MOVIES: 3, PROFILES: 3, CHANGES: 2}
@@ -45,6 +45,7 @@ class Layout(NamedTuple):
 
     document: Callable[[bytes], bytes]
     rank: Callable[[bytes, float], int]
+    ranks: Callable[[Sequence[bytes]], list[tuple[bytes, int]]]
     stored_rank: Callable[[bytes, int], int]
 
 
@@ -63,9 +64,17 @@ def _plain_rank(_member: bytes, stored: float) -> int:
     return int(stored)
 
 
+def _plain_ranks(stored: Sequence[bytes]) -> list[tuple[bytes, int]]:
+    parts = iter(stored)
+    return [
+        (member, _plain_rank(member, float(rank)))
+        for member, rank in zip(parts, parts, strict=True)
+    ]
+
+
 def _plain_stored_rank(_member: bytes, rank: int) -> int:
     return rank
 
 
-_CHECKED = Layout(checked, checked_rank, stored_rank)
-_PLAIN = Layout(_plain_document, _plain_rank, _plain_stored_rank)
+_CHECKED = Layout(checked, checked_rank, checked_ranks, stored_rank)
+_PLAIN = Layout(_plain_document, _plain_rank, _plain_ranks, _plain_stored_rank)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import NamedTuple
 from uuid import UUID
 
@@ -31,7 +32,7 @@ class PartitionKeys(NamedTuple):
 
     @property
     def prefix(self) -> str:
-        return f"sf:{{{self.projection}:{self.generation}:{self.partition}}}:"
+        return _prefix(self.projection, self.generation, self.partition)
 
     @property
     def checkpoint(self) -> str:
@@ -39,6 +40,11 @@ class PartitionKeys(NamedTuple):
 
     def document(self, kind: str, suffix: str = "") -> str:
         return self.prefix + document_name(kind, suffix)
+
+
+@lru_cache(maxsize=4_096)
+def _prefix(projection: str, generation: int, partition: int) -> str:
+    return f"sf:{{{projection}:{generation}:{partition}}}:"
 
 
 def document_name(kind: str, suffix: str = "") -> str:
