@@ -13,8 +13,7 @@ from uuid import UUID
 from command_api.commit.idempotency import RequestKey
 from command_api.commit.pending_command import Answer, Outcome, PendingCommand
 from command_api.deciding import use_cases as handling
-from command_api.deciding.kept_answer import AnswerKey, KeptAnswer, NewAnswer
-from command_api.deciding.load_result import LoadResult
+from command_api.deciding.load_result import AnswerKey, KeptAnswer, LoadResult, NewAnswer
 from command_api.deciding.principal import require_session, session_of
 from command_api.deciding.session import EndSession
 from command_api.deciding.streams import Needs, Streams

@@ -11,7 +11,7 @@ import re
 from typing import NamedTuple
 from uuid import UUID
 
-from command_api.deciding.kept_answer import AnswerKey
+from command_api.deciding.load_result import AnswerKey
 from command_api.store.store import Store
 from shared.errors import InvalidInput
 from shared.ids import keyed_uuid

@@ -7,7 +7,7 @@ from importlib.resources import files
 from typing import Any, NamedTuple
 from uuid import UUID
 
-from command_api.deciding.kept_answer import NewAnswer
+from command_api.deciding.load_result import NewAnswer
 from command_api.store.arrays import BigintArray, ByteaArray, TextArray, UuidArray
 from shared.errors import AppendRefused
 from shared.ids import START, Position, StreamId, UserId, Version

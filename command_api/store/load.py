@@ -9,8 +9,7 @@ from uuid import UUID
 
 from psycopg.rows import TupleRow
 
-from command_api.deciding.kept_answer import AnswerKey, KeptAnswer
-from command_api.deciding.load_result import LoadRequest, LoadResult
+from command_api.deciding.load_result import AnswerKey, KeptAnswer, LoadRequest, LoadResult
 from command_api.store.arrays import UuidArray
 from shared.ids import StreamId, UserId
 from shared.log.stored_row import StoredRow

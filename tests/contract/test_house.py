@@ -1,4 +1,4 @@
-"""The rules of the house: what may import what."""
+"""The rules of the house: what may import what, and how large its rooms may grow."""
 
 from __future__ import annotations
 
@@ -6,11 +6,13 @@ import shutil
 import subprocess
 import sys
 import tomllib
+from collections import Counter
 from collections.abc import Iterator
 from itertools import product
 from pathlib import Path
 from typing import Any
 
+import grimp
 import pytest
 
 ROOT = Path(__file__).parents[2]
@@ -18,6 +20,10 @@ PYPROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
 IMPORT_LINTER = PYPROJECT["tool"]["importlinter"]
 PACKAGES: list[str] = IMPORT_LINTER["root_packages"]
 CONTRACTS: list[dict[str, Any]] = IMPORT_LINTER["contracts"]
+
+SERVICES = ["command_api", "ops", "projector", "query_api", "shared"]
+MODULES_MAX = 12
+LEVELS_MAX = 8
 
 Import = tuple[str, str]
 
@@ -40,6 +46,43 @@ def test_an_import_against_a_contract_fails_the_build(
     )
     assert linted.returncode == 1, linted.stdout
     assert f"{contract['name']} BROKEN" in linted.stdout, linted.stdout
+
+
+@pytest.mark.parametrize("package", SERVICES)
+def test_a_folder_has_at_most_twelve_modules(package: str) -> None:
+    modules = Counter(
+        str(module.parent.relative_to(ROOT))
+        for module in (ROOT / package).rglob("*.py")
+        if module.name != "__init__.py"
+    )
+    assert {folder: count for folder, count in modules.items() if count > MODULES_MAX} == {}
+
+
+@pytest.mark.parametrize("package", SERVICES)
+def test_the_rooms_of_a_service_have_at_most_eight_levels_and_no_circle(package: str) -> None:
+    below = _rooms_below(package)
+    levels: dict[str, int] = {}
+    while len(levels) < len(below):
+        # A room whose own rooms have their levels; none is left where there is a circle.
+        ready = [one for one in below if one not in levels and below[one] <= levels.keys()]
+        assert ready, f"a circle among {sorted(below.keys() - levels.keys())}"
+        levels |= {one: 1 + max(map(levels.__getitem__, below[one]), default=0) for one in ready}
+    assert max(levels.values()) <= LEVELS_MAX
+
+
+def _rooms_below(package: str) -> dict[str, set[str]]:
+    """The folders and modules right in a package, and those of them that each imports."""
+    graph = grimp.build_graph(package)
+    rooms = {room: {room, *graph.find_descendants(room)} for room in graph.find_children(package)}
+    return {
+        room: {
+            other
+            for other, theirs in rooms.items()
+            if other != room
+            and any(theirs & graph.find_modules_directly_imported_by(one) for one in modules)
+        }
+        for room, modules in rooms.items()
+    }
 
 
 def violation(contract: dict[str, Any]) -> Import:

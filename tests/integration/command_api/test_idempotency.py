@@ -14,7 +14,7 @@ import pytest
 from command_api.commit import committer as commit_module
 from command_api.commit.idempotency import RequestKey, purge_answers
 from command_api.commit.pending_command import Answer, Outcome
-from command_api.deciding.kept_answer import AnswerKey
+from command_api.deciding.load_result import AnswerKey
 from command_api.deciding.principal import Member
 from command_api.deciding.user import EraseUser
 from command_api.store.append import Append

@@ -15,8 +15,7 @@ from psycopg import sql
 from command_api.commit.committer import Committer
 from command_api.commit.idempotency import RequestKey
 from command_api.commit.pending_command import Answer, Outcome, PendingCommand
-from command_api.deciding.kept_answer import AnswerKey, KeptAnswer
-from command_api.deciding.load_result import LoadRequest
+from command_api.deciding.load_result import AnswerKey, KeptAnswer, LoadRequest
 from command_api.deciding.principal import Member
 from command_api.store.commit_store import CommitStore
 from command_api.store.server import Server
