@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from email.message import Message
 from http import HTTPStatus
-from typing import Any, TypeVar
+from typing import Any
 
 from pydantic import BaseModel
 from starlette.concurrency import run_in_threadpool
@@ -16,8 +15,6 @@ from shared.web.problems import InvalidFields, Refused
 
 # Decoding this many bytes takes the event loop less than a millisecond.
 ON_LOOP_BYTES_MAX = 32 * 1024
-
-Value = TypeVar("Value")
 
 
 class JsonBody:
@@ -31,18 +28,13 @@ class JsonBody:
 
     async def read(self, request: Request[Any, Any]) -> BaseModel:
         content = await request.read()
-        request.caller.charge_body(len(content))
+        if not request.body_bytes_stated:
+            # What a body that came in chunks costs more than was charged.
+            request.caller.charge_rows(1, len(content))
         require_json(request, content)
-        model = self.model
-        return await off_loop_if_large(lambda body: validated(model, body), content)
-
-
-async def off_loop_if_large(
-    decode: Callable[[bytes], Value], content: bytes, *, on_loop_bytes_max: int = ON_LOOP_BYTES_MAX
-) -> Value:
-    if len(content) <= on_loop_bytes_max:
-        return decode(content)
-    return await run_in_threadpool(decode, content)
+        if len(content) <= ON_LOOP_BYTES_MAX:
+            return validated(self.model, content)
+        return await run_in_threadpool(validated, self.model, content)
 
 
 def require_json(request: Request[Any, Any], content: bytes) -> None:

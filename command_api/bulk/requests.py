@@ -8,9 +8,10 @@ from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 from pydantic import BaseModel
+from starlette.concurrency import run_in_threadpool
 
 from command_api.bodies.bounded_json import validated
-from command_api.bodies.json_body import off_loop_if_large, require_json
+from command_api.bodies.json_body import require_json
 from command_api.bodies.models import BulkBody
 from command_api.bulk.decoder import Raw, rows_decoder
 from command_api.bulk.room import BulkRoom
@@ -105,9 +106,10 @@ class BulkRequests:
         content = await self._room.received(actor, request.parts())
         with self._room.entered(actor):
             require_json(request, content)
-            rows = await off_loop_if_large(
-                body.decode, content, on_loop_bytes_max=SPLIT_ON_LOOP_BYTES_MAX
-            )
+            if len(content) <= SPLIT_ON_LOOP_BYTES_MAX:
+                rows = body.decode(content)
+            else:
+                rows = await run_in_threadpool(body.decode, content)
             caller.charge_rows(len(rows), len(content))
             if not rows:
                 raise InvalidInput("send at least one row", pointer=f"/{body.field}")

@@ -91,7 +91,11 @@ class Commands:
 
 def answer(outcome: Outcome, value: object = None, status: int = HTTPStatus.OK) -> Answer:
     """Answer a command, with the position of the event that made it so; 204 without a value."""
-    made = empty_answer() if value is None else json_answer(value, status)
+    return stated(empty_answer() if value is None else json_answer(value, status), outcome)
+
+
+def stated(made: Answer, outcome: Outcome) -> Answer:
+    """Return the answer with the position of a command's event."""
     made.fields.append((_POSITION, b"%d" % outcome.position))
     return made
 

@@ -42,11 +42,8 @@ class Caller:
         """Charge the request; raises `TooManyRequests`."""
         self._take(self._limits.charge(self.address, self.principal, body_bytes))
 
-    def charge_body(self, body_bytes: int) -> None:
-        """Charge what a body that came in chunks costs more than was charged."""
-        self.charge_rows(1, body_bytes)
-
     def charge_rows(self, rows: int, body_bytes: int) -> None:
+        """Charge what rows and bytes cost more than was charged."""
         before = self._charge
         after = self._limits.charge_more(
             self.address, self.principal, before, rows=rows, body_bytes=body_bytes
@@ -85,10 +82,20 @@ class CommandGate:
         access: Access | None = request.operation.access
         if access is None:
             return await respond(request)
-        caller = await self._caller(request, access)
+        # Whose rate limit is charged: the address's if there is no credential, or a rejected one.
+        caller = Caller(Anyone(), address_of(request.scope), self._limits, request.answer_fields)
         request.caller = caller
         if access.credential_ignored:
+            caller.charge(request.body_bytes_stated)
             return await respond(request)
+        try:
+            caller.principal = await self._authentication.principal(
+                request.field(b"authorization"), caller.address
+            )
+        except NotAuthenticated:
+            caller.charge(request.body_bytes_stated)
+            raise
+        caller.charge(request.body_bytes_stated)
         try:
             access.require(caller.principal)
         except Forbidden:
@@ -110,23 +117,6 @@ class CommandGate:
         if answer.status >= HTTPStatus.BAD_REQUEST or caller.is_doubted:
             await self._require_current(request, access)
         return answer
-
-    async def _caller(self, request: Request[Any, Any], access: Access) -> Caller:
-        """Authenticate the caller and charge their rate limit, the address's if the credential is
-        rejected.
-        """
-        address = address_of(request.scope)
-        caller = Caller(Anyone(), address, self._limits, request.answer_fields)
-        body_bytes = request.body_bytes_stated
-        if not access.credential_ignored:
-            authorization = request.field(b"authorization")
-            try:
-                caller.principal = await self._authentication.principal(authorization, address)
-            except NotAuthenticated:
-                caller.charge(body_bytes)
-                raise
-        caller.charge(body_bytes)
-        return caller
 
     async def _require_current(
         self, request: Request[Any, Any], access: Access, *, lately: bool = False

@@ -22,10 +22,10 @@ from command_api.bulk.requests import BulkJson, BulkRequests, RowKind
 from command_api.commit.pending_command import Outcome
 from command_api.deciding.principal import acting_user
 from command_api.deciding.rating import SubmitRating, WithdrawRating
-from command_api.http.commands import DONE, PROBLEMS, Commands, Keyed, answer, answered
+from command_api.http.commands import DONE, PROBLEMS, Commands, Keyed, answer, answered, stated
 from command_api.identity.access import MEMBERS, RATERS
 from shared.ids import MovieId, UserId, rating_stream_id
-from shared.web.answer import Answer
+from shared.web.answer import Answer, json_bytes
 from shared.web.operation import Parameters, Request, operation
 
 RATED = {
@@ -133,4 +133,4 @@ def _submission(user_id: UserId, movie_id: UUID, body: RatingBody, now: datetime
 
 def _rated(outcome: Outcome) -> Answer:
     status = HTTPStatus.CREATED if outcome.status == "created" else HTTPStatus.OK
-    return answer(outcome, {"status": outcome.status}, status)
+    return stated(json_bytes(b'{"status":"%s"}' % outcome.status.encode(), status), outcome)

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import NamedTuple
 
-from command_api.deciding.principal import Principal
+from command_api.deciding.principal import Anyone, Member, Principal, Service
 from shared.errors import TooManyRequests
 from shared.web.answer import Fields
 from shared.web.token_buckets import Buckets, Level
@@ -19,6 +19,13 @@ LOG_IN_WINDOW_S = 300
 # A request costs one token for each of its rows, and at least one for so many bytes of its body.
 # The largest bulk request costs 32,768, so that the default limits grant it.
 BYTES_A_TOKEN = 512
+
+
+_POLICIES: Mapping[type[Principal], str] = {
+    Member: "member",
+    Service: "service",
+    Anyone: "anonymous",
+}
 
 
 class Charge(NamedTuple):
@@ -45,6 +52,10 @@ class RateLimits:
         self._buckets = {
             policy: Buckets(limit, window_s=WINDOW_S) for policy, limit in limits.items()
         }
+        self._policy_fields = {
+            policy: (b"ratelimit-policy", f'"{policy}";q={limit};w={WINDOW_S}'.encode())
+            for policy, limit in limits.items()
+        }
 
     def charge(self, address: str, principal: Principal, body_bytes: int) -> Charge:
         """Charge a request by its body's bytes, 0 where it does not say them; one token where
@@ -69,13 +80,13 @@ class RateLimits:
             raise TooManyRequests("too many requests from this address", retry_after_s=wait_s)
 
     def _take(self, address: str, principal: Principal, tokens: int, *, in_all: int) -> Charge:
-        policy = type(principal).__name__.lower() if principal.actor else "anonymous"
+        policy = _POLICIES[type(principal)]
         buckets = self._buckets[policy]
         if buckets.limit == 0:
             return Charge(in_all, [])
         level = buckets.take(principal.actor or address, tokens)
         fields = [
-            (b"ratelimit-policy", f'"{policy}";q={buckets.limit};w={WINDOW_S}'.encode()),
+            self._policy_fields[policy],
             (b"ratelimit", f'"{policy}";r={level.remaining};t={level.full_in_s}'.encode()),
         ]
         refusal = _refusal(level, in_all, buckets.limit) if level.retry_after_s else None

@@ -13,6 +13,7 @@ Fields = list[tuple[bytes, bytes]]
 
 JSON = "application/json"
 
+_JSON_FIELD = (b"content-type", JSON.encode())
 _json = msgspec.json.Encoder().encode
 
 
@@ -30,7 +31,7 @@ class Answer(NamedTuple):
 
 async def send_answer(answer: Answer, send: Send, more: Fields) -> None:
     """Send an answer of one part, with more fields."""
-    fields = [*answer.fields, *more]
+    fields = answer.fields + more
     await send({"type": "http.response.start", "status": answer.status, "headers": fields})
     await send({"type": "http.response.body", "body": answer.body})
 
@@ -44,9 +45,14 @@ def bytes_answer(content: bytes, media_type: str, status: int = HTTPStatus.OK) -
     )
 
 
+def json_bytes(content: bytes, status: int = HTTPStatus.OK) -> Answer:
+    """Answer with what is JSON already."""
+    return Answer(int(status), [_JSON_FIELD, (b"content-length", b"%d" % len(content))], content)
+
+
 def json_answer(value: object, status: int = HTTPStatus.OK) -> Answer:
     """Answer with a value as JSON."""
-    return bytes_answer(_json(value), JSON, status)
+    return json_bytes(_json(value), status)
 
 
 def empty_answer(status: int = HTTPStatus.NO_CONTENT) -> Answer:

@@ -171,7 +171,7 @@ class Service(FastAPI):
 
     async def _send(self, answer: Answer, request: Request[Any, Any], send: Send) -> int:
         """Send an answer, and return its status."""
-        own = [*request.answer_fields, *answer_headers(request.request_id)]
+        own = request.answer_fields + answer_headers(request.request_id)
         if answer.stream is not None:
             begun = False
 
