@@ -25,8 +25,24 @@ STARS_PERCENT = (6, 11, 27, 34, 22)
 GENRES = ("Action", "Adventure", "Comedy", "Crime", "Drama", "Horror", "Romance", "Sci-Fi", "War")
 FIRST_WORDS = ("Bright", "Dark", "Empty", "Far", "Golden", "Hidden", "Last", "Lost", "Quiet", "Red")
 SECOND_WORDS = (
-    *("Bridge", "City", "Dream", "Evening", "Garden", "Harbour", "Island", "Journey", "Letter"),
-    *("Mountain", "Night", "Orchard", "Promise", "River", "Road", "Shadow", "Station", "Winter"),
+    "Bridge",
+    "City",
+    "Dream",
+    "Evening",
+    "Garden",
+    "Harbour",
+    "Island",
+    "Journey",
+    "Letter",
+    "Mountain",
+    "Night",
+    "Orchard",
+    "Promise",
+    "River",
+    "Road",
+    "Shadow",
+    "Station",
+    "Winter",
 )
 
 

@@ -243,10 +243,16 @@ class Stack:
             ChildSpec(
                 "starfold",
                 [
-                    *(str(Path(sys.executable).with_name("starfold")), "up"),
-                    *("--home", str(self.home.path), "--catalogue", "none"),
-                    *("--command-port", str(self.command_port)),
-                    *("--query-port", str(self.query_port)),
+                    str(Path(sys.executable).with_name("starfold")),
+                    "up",
+                    "--home",
+                    str(self.home.path),
+                    "--catalogue",
+                    "none",
+                    "--command-port",
+                    str(self.command_port),
+                    "--query-port",
+                    str(self.query_port),
                 ],
                 {},
                 ready=lambda: any(

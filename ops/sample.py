@@ -49,8 +49,18 @@ def fetched(folder: Path) -> Path:
         raise OperatorError(f"there is no Starfold in {folder.parent}: start it with `make run`")
     with tempfile.TemporaryDirectory(dir=folder.parent) as drawer:
         pip = [
-            *(sys.executable, "-m", "pip", "download", "--quiet", "--disable-pip-version-check"),
-            *("--no-deps", "--only-binary", ":all:", "--dest", drawer, PACKAGE),
+            sys.executable,
+            "-m",
+            "pip",
+            "download",
+            "--quiet",
+            "--disable-pip-version-check",
+            "--no-deps",
+            "--only-binary",
+            ":all:",
+            "--dest",
+            drawer,
+            PACKAGE,
         ]
         downloaded = subprocess.run(pip, check=False)
         wheels = list(Path(drawer).glob("*.whl"))

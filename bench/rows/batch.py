@@ -62,13 +62,19 @@ def run(bench: Bench) -> list[Finding]:
     stack.wait_caught_up()
     return [
         ratios(
-            *("batch", "batches of 1,000 ratings", through_http, raw),
+            "batch",
+            "batches of 1,000 ratings",
+            through_http,
+            raw,
             against="raw unnest insert",
             goal=at_least(0.3),
             note="ratings a second; one request at a time, projector following",
         ),
         ratios(
-            *("batch", "the same, projector paused", paused, raw),
+            "batch",
+            "the same, projector paused",
+            paused,
+            raw,
             against="raw unnest insert",
             goal=at_least(0.3),
             note="the raw insert has no projector either",

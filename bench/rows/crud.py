@@ -44,7 +44,9 @@ def run(bench: Bench) -> list[Finding]:
             measured.setdefault(name, []).append(measure(stack, load))
     return [
         ratios(
-            *("crud", f"GET a {name}, {RATINGS:,} ratings", rates(measured[name])),
+            "crud",
+            f"GET a {name}, {RATINGS:,} ratings",
+            rates(measured[name]),
             rates(measured[f"{name} by SQL"]),
             against=f"{name} by SQL",
             goal=at_least(goal),

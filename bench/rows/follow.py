@@ -26,7 +26,10 @@ def run(bench: Bench) -> list[Finding]:
         by_runner.append(_by_runner(bench))
     return [
         ratios(
-            *("follow", "following the log, all projections", followed, by_runner),
+            "follow",
+            "following the log, all projections",
+            followed,
+            by_runner,
             against="ProjectionRunner",
             goal=at_least(15),
             note=f"a backlog of about {EVENTS:,} events, for the runner {RUNNER_EVENTS:,}",

@@ -92,7 +92,10 @@ def _finding(
 ) -> Finding:
     note = f"{latency(measured[name])}; {cores(measured[name])}"
     return ratios(
-        *("get", what, rates(measured[name]), rates(measured[other])),
+        "get",
+        what,
+        rates(measured[name]),
+        rates(measured[other]),
         against=other,
         goal=goal,
         note=note,

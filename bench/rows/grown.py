@@ -55,7 +55,9 @@ def run(bench: Bench) -> list[Finding]:
     short, long = (measured[name][1:] for name in ("short", "long"))
     return [
         ratios(
-            *("grown", f"PUT in a log of {RATINGS['long'] / 1e6:.0f} million", rates(long)),
+            "grown",
+            f"PUT in a log of {RATINGS['long'] / 1e6:.0f} million",
+            rates(long),
             rates(short),
             against=f"of {RATINGS['short']:,}",
             goal=at_least(RATIO_MIN),

@@ -69,7 +69,8 @@ def run(bench: Bench) -> list[Finding]:
             note=note,
         ),
         ratios(
-            *("large", "replay of movies by two workers"),
+            "large",
+            "replay of movies by two workers",
             [head / one_run.seconds for one_run in two],
             [head / one_run.seconds for one_run in one],
             against="one worker",

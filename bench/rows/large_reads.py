@@ -61,8 +61,10 @@ def run(bench: Bench) -> list[Finding]:
 
 def _finding(what: str, many: list[Loaded], few: list[Loaded]) -> Finding:
     return ratios(
-        *("large_reads", f"GET a {what}, {RATINGS['many'] / 1e6:.0f} million ratings"),
-        *(rates(many), rates(few)),
+        "large_reads",
+        f"GET a {what}, {RATINGS['many'] / 1e6:.0f} million ratings",
+        rates(many),
+        rates(few),
         against=f"of {RATINGS['few']:,}",
         goal=at_least(RATIO_MIN),
         note=f"{latency(many)} after {latency(few)}; {cores(many)} after {cores(few)}",

@@ -51,7 +51,10 @@ def _findings(measured: dict[str, list[Loaded]]) -> list[Finding]:
             note = f"{latency(measured[name])}; {cores(measured[name])}"
             findings.append(
                 ratios(
-                    *("put", what, rate[name], rate[other]),
+                    "put",
+                    what,
+                    rate[name],
+                    rate[other],
                     against=against,
                     goal=at_least(goal),
                     note=note if other == "noop" else cores(measured[other]),

@@ -25,7 +25,10 @@ def run(bench: Bench) -> list[Finding]:
         replayed.append(_replayed(wiring))
     note = f"a log of {wiring.reader.head():,} events, most of them ratings"
     ratio = ratios(
-        *("replay", "replay of movies, one process", replayed, read),
+        "replay",
+        "replay of movies, one process",
+        replayed,
+        read,
         against="fetch and decode",
         goal=at_least(0.2),
         note=note,

@@ -121,7 +121,9 @@ def _starfold(stack: Stack, *arguments: str) -> None:
     finished = subprocess.run(
         [
             str(Path(sys.executable).with_name("starfold")),
-            *(*arguments, "--home", str(stack.home.path)),
+            *arguments,
+            "--home",
+            str(stack.home.path),
         ],
         capture_output=True,
         text=True,

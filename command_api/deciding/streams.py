@@ -60,7 +60,12 @@ class _StreamState:
     """
 
     __slots__ = (
-        *("evolve", "loaded_version", "opened", "position", "recorded_at_index", "state"),
+        "evolve",
+        "loaded_version",
+        "opened",
+        "position",
+        "recorded_at_index",
+        "state",
         "version",
     )
 

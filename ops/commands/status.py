@@ -22,8 +22,17 @@ from projector.wiring import Wiring
 from shared.read_model.status import GenerationStatus, Status
 
 COLUMNS = (
-    *("projection", "generation", "state", "definition", "audit", "checkpoint", "lag events"),
-    *("lag s", "events/s", "parked", "stopped"),
+    "projection",
+    "generation",
+    "state",
+    "definition",
+    "audit",
+    "checkpoint",
+    "lag events",
+    "lag s",
+    "events/s",
+    "parked",
+    "stopped",
 )
 
 
@@ -83,6 +92,15 @@ def _incidents(wiring: Wiring) -> Iterator[str]:
 
 def _row(one: GenerationStatus) -> tuple[object, ...]:
     return (
-        *(one.projection, one.generation, one.state, f"v{one.definition}", one.audit),
-        *(one.checkpoint, one.lag_events, one.lag_s, one.events_per_s, one.parked, one.stopped),
+        one.projection,
+        one.generation,
+        one.state,
+        f"v{one.definition}",
+        one.audit,
+        one.checkpoint,
+        one.lag_events,
+        one.lag_s,
+        one.events_per_s,
+        one.parked,
+        one.stopped,
     )

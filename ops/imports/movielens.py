@@ -84,7 +84,9 @@ class Import:
         missing = [item for item in items if item.item_id not in matched]
         latest = _first_rated_years(self._files.ratings)
         made = self._made(
-            *("movies", "/v1/movies/batch", "movie_id"),
+            "movies",
+            "/v1/movies/batch",
+            "movie_id",
             [item.item_id for item in missing],
             [_movie(item, latest) for item in missing],
             self.report.movies,

@@ -16,8 +16,28 @@ NAME = "ml-100k"
 _NO_GENRE = "unknown"
 # A film's title that begins with an article is written with it at its end.
 _ARTICLES = {
-    *("The", "A", "An", "Le", "La", "Les", "L'", "Il", "El", "Los", "Das", "Der", "Die"),
-    *("Un", "Une", "De", "Den", "Lo", "I", "O", "Os", "As"),
+    "The",
+    "A",
+    "An",
+    "Le",
+    "La",
+    "Les",
+    "L'",
+    "Il",
+    "El",
+    "Los",
+    "Das",
+    "Der",
+    "Die",
+    "Un",
+    "Une",
+    "De",
+    "Den",
+    "Lo",
+    "I",
+    "O",
+    "Os",
+    "As",
 }
 
 

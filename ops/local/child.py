@@ -75,8 +75,15 @@ class Child:
         with _opened(spec.output) as output:
             self._process = subprocess.Popen(
                 [
-                    *(sys.executable, "-I", "-S", str(GUARDIAN)),
-                    *(str(int(spec.stop_signal)), str(ORPHAN_GRACE_S), *options, "--", *spec.argv),
+                    sys.executable,
+                    "-I",
+                    "-S",
+                    str(GUARDIAN),
+                    str(int(spec.stop_signal)),
+                    str(ORPHAN_GRACE_S),
+                    *options,
+                    "--",
+                    *spec.argv,
                 ],
                 env={**os.environ, **spec.environment},
                 stdin=subprocess.PIPE,

@@ -113,13 +113,27 @@ def initialize_postgres(home: Home) -> None:
     password_file.touch(mode=0o600)
     password_file.write_text(home.secrets().owner_password)
     initdb = [
-        *(str(_postgres_binary("initdb")), "-D", str(home.postgres_data), "-U", OWNER_ROLE),
-        *("--auth=scram-sha-256", f"--pwfile={password_file}", "--encoding=UTF8"),
-        *("--locale=C", "--data-checksums"),
+        str(_postgres_binary("initdb")),
+        "-D",
+        str(home.postgres_data),
+        "-U",
+        OWNER_ROLE,
+        "--auth=scram-sha-256",
+        f"--pwfile={password_file}",
+        "--encoding=UTF8",
+        "--locale=C",
+        "--data-checksums",
     ]
     guarded = [
-        *(sys.executable, "-I", "-S", str(GUARDIAN)),
-        *(str(int(signal.SIGTERM)), "1", "--unprivileged", "--", *initdb),
+        sys.executable,
+        "-I",
+        "-S",
+        str(GUARDIAN),
+        str(int(signal.SIGTERM)),
+        "1",
+        "--unprivileged",
+        "--",
+        *initdb,
     ]
     output = home.path / "initdb.log"
     give_up_at = time.monotonic() + INITDB_WITHIN_S

@@ -122,8 +122,13 @@ class Stack:
         return ChildSpec(
             name="first-steps",
             argv=[
-                *(sys.executable, "-m", "ops.local.first_steps", "--home", str(self._home.path)),
-                *("--catalogue", self._catalogue),
+                sys.executable,
+                "-m",
+                "ops.local.first_steps",
+                "--home",
+                str(self._home.path),
+                "--catalogue",
+                self._catalogue,
             ],
             environment=self._home.environment(OWNER_ROLE),
             ready=self._home.bootstrapped_file.exists,

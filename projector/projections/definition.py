@@ -99,11 +99,6 @@ class Projection(NamedTuple):
                     share.append(logged)
         return shares
 
-    def partition(self, event: Event) -> int | None:
-        """The partition that an event concerns, None if it concerns none."""
-        entity = self.entity(event)
-        return None if entity is None else partition_of(entity, self.partitions)
-
     def _may_need(self, topic: str) -> bool:
         if topic not in KNOWN_TOPICS:
             return True

@@ -121,17 +121,26 @@ def rated_part(
 
 _KEYS: dict[Order, Callable[[Film, Ratings], Key]] = {
     "weighted": lambda film, ratings: (
-        *(-(ratings.weighted_average or 0), -ratings.count),
-        *(film.title_key, film.year, film.movie_id),
+        -(ratings.weighted_average or 0),
+        -ratings.count,
+        film.title_key,
+        film.year,
+        film.movie_id,
     ),
     "average": lambda film, ratings: (
-        *(-(ratings.average or 0), -ratings.count),
-        *(film.title_key, film.year, film.movie_id),
+        -(ratings.average or 0),
+        -ratings.count,
+        film.title_key,
+        film.year,
+        film.movie_id,
     ),
     "count": lambda film, ratings: (-ratings.count, film.title_key, film.year, film.movie_id),
     "newest": lambda film, _: (
-        *(-film.year, -film.created_ms),
-        *(film.title_key, film.year, film.movie_id),
+        -film.year,
+        -film.created_ms,
+        film.title_key,
+        film.year,
+        film.movie_id,
     ),
     "title": lambda film, _: (film.title_key, film.year, film.movie_id),
 }

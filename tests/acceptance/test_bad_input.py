@@ -29,8 +29,11 @@ def test_a_forged_cursor_is_refused(api: Api, cursor: str) -> None:
 def test_what_does_not_exist_is_a_404(api: Api) -> None:
     ann, movie_id = api.sign_up(), api.movie()
     for path in (
-        *(f"/v1/movies/{SOMEBODY}", f"/v1/users/{SOMEBODY}", f"/v1/movies/{SOMEBODY}/ratings"),
-        *(f"/v1/users/{ann.user_id}/ratings/{movie_id}", "/v1/nothing"),
+        f"/v1/movies/{SOMEBODY}",
+        f"/v1/users/{SOMEBODY}",
+        f"/v1/movies/{SOMEBODY}/ratings",
+        f"/v1/users/{ann.user_id}/ratings/{movie_id}",
+        "/v1/nothing",
     ):
         assert problem(api.get(path))["status"] == 404
     assert problem(api.rate(ann, SOMEBODY, 3))["status"] == 404

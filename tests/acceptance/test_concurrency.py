@@ -50,7 +50,12 @@ def test_one_bad_row_spoils_no_other(api: Api) -> None:
     results = api.expect(200, answer)["results"]
     assert [result["index"] for result in results] == list(range(6))
     assert [result["status"] for result in results] == [
-        *("created", "rejected", "rejected", "rejected", "rejected", "changed")
+        "created",
+        "rejected",
+        "rejected",
+        "rejected",
+        "rejected",
+        "changed",
     ]
     assert api.read(f"/v1/movies/{movie_id}")["ratings"]["average"] == 4.5
 

@@ -56,7 +56,10 @@ def test_every_order_is_obeyed(api: Api) -> None:
     api.rate(ann, low, 1)
     api.rate(ann, high, 5)
     for sort, first in (
-        *(("weighted", high), ("average", high), ("newest", high), ("title", low)),
+        ("weighted", high),
+        ("average", high),
+        ("newest", high),
+        ("title", low),
         ("count", low),
     ):
         items = api.read("/v1/movies", q="sorted", sort=sort)["items"]

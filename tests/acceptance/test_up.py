@@ -302,8 +302,13 @@ def _up_fails(home: Path, *, command_port: int) -> list[str]:
     """What `starfold up` says when it refuses to start."""
     refused = subprocess.run(
         starfold(
-            *("up", "--home", str(home), "--command-port", str(command_port)),
-            *("--query-port", str(free_port())),
+            "up",
+            "--home",
+            str(home),
+            "--command-port",
+            str(command_port),
+            "--query-port",
+            str(free_port()),
         ),
         check=False,
         capture_output=True,

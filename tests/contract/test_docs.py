@@ -57,9 +57,15 @@ def test_every_route_is_documented(route: str) -> None:
 @pytest.mark.parametrize(
     "settings",
     [
-        *(CommandSettings, QuerySettings, ProjectorSettings),
-        *(JobsSettings, ApiSettings, OwnerSettings, WriteSideSettings),
-        *(SchemaSettings, FirstStepsSettings),
+        CommandSettings,
+        QuerySettings,
+        ProjectorSettings,
+        JobsSettings,
+        ApiSettings,
+        OwnerSettings,
+        WriteSideSettings,
+        SchemaSettings,
+        FirstStepsSettings,
     ],
 )
 def test_every_setting_is_documented(settings: type[BaseSettings]) -> None:

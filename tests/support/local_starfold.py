@@ -56,9 +56,15 @@ class Local:
         with self.output.open("wb") as stream:
             self._process = subprocess.Popen(
                 starfold(
-                    *("up", "--home", str(self.home.path), "--catalogue", self.catalogue),
-                    *("--command-port", str(self.command_port)),
-                    *("--query-port", str(self.query_port)),
+                    "up",
+                    "--home",
+                    str(self.home.path),
+                    "--catalogue",
+                    self.catalogue,
+                    "--command-port",
+                    str(self.command_port),
+                    "--query-port",
+                    str(self.query_port),
                 ),
                 stdout=stream,
                 stderr=stream,

@@ -91,14 +91,14 @@ class Pair(Servers):
         binary = Path(postgres_spec(self._primary).argv[0]).with_name("pg_basebackup")
         subprocess.run(
             [
-                *(str(binary), "--pgdata", str(self._other.postgres_data)),
-                *(
-                    "--dbname",
-                    self._primary.owner_dsn("postgres"),
-                    "--checkpoint",
-                    "fast",
-                    *options,
-                ),
+                str(binary),
+                "--pgdata",
+                str(self._other.postgres_data),
+                "--dbname",
+                self._primary.owner_dsn("postgres"),
+                "--checkpoint",
+                "fast",
+                *options,
             ],
             check=True,
             timeout=BACKUP_WITHIN_S,

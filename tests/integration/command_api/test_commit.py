@@ -109,7 +109,9 @@ def rated(system: System) -> Rated:
 def test_commands_of_one_batch_see_each_other(rated: Rated) -> None:
     answers = commit(rated.committer, rated.rating(6), rated.rating(10), rated.rating(10))
     assert [a.status for a in answers if isinstance(a, Outcome)] == [
-        *("created", "changed", "unchanged")
+        "created",
+        "changed",
+        "unchanged",
     ]
     rated.assert_unbroken()
     assert len(rated.recorded()) == 2

@@ -40,9 +40,13 @@ class Begun:
         address = httpx.URL(url)
         head = [
             f"PUT /v1/movies/{movie_id}/rating HTTP/1.1",
-            *(f"host: {address.host}", f"authorization: Bearer {user.token}"),
-            *("content-type: application/json", f"content-length: {len(body)}"),
-            *("expect: 100-continue", "", ""),
+            f"host: {address.host}",
+            f"authorization: Bearer {user.token}",
+            "content-type: application/json",
+            f"content-length: {len(body)}",
+            "expect: 100-continue",
+            "",
+            "",
         ]
         self._socket = socket.create_connection((address.host, address.port or 80), WITHIN_S)
         self._socket.sendall("\r\n".join(head).encode())

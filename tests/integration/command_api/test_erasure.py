@@ -229,7 +229,9 @@ def test_an_export_holds_all_that_one_did(writer: Api) -> None:
     (rating,) = export["ratings"]
     assert (rating["movie_id"], rating["title"]) == (rated, "Stalker")
     assert [entry["event"] for entry in rating["history"]] == [
-        *("RatingSubmitted", "RatingSubmitted", "RatingWithdrawn")
+        "RatingSubmitted",
+        "RatingSubmitted",
+        "RatingWithdrawn",
     ]
     assert [entry.get("score") for entry in rating["history"]] == [4.5, 3, None]
     assert rating["history"][0]["review"] == REVIEW

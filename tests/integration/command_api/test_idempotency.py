@@ -212,13 +212,15 @@ class TestRoutes:
         ann, movie_id = one.sign_up(), one.movie()
         method, path, body = {
             "sign-up": (
-                *("POST", "/v1/users"),
+                "POST",
+                "/v1/users",
                 {"email": "kept@example.org", "password": PASSWORD, "display_name": "Kim"},
             ),
             "log-in": ("POST", "/v1/sessions", {"email": ann.email, "password": PASSWORD}),
             "password": ("PUT", "/v1/users/me/password", {"old": PASSWORD, "new": PASSWORD}),
             "batch": (
-                *("POST", "/v1/ratings/batch"),
+                "POST",
+                "/v1/ratings/batch",
                 {"ratings": [{"movie_id": movie_id, "score": 4}]},
             ),
         }[route]

@@ -44,7 +44,9 @@ def test_who_asks_too_often_is_told_when_to_come_again(limited: Api) -> None:
     answers = [limited.rate(ann, movie_id, 4) for _ in range(3)]
     assert [answer.status_code for answer in answers] == [201, 200, 429]
     assert [answer.headers["RateLimit"] for answer in answers] == [
-        *('"member";r=1;t=30', '"member";r=0;t=60', '"member";r=0;t=60')
+        '"member";r=1;t=30',
+        '"member";r=0;t=60',
+        '"member";r=0;t=60',
     ]
     assert {answer.headers["RateLimit-Policy"] for answer in answers} == {'"member";q=2;w=60'}
     assert 1 <= int(answers[-1].headers["Retry-After"]) <= 30
@@ -80,7 +82,8 @@ def test_a_batch_costs_its_rows(rows_limited: Api) -> None:
     head = api.command.get("/ready").json()["position"]
     second = api.post("/v1/users/batch", users("second", 50), api.service)
     assert (second.status_code, second.json()["type"].rpartition(":")[2]) == (
-        *(429, "too-many-requests"),
+        429,
+        "too-many-requests",
     )
     assert 1 <= int(second.headers["Retry-After"]) <= 6
     assert api.command.get("/ready").json()["position"] == head
@@ -209,9 +212,14 @@ def test_every_answer_carries_the_security_headers(api: Api) -> None:
     rating = f"/v1/movies/{movie_id}/rating"
     statuses = []
     for method, path, body in (
-        *(("GET", "/health", b""), ("GET", "/docs", b""), ("GET", "/nothing", b"")),
-        *(("GET", "/v1/movies", b""), ("PUT", rating, b'{"score": 4}'), ("PUT", rating, b"{}")),
-        *(("POST", "/v1/ratings", b"{"), ("POST", "/v1/ratings", b" " * 300_000)),
+        ("GET", "/health", b""),
+        ("GET", "/docs", b""),
+        ("GET", "/nothing", b""),
+        ("GET", "/v1/movies", b""),
+        ("PUT", rating, b'{"score": 4}'),
+        ("PUT", rating, b"{}"),
+        ("POST", "/v1/ratings", b"{"),
+        ("POST", "/v1/ratings", b" " * 300_000),
         ("POST", "/v1/movies", b"{}"),
     ):
         headers = ann.headers | {"Content-Type": "application/json"}

@@ -93,7 +93,11 @@ class TestCorrections:
     @pytest.mark.parametrize(
         "body",
         [
-            *({"title": None}, {"title": ""}, {"year": None}, {"year": 1887}, {"genres": None}),
+            {"title": None},
+            {"title": ""},
+            {"year": None},
+            {"year": 1887},
+            {"genres": None},
             {"colour": "red"},
         ],
     )
@@ -106,8 +110,10 @@ class TestCorrections:
         movie_id, nothing = api.movie(), str(UUID(int=7))
         member, curator = api.sign_up(), api.sign_up(role="curator")
         for user, movie, status in (
-            *((member, movie_id, 403), (member, nothing, 403)),
-            *((curator, movie_id, 204), (curator, nothing, 404)),
+            (member, movie_id, 403),
+            (member, nothing, 403),
+            (curator, movie_id, 204),
+            (curator, nothing, 404),
         ):
             headers = user.headers | {"If-Match": '"1"'}
             path = f"/v1/movies/{movie}"

@@ -168,7 +168,11 @@ def test_both_releases_append_to_it(before: ReleaseBefore) -> None:
         assert before.append(earlier, parameters) == (None, other)
     store = EventStore(before.system.dsn(PROJECTOR_ROLE), schema=before.schema, pool_size=1)
     assert [row.stream_id for row in store.fetch(Position(1), 10)] == [
-        *(ANN, STALKER, RATING, RATING, other)
+        ANN,
+        STALKER,
+        RATING,
+        RATING,
+        other,
     ]
     store.close()
 

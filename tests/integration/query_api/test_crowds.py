@@ -28,8 +28,12 @@ def test_a_crowd_gets_answers(api: Api, clients: int) -> None:
     api.rate(ann, movie_id, 4)
     api.read(f"/v1/users/{ann.user_id}/ratings")
     paths = [
-        *(f"/v1/movies/{movie_id}", f"/v1/movies/{movie_id}/ratings", "/v1/movies?q=crowded"),
-        *(f"/v1/users/{ann.user_id}", f"/v1/users/{ann.user_id}/ratings", "/v1/movies/nothing"),
+        f"/v1/movies/{movie_id}",
+        f"/v1/movies/{movie_id}/ratings",
+        "/v1/movies?q=crowded",
+        f"/v1/users/{ann.user_id}",
+        f"/v1/users/{ann.user_id}/ratings",
+        "/v1/movies/nothing",
     ]
     statuses = asyncio.run(crowd(str(api.query.base_url), paths, clients))
     assert sum(statuses.values()) == clients * REQUESTS_EACH

@@ -21,8 +21,12 @@ def test_a_read_that_is_behind_is_a_503_and_no_false_404(system: System) -> None
         ann, movie_id = api.sign_up(), api.movie()
         api.rate(ann, movie_id, 4)
         paths = [
-            *("/v1/movies", f"/v1/movies/{movie_id}", f"/v1/movies/{movie_id}/ratings"),
-            *("/v1/users/me", f"/v1/users/{ann.user_id}", f"/v1/users/{ann.user_id}/ratings"),
+            "/v1/movies",
+            f"/v1/movies/{movie_id}",
+            f"/v1/movies/{movie_id}/ratings",
+            "/v1/users/me",
+            f"/v1/users/{ann.user_id}",
+            f"/v1/users/{ann.user_id}/ratings",
             f"/v1/users/{ann.user_id}/ratings/{movie_id}",
         ]
         # Each answer comes after some seconds: all are asked for at the same time.

@@ -12,8 +12,14 @@ from tests.support.api import Api, User
 
 # What a query API asks by itself, a few times a second, and what a new connection says first.
 BY_ITSELF = (
-    *(GENERATIONS_KEY.encode(), b"XRANGE"),
-    *(b"HELLO", b"CLIENT", b"AUTH", b"SELECT", b"PING", b"SUBSCRIBE"),
+    GENERATIONS_KEY.encode(),
+    b"XRANGE",
+    b"HELLO",
+    b"CLIENT",
+    b"AUTH",
+    b"SELECT",
+    b"PING",
+    b"SUBSCRIBE",
 )
 RATINGS = 60
 # What else is sent meanwhile only adds: the least of so many is the request's own.

@@ -72,7 +72,9 @@ class Readers:
             f"{movie}/stats",
             f"{movie}/history",
             f"{movie}/ratings",
-            *(user, f"{user}/ratings", f"{user}/ratings/{self.movie_id}"),
+            user,
+            f"{user}/ratings",
+            f"{user}/ratings/{self.movie_id}",
         ]
         self.paths = [*self.open_to_all, "/v1/users/me", "/v1/projections"]
         assert self.statuses(self.ann.headers) == {200}

@@ -24,8 +24,12 @@ def test_without_postgresql_every_read_answers(system: System, own: Api) -> None
     own.rate(ann, movie_id, 4.5)
     rating = {"movie_id": movie_id, "score": 2}
     paths = [
-        *("/v1/movies", "/v1/movies?q=sol", f"/v1/movies/{movie_id}"),
-        *(f"/v1/movies/{movie_id}/ratings", f"/v1/users/{ann.user_id}", "/v1/users/me"),
+        "/v1/movies",
+        "/v1/movies?q=sol",
+        f"/v1/movies/{movie_id}",
+        f"/v1/movies/{movie_id}/ratings",
+        f"/v1/users/{ann.user_id}",
+        "/v1/users/me",
         f"/v1/users/{ann.user_id}/ratings",
         f"/v1/users/{ann.user_id}/ratings/{movie_id}",
     ]

@@ -195,8 +195,11 @@ def test_reads_names_what_apply_reads() -> None:
     for projection, definition in DEFINITIONS.items():
         for event in (
             rating_submitted(previous_half_stars=6, previous_rated_at=NOON),
-            *(rating_withdrawn(), movie_details_changed(), user_profile_changed()),
-            *(UserErased(user_id=ANN, erased_at=NOON), user_created(user_id=BEN)),
+            rating_withdrawn(),
+            movie_details_changed(),
+            user_profile_changed(),
+            UserErased(user_id=ANN, erased_at=NOON),
+            user_created(user_id=BEN),
         ):
             if definition.entity(event) is None:
                 continue

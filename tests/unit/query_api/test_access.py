@@ -61,7 +61,9 @@ def ended(session_id: UUID, at: datetime = NOON) -> SessionEnded:
 
 def token(session: UUID | None = ONE, version: int = 1, role: str = "operator") -> Claims:
     return Claims(
-        *(ANN, role, NOON.timestamp() + TOKEN_LIFETIME_S),  # type: ignore[arg-type]  # As above.
+        ANN,
+        role,  # type: ignore[arg-type]  # One of the roles too.
+        NOON.timestamp() + TOKEN_LIFETIME_S,
         session_id=session,
         version=Version(version),
         issued_at=NOON.timestamp(),
