@@ -78,6 +78,7 @@ def test_what_is_parked_is_shown_as_stale(system: System) -> None:
         append_raw(system, impossible_rating(user, movie))
         wiring = system.projector_wiring()
         wait_until_applied(wiring)
+        eventually(lambda: api.query.get("/ready").status_code == 200)
         shown = f"/v1/movies/{movie_id}"
         for path in (shown, f"{shown}/stats", f"/v1/users/{member.user_id}"):
             document = api.read(path)
