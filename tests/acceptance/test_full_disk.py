@@ -99,6 +99,11 @@ class SmallDisk:
                 return problem
         raise AssertionError("nothing was refused")
 
+    def created_movie(self) -> str | None:
+        """Its id, None when it was refused."""
+        answer = self.create_movie()
+        return str(answer.json()["movie_id"]) if answer.is_success else None
+
     def end_postgres(self) -> None:
         """Begin new files of the write-ahead log until PostgreSQL ends over it."""
         try:
@@ -142,7 +147,6 @@ def test_a_full_disk_refuses_commands_and_nothing_else_until_there_is_room(
         assert small.query.get(f"/v1/movies/{first}").is_success
 
     small.make_room()
-    eventually(lambda: small.create_movie().is_success, RESUMED_WITHIN_S)
-    second = small.create_movie().json()["movie_id"]
+    second = eventually(small.created_movie, RESUMED_WITHIN_S)
     eventually(lambda: small.query.get(f"/v1/movies/{second}").is_success, RESUMED_WITHIN_S)
     assert small.process.poll() is None

@@ -57,6 +57,7 @@ class Stoppable(Protocol):
 
 Running = TypeVar("Running", bound=Stoppable)
 Store = TypeVar("Store", bound=CommitStore)
+Value = TypeVar("Value")
 
 _numbers = itertools.count(1)
 
@@ -247,9 +248,10 @@ def free_port() -> int:
     return port
 
 
-def eventually(condition: Callable[[], object], within_s: float = WITHIN_S) -> None:
-    """Wait until it holds; fails the test when it never does."""
+def eventually(condition: Callable[[], Value], within_s: float = WITHIN_S) -> Value:
+    """Wait until it holds, and return what it then is; fails the test when it never does."""
     give_up_at = time.monotonic() + within_s
-    while not condition():
+    while not (value := condition()):
         assert time.monotonic() < give_up_at, "it never happened"
         time.sleep(POLL_S)
+    return value

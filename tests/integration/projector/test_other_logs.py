@@ -59,8 +59,12 @@ def test_nothing_of_another_log_is_served(system: System, new: System) -> None:
     bootstrapped(wiring)
     query = new.start_query_api()
     (foreign,) = list(_a_movie(system))
-    answer = httpx.get(f"{query.url}/v1/movies/{foreign}")
-    assert answer.status_code == httpx.codes.NOT_FOUND
+
+    def settled() -> httpx.Response | None:
+        answer = httpx.get(f"{query.url}/v1/movies/{foreign}")
+        return None if answer.status_code == httpx.codes.SERVICE_UNAVAILABLE else answer
+
+    assert eventually(settled).status_code == httpx.codes.NOT_FOUND
     assert movie.number == active(wiring, "movies").number
 
 
