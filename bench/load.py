@@ -198,6 +198,7 @@ def request(
     token: str | None = None,
     at_least: int = 0,
     if_none_match: str | None = None,
+    origin: str | None = None,
 ) -> bytes:
     """One request as it goes over the wire."""
     lines = [f"{method} {path} HTTP/1.1", f"host: {HOST}"]
@@ -207,6 +208,8 @@ def request(
         lines.append(f"starfold-at-least: {at_least}")
     if if_none_match is not None:
         lines.append(f"if-none-match: {if_none_match}")
+    if origin is not None:
+        lines.append(f"origin: {origin}")
     if body:
         lines += ["content-type: application/json", f"content-length: {len(body)}"]
     return "\r\n".join([*lines, "", ""]).encode() + body

@@ -146,7 +146,15 @@ class Stack:
                 pass
         finally:
             wiring.close()
+        with self.other_query_api(settings) as port:
+            yield port
+
+    @contextmanager
+    def other_query_api(self, settings: Mapping[str, str]) -> Iterator[int]:
+        """One beside the supervised one, with other settings; yields its port."""
         port = _free_port()
+        environment = self.home.environment(PROJECTOR_ROLE)
+        environment |= {f"{PREFIX}{name}": value for name, value in settings.items()}
         serving = ChildSpec(
             f"query-api-{port}",
             [sys.executable, "-m", "query_api"],

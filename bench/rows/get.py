@@ -22,6 +22,7 @@ REQUESTS = 2_000
 KNOWN = 500
 LONG_LIST = 2_000
 PAGE = 20
+ORIGIN = "https://films.example"
 RATED_AT = "2006-01-01T00:00:00Z"
 
 
@@ -36,12 +37,20 @@ def run(bench: Bench) -> list[Finding]:
         for name, user_id in _raters(bench).items()
     }
     measured: dict[str, list[Loaded]] = {}
-    for _ in range(bench.rounds):
-        for name, load in loads.items():
-            measured.setdefault(name, []).append(measure(stack, load))
+    with (
+        stack.other_query_api({"CORS_ORIGINS": ORIGIN}) as cross_origin,
+        stack.other_query_api({"ACCESS_LOG": "true"}) as logged,
+    ):
+        loads |= _with_more(bench, cross_origin, logged)
+        for _ in range(bench.rounds):
+            for name, load in loads.items():
+                measured.setdefault(name, []).append(measure(stack, load))
     return [
         _finding(measured, "GET a movie, 32 clients", "movie", "constant", at_least(0.75)),
         _finding(measured, "GET a movie that the client has", "304", "constant", at_least(0.75)),
+        _finding(measured, "GET a movie, another origin", "origin", "constant", at_least(0.75)),
+        _finding(measured, "GET a movie, a credential", "credential", "constant", at_least(0.75)),
+        _finding(measured, "GET a movie, the access log on", "log", "constant", at_least(0.75)),
         _finding(measured, "GET a profile", "profile", "constant", at_least(0.6)),
         _finding(measured, "GET a page of 20 ratings", "ratings", "constant", at_least(0.3)),
         _finding(measured, "GET a search page", "search", "constant", at_least(0.3)),
@@ -52,6 +61,24 @@ def run(bench: Bench) -> list[Finding]:
 def _load(port: int, asked: list[str]) -> Load:
     requests = [request("GET", path) for path in asked]
     return Load(port=port, requests=requests, clients=CLIENTS, seconds=SECONDS)
+
+
+def _with_more(bench: Bench, cross_origin: int, logged: int) -> dict[str, Load]:
+    """A movie with what a request may cost beside it."""
+    asked = paths(bench)["movie"]
+    token = bench.seeded.tokens[0]
+    loads = {
+        "origin": (cross_origin, [request("GET", path, origin=ORIGIN) for path in asked]),
+        "credential": (
+            bench.stack.query_port,
+            [request("GET", path, token=token) for path in asked],
+        ),
+        "log": (logged, [request("GET", path) for path in asked]),
+    }
+    return {
+        name: Load(port=port, requests=requests, clients=CLIENTS, seconds=SECONDS)
+        for name, (port, requests) in loads.items()
+    }
 
 
 def _known(bench: Bench) -> Load:

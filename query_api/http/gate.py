@@ -45,14 +45,17 @@ class ReadGate:
             return await respond(request)
         claims = self._verified(request, authorization)
         check = asyncio.create_task(self._access.current(claims, _wanted(request)))
-        check.add_done_callback(_retrieved)
         try:
             if access == "operators" or claims.service:
                 _require(access, await check)
             request.caller = claims
             return await _answered(request, respond, check)
         finally:
-            check.cancel()
+            # Its exception is retrieved also where nobody awaits it, because the client has left.
+            if not check.done():
+                check.cancel()
+            elif not check.cancelled():
+                check.exception()
 
     def _verified(self, request: Read, authorization: str) -> Claims:
         """The claims of a token, whose subject is charged; of a rejected one the address is."""
@@ -75,12 +78,6 @@ async def _answered(request: Read, respond: Respond, check: asyncio.Task[Claims]
         raise
     await check
     return answer
-
-
-def _retrieved(check: asyncio.Task[Claims]) -> None:
-    """Retrieve the exception of a check that nobody awaits, because the client has left."""
-    if not check.cancelled():
-        check.exception()
 
 
 def _require(access: Access, claims: Claims) -> None:

@@ -107,15 +107,7 @@ class Service(FastAPI):
         self._routes = _Routes(())
         # To look a histogram up by its labels costs as much as to observe it.
         self._observed: dict[tuple[str, str, int], Histogram] = {}
-        self._entry: ASGIApp = self._handle
-        if cross_origin.origins:
-            self._entry = CORSMiddleware(
-                self._handle,
-                allow_origins=[origin.strip() for origin in cross_origin.origins.split(",")],
-                allow_methods=sorted({"GET", *(one.method for one in self.operations)}),
-                allow_headers=cross_origin.request_headers,
-                expose_headers=cross_origin.answer_headers,
-            )
+        self._cross_origin = _CrossOriginAnswers(cross_origin, self._handle, self.operations)
         self.add_exception_handler(HTTPException, _on_http_exception)
         self.add_exception_handler(Exception, _on_exception)
         _serve_docs(self)
@@ -138,7 +130,10 @@ class Service(FastAPI):
         if scope["method"] == "HEAD":
             # The server keeps the scope that it made, and knows that no body is to come.
             scope, send = {**scope, "method": "GET"}, _without_body(send)
-        await self._entry(scope, receive, send)
+        if scope["method"] == "OPTIONS" and self._cross_origin.is_preflight(scope):
+            await self._cross_origin.preflight(scope, receive, send)
+        else:
+            await self._handle(scope, receive, send)
 
     async def _handle(self, scope: Scope, receive: Receive, send: Send) -> None:
         started = time.perf_counter()
@@ -171,7 +166,11 @@ class Service(FastAPI):
 
     async def _send(self, answer: Answer, request: Request[Any, Any], send: Send) -> int:
         """Send an answer, and return its status."""
-        own = request.answer_fields + answer_headers(request.request_id)
+        own = [
+            *request.answer_fields,
+            *answer_headers(request.request_id),
+            *self._cross_origin.fields(request.fields.get(b"origin")),
+        ]
         if answer.stream is not None:
             begun = False
 
@@ -198,13 +197,15 @@ class Service(FastAPI):
     async def _other(self, scope: Scope, receive: Receive, send: Send, request_id: UUID) -> int:
         """Answer what is no operation: the documentation, or a path that nothing has."""
         status, ended = 0, False
+        origin = dict(scope["headers"]).get(b"origin")
+        own = [*answer_headers(request_id), *self._cross_origin.fields(origin)]
 
         async def send_noted(message: Message) -> None:
             nonlocal status, ended
             ended = message["type"] == "http.response.body" and not message.get("more_body")
             if message["type"] == "http.response.start":
                 status = message["status"]
-                message["headers"] = [*message["headers"], *answer_headers(request_id)]
+                message["headers"] = [*message["headers"], *own]
                 if status >= HTTPStatus.BAD_REQUEST and self.before_refusal is not None:
                     await self.before_refusal(scope)
             await send(message)
@@ -242,6 +243,41 @@ class Service(FastAPI):
                 duration_ms=round(duration_s * 1_000, 1),
                 request_id=str(request_id),
             )
+
+
+class _CrossOriginAnswers:
+    """What browsers on other origins are told: before a request by Starlette's middleware, with
+    each answer by its fields.
+    """
+
+    def __init__(
+        self, allowed: CrossOrigin, handle: ASGIApp, operations: Iterable[Operation]
+    ) -> None:
+        origins = [origin.strip() for origin in allowed.origins.split(",") if origin.strip()]
+        self._is_on = bool(origins)
+        self.preflight = CORSMiddleware(
+            handle,
+            allow_origins=origins,
+            allow_methods=sorted({"GET", *(one.method for one in operations)}),
+            allow_headers=allowed.request_headers,
+        )
+        exposed = (b"access-control-expose-headers", ", ".join(allowed.answer_headers).encode())
+        # What an answer says to one origin is not for another's cache.
+        vary = [(b"vary", b"Origin")] if origins and origins != ["*"] else []
+        self._by_origin = {
+            origin.encode(): [(b"access-control-allow-origin", origin.encode()), exposed, *vary]
+            for origin in origins
+        }
+        self._of_others = self._by_origin.get(b"*", vary)
+
+    def is_preflight(self, scope: Scope) -> bool:
+        return self._is_on and any(
+            name == b"access-control-request-method" for name, _ in scope["headers"]
+        )
+
+    def fields(self, origin: bytes | None) -> Fields:
+        """Of an answer to a request from this origin; None is a request that names none."""
+        return self._by_origin.get(origin or b"", self._of_others)
 
 
 class Found(NamedTuple):

@@ -248,7 +248,7 @@ def free_port() -> int:
     return port
 
 
-def eventually(condition: Callable[[], Value], within_s: float = WITHIN_S) -> Value:
+def eventually(condition: Callable[[], Value | None], within_s: float = WITHIN_S) -> Value:
     """Wait until it holds, and return what it then is; fails the test when it never does."""
     give_up_at = time.monotonic() + within_s
     while not (value := condition()):
