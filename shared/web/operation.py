@@ -148,14 +148,15 @@ class Request(Generic[Asked, Value]):
     """One request for an operation, while it is answered.
 
     `parameters` and `body` are there once the caller has been admitted, `content` once it has been
-    read. `caller` is whatever the
-    API's gate made of the credential, `answer_fields` are added to the answer, whatever that is.
+    read. `caller` is whatever the API's gate made of the credential, `answer_fields` are added to
+    the answer, whatever that is. `body_bytes_stated` is what Content-Length says, 0 without one.
     """
 
     __slots__ = (
         "answer_fields",
         "body",
         "body_bytes_max",
+        "body_bytes_stated",
         "caller",
         "content",
         "fields",
@@ -184,6 +185,8 @@ class Request(Generic[Asked, Value]):
         self.receive = receive
         self.body_bytes_max = body_bytes_max
         self.fields = _fields(scope["headers"])
+        stated = self.fields.get(b"content-length", b"")
+        self.body_bytes_stated = int(stated) if stated.isdigit() else 0
         self.request_id = request_id_of(self.fields.get(REQUEST_ID_HEADER))
         self.caller: Any = None
         self.answer_fields: Fields = []
@@ -192,12 +195,6 @@ class Request(Generic[Asked, Value]):
         """A header field's value; several of one name are one list."""
         value = self.fields.get(name)
         return None if value is None else value.decode("latin-1")
-
-    @property
-    def body_bytes_stated(self) -> int:
-        """The bytes of the body as announced; 0 where they are not."""
-        value = self.fields.get(b"content-length")
-        return int(value) if value is not None and value.isdigit() else 0
 
     @property
     def path(self) -> str:
