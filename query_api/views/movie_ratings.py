@@ -8,15 +8,14 @@ hold fewer ratings than were asked for, and none, while there are more.
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal
 from uuid import UUID
 
 import msgspec
 
-from query_api.read_limits import SORTED_A_TOKEN, charge_work
 from query_api.redis_reads.reader import RatedMovie, Reader
-from query_api.views.pages import SORTED_MAX, Page, score_key
-from shared.errors import InvalidInput
+from query_api.views.keyed import SORTED_MAX, Keyed, cut, ordered, score_key
+from query_api.views.pages import Page
 from shared.log.events import Visibility
 from shared.read_model.keys import MOVIES
 from shared.read_model.kinds import MOVIE, RATERS
@@ -54,15 +53,6 @@ class _Opinion(msgspec.Struct, gc=False):
     rated_at: datetime
 
 
-class _Raters(NamedTuple):
-    """Users after a cursor, in order, each with the key that a page which ends there goes on
-    after.
-    """
-
-    users: list[bytes]
-    keys: list[tuple[Any, ...]]
-
-
 class Raters:
     """Makes the pages."""
 
@@ -84,32 +74,19 @@ class Raters:
         )
         if read.values[0] is None:
             return Page(read.position, None, None)
-        raters = _newest(read.members) if by_time else _by_score(read.members, after)
-        users = raters.users[:limit]
-        next_key = raters.keys[limit - 1] if len(raters.users) > limit else None
+        raters: list[Keyed[bytes]]
+        if by_time:
+            raters = [((rank, user), user) for user, rank in read.members]
+        else:
+            keyed = [(score_key(user, rank), user) for user, rank in read.members]
+            raters = ordered(keyed, sort, after)
+        users, next_key = cut(raters, limit)
         if not users:
             return Page(read.position, [], None)
         position, newest, rated = await self._reader.rated(movie_id, users)
         items = [item for one in rated if (item := _item(one)) is not None]
         newest = max(read.position, newest)
         return Page(min(read.position, position), items, next_key, newest)
-
-
-def _newest(members: list[tuple[bytes, int]]) -> _Raters:
-    return _Raters([user for user, _ in members], [(rank, user) for user, rank in members])
-
-
-def _by_score(members: list[tuple[bytes, int]], after: tuple[Any, ...] | None) -> _Raters:
-    if len(members) > SORTED_MAX:
-        raise InvalidInput(
-            f"only up to {SORTED_MAX} ratings are sorted by score; newest has no limit",
-            pointer="/query/sort",
-        )
-    charge_work(len(members) // SORTED_A_TOKEN)
-    keys = sorted(score_key(user, rank) for user, rank in members)
-    if after is not None:
-        keys = [key for key in keys if key > after]
-    return _Raters([key[-1] for key in keys], keys)
 
 
 def _item(rated: RatedMovie) -> bytes | None:

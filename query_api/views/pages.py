@@ -6,7 +6,6 @@ states its position. So a page is as old as the older of the two.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from datetime import datetime
 from typing import Any, Literal, NamedTuple, assert_never, get_args
 from uuid import UUID
@@ -17,19 +16,15 @@ from query_api.catalogue.index import Entry, Filter, Index, Sort, rated_part
 from query_api.catalogue.index_feed import IndexFeed
 from query_api.catalogue.search import Searches
 from query_api.catalogue.search import search as searched
-from query_api.read_limits import SORTED_A_TOKEN, charge_work
 from query_api.redis_reads.reader import Reader
 from query_api.views.cursors import Cursors
-from shared.errors import InvalidInput
+from query_api.views.keyed import SORTED_MAX, cut, ordered, score_key
 from shared.ids import START, Position
 from shared.log.events import Visibility
 from shared.read_model.keys import PROFILES
 from shared.read_model.kinds import PROFILE, RATINGS, REVIEWS, STATISTICS
-from shared.read_model.ranks import from_rating_rank, half_stars_of
+from shared.read_model.ranks import from_rating_rank
 from shared.web.tokens import Claims
-
-# A user's ratings are sorted by score or title for each request; this many are at most.
-SORTED_MAX = 20_000
 
 RatingsSort = Literal["newest", "score", "title"]
 RATINGS_SORTS: tuple[RatingsSort, ...] = get_args(RatingsSort)
@@ -103,8 +98,8 @@ class Pages:
         index = self._feed.require(at_least)
         search = searched(index, sort, wanted, after=after, limit=limit + 1)
         found = await self._searches.run(search)
-        next_key = found[limit - 1][0] if len(found) > limit else None
-        return Page(position, [entry.item for _, entry in found[:limit]], next_key, index.newest)
+        entries, next_key = cut(found, limit)
+        return Page(position, [entry.item for entry in entries], next_key, index.newest)
 
     async def ratings(
         self,
@@ -135,14 +130,15 @@ class Pages:
                 await self._reader.require_absent(PROFILES, user_id, PROFILE.name, STATISTICS.name)
             return Page(read.position, None, None)
         members = read.members
-        places = range(len(members)) if newest else _sorted(index, members, sort, after)
+        keyed = [(_key(index, sort, member), place) for place, member in enumerate(members)]
+        if not newest:
+            keyed = ordered(keyed, sort, after)
+        places, next_key = cut(keyed, limit)
         entries, fields = index.entries, read.fields or [None] * len(members)
         items = [
             rating_item(entries.get(members[place][0]), members[place], fields[place])
-            for place in places[:limit]
+            for place in places
         ]
-        more = len(places) > limit
-        next_key = _key(index, sort, members[places[limit - 1]]) if more else None
         return Page(position, items, next_key, max(read.position, index.newest))
 
 
@@ -167,11 +163,6 @@ def rating_item(entry: Entry | None, member: Member, review: bytes | None) -> by
     return of_movie + _json(_Opinion(score, difference, text, rated_at))[1:]
 
 
-def score_key(member: bytes, rank: int) -> tuple[int, int, bytes]:
-    """Orders by score, of the same score the newest first."""
-    return -half_stars_of(rank), -rank, member
-
-
 def _key(index: Index, sort: RatingsSort, member: Member) -> tuple[Any, ...]:
     movie, rank = member
     match sort:
@@ -184,17 +175,3 @@ def _key(index: Index, sort: RatingsSort, member: Member) -> tuple[Any, ...]:
             return "" if entry is None else entry.film.title_key, movie
         case _:
             assert_never(sort)
-
-
-def _sorted(
-    index: Index, members: Sequence[Member], sort: RatingsSort, after: tuple[Any, ...] | None
-) -> Sequence[int]:
-    """Places of the ratings that come after the cursor's, in order."""
-    if len(members) > SORTED_MAX:
-        raise InvalidInput(
-            f"only up to {SORTED_MAX} ratings are sorted by {sort}; newest has no limit",
-            pointer="/query/sort",
-        )
-    charge_work(len(members) // SORTED_A_TOKEN)
-    keyed = ((_key(index, sort, member), place) for place, member in enumerate(members))
-    return [place for key, place in sorted(keyed) if after is None or key > after]
