@@ -23,6 +23,7 @@ from command_api.http.operations import Operations
 from command_api.http.ratings import Ratings
 from command_api.http.sessions import Sessions
 from command_api.http.users import Users
+from command_api.identity.access import Access
 from command_api.identity.accounts import Accounts
 from command_api.identity.authentication import Authentication
 from command_api.identity.callers import Callers
@@ -42,6 +43,7 @@ from shared.log.codec import Codec
 from shared.log.sealing import KeyWrap
 from shared.process.tasks import Tasks
 from shared.web.application import CrossOrigin, Service
+from shared.web.openapi import Admission
 from shared.web.tokens import TokenIssuer, TokenVerifier
 
 CROSS_ORIGIN_REQUEST_HEADERS = (
@@ -63,6 +65,15 @@ log = structlog.get_logger()
 
 DESCRIPTION = """Takes commands and appends events. Every answer to a command carries the header
 `Starfold-Position`; send it as `Starfold-At-Least` to the query API to read your own write."""
+
+
+TAGS = {
+    "users": "Sign-up, profile, password, role, export and erasure of users.",
+    "sessions": "Access tokens: log-in, refresh, log-out.",
+    "movies": "The catalogue, which curators and services keep.",
+    "ratings": "What users think of movies.",
+    "operations": "Health, keys and metrics, for those who run Starfold.",
+}
 
 
 class _Parts(NamedTuple):
@@ -107,7 +118,13 @@ def create_app(settings: CommandSettings) -> Service:
         cross_origin=CrossOrigin(
             settings.cors_origins, CROSS_ORIGIN_REQUEST_HEADERS, CROSS_ORIGIN_ANSWER_HEADERS
         ),
+        tags=TAGS,
+        admission=_admission,
     )
+
+
+def _admission(access: Access | None) -> Admission:
+    return Admission() if access is None else access.admission
 
 
 def _wire(settings: CommandSettings) -> _Parts:

@@ -16,11 +16,12 @@ from redis.exceptions import RedisError
 from query_api.catalogue.changes import Changes
 from query_api.catalogue.index_feed import RELOAD_S, IndexFeed
 from query_api.http.absent import AbsentMovies
-from query_api.http.gate import ReadGate
+from query_api.http.gate import ADMISSIONS, ReadGate
 from query_api.http.history import History
 from query_api.http.live import Live
 from query_api.http.movies import Movies
 from query_api.http.operations import Operations
+from query_api.http.shapes import TAGS
 from query_api.http.users import Users
 from query_api.read_limits import OpenPlaces, ReadLimits
 from query_api.redis_reads.access import CallerAccess
@@ -113,6 +114,8 @@ def create_app(settings: QuerySettings) -> Service:
         cross_origin=CrossOrigin(
             settings.cors_origins, CROSS_ORIGIN_REQUEST_HEADERS, CROSS_ORIGIN_ANSWER_HEADERS
         ),
+        tags=TAGS,
+        admission=ADMISSIONS.__getitem__,
     )
 
 

@@ -21,6 +21,7 @@ Version = NewType("Version", int)
 
 NO_VERSION = Version(0)
 START = Position(0)
+POSITION_MAX = 2**63 - 1
 
 # Random numbers of 80 bits, drawn by the hundred: a call to the system for each id gave up Python's
 # lock three times a rating, and whoever waited for it was woken each time.

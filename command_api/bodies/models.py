@@ -30,6 +30,7 @@ from command_api.deciding.credentials import (
 )
 from command_api.settings import KIB, MIB
 from shared.log.events import MovieFields, Role, Visibility
+from shared.web.openapi import FieldProblem
 
 TITLE_CHARS_MAX = 300
 NAME_CHARS_MAX = 100
@@ -212,7 +213,7 @@ class ExternalUsersBody(BulkBody):
     FIELD = "users"
     ROWS_MAX = BULK_CREATIONS_MAX
 
-    users: Annotated[list[Any], Field(min_length=1, max_length=BULK_CREATIONS_MAX)]
+    users: Annotated[list[ExternalUserBody], Field(min_length=1, max_length=BULK_CREATIONS_MAX)]
 
 
 class ProfileBody(Body):
@@ -280,7 +281,7 @@ class MoviesBody(BulkBody):
     FIELD = "movies"
     ROWS_MAX = BULK_CREATIONS_MAX
 
-    movies: Annotated[list[Any], Field(min_length=1, max_length=BULK_CREATIONS_MAX)]
+    movies: Annotated[list[MovieBody], Field(min_length=1, max_length=BULK_CREATIONS_MAX)]
 
 
 def _without_defaults(schema: dict[str, Any]) -> None:
@@ -332,7 +333,7 @@ class RatingsBody(BulkBody):
     FIELD = "ratings"
     ROWS_MAX = RATINGS_MAX
 
-    ratings: Annotated[list[Any], Field(min_length=1, max_length=RATINGS_MAX)]
+    ratings: Annotated[list[MovieRatingBody], Field(min_length=1, max_length=RATINGS_MAX)]
 
 
 class UserAnswer(BaseModel):
@@ -357,9 +358,11 @@ class SessionAnswer(BaseModel):
 
 
 class RowProblem(BaseModel):
+    """Why a row failed: of a problem document what is not the same for all rows."""
+
     type: str
     detail: str
-    errors: list[dict[str, str]] | None = None
+    errors: list[FieldProblem] = []
 
 
 class RowAnswer(BaseModel):
@@ -376,3 +379,38 @@ class RowAnswer(BaseModel):
 
 class RowsAnswer(BaseModel):
     results: list[RowAnswer]
+
+
+class HealthAnswer(BaseModel):
+    status: Literal["alive"]
+
+
+class ReadyAnswer(BaseModel):
+    status: Literal["ready"]
+    position: int = Field(description="The last position of the log")
+
+
+class KeyAnswer(BaseModel):
+    """An Ed25519 public key (RFC 8037)."""
+
+    kty: Literal["OKP"]
+    crv: Literal["Ed25519"]
+    x: str
+    kid: str
+    alg: Literal["EdDSA"]
+    use: Literal["sig"]
+
+
+class KeysAnswer(BaseModel):
+    keys: list[KeyAnswer]
+
+
+class ExportAnswer(BaseModel):
+    """All that the log holds of a user; entries state the event, the time and its fields."""
+
+    user_id: UUID
+    position: int
+    account: list[dict[str, Any]]
+    sessions: list[dict[str, Any]]
+    ended_sessions: list[dict[str, Any]]
+    ratings: list[dict[str, Any]]

@@ -6,7 +6,7 @@ from datetime import datetime
 from http import HTTPStatus
 from typing import Annotated, Any
 
-from pydantic import Field
+from pydantic import BaseModel, Field
 
 from command_api.commit.dispatcher import Dispatcher
 from command_api.commit.idempotency import KEY_CHARS_MAX, key_of
@@ -14,33 +14,13 @@ from command_api.commit.pending_command import Outcome
 from command_api.deciding.principal import Principal
 from command_api.deciding.use_cases import Command
 from shared.process.clock import utc_now
-from shared.web.answer import Answer, empty_answer, json_answer
+from shared.web.answer import Answer, AnswerKind, empty_answer, json_answer
 from shared.web.operation import Header, Parameters, Request
-from shared.web.problems import POSITION_HEADER, PROBLEM_JSON, PROBLEM_REF
+from shared.web.problems import POSITION_HEADER
 
-Answers = dict[int, dict[str, Any]]
+Answers = dict[int, AnswerKind]
 
 _POSITION = POSITION_HEADER.lower().encode()
-
-# What any operation may answer beside its own; the body is RFC 9457 problem details.
-PROBLEMS: Answers = {
-    int(status): {
-        "description": description,
-        "content": {PROBLEM_JSON: {"schema": {"$ref": PROBLEM_REF}}},
-    }
-    for status, description in {
-        HTTPStatus.BAD_REQUEST: "Malformed JSON, or a header that is given more than once",
-        HTTPStatus.UNAUTHORIZED: "No credential, or one that is not believed",
-        HTTPStatus.FORBIDDEN: "Not allowed to this caller",
-        HTTPStatus.NOT_FOUND: "What is named does not exist",
-        HTTPStatus.CONFLICT: "Another fact stands against it",
-        HTTPStatus.REQUEST_ENTITY_TOO_LARGE: "The body is too large",
-        HTTPStatus.UNSUPPORTED_MEDIA_TYPE: "The body is not sent as JSON",
-        HTTPStatus.UNPROCESSABLE_ENTITY: "Some values are not allowed",
-        HTTPStatus.TOO_MANY_REQUESTS: "Over the caller's rate limit; retry",
-        HTTPStatus.SERVICE_UNAVAILABLE: "Too busy, or the event store does not answer; retry",
-    }.items()
-}
 
 
 class Keyed(Parameters):
@@ -100,17 +80,9 @@ def stated(made: Answer, outcome: Outcome) -> Answer:
     return made
 
 
-def answered(description: str, model: type | None = None) -> dict[str, Any]:
+def answered(description: str, model: type[BaseModel] | None = None) -> AnswerKind:
     """Document an answer that has a position."""
-    position = {
-        "description": "The log position of the command's event",
-        "schema": {"type": "integer"},
-    }
-    described: dict[str, Any] = {
-        "description": description,
-        "headers": {POSITION_HEADER: position},
-    }
-    return described if model is None else {**described, "model": model}
+    return AnswerKind(description, model, (POSITION_HEADER,))
 
 
 DONE: Answers = {204: answered("Done")}

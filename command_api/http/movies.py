@@ -21,13 +21,15 @@ from command_api.bodies.models import (
 )
 from command_api.bulk.requests import BulkJson, BulkRequests, RowKind
 from command_api.deciding.movie import ChangeMovieDetails, CreateMovie
-from command_api.http.commands import DONE, PROBLEMS, Commands, Keyed, answer, answered
+from command_api.http.commands import DONE, Commands, Keyed, answer, answered
 from command_api.identity.access import CATALOGUE
 from shared.errors import InvalidInput
 from shared.ids import MovieId, StreamId, Version, keyed_uuid, new_uuid7
-from shared.web.answer import Answer
+from shared.web.answer import Answer, AnswerKind
 from shared.web.operation import Header, Parameters, Request, operation
 from shared.web.problems import Refused
+
+IMDB_ID_TAKEN = AnswerKind("Another movie has this IMDb id.")
 
 _VERSION_TAG = re.compile(r'"([0-9]{1,18})"')
 
@@ -54,10 +56,10 @@ class Movies:
         access=CATALOGUE,
         parameters=Keyed,
         body=JsonBody(MovieBody, MOVIE_BYTES_MAX),
-        answers=PROBLEMS
-        | {
+        answers={
             201: answered("The movie is new", MovieAnswer),
             200: answered("A movie with this external id exists", MovieAnswer),
+            409: IMDB_ID_TAKEN,
         },
     )
     async def create_movie(self, request: Request[Keyed, MovieBody]) -> Answer:
@@ -75,7 +77,7 @@ class Movies:
         tag="movies",
         access=CATALOGUE.lately,
         body=BulkJson(MoviesBody, BULK_BYTES_MAX),
-        answers=PROBLEMS | {200: answered("A result for each row", RowsAnswer)},
+        answers={200: answered("A result for each row", RowsAnswer)},
     )
     async def create_movies(self, request: Request[Parameters, None]) -> Answer:
         """Add up to 1,000 movies; each is accepted or refused on its own."""
@@ -89,12 +91,7 @@ class Movies:
         access=CATALOGUE,
         parameters=MovieCorrection,
         body=JsonBody(MovieChangesBody, MOVIE_BYTES_MAX),
-        answers=PROBLEMS
-        | DONE
-        | {
-            412: {**PROBLEMS[409], "description": "The movie has another version by now"},
-            428: {**PROBLEMS[409], "description": "`If-Match` is missing"},
-        },
+        answers=DONE | {409: IMDB_ID_TAKEN, 428: AnswerKind("`If-Match` is missing.")},
     )
     async def change_movie(self, request: Request[MovieCorrection, MovieChangesBody]) -> Answer:
         """Correct a movie (curators); `If-Match` holds the `version` that the change was made to,

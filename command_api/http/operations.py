@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from pydantic import SecretBytes
 
+from command_api.bodies.models import HealthAnswer, KeysAnswer, ReadyAnswer
 from command_api.commit.shared_look_up import SharedLookUp
 from shared.ids import Position
 from shared.process.tasks import Tasks, require_working
-from shared.web.answer import Answer, json_answer
-from shared.web.metrics import MetricsToken, exposed
+from shared.web.answer import Answer, AnswerKind, json_answer
+from shared.web.metrics import METRICS_ANSWERS, METRICS_CREDENTIALS, MetricsToken, exposed
 from shared.web.operation import Parameters, Request, operation
 from shared.web.tokens import json_web_key
 
@@ -30,12 +31,17 @@ class Operations:
         self._token_public_key = token_public_key
         self._metrics_token = metrics_token
 
-    @operation("GET", "/health", tag="operations", answers={200: {"description": "It is"}})
+    @operation("GET", "/health", tag="operations", answers={200: AnswerKind("It is", HealthAnswer)})
     async def health(self, _request: Plain) -> Answer:
         """The process is alive and its event loop turns."""
         return json_answer({"status": "alive"})
 
-    @operation("GET", "/ready", tag="operations", answers={200: {"description": "It is"}})
+    @operation(
+        "GET",
+        "/ready",
+        tag="operations",
+        answers={200: AnswerKind("It is", ReadyAnswer), 503: AnswerKind("It is not yet.")},
+    )
     async def ready(self, _request: Plain) -> Answer:
         """The event store answers and every task works, so that commands can be taken; else 503."""
         require_working(self._tasks)
@@ -45,7 +51,7 @@ class Operations:
         "GET",
         "/.well-known/jwks.json",
         tag="operations",
-        answers={200: {"description": "A JSON Web Key Set"}},
+        answers={200: AnswerKind("A JSON Web Key Set", KeysAnswer, ("Cache-Control",))},
     )
     async def json_web_keys(self, _request: Plain) -> Answer:
         """The public keys that access tokens are verified with (RFC 7517)."""
@@ -54,7 +60,13 @@ class Operations:
             b"cache-control", f"public, max-age={KEYS_CACHED_FOR_S}"
         )
 
-    @operation("GET", "/metrics", tag="operations", answers={200: {"description": "A line each"}})
+    @operation(
+        "GET",
+        "/metrics",
+        tag="operations",
+        own_credentials=METRICS_CREDENTIALS,
+        answers=METRICS_ANSWERS,
+    )
     async def metrics(self, request: Plain) -> Answer:
         """Prometheus text format; behind a bearer token where `STARFOLD_METRICS_TOKEN` is set."""
         return exposed(request, self._metrics_token)

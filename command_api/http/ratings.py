@@ -22,15 +22,16 @@ from command_api.bulk.requests import BulkJson, BulkRequests, RowKind
 from command_api.commit.pending_command import Outcome
 from command_api.deciding.principal import acting_user
 from command_api.deciding.rating import SubmitRating, WithdrawRating
-from command_api.http.commands import DONE, PROBLEMS, Commands, Keyed, answer, answered, stated
+from command_api.http.commands import DONE, Commands, Keyed, answer, answered, stated
 from command_api.identity.access import MEMBERS, RATERS
 from shared.ids import MovieId, UserId, rating_stream_id
-from shared.web.answer import Answer, json_bytes
+from shared.web.answer import Answer, AnswerKind, json_bytes
 from shared.web.operation import Parameters, Request, operation
 
 RATED = {
     201: answered("The first rating of this movie", RatingAnswer),
     200: answered("A changed opinion, or the same one again", RatingAnswer),
+    409: AnswerKind("The rating is dated before the current one."),
 }
 
 
@@ -50,7 +51,7 @@ class Ratings:
         access=MEMBERS,
         parameters=RatedMovie,
         body=JsonBody(RatingBody, RATING_BYTES_MAX),
-        answers=PROBLEMS | RATED,
+        answers=RATED,
     )
     async def rate_movie(self, request: Request[RatedMovie, RatingBody]) -> Answer:
         """Rate a movie: 201 for the first rating, 200 for a changed opinion or the same one
@@ -66,7 +67,7 @@ class Ratings:
         tag="ratings",
         access=MEMBERS,
         parameters=RatedMovie,
-        answers=PROBLEMS | DONE,
+        answers=DONE,
     )
     async def withdraw_rating(self, request: Request[RatedMovie, None]) -> Answer:
         """Take one's rating back; 204 also where there is none."""
@@ -86,7 +87,7 @@ class Ratings:
         access=RATERS,
         parameters=Keyed,
         body=JsonBody(MovieRatingBody, RATING_BYTES_MAX),
-        answers=PROBLEMS | RATED,
+        answers=RATED | {404: AnswerKind("There is no such movie or user.")},
     )
     async def submit_rating(self, request: Request[Keyed, MovieRatingBody]) -> Answer:
         """Rate a movie named in the body; a service key names the user too."""
@@ -102,7 +103,7 @@ class Ratings:
         tag="ratings",
         access=RATERS.lately,
         body=BulkJson(RatingsBody, BULK_BYTES_MAX),
-        answers=PROBLEMS | {200: answered("A result for each row", RowsAnswer)},
+        answers={200: answered("A result for each row", RowsAnswer)},
     )
     async def submit_ratings(self, request: Request[Parameters, None]) -> Answer:
         """Up to 10,000 ratings; each is accepted or refused on its own. Safe to send again."""

@@ -14,7 +14,7 @@ from command_api.deciding.credentials import canonical_email
 from command_api.deciding.principal import Member, Service, session_of
 from command_api.deciding.session import EndSession
 from command_api.deciding.user import ChangePassword
-from command_api.http.commands import DONE, PROBLEMS, Commands, answer
+from command_api.http.commands import DONE, Commands, answer
 from command_api.identity.access import PUBLIC, SESSIONS
 from command_api.identity.accounts import Account, Accounts
 from command_api.identity.authentication import Authentication, key_id_of
@@ -25,7 +25,7 @@ from command_api.identity.sessions import Sessions as SessionStore
 from shared.errors import Forbidden, NotAuthenticated, StarfoldError
 from shared.ids import NO_VERSION, UserId, Version, sessions_stream_id
 from shared.log.events import Role
-from shared.web.answer import Answer, json_answer
+from shared.web.answer import Answer, AnswerKind, json_answer
 from shared.web.operation import Parameters, Request, operation
 from shared.web.tokens import TOKEN_LIFETIME_S, TokenIssuer
 
@@ -64,7 +64,10 @@ class Sessions:
         tag="sessions",
         access=PUBLIC,
         body=JsonBody(SessionBody, ACCOUNT_BYTES_MAX),
-        answers=PROBLEMS | {201: {"description": "A session", "model": SessionAnswer}},
+        answers={
+            201: AnswerKind("A session", SessionAnswer, ("Cache-Control",)),
+            401: AnswerKind("The password or the key is not right."),
+        },
     )
     async def log_in(self, request: Request[Parameters, SessionBody]) -> Answer:
         """Log in with e-mail and password, or with a service's API key.
@@ -95,7 +98,10 @@ class Sessions:
         tag="sessions",
         access=PUBLIC,
         body=JsonBody(RefreshBody, ACCOUNT_BYTES_MAX),
-        answers=PROBLEMS | {200: {"description": "The next tokens", "model": SessionAnswer}},
+        answers={
+            200: AnswerKind("The next tokens", SessionAnswer, ("Cache-Control",)),
+            401: AnswerKind("The session has ended."),
+        },
     )
     async def refresh(self, request: Request[Parameters, RefreshBody]) -> Answer:
         """A new access token and the next refresh token. One that was used already ends the
@@ -121,7 +127,7 @@ class Sessions:
         "/v1/sessions/current",
         tag="sessions",
         access=SESSIONS,
-        answers=PROBLEMS | DONE,
+        answers=DONE,
     )
     async def log_out(self, request: Request[Parameters, None]) -> Answer:
         """End the session that the access token comes from.

@@ -12,6 +12,7 @@ from command_api.bodies.models import (
     ACCOUNT_BYTES_MAX,
     BULK_USERS_BYTES_MAX,
     EXTERNAL_USER_BYTES_MAX,
+    ExportAnswer,
     ExternalUserBody,
     ExternalUsersBody,
     PasswordBody,
@@ -31,7 +32,7 @@ from command_api.deciding.user import (
     SignUp,
     User,
 )
-from command_api.http.commands import DONE, PROBLEMS, Commands, Keyed, answer, answered
+from command_api.http.commands import DONE, Commands, Keyed, answer, answered
 from command_api.identity.access import (
     ERASERS,
     MEMBERS,
@@ -46,7 +47,7 @@ from command_api.privacy.erasure_ledger import ErasureLedger
 from command_api.privacy.export import Export
 from shared.errors import Forbidden, NotAuthenticated, StarfoldError
 from shared.ids import UserId, new_uuid7
-from shared.web.answer import JSON, Answer, bytes_answer
+from shared.web.answer import JSON, Answer, AnswerKind, bytes_answer
 from shared.web.operation import Parameters, Request, operation
 
 log = structlog.get_logger()
@@ -83,10 +84,11 @@ class Users:
         tag="users",
         access=SIGN_UP,
         body=JsonBody(SignUpBody, ACCOUNT_BYTES_MAX),
-        answers=PROBLEMS
-        | {
+        answers={
             201: answered("The user is new", UserAnswer),
             200: answered("A user with this external id exists", UserAnswer),
+            403: AnswerKind("This caller may not name a user by `external_id`."),
+            409: AnswerKind("The e-mail address is taken, or the external user was erased."),
         },
     )
     async def sign_up(self, request: Request[Parameters, SignUpBody]) -> Answer:
@@ -125,7 +127,7 @@ class Users:
         tag="users",
         access=USER_IMPORTERS.lately,
         body=BulkJson(ExternalUsersBody, BULK_USERS_BYTES_MAX),
-        answers=PROBLEMS | {200: answered("A result for each row", RowsAnswer)},
+        answers={200: answered("A result for each row", RowsAnswer)},
     )
     async def create_external_users(self, request: Plain) -> Answer:
         """Make up to 1,000 external users at once (service keys with the scope `users`)."""
@@ -144,7 +146,7 @@ class Users:
         access=MEMBERS,
         parameters=Keyed,
         body=JsonBody(ProfileBody, ACCOUNT_BYTES_MAX),
-        answers=PROBLEMS | DONE,
+        answers=DONE,
     )
     async def change_profile(self, request: Request[Keyed, ProfileBody]) -> Answer:
         """Change one's display name or visibility."""
@@ -162,7 +164,11 @@ class Users:
         tag="users",
         access=MEMBERS.first,
         body=JsonBody(PasswordBody, ACCOUNT_BYTES_MAX),
-        answers=PROBLEMS | DONE,
+        answers=DONE
+        | {
+            403: AnswerKind("The old password is another one."),
+            409: AnswerKind("The password was changed at the same time."),
+        },
     )
     async def change_password(self, request: Request[Parameters, PasswordBody]) -> Answer:
         """Change one's password; needs the old one. One's other sessions end."""
@@ -183,7 +189,7 @@ class Users:
         )
         return answer(await self._commands.send(command, request))
 
-    @operation("DELETE", "/v1/users/me", tag="users", access=MEMBERS, answers=PROBLEMS | DONE)
+    @operation("DELETE", "/v1/users/me", tag="users", access=MEMBERS, answers=DONE)
     async def erase_me(self, request: Plain) -> Answer:
         """Be forgotten: personal data becomes unreadable for good, scores stay in the averages."""
         account = await self._accounts.by_id(request.caller.member.user_id)
@@ -197,7 +203,7 @@ class Users:
         tag="users",
         access=ERASERS,
         parameters=NamedUser,
-        answers=PROBLEMS | DONE,
+        answers=DONE,
     )
     async def erase_user(self, request: Request[NamedUser, None]) -> Answer:
         """Forget a user who asked for it, with a password or without (operators, and service keys
@@ -215,7 +221,13 @@ class Users:
         "/v1/users/me/export",
         tag="users",
         access=MEMBERS.first,
-        answers=PROBLEMS | {200: {"description": "The document, as a file"}},
+        answers={
+            200: AnswerKind(
+                "The document, as a file",
+                ExportAnswer,
+                ("Cache-Control", "Content-Disposition"),
+            )
+        },
     )
     async def export_me(self, request: Plain) -> Answer:
         """All that is stored of oneself, as JSON: account, sessions, ratings with their history."""
@@ -232,7 +244,7 @@ class Users:
         access=ROLE_GIVERS,
         parameters=NamedUser,
         body=JsonBody(RoleBody, ACCOUNT_BYTES_MAX),
-        answers=PROBLEMS | DONE,
+        answers=DONE,
     )
     async def change_role(self, request: Request[NamedUser, RoleBody]) -> Answer:
         """Give a user another role (operators, and service keys with the scope `roles`)."""

@@ -6,6 +6,7 @@ external users) are decided with the command, in `command_api/deciding/use_cases
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple, get_args
 from uuid import UUID
 
@@ -13,6 +14,7 @@ from command_api.deciding.principal import Member, Principal, Scope, Service
 from command_api.deciding.use_cases import CURATORS, EVERYBODY, OPERATORS
 from shared.errors import Forbidden, NotAuthenticated
 from shared.log.events import Role
+from shared.web.openapi import ACCESS_TOKEN, SERVICE_KEY, Admission
 
 NO_CREDENTIAL = "send an access token as `Authorization: Bearer TOKEN`"
 NO_CREDENTIAL_OR_KEY = "send an access token or a service key as `Authorization: Bearer ...`"
@@ -52,6 +54,22 @@ class Access(NamedTuple):
             case _:
                 if not self.anonymous:
                     raise NotAuthenticated(NO_CREDENTIAL_OR_KEY if self.scopes else NO_CREDENTIAL)
+
+    @property
+    def admission(self) -> Admission:
+        """Whom this admits, for the documentation."""
+        if self.credential_ignored:
+            return Admission(is_charged=True)
+        credentials: list[Mapping[str, Sequence[str]]] = [{}] if self.anonymous else []
+        if self.roles == EVERYBODY:
+            credentials.append({ACCESS_TOKEN: []})
+        else:
+            credentials += [{ACCESS_TOKEN: [role]} for role in sorted(self.roles)]
+        if self.scopes == ALL_SCOPES:
+            credentials.append({SERVICE_KEY: []})
+        else:
+            credentials += [{SERVICE_KEY: [scope]} for scope in sorted(self.scopes)]
+        return Admission(credentials, is_charged=True)
 
     @property
     def first(self) -> Access:

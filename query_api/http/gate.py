@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Mapping
 from typing import Any, Literal
 
 from query_api.read_limits import ReadLimits
@@ -12,11 +13,19 @@ from shared.errors import Forbidden, InvalidInput, NotAuthenticated
 from shared.ids import START, Position
 from shared.web.answer import Answer
 from shared.web.application import Respond
+from shared.web.openapi import ACCESS_TOKEN, Admission
 from shared.web.operation import Request
 from shared.web.tokens import Claims, TokenVerifier, bearer_token
 
 # `nobody` is asked who they are, and not charged: probes and scrapes.
 Access = Literal["anyone", "members", "nobody", "operators"]
+
+ADMISSIONS: Mapping[Access, Admission] = {
+    "anyone": Admission(({}, {ACCESS_TOKEN: ()}), is_charged=True),
+    "members": Admission(({ACCESS_TOKEN: ()},), is_charged=True),
+    "nobody": Admission(),
+    "operators": Admission(({ACCESS_TOKEN: ("operator",)},), is_charged=True),
+}
 
 Read = Request[Any, Any]
 

@@ -8,13 +8,12 @@ from pydantic import Field
 
 from query_api.catalogue.index_feed import IndexFeed
 from query_api.http.parameters import After, movie_ids, whole
-from query_api.http.responses import PROBLEMS
 from query_api.http.shapes import STREAM
 from query_api.redis_reads.freshness import Freshness
 from query_api.views.live_updates import BEFORE_ALL, StreamResponse, Streams, Wanted
 from shared.errors import InvalidInput, ProjectionBehind
 from shared.ids import START, Position
-from shared.web.answer import Answer
+from shared.web.answer import Answer, AnswerKind
 from shared.web.operation import Header, Parameters, Request, operation
 
 MOVIES_MAX = 100
@@ -53,12 +52,12 @@ class Live:
         tag="stream",
         access="anyone",
         parameters=StreamRead,
-        answers=PROBLEMS
-        | {
-            200: {
-                "description": "Events for as long as the connection lasts",
-                "content": {"text/event-stream": {"schema": {"type": "string"}, "example": STREAM}},
-            }
+        answers={
+            200: AnswerKind(
+                "Events for as long as the connection lasts",
+                example=STREAM,
+                media_type="text/event-stream",
+            )
         },
     )
     async def stream(self, request: Request[StreamRead, None]) -> Answer:

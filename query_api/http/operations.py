@@ -5,16 +5,15 @@ from __future__ import annotations
 import redis.asyncio
 
 from query_api.catalogue.index_feed import IndexFeed
-from query_api.http.responses import FORBIDDEN, PROBLEMS, example
-from query_api.http.shapes import METRICS, PROJECTIONS, READY
+from query_api.http.shapes import Health, Projections, Readiness
 from query_api.redis_reads.generations import ActiveGenerations
 from query_api.redis_reads.single_reads import read_value
 from shared.errors import Unavailable
 from shared.process.tasks import Tasks, require_working
 from shared.read_model.keys import CHANGES, MOVIES, PROFILES, PartitionKeys
 from shared.read_model.status import STATUS_KEY
-from shared.web.answer import JSON, Answer, bytes_answer, json_answer
-from shared.web.metrics import MetricsToken, exposed
+from shared.web.answer import JSON, Answer, AnswerKind, bytes_answer, json_answer
+from shared.web.metrics import METRICS_ANSWERS, METRICS_CREDENTIALS, MetricsToken, exposed
 from shared.web.operation import Parameters, Request, operation
 
 Plain = Request[Parameters, None]
@@ -40,9 +39,14 @@ class Operations:
         "/v1/projections",
         tag="operations",
         access="operators",
-        answers=PROBLEMS
-        | FORBIDDEN
-        | example(PROJECTIONS, description="As the projector last wrote it"),
+        answers={
+            200: AnswerKind(
+                "As the projector last wrote it",
+                Projections,
+                ("Cache-Control",),
+                Projections.EXAMPLE,
+            )
+        },
     )
     async def list_projections(self, _request: Plain) -> Answer:
         """Every generation: state, checkpoint, lag in events and seconds, rate, parked, stopped.
@@ -59,7 +63,7 @@ class Operations:
         "/health",
         tag="operations",
         access="nobody",
-        answers=example({"status": "alive"}, description="It is"),
+        answers={200: AnswerKind("It is", Health, example=Health.EXAMPLE)},
     )
     async def health(self, _request: Plain) -> Answer:
         """The process is alive and its event loop turns."""
@@ -70,7 +74,10 @@ class Operations:
         "/ready",
         tag="operations",
         access="nobody",
-        answers=example(READY, description="It is"),
+        answers={
+            200: AnswerKind("It is", Readiness, example=Readiness.EXAMPLE),
+            503: AnswerKind("It is not yet."),
+        },
     )
     async def ready(self, _request: Plain) -> Answer:
         """Redis answers, every read model is there, every background task works, and the index is
@@ -90,7 +97,14 @@ class Operations:
             {"status": "ready", "generations": active, "index_position": self._feed.position}
         )
 
-    @operation("GET", "/metrics", tag="operations", access="nobody", answers=METRICS)
+    @operation(
+        "GET",
+        "/metrics",
+        tag="operations",
+        access="nobody",
+        own_credentials=METRICS_CREDENTIALS,
+        answers=METRICS_ANSWERS,
+    )
     async def metrics(self, request: Plain) -> Answer:
         """Prometheus text format; behind a bearer token where `STARFOLD_METRICS_TOKEN` is set."""
         return exposed(request, self._metrics_token)

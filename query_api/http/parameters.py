@@ -13,9 +13,10 @@ from uuid import UUID
 from pydantic import AfterValidator, BeforeValidator, Field
 from pydantic_core import PydanticCustomError
 
-from query_api.redis_reads.freshness import POSITION_MAX, parse_position
+from query_api.redis_reads.freshness import parse_position
 from shared.errors import InvalidInput
-from shared.ids import START, Position
+from shared.ids import POSITION_MAX, START, Position
+from shared.web.openapi import AT_LEAST_HEADER
 from shared.web.operation import Header, Parameters
 
 LIMIT_MAX = 100
@@ -86,9 +87,13 @@ class Read(Parameters):
 
     at_least: Annotated[
         Position,
-        Header("Starfold-At-Least"),
+        Header(AT_LEAST_HEADER),
         BeforeValidator(parse_position),
-        Field(description="Wait until the read model has applied this position", examples=["42"]),
+        Field(
+            description="Wait until the read model has applied this position",
+            json_schema_extra={"format": "int64", "minimum": START, "maximum": POSITION_MAX},
+            examples=[42],
+        ),
     ] = START
 
 

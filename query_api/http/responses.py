@@ -12,65 +12,29 @@ import msgspec
 
 from query_api.http.shapes import Shape
 from shared.ids import START, Position
-from shared.web.answer import JSON, Answer
+from shared.web.answer import JSON, Answer, AnswerKind
+from shared.web.openapi import NEWEST_HEADER
 from shared.web.operation import Request
-from shared.web.problems import POSITION_HEADER, PROBLEM_JSON, PROBLEM_REF
+from shared.web.problems import POSITION_HEADER
 
 # Below, compressing costs more than it saves.
 COMPRESSED_MIN_BYTES = 4_096
 COMPRESSION_LEVEL = 1
 TAG_CHARS = 24
-NEWEST_HEADER = "Starfold-Newest"
 
 # What a query string may hold as it is (RFC 3986), and what is quoted in it already.
 _QUERY_CHARS = "%+=:@!$'()*,;/?"
 _JSON = JSON.encode()
 _json = msgspec.json.Encoder().encode
 
-Answers = dict[int, dict[str, Any]]
 
-_PROBLEM = {PROBLEM_JSON: {"schema": {"$ref": PROBLEM_REF}}}
-PROBLEMS: Answers = {
-    401: {"description": "The access token is missing, or not good any more", "content": _PROBLEM},
-    404: {"description": "There is no such thing, or it is private", "content": _PROBLEM},
-    429: {"description": "A rate limit of reads, with `Retry-After`", "content": _PROBLEM},
-    422: {"description": "Some values are not allowed", "content": _PROBLEM},
-    503: {"description": "Not there yet, or Redis does not answer; retry", "content": _PROBLEM},
-}
-FORBIDDEN: Answers = {
-    403: {"description": "Not allowed to this caller", "content": _PROBLEM},
-}
-
-
-def example(value: object, *, description: str) -> Answers:
-    """Document the answer of an operation for operators."""
-    content = {JSON: {"schema": {"type": "object"}, "example": value}}
-    return {200: {"description": description, "content": content}}
-
-
-def documented(shape: type[Shape], *, description: str) -> Answers:
+def documented(shape: type[Shape], *, description: str) -> dict[int, AnswerKind]:
     """Document the answers of a read, whose body is passed through as bytes."""
-    position = {
-        "description": "The log position up to which all is in it",
-        "schema": {"type": "integer"},
-    }
-    newest = {
-        "description": "The log position after which nothing is in it, where that is another",
-        "schema": {"type": "integer"},
-    }
-    headers = {
-        POSITION_HEADER: position,
-        NEWEST_HEADER: newest,
-        "ETag": {"schema": {"type": "string"}},
-    }
+    headers = (POSITION_HEADER, NEWEST_HEADER, "ETag", "Cache-Control")
+    paged = (*headers, "Link") if "next_cursor" in shape.model_fields else headers
     return {
-        200: {
-            "description": description,
-            "headers": headers,
-            "model": shape,
-            "content": {JSON: {"example": shape.EXAMPLE}},
-        },
-        304: {"description": "It is what `If-None-Match` names", "headers": headers},
+        200: AnswerKind(description, shape, paged, shape.EXAMPLE),
+        304: AnswerKind("It is what `If-None-Match` names", headers=headers),
     }
 
 

@@ -15,6 +15,13 @@ from query_api.views.rendering import WEIGHTED_BY
 from shared.log.events import Visibility
 from shared.read_model.statistics import BINS
 
+TAGS = {
+    "movies": "Movies with the statistics of their ratings, now and in the past.",
+    "users": "Profiles, and what users rated.",
+    "stream": "Live updates of the movies' statistics.",
+    "operations": "Health, metrics and projections, for those who run Starfold.",
+}
+
 _MOVIE_ID = "8d3f2f0e-6c1b-8f7a-9b0e-2f6f1f3a9c11"
 _USER_ID = "01a20a3c-c0ff-7c1d-a50f-874aed4ed724"
 _CURSOR = "kqVjb3VudJP-pGhlYXTEEI0_Lw5sG4-Kmw4vbx86nBE"
@@ -299,25 +306,72 @@ class RatingsPage(Shape):
     EXAMPLE = {"items": [RatedMovie.EXAMPLE], "next_cursor": _CURSOR}
 
 
-PROJECTIONS = {
-    "at": "2026-01-31T12:00:00Z",
-    "head": 1042,
-    "generations": [
-        {
-            "projection": "movies",
-            "generation": 2,
-            "state": "active",
-            "definition": 2,
-            "audit": "passed",
-            "checkpoint": 1040,
-            "lag_events": 2,
-            "lag_s": 0.004,
-            "events_per_s": 310.5,
-            "parked": 0,
-            "stopped": "log-diverged",
-        }
-    ],
-}
+class GenerationState(Shape):
+    """How far one generation of a read model is."""
+
+    projection: str
+    generation: int
+    state: str
+    definition: int
+    audit: str
+    checkpoint: Annotated[int | None, Field(description="Of the partition that is furthest behind")]
+    lag_events: int | None
+    lag_s: float | None
+    events_per_s: float | None
+    parked: Annotated[int, Field(description="Movies or users whose event could not be applied")]
+    stopped: Annotated[str | None, Field(description="Why it is not followed")]
+
+
+class Projections(Shape):
+    at: datetime
+    head: Annotated[int, Field(description="The last position of the log by then")]
+    generations: list[GenerationState]
+
+    EXAMPLE = {
+        "at": "2026-01-31T12:00:00Z",
+        "head": 1042,
+        "generations": [
+            {
+                "projection": "movies",
+                "generation": 2,
+                "state": "active",
+                "definition": 2,
+                "audit": "passed",
+                "checkpoint": 1040,
+                "lag_events": 2,
+                "lag_s": 0.004,
+                "events_per_s": 310.5,
+                "parked": 0,
+                "stopped": "log-diverged",
+            }
+        ],
+    }
+
+
+class Health(Shape):
+    status: Literal["alive"]
+
+    EXAMPLE = {"status": "alive"}
+
+
+class ActiveGenerations(Shape):
+    movies: int
+    profiles: int
+    changes: int
+
+
+class Readiness(Shape):
+    status: Literal["ready"]
+    generations: ActiveGenerations
+    index_position: int
+
+    EXAMPLE = {
+        "status": "ready",
+        "generations": {"movies": 2, "profiles": 1, "changes": 1},
+        "index_position": 1042,
+    }
+
+
 STREAM = f"""retry: 2000
 id: 1042
 
@@ -325,19 +379,3 @@ data: {{"movie_id":"{_MOVIE_ID}","count":2,"average":4.25}}
 id: 1043
 
 """
-READY = {
-    "status": "ready",
-    "generations": {"movies": 2, "profiles": 1, "changes": 1},
-    "index_position": 1042,
-}
-METRICS: dict[int, dict[str, Any]] = {
-    200: {
-        "description": "One sample a line",
-        "content": {
-            "text/plain": {
-                "schema": {"type": "string"},
-                "example": "# TYPE starfold_streams gauge\nstarfold_streams 3.0\n",
-            }
-        },
-    }
-}

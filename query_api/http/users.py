@@ -8,7 +8,7 @@ from uuid import UUID
 from query_api.catalogue.index_feed import IndexFeed
 from query_api.http import shapes
 from query_api.http.parameters import ListRead, Read
-from query_api.http.responses import FORBIDDEN, PROBLEMS, document, documented, listing
+from query_api.http.responses import document, documented, listing
 from query_api.redis_reads.freshness import Freshness
 from query_api.redis_reads.reader import Reader
 from query_api.views.cursors import Cursors
@@ -65,9 +65,7 @@ class Users:
         tag="users",
         access="members",
         parameters=Read,
-        answers=PROBLEMS
-        | FORBIDDEN
-        | documented(shapes.OwnProfile, description="One's own profile"),
+        answers=documented(shapes.OwnProfile, description="One's own profile"),
     )
     async def get_me(self, request: Request[Read, None]) -> Answer:
         """One's own profile, also when it is private, with what nobody else is shown."""
@@ -85,7 +83,7 @@ class Users:
         tag="users",
         access="anyone",
         parameters=ProfileRead,
-        answers=PROBLEMS | documented(shapes.Profile, description="The profile"),
+        answers=documented(shapes.Profile, description="The profile"),
     )
     async def get_profile(self, request: Request[ProfileRead, None]) -> Answer:
         """A user's profile and the statistics of all their ratings; a private one is 404 to others.
@@ -108,7 +106,7 @@ class Users:
         tag="users",
         access="anyone",
         parameters=RatingsRead,
-        answers=PROBLEMS | documented(shapes.RatingsPage, description="A page of ratings"),
+        answers=documented(shapes.RatingsPage, description="A page of ratings"),
     )
     async def list_ratings(self, request: Request[RatingsRead, None]) -> Answer:
         """The movies that a user rated: newest rating, highest score or title first.
@@ -139,7 +137,7 @@ class Users:
         tag="users",
         access="anyone",
         parameters=RatingRead,
-        answers=PROBLEMS | documented(shapes.RatedMovie, description="The rating"),
+        answers=documented(shapes.RatedMovie, description="The rating"),
     )
     async def get_rating(self, request: Request[RatingRead, None]) -> Answer:
         """One user's rating of one movie."""

@@ -15,7 +15,7 @@ import redis.asyncio
 
 from query_api.read_limits import OpenPlaces
 from shared.errors import InvalidInput, Overloaded, ProjectionBehind
-from shared.ids import START, Position
+from shared.ids import POSITION_MAX, START, Position
 from shared.read_model.keys import APPLIED_CHANNEL
 
 WAIT_MAX_S = 2.0
@@ -26,7 +26,6 @@ LOOK_EVERY_S = 1.0
 LISTEN_ON_S = 5.0
 # A subscription that has said nothing for this time is asked whether it stands.
 SILENT_MAX_S = 3.0
-POSITION_MAX = 2**63 - 1
 DIGITS_MAX = 19
 
 

@@ -6,6 +6,7 @@ from http import HTTPStatus
 from typing import NamedTuple
 
 import msgspec
+from pydantic import BaseModel
 from starlette.types import ASGIApp, Send
 
 # Header fields as ASGI has them, names in lower case.
@@ -27,6 +28,20 @@ class Answer(NamedTuple):
 
     def with_field(self, name: bytes, value: str) -> Answer:
         return self._replace(fields=[*self.fields, (name, value.encode("latin-1"))])
+
+
+class AnswerKind(NamedTuple):
+    """What an operation may answer with a status, for its documentation.
+
+    `headers` names those of the answer that not every operation has. The body of a refusal is a
+    problem document; `example` and `media_type` are those of any other body.
+    """
+
+    description: str
+    model: type[BaseModel] | None = None
+    headers: tuple[str, ...] = ()
+    example: object = None
+    media_type: str = JSON
 
 
 async def send_answer(answer: Answer, send: Send, more: Fields) -> None:

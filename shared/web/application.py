@@ -32,7 +32,7 @@ from starlette.types import ASGIApp, Lifespan, Message, Receive, Scope, Send
 
 from shared.web import operation as operations
 from shared.web.answer import Answer, Fields, send_answer
-from shared.web.openapi import described
+from shared.web.openapi import Admission, described
 from shared.web.operation import REQUEST_ID_HEADER, Operation, Request, operations_of
 from shared.web.problems import Refused, problem_of
 
@@ -74,7 +74,8 @@ class Service(FastAPI):
     once `serve` has been called, by its lifespan.
 
     `translated` makes an error of a library's one of Starfold's. `before_refusal` is awaited before
-    an error is sent.
+    an error is sent. `tags` and `admission` are for the documentation: what the operations' tags
+    mean, and whom their access admits.
     """
 
     def __init__(
@@ -87,6 +88,8 @@ class Service(FastAPI):
         body_bytes_max: int,
         access_log: bool,
         cross_origin: CrossOrigin,
+        tags: Mapping[str, str],
+        admission: Callable[[Any], Admission],
     ) -> None:
         super().__init__(
             title=title,
@@ -102,6 +105,8 @@ class Service(FastAPI):
         self.translated: Callable[[Exception], Exception] = _as_it_is
         self.before_refusal: Callable[[Scope], Awaitable[None]] | None = None
         self._body_bytes_max = body_bytes_max
+        self._tags = tags
+        self._admission = admission
         self._access_log = access_log
         self._gate: Gate = _no_gate
         self._routes = _Routes(())
@@ -120,7 +125,7 @@ class Service(FastAPI):
     def openapi(self) -> dict[str, Any]:
         if self.openapi_schema is None:
             info = {"title": self.title, "version": self.version, "description": self.description}
-            self.openapi_schema = described(info, self.operations)
+            self.openapi_schema = described(info, self.operations, self._tags, self._admission)
         return self.openapi_schema
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:

@@ -3,17 +3,28 @@
 from __future__ import annotations
 
 import hmac
+from collections.abc import Mapping
 from typing import Any
 
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from pydantic import SecretStr
 
 from shared.errors import NotAuthenticated
-from shared.web.answer import Answer, bytes_answer
-from shared.web.operation import Request
+from shared.web.answer import Answer, AnswerKind, bytes_answer
+from shared.web.openapi import METRICS_TOKEN
+from shared.web.operation import Credentials, Request
 from shared.web.tokens import bearer_token
 
 MetricsToken = SecretStr | None
+
+METRICS_CREDENTIALS: Credentials = ({}, {METRICS_TOKEN: ()})
+METRICS_ANSWERS: Mapping[int, AnswerKind] = {
+    200: AnswerKind(
+        "One sample a line",
+        example="# TYPE starfold_streams gauge\nstarfold_streams 3.0\n",
+        media_type="text/plain",
+    )
+}
 
 
 def exposed(request: Request[Any, Any], token: MetricsToken) -> Answer:

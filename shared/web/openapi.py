@@ -1,40 +1,316 @@
-"""OpenAPI 3.1 from operations: what parses a request documents it."""
+"""OpenAPI 3.1 from operations: what parses, admits and refuses a request documents it.
+
+An operation lists its own answers. The refusals that follow from its access, path, parameters and
+body, and the headers that every answer has, are added here.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from http import HTTPStatus
+from typing import Any, NamedTuple
 
-from pydantic import BaseModel
+from pydantic import BaseModel, ConfigDict, Field
 from pydantic.json_schema import JsonSchemaMode, models_json_schema
 
-from shared.web.answer import JSON
-from shared.web.operation import Header, Operation
-from shared.web.problems import PROBLEM_SCHEMA
+from shared.ids import POSITION_MAX
+from shared.web.answer import JSON, AnswerKind
+from shared.web.operation import Credentials, Header, Operation
+from shared.web.problems import POSITION_HEADER, PROBLEM_JSON, TYPE_PREFIX
 
 REF = "#/components/schemas/{model}"
+AT_LEAST_HEADER = "Starfold-At-Least"
+NEWEST_HEADER = "Starfold-Newest"
+LICENCE = {"name": "Apache-2.0", "url": "https://www.apache.org/licenses/LICENSE-2.0"}
+# Both APIs serve their own document: wherever that came from is where the API is.
+SERVERS = [{"url": "/", "description": "The server of this document"}]
+
+ACCESS_TOKEN = "access_token"
+SERVICE_KEY = "service_key"
+METRICS_TOKEN = "metrics_token"
+SECURITY_SCHEMES = {
+    ACCESS_TOKEN: {
+        "type": "http",
+        "scheme": "bearer",
+        "bearerFormat": "JWT",
+        "description": "An access token of a user's session; one of the roles named is needed.",
+    },
+    SERVICE_KEY: {
+        "type": "http",
+        "scheme": "bearer",
+        "description": "A service key, or the access token of a session that was opened with one; "
+        "one of the scopes named is needed.",
+    },
+    METRICS_TOKEN: {
+        "type": "http",
+        "scheme": "bearer",
+        "description": "The value of `STARFOLD_METRICS_TOKEN`, where that is set.",
+    },
+}
 
 Schema = dict[str, Any]
 Key = tuple[type[BaseModel], JsonSchemaMode]
 
+_POSITION = {"type": "integer", "format": "int64", "minimum": 0, "maximum": POSITION_MAX}
+_SECONDS = {"type": "integer", "minimum": 0}
+_TEXT = {"type": "string"}
 
-def described(info: Mapping[str, str], operations: Sequence[Operation]) -> Schema:
-    """Return the document of an API."""
-    schemas, definitions = models_json_schema(list(_models(operations)), ref_template=REF)
-    paths: dict[str, Schema] = {}
-    for one in operations:
-        paths.setdefault(one.path, {})[one.method.lower()] = _operation(one, schemas)
-    return {
-        "openapi": "3.1.0",
-        "info": dict(info),
-        "paths": paths,
-        "components": {
-            "schemas": {**definitions.get("$defs", {}), "Problem": PROBLEM_SCHEMA},
-            # Operations take a credential by themselves: their descriptions say which.
-            "securitySchemes": {"bearer": {"type": "http", "scheme": "bearer"}},
-        },
-        "security": [{}, {"bearer": []}],
-    }
+HEADERS: Mapping[str, Schema] = {
+    "X-Request-ID": {
+        "description": "The id of the request, in the log too: the caller's own if that is a UUID.",
+        "required": True,
+        "schema": {"type": "string", "format": "uuid"},
+    },
+    "RateLimit-Policy": {"description": "The rate limit of the caller.", "schema": _TEXT},
+    "RateLimit": {"description": "What is left of the caller's rate limit.", "schema": _TEXT},
+    "Retry-After": {"description": "Seconds to wait.", "required": True, "schema": _SECONDS},
+    "WWW-Authenticate": {
+        "description": "The scheme of a credential.",
+        "required": True,
+        "schema": {"const": "Bearer"},
+    },
+    POSITION_HEADER: {
+        "description": "Of a command the log position of its event, of a read the position up to "
+        "which everything is in the answer.",
+        "schema": _POSITION,
+    },
+    NEWEST_HEADER: {
+        "description": "The log position after which nothing is in the answer, where that is "
+        f"another one than `{POSITION_HEADER}`.",
+        "schema": _POSITION,
+    },
+    "ETag": {"description": "The tag of what is answered.", "schema": _TEXT},
+    "Location": {
+        "description": "Where the query API serves what was created.",
+        "schema": {"type": "string", "format": "uri-reference"},
+    },
+    "Link": {"description": "The next page, if there is one.", "schema": _TEXT},
+    "Cache-Control": {"description": "Who may keep the answer.", "schema": _TEXT},
+    "Content-Disposition": {"description": "The name of the file.", "schema": _TEXT},
+}
+_AT_LEAST = AT_LEAST_HEADER.lower().encode()
+_RATE_LIMIT_HEADERS = ("RateLimit-Policy", "RateLimit")
+
+# Request headers that are taken outside an operation's parameters.
+_REQUEST_ID = {
+    "name": "X-Request-ID",
+    "in": "header",
+    "description": "A UUID that the answer and the log name the request by; else one is made.",
+    "schema": _TEXT,
+}
+_IF_NONE_MATCH = {
+    "name": "If-None-Match",
+    "in": "header",
+    "description": "The `ETag` of an earlier answer: 304 if it is still the same.",
+    "schema": _TEXT,
+}
+
+
+class FieldProblem(BaseModel):
+    """What is wrong with one field."""
+
+    pointer: str = Field(description="JSON pointer into the body, or `/query/limit` and the like")
+    detail: str
+
+
+class Problem(BaseModel):
+    """An error, as problem details (RFC 9457)."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "examples": [
+                {
+                    "type": f"{TYPE_PREFIX}invalid-input",
+                    "title": "Unprocessable Content",
+                    "status": 422,
+                    "detail": "some values are not allowed",
+                    "errors": [{"pointer": "/score", "detail": "Field required"}],
+                }
+            ]
+        }
+    )
+
+    type: str = Field(description="Which problem it is; stable")
+    title: str
+    status: int = Field(ge=400, le=599)
+    detail: str
+    errors: list[FieldProblem] = Field(default=[], description="The bad fields, if there are any")
+
+
+class Admission(NamedTuple):
+    """Whom the access of an operation admits, for its documentation, and whether its calls count
+    against a rate limit.
+    """
+
+    credentials: Credentials = ()
+    is_charged: bool = False
+
+
+class _Refusal(NamedTuple):
+    name: str
+    description: str
+    headers: tuple[str, ...] = ()
+
+
+_REFUSALS: Mapping[int, _Refusal] = {
+    400: _Refusal("BadRequest", "The body is not JSON, or a header is given more than once."),
+    401: _Refusal(
+        "NotAuthenticated",
+        "No credential, or one that is not valid any more.",
+        ("WWW-Authenticate",),
+    ),
+    403: _Refusal("Forbidden", "Not allowed to this caller."),
+    404: _Refusal("NotFound", "What is named does not exist, or is private."),
+    409: _Refusal("Conflict", "Another fact stands against it."),
+    412: _Refusal("StaleVersion", "It has another version than `If-Match` names."),
+    413: _Refusal("TooLarge", "The body is too large."),
+    415: _Refusal("UnsupportedMediaType", "The body is not sent as JSON."),
+    422: _Refusal("InvalidInput", "Some values are not allowed."),
+    428: _Refusal("PreconditionRequired", "`If-Match` is missing."),
+    429: _Refusal("TooManyRequests", "Over a rate limit of the caller.", ("Retry-After",)),
+    503: _Refusal("Unavailable", "Too busy, or a server does not answer: retry.", ("Retry-After",)),
+}
+
+
+def described(
+    info: Mapping[str, Any],
+    operations: Sequence[Operation],
+    tags: Mapping[str, str],
+    admission: Callable[[Any], Admission],
+) -> Schema:
+    """Return the document of an API; `admission` reads the API's own declaration of access."""
+    return _Document(operations, admission).whole(info, tags)
+
+
+class _Document:
+    """A document while it is put together; components are those that something refers to."""
+
+    def __init__(
+        self, operations: Sequence[Operation], admission: Callable[[Any], Admission]
+    ) -> None:
+        self._operations = operations
+        self._admission = admission
+        self._models, definitions = models_json_schema(
+            [(Problem, "serialization"), *_models(operations)], ref_template=REF
+        )
+        self._schemas: Schema = definitions.get("$defs", {})
+        self._problem = self._models[Problem, "serialization"]
+        self._responses: dict[str, Schema] = {}
+        self._headers: dict[str, Schema] = {}
+        self._parameters: dict[str, Schema] = {}
+        self._security_schemes: dict[str, Schema] = {}
+
+    def whole(self, info: Mapping[str, Any], tags: Mapping[str, str]) -> Schema:
+        paths: dict[str, Schema] = {}
+        for one in self._operations:
+            paths.setdefault(one.path, {})[one.method.lower()] = self._operation(one)
+        return {
+            "openapi": "3.1.0",
+            "info": {**info, "license": LICENCE},
+            "servers": SERVERS,
+            "tags": [{"name": name, "description": text} for name, text in tags.items()],
+            "paths": paths,
+            "components": {
+                "schemas": self._schemas,
+                "responses": self._responses,
+                "parameters": self._parameters,
+                "headers": self._headers,
+                "securitySchemes": self._security_schemes,
+            },
+        }
+
+    def _operation(self, one: Operation) -> Schema:
+        admission = self._admission(one.access)
+        if one.own_credentials:
+            admission = admission._replace(credentials=one.own_credentials)
+        for credential in admission.credentials:
+            for name in credential:
+                self._security_schemes[name] = SECURITY_SCHEMES[name]
+        documented: Schema = {
+            "tags": [one.tag],
+            "operationId": one.name,
+            "summary": one.name.replace("_", " ").capitalize(),
+            "description": one.description,
+            "security": [
+                {scheme: list(needed) for scheme, needed in credential.items()}
+                for credential in admission.credentials
+            ],
+            "parameters": list(self._parameters_of(one)),
+        }
+        if one.body is not None:
+            schema = self._models[one.body.model, "validation"]
+            content = {JSON: {"schema": schema}}
+            documented["requestBody"] = {"required": True, "content": content}
+        statuses = sorted({*one.answers, *_refusals_of(one, admission)})
+        documented["responses"] = {
+            str(status): self._answer(status, one, admission) for status in statuses
+        }
+        return documented
+
+    def _answer(self, status: int, one: Operation, admission: Admission) -> Schema:
+        kind = one.answers.get(status)
+        headers = ["X-Request-ID", *(_RATE_LIMIT_HEADERS if admission.is_charged else ())]
+        if status >= HTTPStatus.BAD_REQUEST:
+            return self._refusal(status, one, kind, headers)
+        assert kind is not None
+        described: Schema = {
+            "description": kind.description,
+            "headers": self._headers_of([*headers, *kind.headers]),
+        }
+        if kind.model is not None:
+            content: Schema = {"schema": self._models[kind.model, "serialization"]}
+        elif kind.example is not None:
+            content = {"schema": _TEXT if isinstance(kind.example, str) else {"type": "object"}}
+        else:
+            return described
+        if kind.example is not None:
+            content["example"] = kind.example
+        return {**described, "content": {kind.media_type: content}}
+
+    def _refusal(
+        self, status: int, one: Operation, kind: AnswerKind | None, headers: Sequence[str]
+    ) -> Schema:
+        refusal = _REFUSALS[status]
+        headers = [*headers, *refusal.headers]
+        if status in (404, 503) and _AT_LEAST in one.parameters.header_fields:
+            headers.append(POSITION_HEADER)
+        response = {
+            "description": refusal.description,
+            "headers": self._headers_of(headers),
+            "content": {PROBLEM_JSON: {"schema": self._problem}},
+        }
+        own = {} if kind is None else {"description": kind.description}
+        if self._responses.setdefault(refusal.name, response) == response:
+            return {"$ref": f"#/components/responses/{refusal.name}", **own}
+        return {**response, **own}
+
+    def _headers_of(self, names: Iterable[str]) -> Schema:
+        for name in names:
+            self._headers[name] = HEADERS[name]
+        return {name: {"$ref": f"#/components/headers/{name}"} for name in names}
+
+    def _parameters_of(self, one: Operation) -> Iterator[Schema]:
+        fields = one.parameters.model_json_schema(ref_template=REF)
+        for name, field in one.parameters.model_fields.items():
+            schema = _without_null(fields["properties"][name])
+            parameter: Schema = {"name": name, "in": "query", "required": field.is_required()}
+            header = next((mark for mark in field.metadata if isinstance(mark, Header)), None)
+            if header is not None:
+                required = header.name == "If-Match" and 428 in one.answers
+                parameter |= {"name": header.name, "in": "header", "required": required}
+            elif f"{{{name}}}" in one.path:
+                parameter |= {"in": "path"}
+            if field.description is not None:
+                parameter["description"] = field.description
+                schema.pop("description", None)
+            yield {**parameter, "schema": schema}
+        if 304 in one.answers:
+            yield self._shared_parameter("IfNoneMatch", _IF_NONE_MATCH)
+        yield self._shared_parameter("RequestId", _REQUEST_ID)
+
+    def _shared_parameter(self, name: str, parameter: Schema) -> Schema:
+        self._parameters[name] = parameter
+        return {"$ref": f"#/components/parameters/{name}"}
 
 
 def _models(operations: Iterable[Operation]) -> Iterable[Key]:
@@ -42,54 +318,27 @@ def _models(operations: Iterable[Operation]) -> Iterable[Key]:
     for one in operations:
         if one.body is not None:
             seen[one.body.model, "validation"] = None
-        for answer in one.answers.values():
-            if "model" in answer:
-                seen[answer["model"], "serialization"] = None
+        for kind in one.answers.values():
+            if kind.model is not None:
+                seen[kind.model, "serialization"] = None
     return seen
 
 
-def _operation(one: Operation, schemas: Mapping[Any, Schema]) -> Schema:
-    described: Schema = {
-        "tags": [one.tag],
-        "operationId": one.name,
-        "summary": one.name.replace("_", " ").capitalize(),
-        "description": one.description,
-        "responses": {
-            str(status): _answer(answer, schemas) for status, answer in one.answers.items()
-        },
-    }
-    parameters = list(_parameters(one))
-    if parameters:
-        described["parameters"] = parameters
+def _refusals_of(one: Operation, admission: Admission) -> Iterator[int]:
+    """The refusals that follow from what an operation is."""
+    yield from (400, 422)
+    if any(admission.credentials):
+        yield 401
+        if {} not in admission.credentials:
+            yield 403
+    if "{" in one.path:
+        yield 404
+    if b"if-match" in one.parameters.header_fields:
+        yield 412
     if one.body is not None:
-        content = {JSON: {"schema": schemas[one.body.model, "validation"]}}
-        described["requestBody"] = {"required": True, "content": content}
-    return described
-
-
-def _answer(answer: Mapping[str, Any], schemas: Mapping[Any, Schema]) -> Schema:
-    described = {name: value for name, value in answer.items() if name != "model"}
-    if "model" in answer:
-        content = dict(described.get("content", {}))
-        schema = {"schema": schemas[answer["model"], "serialization"]}
-        described["content"] = {**content, JSON: {**content.get(JSON, {}), **schema}}
-    return described
-
-
-def _parameters(one: Operation) -> Iterable[Schema]:
-    fields = one.parameters.model_json_schema(ref_template=REF)
-    for name, field in one.parameters.model_fields.items():
-        schema = _without_null(fields["properties"][name])
-        parameter: Schema = {"name": name, "in": "query", "required": field.is_required()}
-        header = next((mark for mark in field.metadata if isinstance(mark, Header)), None)
-        if header is not None:
-            parameter |= {"name": header.name, "in": "header"}
-        elif f"{{{name}}}" in one.path:
-            parameter |= {"in": "path"}
-        if field.description is not None:
-            parameter["description"] = field.description
-            schema.pop("description", None)
-        yield {**parameter, "schema": schema}
+        yield from (413, 415)
+    if admission.is_charged:
+        yield from (429, 503)
 
 
 def _without_null(schema: Schema) -> Schema:

@@ -15,7 +15,7 @@ operations, `shared/web/openapi.py` documents them.
 from __future__ import annotations
 
 import inspect
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
 from http import HTTPStatus
 from typing import Any, ClassVar, Generic, NamedTuple, Protocol, TypeVar
 from urllib.parse import parse_qsl
@@ -27,7 +27,7 @@ from starlette.types import Message, Receive, Scope
 
 from shared.errors import InvalidInput
 from shared.ids import new_uuid7
-from shared.web.answer import Answer, Fields
+from shared.web.answer import Answer, AnswerKind, Fields
 from shared.web.problems import InvalidFields, Refused, TooLarge, json_pointer, shortened
 
 # Those of which a request may have one: which of several would be meant?
@@ -79,11 +79,16 @@ class Body(Protocol):
         """Return the value; raises for a body that is not one."""
 
 
+# OpenAPI's security requirements: one of them is enough, an empty one is no credential.
+Credentials = Sequence[Mapping[str, Sequence[str]]]
+
+
 class Operation(NamedTuple):
     """What is known of a route before any request.
 
-    `access` is the API's own declaration of who may call it. `answers` are OpenAPI's responses by
-    status, with the model of a body under `model`.
+    `access` is the API's own declaration of who may call it. `answers` are its own answers by
+    status; the refusals that follow from the rest of it are added where it is documented.
+    `own_credentials` are those that the operation itself looks at.
     """
 
     method: str
@@ -92,8 +97,9 @@ class Operation(NamedTuple):
     parameters: type[Parameters]
     body: Body | None
     access: Any
-    answers: Mapping[int, Mapping[str, Any]]
+    answers: Mapping[int, AnswerKind]
     tag: str
+    own_credentials: Credentials = ()
 
     @property
     def name(self) -> str:
@@ -116,16 +122,19 @@ def operation(
     method: str,
     path: str,
     *,
-    answers: Mapping[int, Mapping[str, Any]],
+    answers: Mapping[int, AnswerKind],
     parameters: type[Parameters] = Parameters,
     body: Body | None = None,
     access: Any = None,
     tag: str,
+    own_credentials: Credentials = (),
 ) -> Callable[[Method], Method]:
     """Make a method an operation."""
 
     def marked(respond: Method) -> Method:
-        made = Operation(method, path, respond, parameters, body, access, answers, tag)
+        made = Operation(
+            method, path, respond, parameters, body, access, answers, tag, own_credentials
+        )
         setattr(respond, _MARK, made)
         return respond
 

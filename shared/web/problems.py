@@ -25,25 +25,6 @@ VALIDATION_ERRORS_MAX = 20
 POINTER_PART_CHARS_MAX = 64
 POINTER_PARTS_MAX = 8
 DETAIL_CHARS_MAX = 300
-# As the documentation has it, among its components.
-PROBLEM_REF = "#/components/schemas/Problem"
-PROBLEM_SCHEMA: dict[str, Any] = {
-    "type": "object",
-    "required": ["type", "title", "status", "detail"],
-    "properties": {
-        "type": {"type": "string"},
-        "title": {"type": "string"},
-        "status": {"type": "integer"},
-        "detail": {"type": "string"},
-        "errors": {
-            "type": "array",
-            "items": {
-                "type": "object",
-                "properties": {"pointer": {"type": "string"}, "detail": {"type": "string"}},
-            },
-        },
-    },
-}
 
 STATUS_OF: dict[type[errors.StarfoldError], HTTPStatus] = {
     errors.MalformedJson: HTTPStatus.BAD_REQUEST,

@@ -14,6 +14,7 @@ from fastapi import FastAPI
 
 from shared.web.answer import Answer
 from shared.web.application import CrossOrigin, Respond, Service
+from shared.web.openapi import Admission
 from shared.web.operation import Parameters, Request, operation
 from tests.support.api import Api
 from tests.support.system import RunningApp
@@ -52,6 +53,8 @@ def url() -> Iterator[str]:
         lifespan=lifespan,
         body_bytes_max=1_000,
         access_log=False,
+        tags={},
+        admission=lambda _access: Admission(),
         cross_origin=CrossOrigin("", (), ()),
     )
     running = RunningApp(app)
