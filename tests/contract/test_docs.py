@@ -124,3 +124,38 @@ def test_links_lead_somewhere() -> None:
         if not (document.parent / target).exists()
     ]
     assert broken == []
+
+
+def test_the_list_of_decisions_is_complete() -> None:
+    """Every record with its title, date and status; a number without a record is explained."""
+    folder = ROOT / "docs/decisions"
+    index = (folder / "README.md").read_text()
+    records = sorted(folder.glob("[0-9]*.md"))
+    numbers = []
+    for record in records:
+        text = record.read_text()
+        number, title = re.findall(r"^# (\d+)\. (.+)$", text, re.MULTILINE)[0]
+        date, status = re.findall(
+            r"^\*\*Status\.\*\* (\S+)\. (Accepted|Amended|Replaced)", text, re.MULTILINE
+        )[0]
+        start = f"| [{number}]({record.name}) | {title} | {date} | {status.lower()}"
+        assert start in index, f"docs/decisions/README.md lacks: {start}"
+        assert "Alternatives" in text or "| library |" in text, record.name
+        assert record.name.startswith(f"{int(number):04}-")
+        numbers.append(int(number))
+    explained = index[index.rindex("|") :]
+    spans = re.findall(r"(\d+)(?: to (\d+))?", explained)
+    absent = {n for first, last in spans for n in range(int(first), int(last or first) + 1)}
+    assert absent.isdisjoint(numbers)
+    assert absent | set(numbers) == set(range(1, max(numbers) + 1))
+
+
+def test_a_decision_and_the_one_that_changes_it_link_to_each_other() -> None:
+    folder = ROOT / "docs/decisions"
+    for record in folder.glob("[0-9]*.md"):
+        status = re.findall(r"^\*\*Status\.\*\* (.+)$", record.read_text(), re.MULTILINE)[0]
+        for other in re.findall(r"\]\((\d{4}-[^)]+)\)", status):
+            its = re.findall(
+                r"^\*\*Status\.\*\* (.+)$", (folder / other).read_text(), re.MULTILINE
+            )[0]
+            assert record.name in its, f"{other} does not link back to {record.name}"
