@@ -1,4 +1,4 @@
-"""`python -m bench [ROW...]`: measure the rows of DESIGN.md, section 7, and print a table."""
+"""`python -m bench [ROW...]`: measure the rows and print a table."""
 
 from __future__ import annotations
 

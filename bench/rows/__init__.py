@@ -1,1 +1,1 @@
-"""The rows of DESIGN.md, section 7; each takes a `Bench` and returns its findings."""
+"""The rows of the benchmark; each takes a `Bench` and returns its findings."""

@@ -126,21 +126,27 @@ def test_links_lead_somewhere() -> None:
     assert broken == []
 
 
+def _status(record: Path) -> tuple[str, str]:
+    """The date of a decision, and what has become of it."""
+    date, status = re.findall(
+        r"^\*\*Status\.\*\* (\S+)\. (.+?)\n\n", record.read_text(), re.MULTILINE | re.DOTALL
+    )[0]
+    return date, " ".join(status.split())
+
+
 def test_the_list_of_decisions_is_complete() -> None:
     """Every record with its title, date and status; a number without a record is explained."""
     folder = ROOT / "docs/decisions"
     index = (folder / "README.md").read_text()
-    records = sorted(folder.glob("[0-9]*.md"))
     numbers = []
-    for record in records:
+    for record in sorted(folder.glob("[0-9]*.md")):
         text = record.read_text()
         number, title = re.findall(r"^# (\d+)\. (.+)$", text, re.MULTILINE)[0]
-        date, status = re.findall(
-            r"^\*\*Status\.\*\* (\S+)\. (Accepted|Amended|Replaced)", text, re.MULTILINE
-        )[0]
-        start = f"| [{number}]({record.name}) | {title} | {date} | {status.lower()}"
-        assert start in index, f"docs/decisions/README.md lacks: {start}"
-        assert "Alternatives" in text or "| library |" in text, record.name
+        date, status = _status(record)
+        word = re.findall(r"^(?:Accepted|Amended|Replaced)", status)[0].lower()
+        line = f"| [{number}]({record.name}) | {title} | {date} | {word}"
+        assert line in index, f"docs/decisions/README.md lacks: {line}"
+        assert "Alternatives" in text, record.name
         assert record.name.startswith(f"{int(number):04}-")
         numbers.append(int(number))
     explained = index[index.rindex("|") :]
@@ -153,9 +159,19 @@ def test_the_list_of_decisions_is_complete() -> None:
 def test_a_decision_and_the_one_that_changes_it_link_to_each_other() -> None:
     folder = ROOT / "docs/decisions"
     for record in folder.glob("[0-9]*.md"):
-        status = re.findall(r"^\*\*Status\.\*\* (.+)$", record.read_text(), re.MULTILINE)[0]
-        for other in re.findall(r"\]\((\d{4}-[^)]+)\)", status):
-            its = re.findall(
-                r"^\*\*Status\.\*\* (.+)$", (folder / other).read_text(), re.MULTILINE
-            )[0]
-            assert record.name in its, f"{other} does not link back to {record.name}"
+        for other in re.findall(r"\]\((\d{4}-[^)]+)\)", _status(record)[1]):
+            assert record.name in _status(folder / other)[1], f"{other}: no link to {record.name}"
+
+
+def _documents() -> list[Path]:
+    later = {"CHANGELOG.md", "http.md", "operating.md", "unfinished.md"}
+    every = [*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")]
+    return [one for one in every if one.name not in later]
+
+
+@pytest.mark.parametrize("document", _documents(), ids=lambda one: str(one.relative_to(ROOT)))
+def test_no_line_of_prose_is_longer_than_100_columns(document: Path) -> None:
+    """But for tables, code, and what cannot be broken."""
+    text = re.sub(r"^```.*?^```$", "", document.read_text(), flags=re.MULTILINE | re.DOTALL)
+    long = [line for line in text.splitlines() if len(line) > 100 and not line.startswith("|")]
+    assert [line for line in long if " " in line.strip().lstrip("-*0123456789. ")] == []
