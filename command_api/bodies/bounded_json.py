@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 import msgspec
 from pydantic import BaseModel, ValidationError
@@ -20,6 +20,14 @@ DEPTH_MAX = 16
 ITEMS_MAX = 1_000
 # Lists and objects of a body; making an empty one costs a hundred times what its two bytes do.
 CONTAINERS_MAX = 1_000
+
+
+class Either(NamedTuple):
+    """The model of bodies that have a field of this name."""
+
+    field: str
+    model: type[Any]
+
 
 _STRING = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"', re.DOTALL)
 
@@ -49,11 +57,13 @@ def decode_json(content: bytes) -> Any:
     return value
 
 
-def validated(model: type[Model], content: bytes) -> Model:
+def validated(model: type[Model], content: bytes, either: Either | None = None) -> Model:
     """Validate a body or a row; raises what `decode_json` raises, and `InvalidFields`."""
     value = decode_json(content)
     if not isinstance(value, dict):
         raise InvalidFields([(("body",), "this should be an object")])
+    if either is not None and either.field in value:
+        model = either.model
     try:
         return model.__pydantic_validator__.validate_python(value)  # type: ignore[no-any-return]
     except ValidationError as error:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from email.message import Message
 from http import HTTPStatus
 from typing import Any
@@ -9,7 +10,7 @@ from typing import Any
 from pydantic import BaseModel
 from starlette.concurrency import run_in_threadpool
 
-from command_api.bodies.bounded_json import validated
+from command_api.bodies.bounded_json import Either, validated
 from shared.web.operation import Request
 from shared.web.problems import InvalidFields, Refused
 
@@ -18,13 +19,19 @@ ON_LOOP_BYTES_MAX = 32 * 1024
 
 
 class JsonBody:
-    """A body that is one object of a model."""
+    """A body that is one object of a model, or of another model where it has a field of that."""
 
     is_bulk = False
 
-    def __init__(self, model: type[BaseModel], bytes_max: int) -> None:
+    def __init__(
+        self, model: type[BaseModel], bytes_max: int, either: Either | None = None
+    ) -> None:
         self.model = model
         self.bytes_max = bytes_max
+        self.either = either
+        self.models: Sequence[type[BaseModel]] = (
+            (model,) if either is None else (model, either.model)
+        )
 
     async def read(self, request: Request[Any, Any]) -> BaseModel:
         content = await request.read()
@@ -33,8 +40,8 @@ class JsonBody:
             request.caller.charge_rows(1, len(content))
         require_json(request, content)
         if len(content) <= ON_LOOP_BYTES_MAX:
-            return validated(self.model, content)
-        return await run_in_threadpool(validated, self.model, content)
+            return validated(self.model, content, self.either)
+        return await run_in_threadpool(validated, self.model, content, self.either)
 
 
 def require_json(request: Request[Any, Any], content: bytes) -> None:

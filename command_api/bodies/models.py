@@ -66,6 +66,17 @@ _LINE_CONTROLS = "\n\r\t"
 _BLANKS = "\u115f\u1160\u2800\u3164\uffa0"
 _FORBIDDEN = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ud800-\udfff]")
 
+# For the documentation, as nearly as a pattern can say it: without controls, and for a line at
+# least one character that is no space, mark, format character or blank.
+_NO_CONTROLS = {"pattern": r"^[^\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f]*$"}
+_LINE = {
+    "minLength": 1,
+    "pattern": r"^[^\x00-\x1f\x7f-\x9f]*"
+    r"[^\s\x00-\x1f\x7f-\xa0\xad\u0300-\u036f\u115f\u1160\u200b-\u200f\u202a-\u202e"
+    r"\u2060-\u206f\u2800\u3164\ufe00-\ufe0f\ufeff\uffa0\ufff9-\ufffb]"
+    r"[^\x00-\x1f\x7f-\x9f]*$",
+}
+
 
 def _printable(text: str) -> str:
     """NFC without outer white space; control characters and lone surrogates are refused."""
@@ -92,9 +103,9 @@ def _require_few_combining_marks(text: str) -> None:
 
 
 def _one_line(text: str) -> str:
-    text = _printable(text)
     if any(character in _LINE_CONTROLS for character in text):
         raise ValueError("holds a line break or a tab")
+    text = _printable(text)
     if not text:
         raise ValueError("is empty")
     if not any(map(_is_visible, text)):
@@ -103,8 +114,9 @@ def _one_line(text: str) -> str:
 
 
 def _is_visible(character: str) -> bool:
+    """Also one that Unicode did not have yet when this Python was made."""
     category = unicodedata.category(character)
-    return category[0] not in "CMZ" and character not in _BLANKS
+    return category[0] not in "MZ" and category not in ("Cc", "Cf") and character not in _BLANKS
 
 
 def _uncommon(password: str) -> str:
@@ -141,32 +153,70 @@ def _whole_milliseconds(moment: datetime) -> datetime:
 
 
 def _year_not_far_ahead(year: int) -> int:
-    latest = datetime.now(UTC).year + YEARS_AHEAD_MAX
+    latest = _latest_year()
     if year > latest:
         raise ValueError(f"is later than {latest}")
     return year
 
 
-Title = Annotated[str, StringConstraints(max_length=TITLE_CHARS_MAX), AfterValidator(_one_line)]
-Name = Annotated[str, StringConstraints(max_length=NAME_CHARS_MAX), AfterValidator(_one_line)]
+def _latest_year() -> int:
+    return datetime.now(UTC).year + YEARS_AHEAD_MAX
+
+
+def _documented(schema: dict[str, Any]) -> Any:
+    """What the schema of a type says beside what its constraints do."""
+    return Field(json_schema_extra=schema)
+
+
+Title = Annotated[
+    str,
+    StringConstraints(max_length=TITLE_CHARS_MAX),
+    AfterValidator(_one_line),
+    _documented(_LINE),
+]
+Name = Annotated[
+    str,
+    StringConstraints(max_length=NAME_CHARS_MAX),
+    AfterValidator(_one_line),
+    _documented(_LINE),
+]
 Names = Annotated[tuple[Name, ...], Field(max_length=LIST_ITEMS_MAX), BeforeValidator(_few_items)]
-ExternalId = Annotated[str, StringConstraints(max_length=NAME_CHARS_MAX), AfterValidator(_one_line)]
-Email = Annotated[str, StringConstraints(max_length=EMAIL_CHARS_MAX), AfterValidator(_email)]
+ExternalId = Name
+Email = Annotated[
+    str,
+    StringConstraints(max_length=EMAIL_CHARS_MAX),
+    AfterValidator(_email),
+    _documented({"format": "email"}),
+]
 # Passwords are taken in any script; control characters and those that everybody tries are refused.
 Password = Annotated[
     str,
     StringConstraints(min_length=PASSWORD_CHARS_MIN, max_length=PASSWORD_CHARS_MAX),
     AfterValidator(_without_controls),
     AfterValidator(_uncommon),
+    _documented(_NO_CONTROLS),
 ]
-Year = Annotated[int, Field(strict=True, ge=YEAR_MIN), AfterValidator(_year_not_far_ahead)]
+Year = Annotated[
+    int,
+    Field(strict=True, ge=YEAR_MIN),
+    AfterValidator(_year_not_far_ahead),
+    Field(json_schema_extra=lambda schema: schema.update(maximum=_latest_year())),
+]
 Runtime = Annotated[int, Field(strict=True, ge=1, le=RUNTIME_MIN_MAX)]
 ImdbId = Annotated[str, StringConstraints(pattern=r"^tt[0-9]{7,10}$")]
 Url = Annotated[str, StringConstraints(max_length=2_000, pattern=r"^https?://[^\s<>\"]+$")]
 Description = Annotated[
-    str, StringConstraints(max_length=DESCRIPTION_CHARS_MAX), AfterValidator(_printable)
+    str,
+    StringConstraints(max_length=DESCRIPTION_CHARS_MAX),
+    AfterValidator(_printable),
+    _documented(_NO_CONTROLS),
 ]
-Review = Annotated[str, StringConstraints(max_length=REVIEW_CHARS_MAX), AfterValidator(_printable)]
+Review = Annotated[
+    str,
+    StringConstraints(max_length=REVIEW_CHARS_MAX),
+    AfterValidator(_printable),
+    _documented(_NO_CONTROLS),
+]
 Score = Annotated[
     float, Field(strict=True, ge=0.5, le=5, multiple_of=0.5, examples=[4.5], allow_inf_nan=False)
 ]
@@ -185,26 +235,23 @@ class BulkBody(Body):
 
 
 class SignUpBody(Body):
-    """A person signs up with `email` and `password`; a service names a user by `external_id`."""
+    """A person signs up."""
 
     display_name: Name
-    email: Email | None = None
-    password: Password | None = Field(None, repr=False)
-    external_id: ExternalId | None = None
+    email: Email
+    password: Password = Field(repr=False)
 
     @model_validator(mode="after")
-    def _one_kind(self) -> Self:
-        by_email = self.email is not None and self.password is not None
-        if by_email == (self.external_id is not None):
-            raise ValueError("send either email and password, or external_id")
-        if self.password is not None and self.email is not None:
-            password = canonical_password(self.password).casefold()
-            if password in (self.email, self.display_name.casefold()):
-                raise ValueError("the password is the e-mail address or the name")
+    def _not_known(self) -> Self:
+        password = canonical_password(self.password).casefold()
+        if password in (self.email, self.display_name.casefold()):
+            raise ValueError("the password is the e-mail address or the name")
         return self
 
 
 class ExternalUserBody(Body):
+    """A service names a user of its own."""
+
     external_id: ExternalId
     display_name: Name
 
@@ -230,25 +277,17 @@ class RoleBody(Body):
     role: Role
 
 
-class SessionBody(Body):
-    """A person logs in with `email` and `password`, a service with its `api_key`."""
+class LogInBody(Body):
+    """A person logs in."""
 
-    email: Annotated[str, StringConstraints(max_length=EMAIL_CHARS_MAX)] | None = None
-    password: Annotated[str, StringConstraints(max_length=PASSWORD_CHARS_MAX)] | None = Field(
-        None, repr=False
-    )
-    api_key: Annotated[str, StringConstraints(max_length=CREDENTIAL_CHARS_MAX)] | None = Field(
-        None, repr=False
-    )
+    email: Annotated[str, StringConstraints(max_length=EMAIL_CHARS_MAX)]
+    password: Annotated[str, StringConstraints(max_length=PASSWORD_CHARS_MAX)] = Field(repr=False)
 
-    @model_validator(mode="after")
-    def _one_kind(self) -> Self:
-        by_email = self.email is not None and self.password is not None
-        if by_email == (self.api_key is not None) or (self.email is None) != (
-            self.password is None
-        ):
-            raise ValueError("send either email and password, or api_key")
-        return self
+
+class KeyLogInBody(Body):
+    """A service logs in."""
+
+    api_key: Annotated[str, StringConstraints(max_length=CREDENTIAL_CHARS_MAX)] = Field(repr=False)
 
 
 class RefreshBody(Body):

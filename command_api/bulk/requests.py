@@ -76,7 +76,7 @@ class BulkJson:
     is_bulk = True
 
     def __init__(self, model: type[BulkBody], bytes_max: int) -> None:
-        self.model: type[BaseModel] = model
+        self.models: Sequence[type[BaseModel]] = (model,)
         self.bytes_max = bytes_max
         self.field = model.FIELD
         self.decode = rows_decoder(model)

@@ -8,8 +8,15 @@ from uuid import UUID
 
 import structlog
 
+from command_api.bodies.bounded_json import Either
 from command_api.bodies.json_body import JsonBody
-from command_api.bodies.models import ACCOUNT_BYTES_MAX, RefreshBody, SessionAnswer, SessionBody
+from command_api.bodies.models import (
+    ACCOUNT_BYTES_MAX,
+    KeyLogInBody,
+    LogInBody,
+    RefreshBody,
+    SessionAnswer,
+)
 from command_api.deciding.credentials import canonical_email
 from command_api.deciding.principal import Member, Service, session_of
 from command_api.deciding.session import EndSession
@@ -63,22 +70,20 @@ class Sessions:
         "/v1/sessions",
         tag="sessions",
         access=PUBLIC,
-        body=JsonBody(SessionBody, ACCOUNT_BYTES_MAX),
+        body=JsonBody(LogInBody, ACCOUNT_BYTES_MAX, Either("api_key", KeyLogInBody)),
         answers={
             201: AnswerKind("A session", SessionAnswer, ("Cache-Control",)),
             401: AnswerKind("The password or the key is not right."),
         },
     )
-    async def log_in(self, request: Request[Parameters, SessionBody]) -> Answer:
+    async def log_in(self, request: Request[Parameters, LogInBody | KeyLogInBody]) -> Answer:
         """Log in with e-mail and password, or with a service's API key.
 
         An unknown address takes as long as a wrong password. Whoever fails too often waits.
         """
         body, address = request.body, request.caller.address
-        if body.api_key is not None:
+        if isinstance(body, KeyLogInBody):
             return await self._log_in_service(body.api_key, address)
-        assert body.email is not None
-        assert body.password is not None
         email = canonical_email(body.email)
         with self._log_in_limits.attempt(address, email) as attempt:
             account = await self._accounts.by_email(email)
@@ -163,7 +168,10 @@ class Sessions:
         )
 
     async def _rehash(
-        self, account: Account, password: str, request: Request[Parameters, SessionBody]
+        self,
+        account: Account,
+        password: str,
+        request: Request[Parameters, LogInBody | KeyLogInBody],
     ) -> None:
         """Hash the password again where the settings ask for more by now; a log-in never fails by
         it.

@@ -7,6 +7,7 @@ from uuid import UUID
 
 import structlog
 
+from command_api.bodies.bounded_json import Either
 from command_api.bodies.json_body import JsonBody
 from command_api.bodies.models import (
     ACCOUNT_BYTES_MAX,
@@ -83,7 +84,7 @@ class Users:
         "/v1/users",
         tag="users",
         access=SIGN_UP,
-        body=JsonBody(SignUpBody, ACCOUNT_BYTES_MAX),
+        body=JsonBody(SignUpBody, ACCOUNT_BYTES_MAX, Either("external_id", ExternalUserBody)),
         answers={
             201: answered("The user is new", UserAnswer),
             200: answered("A user with this external id exists", UserAnswer),
@@ -91,7 +92,7 @@ class Users:
             409: AnswerKind("The e-mail address is taken, or the external user was erased."),
         },
     )
-    async def sign_up(self, request: Request[Parameters, SignUpBody]) -> Answer:
+    async def sign_up(self, request: Request[Parameters, SignUpBody | ExternalUserBody]) -> Answer:
         """Sign up with an e-mail address and a password, or, with a service key, name an external
         user.
 
@@ -99,14 +100,12 @@ class Users:
         """
         body = request.body
         command: SignUp | CreateExternalUser
-        if body.external_id is not None:
+        if isinstance(body, ExternalUserBody):
             require_scope(request.caller.principal, "users")
             command = self._accounts.external_user(
                 body.external_id, body.display_name, self._commands.now()
             )
         else:
-            assert body.email is not None
-            assert body.password is not None
             command = SignUp(
                 user_id=UserId(new_uuid7()),
                 email=body.email,

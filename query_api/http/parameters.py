@@ -66,18 +66,26 @@ def _without_controls(value: str) -> str:
     return value
 
 
-Limit = Annotated[int, BeforeValidator(_whole), Field(ge=1, le=LIMIT_MAX)]
-Year = Annotated[int | None, BeforeValidator(_whole), Field(ge=0, le=YEAR_MAX)]
+Limit = Annotated[int, Field(ge=1, le=LIMIT_MAX), BeforeValidator(_whole)]
+Year = Annotated[
+    Annotated[int, Field(ge=0, le=YEAR_MAX), BeforeValidator(_whole)] | None,
+    Field(description="A year of release, included"),
+]
 Text = Annotated[
-    str | None, AfterValidator(_without_controls), Field(min_length=1, max_length=TEXT_CHARS_MAX)
+    str | None,
+    AfterValidator(_without_controls),
+    Field(
+        min_length=1,
+        max_length=TEXT_CHARS_MAX,
+        json_schema_extra={"pattern": r"^[^\x00-\x1f\x7f-\x9f]+$"},
+    ),
 ]
 AsOf = Annotated[
     date | None, BeforeValidator(_day), Field(description="The end of this UTC day; left out, now")
 ]
 After = Annotated[
-    int | None,
-    BeforeValidator(_whole),
-    Field(ge=0, le=POSITION_MAX, description="A position to go on from; left out, now"),
+    Annotated[int, Field(ge=0, le=POSITION_MAX), BeforeValidator(_whole)] | None,
+    Field(description="A position to go on from; left out, now"),
 ]
 Cursor = Annotated[str | None, Field(description="`next_cursor` of the page before")]
 

@@ -238,8 +238,8 @@ class _Document:
             "parameters": list(self._parameters_of(one)),
         }
         if one.body is not None:
-            schema = self._models[one.body.model, "validation"]
-            content = {JSON: {"schema": schema}}
+            schemas = [self._models[model, "validation"] for model in one.body.models]
+            content = {JSON: {"schema": schemas[0] if len(schemas) == 1 else {"oneOf": schemas}}}
             documented["requestBody"] = {"required": True, "content": content}
         statuses = sorted({*one.answers, *_refusals_of(one, admission)})
         documented["responses"] = {
@@ -279,10 +279,11 @@ class _Document:
             "headers": self._headers_of(headers),
             "content": {PROBLEM_JSON: {"schema": self._problem}},
         }
-        own = {} if kind is None else {"description": kind.description}
+        if kind is not None:
+            return {**response, "description": kind.description}
         if self._responses.setdefault(refusal.name, response) == response:
-            return {"$ref": f"#/components/responses/{refusal.name}", **own}
-        return {**response, **own}
+            return {"$ref": f"#/components/responses/{refusal.name}"}
+        return response
 
     def _headers_of(self, names: Iterable[str]) -> Schema:
         for name in names:
@@ -317,7 +318,7 @@ def _models(operations: Iterable[Operation]) -> Iterable[Key]:
     seen: dict[Key, None] = {}
     for one in operations:
         if one.body is not None:
-            seen[one.body.model, "validation"] = None
+            seen |= dict.fromkeys((model, "validation") for model in one.body.models)
         for kind in one.answers.values():
             if kind.model is not None:
                 seen[kind.model, "serialization"] = None

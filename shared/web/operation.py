@@ -68,9 +68,9 @@ Value = TypeVar("Value")
 
 
 class Body(Protocol):
-    """How an operation reads its body; `model` is for the documentation."""
+    """How an operation reads its body; `models`, of which it is one, are for the documentation."""
 
-    model: type[BaseModel]
+    models: Sequence[type[BaseModel]]
     bytes_max: int
     # Whether it may be larger than the setting for other bodies.
     is_bulk: bool

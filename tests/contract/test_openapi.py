@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import json
+import platform
 import re
+import sys
 from collections import Counter
 from collections.abc import Iterator
 from typing import Any
 
+import openapi_spec_validator
 import pytest
+from openapi_schema_validator import OAS31Validator, oas31_format_checker
 
 import command_api.app
 import query_api.app
@@ -23,6 +28,32 @@ COMMANDS = command_api.app.create_app(CommandSettings(**SECRETS)).openapi()
 READS = query_api.app.create_app(QuerySettings(**SECRETS)).openapi()
 BOTH = pytest.mark.parametrize("document", [COMMANDS, READS], ids=["commands", "reads"])
 PROBLEM = {"$ref": "#/components/schemas/Problem"}
+# What a schema may say (JSON Schema 2020-12, as far as these documents use it).
+KEYWORDS = {
+    "$ref",
+    "additionalProperties",
+    "anyOf",
+    "const",
+    "default",
+    "description",
+    "enum",
+    "examples",
+    "format",
+    "items",
+    "maxItems",
+    "maxLength",
+    "maximum",
+    "minItems",
+    "minLength",
+    "minimum",
+    "multipleOf",
+    "oneOf",
+    "pattern",
+    "properties",
+    "required",
+    "title",
+    "type",
+}
 
 
 def operations(document: Document) -> Iterator[tuple[str, Document]]:
@@ -52,6 +83,37 @@ def resolved(document: Document, value: Any) -> Any:
     return value
 
 
+def schemas_in(document: Document) -> Iterator[Document]:
+    """Every schema of the document, and those inside it."""
+
+    def inside(schema: Document) -> Iterator[Document]:
+        yield schema
+        inner = [*schema.get("properties", {}).values(), schema.get("items")]
+        for one in [*inner, *schema.get("anyOf", ()), *schema.get("oneOf", ())]:
+            if one:
+                yield from inside(one)
+
+    def found(value: Any) -> Iterator[Document]:
+        if isinstance(value, dict):
+            for name, inner in value.items():
+                if name == "schema":
+                    yield from inside(inner)
+                else:
+                    yield from found(inner)
+        elif isinstance(value, list):
+            for inner in value:
+                yield from found(inner)
+
+    for schema in document["components"]["schemas"].values():
+        yield from inside(schema)
+    yield from found({name: value for name, value in document.items() if name != "info"})
+
+
+def require_valid(document: Document, value: object, schema: Document) -> None:
+    whole = {**schema, "components": document["components"]}
+    OAS31Validator(whole, format_checker=oas31_format_checker).validate(value)
+
+
 def answers(document: Document, operation: Document) -> dict[str, Document]:
     return {status: resolved(document, answer) for status, answer in operation["responses"].items()}
 
@@ -65,6 +127,42 @@ def test_every_component_is_used_and_every_reference_leads_to_one(document: Docu
         for name in named
     }
     assert set(references(document)) == components
+
+
+@BOTH
+def test_the_document_is_openapi(document: Document) -> None:
+    openapi_spec_validator.validate(document)
+    schemas = list(schemas_in(document))
+    assert len(schemas) > 100
+    for schema in schemas:
+        assert set(schema) <= KEYWORDS, schema
+        re.compile(schema.get("pattern", ""))
+
+
+@BOTH
+def test_examples_are_of_their_schema(document: Document) -> None:
+    examined = 0
+    for schema in schemas_in(document):
+        for example in schema.get("examples", []):
+            require_valid(document, example, schema)
+            examined += 1
+    for _, operation in operations(document):
+        for answer in answers(document, operation).values():
+            for content in answer.get("content", {}).values():
+                if "example" in content:
+                    require_valid(document, content["example"], content["schema"])
+                    examined += 1
+    assert examined > 5
+
+
+if (sys.platform, platform.machine()) == ("linux", "x86_64"):  # Where the linter is published.
+    from vacuum import lint
+
+    @BOTH
+    def test_a_linters_recommended_rules_find_no_error(document: Document) -> None:
+        found = lint(json.dumps(document), ruleset="extends: [[spectral:oas, recommended]]")
+        assert found
+        assert [one for one in found if one.rule_severity == "error"] == []
 
 
 @BOTH
@@ -156,6 +254,21 @@ def test_statuses_and_headers_follow_from_the_operation() -> None:
         for status, answer in operation.items():
             assert {"X-Request-ID", "RateLimit", "RateLimit-Policy"} <= set(answer["headers"])
             assert ("Retry-After" in answer["headers"]) == (status in ("429", "503"))
+
+
+def test_one_of_two_bodies_is_documented_as_that() -> None:
+    bodies = {
+        one["operationId"]: one["requestBody"]["content"]["application/json"]["schema"]
+        for _, one in operations(COMMANDS)
+        if "requestBody" in one
+    }
+    for name, either in (
+        ("sign_up", ("SignUpBody", "ExternalUserBody")),
+        ("log_in", ("LogInBody", "KeyLogInBody")),
+    ):
+        assert bodies[name] == {
+            "oneOf": [{"$ref": f"#/components/schemas/{one}"} for one in either]
+        }
 
 
 def test_rows_of_a_batch_are_documented_as_what_each_is() -> None:

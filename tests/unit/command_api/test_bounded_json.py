@@ -13,15 +13,18 @@ from command_api.bodies.bounded_json import (
     DEPTH_MAX,
     ITEMS_MAX,
     MEMBERS_MAX,
+    Either,
     decode_json,
     validated,
 )
 from command_api.bodies.models import (
     COMBINING_IN_A_ROW_MAX,
     LIST_ITEMS_MAX,
+    ExternalUserBody,
     MovieBody,
     RatingBody,
     RatingsBody,
+    SignUpBody,
 )
 from command_api.bulk.decoder import rows_decoder
 from shared.errors import InvalidInput, MalformedJson
@@ -164,6 +167,23 @@ def test_so_many_combining_marks_follow_one_another(model: Any, field: str) -> N
     assert model.model_validate(body | {field: good})
     with pytest.raises(ValidationError, match="combining marks"):
         model.model_validate(body | {field: "a" + marks[: COMBINING_IN_A_ROW_MAX + 1]})
+
+
+def test_a_body_is_one_of_two_and_never_something_of_both() -> None:
+    either = Either("external_id", ExternalUserBody)
+    person = {"display_name": "Ann", "email": "ann@x.org", "password": "correct horse battery"}
+    external = {"display_name": "Ann", "external_id": "x"}
+    for value, kind in ((person, SignUpBody), (external, ExternalUserBody)):
+        assert type(validated(SignUpBody, json.dumps(value).encode(), either)) is kind
+    neither: dict[str, str | None] = {**person, "external_id": None}
+    for wrong_value, wrong in (
+        (person | external, {"email", "password"}),
+        ({"display_name": "Ann"}, {"email", "password"}),
+        (neither, {"external_id", "email", "password"}),
+    ):
+        with pytest.raises(InvalidFields) as refused:
+            validated(SignUpBody, json.dumps(wrong_value).encode(), either)
+        assert {location[1] for location, _ in refused.value.wrong} == wrong
 
 
 def test_texts_are_normalized_and_hold_no_controls() -> None:
