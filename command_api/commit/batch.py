@@ -6,7 +6,7 @@ is not decided again: it gets that answer.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import NamedTuple, TypeVar, cast
 from uuid import UUID
 
@@ -41,12 +41,14 @@ class Result(NamedTuple):
     subject: UUID
     place: int | None
     position: Position
+    version: Callable[[], str | None] | None = None
 
     def outcome(self, first: Position | None) -> Outcome:
         """Given where the batch's first event went."""
         if self.place is None or first is None:
-            return Outcome(self.status, self.subject, self.position)
-        return Outcome(self.status, self.subject, Position(first + self.place))
+            return Outcome(self.status, self.subject, self.position, self.version)
+        position = Position(first + self.place)
+        return Outcome(self.status, self.subject, position, self.version)
 
 
 class BatchDecision(NamedTuple):
@@ -119,7 +121,7 @@ def decide_batch(
 def _decide(pending: PendingCommand, streams: Streams) -> Result:
     decision = handling.decide(pending.command, pending.principal, streams)
     place, position = streams.last_of(decision.stream_id)
-    return Result(decision.status, decision.subject, place, position)
+    return Result(decision.status, decision.subject, place, position, decision.version)
 
 
 def _repeated(

@@ -14,11 +14,16 @@ from shared.log.events import Metadata
 
 
 class Outcome(NamedTuple):
-    """What a command came to; `position` is of the event that made it so, now or before."""
+    """What a command came to; `position` is of the event that made it so, now or before.
+
+    `version` makes that of the subject as the command left it; None where it has none, or where the
+    outcome was kept with an Idempotency-Key.
+    """
 
     status: Status
     subject: UUID
     position: Position
+    version: Callable[[], str | None] | None = None
 
 
 Answer = Outcome | Exception

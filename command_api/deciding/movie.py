@@ -7,9 +7,10 @@ from typing import assert_never
 
 import msgspec
 
-from shared.errors import NotFound, StaleVersion
+from shared.errors import NotFound
 from shared.ids import MovieId, StreamId, Version
 from shared.log.events import MovieCreated, MovieDetailsChanged, MovieFields
+from shared.versions import Condition
 
 MovieEvent = MovieCreated | MovieDetailsChanged
 
@@ -30,14 +31,12 @@ class CreateMovie(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class ChangeMovieDetails(msgspec.Struct, frozen=True, kw_only=True):
-    """Correct a movie: `changes` holds the fields to replace; decided on `expected_version` or not
-    at all.
-    """
+    """Correct a movie, if it is as `condition` says; `changes` holds the fields to replace."""
 
     movie_id: MovieId
     changes: dict[str, object]
     imdb_stream: StreamId | None
-    expected_version: Version
+    condition: Condition
     now: datetime
 
 
@@ -72,11 +71,7 @@ def evolve(_movie: Movie, event: MovieEvent) -> Movie:
 def _change(command: ChangeMovieDetails, movie: Movie, version: Version) -> list[MovieEvent]:
     if movie.details is None:
         raise NotFound(f"there is no movie {command.movie_id}")
-    if command.expected_version != version:
-        raise StaleVersion(
-            f"the movie is at version {version}, and the change was made to version"
-            f" {command.expected_version}"
-        )
+    command.condition.require(str(version), "movie")
     details = msgspec.structs.replace(movie.details, **command.changes)
     if details == movie.details:
         return []

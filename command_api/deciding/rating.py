@@ -10,6 +10,7 @@ import msgspec
 from shared.errors import InvalidInput, RatingSuperseded
 from shared.ids import MovieId, StreamId, UserId
 from shared.log.events import RatingSubmitted, RatingWithdrawn
+from shared.versions import Condition, rating_version
 
 RatingEvent = RatingSubmitted | RatingWithdrawn
 
@@ -28,6 +29,12 @@ class Rating(msgspec.Struct, frozen=True, kw_only=True):
     review: str | None = None
     changed_at: datetime | None = None
 
+    def version(self) -> str | None:
+        """None where there is no rating."""
+        if self.half_stars is None or self.changed_at is None:
+            return None
+        return rating_version(self.half_stars, self.review, self.changed_at)
+
 
 class SubmitRating(msgspec.Struct, frozen=True, kw_only=True):
     """Rate a movie. `review` left out keeps the standing one, None removes it; no `rated_at` means
@@ -40,6 +47,7 @@ class SubmitRating(msgspec.Struct, frozen=True, kw_only=True):
     half_stars: int
     review: str | msgspec.UnsetType | None = msgspec.UNSET
     rated_at: datetime | None = None
+    condition: Condition | None = None
     now: datetime
 
 
@@ -49,6 +57,7 @@ class WithdrawRating(msgspec.Struct, frozen=True, kw_only=True):
     user_id: UserId
     movie_id: MovieId
     rating_stream: StreamId
+    condition: Condition | None = None
     now: datetime
 
 
@@ -56,7 +65,9 @@ RatingCommand = SubmitRating | WithdrawRating
 
 
 def decide(command: RatingCommand, rating: Rating) -> list[RatingEvent]:
-    """Raises `RatingSuperseded` or `InvalidInput`."""
+    """Raises `StaleVersion`, `RatingSuperseded` or `InvalidInput`."""
+    if command.condition is not None:
+        command.condition.require(rating.version(), "rating")
     match command:
         case SubmitRating():
             return _submit(command, rating)

@@ -1,11 +1,14 @@
 """How each command is decided across the streams that it touches: what it needs, and what it
 records.
 
-The rules of one noun are in `command_api/deciders`; here stands what ties several nouns together.
+The rules of one noun are in the modules beside this one; here stands what ties several nouns
+together.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
 from typing import Literal, NamedTuple, assert_never
 from uuid import UUID
 
@@ -56,11 +59,15 @@ OPERATORS: frozenset[Role] = frozenset({"operator"})
 
 
 class Decision(NamedTuple):
-    """What a command came to; `stream_id` holds the event that made it so, now or before."""
+    """What a command came to; `stream_id` holds the event that made it so, now or before.
+
+    `version` makes that of the subject as it is then, for whoever states it.
+    """
 
     status: Status
     subject: UUID
     stream_id: StreamId
+    version: Callable[[], str | None] | None = None
 
 
 def needs(command: Command, principal: Principal) -> Needs:
@@ -172,13 +179,14 @@ def _rate(
     standing = streams.rating(stream_id)
     events = rating.decide(command, standing)
     if not events:
-        return Decision("unchanged", command.movie_id, stream_id)
+        return Decision("unchanged", command.movie_id, stream_id, standing.version)
     # The user may be erased until the append; the movie stays.
     streams.guard(StreamId(command.user_id))
     for event in events:
         streams.record(stream_id, event)
     first = standing.half_stars is None
-    return Decision("created" if first else "changed", command.movie_id, stream_id)
+    status: Status = "created" if first else "changed"
+    return Decision(status, command.movie_id, stream_id, streams.rating(stream_id).version)
 
 
 def _sign_up(command: SignUp, streams: Streams) -> Decision:
@@ -202,7 +210,11 @@ def _change_user(
         streams.record(stream_id, event)
     if events and isinstance(command, ChangePassword) and command.ends_sessions:
         streams.effects.new_passwords[command.user_id] = command.kept_session
-    return Decision("changed" if events else "unchanged", UserId(command.user_id), stream_id)
+    status: Status = "changed" if events else "unchanged"
+    version = None
+    if isinstance(command, ChangeProfile):
+        version = streams.account(command.user_id).version
+    return Decision(status, UserId(command.user_id), stream_id, version)
 
 
 def _create_external_user(command: CreateExternalUser, streams: Streams) -> Decision:
@@ -261,4 +273,5 @@ def _change_movie(command: CreateMovie | ChangeMovieDetails, streams: Streams) -
     for event in events:
         streams.record(stream_id, event)
     status: Status = "created" if standing.details is None else "changed"
-    return Decision(status if events else "unchanged", command.movie_id, stream_id)
+    version = partial(str, streams.version(stream_id))
+    return Decision(status if events else "unchanged", command.movie_id, stream_id, version)

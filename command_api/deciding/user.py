@@ -19,6 +19,7 @@ from shared.log.events import (
     UserRoleChanged,
     Visibility,
 )
+from shared.versions import Condition, profile_version
 
 UserEvent = UserCreated | UserProfileChanged | UserPasswordChanged | UserRoleChanged | UserErased
 
@@ -36,6 +37,10 @@ class User(msgspec.Struct, frozen=True, kw_only=True):
     external_id: str | None = None
     # Made by a service, without a password; known also where nothing personal is opened.
     external: bool = False
+
+    def version(self) -> str:
+        """Of what the user shows of themselves."""
+        return profile_version(self.display_name, self.visibility)
 
     @property
     def present(self) -> bool:
@@ -73,6 +78,7 @@ class ChangeProfile(msgspec.Struct, frozen=True, kw_only=True):
     user_id: UserId
     display_name: str | None = None
     visibility: Visibility | None = None
+    condition: Condition | None = None
     now: datetime
 
 
@@ -211,6 +217,8 @@ def _create(command: SignUp | CreateExternalUser, user: User) -> list[UserEvent]
 
 
 def _change_profile(command: ChangeProfile, user: User) -> list[UserEvent]:
+    if command.condition is not None:
+        command.condition.require(user.version(), "profile")
     display_name = command.display_name or user.display_name
     visibility = command.visibility or user.visibility
     if (display_name, visibility) == (user.display_name, user.visibility):

@@ -14,6 +14,7 @@ from command_api.commit.pending_command import Outcome
 from command_api.deciding.principal import Principal
 from command_api.deciding.use_cases import Command
 from shared.process.clock import utc_now
+from shared.versions import Condition, condition_of
 from shared.web.answer import Answer, AnswerKind, empty_answer, json_answer
 from shared.web.operation import Header, Parameters, Request
 from shared.web.problems import POSITION_HEADER
@@ -35,6 +36,25 @@ class Keyed(Parameters):
             examples=["018f3c5e-rate-stalker"],
         ),
     ] = None
+
+
+class Conditional(Keyed):
+    """Of an operation that is done only to what the caller has seen."""
+
+    if_match: Annotated[
+        str | None,
+        Header("If-Match"),
+        Field(
+            description="The `ETag` of a read or of a command, a list of them, or `*`: what is "
+            "changed must be as it was then. The part before the hyphen counts.",
+            examples=['"3"'],
+        ),
+    ] = None
+
+    @property
+    def condition(self) -> Condition | None:
+        """Raises `InvalidInput`."""
+        return None if self.if_match is None else condition_of(self.if_match)
 
 
 class Commands:
@@ -75,14 +95,30 @@ def answer(outcome: Outcome, value: object = None, status: int = HTTPStatus.OK) 
 
 
 def stated(made: Answer, outcome: Outcome) -> Answer:
-    """Return the answer with the position of a command's event."""
+    """Return the answer with the position of a command's event, and the tag of what it changed."""
     made.fields.append((_POSITION, b"%d" % outcome.position))
+    version = None if outcome.version is None else outcome.version()
+    if version is not None:
+        made.fields.append((b"etag", b'"%s"' % version.encode()))
     return made
 
 
-def answered(description: str, model: type[BaseModel] | None = None) -> AnswerKind:
+def creation(outcome: Outcome, value: object, path: str) -> Answer:
+    """Answer a creation: 201 with the path at which the query API serves it, 200 for a repeat."""
+    if outcome.status == "unchanged":
+        return answer(outcome, value)
+    made = answer(outcome, value, HTTPStatus.CREATED)
+    made.fields.append((b"location", path.encode()))
+    return made
+
+
+def answered(
+    description: str, model: type[BaseModel] | None = None, headers: tuple[str, ...] = ()
+) -> AnswerKind:
     """Document an answer that has a position."""
-    return AnswerKind(description, model, (POSITION_HEADER,))
+    return AnswerKind(description, model, (POSITION_HEADER, *headers))
 
 
 DONE: Answers = {204: answered("Done")}
+CHANGED: Answers = {204: answered("Done", headers=("ETag",))}
+STALE: Answers = {412: AnswerKind("`If-Match` does not name the current version.")}

@@ -2,12 +2,8 @@
 
 from __future__ import annotations
 
-import re
 from http import HTTPStatus
-from typing import Annotated
 from uuid import UUID
-
-from pydantic import Field
 
 from command_api.bodies.json_body import JsonBody
 from command_api.bodies.models import (
@@ -21,26 +17,27 @@ from command_api.bodies.models import (
 )
 from command_api.bulk.requests import BulkJson, BulkRequests, RowKind
 from command_api.deciding.movie import ChangeMovieDetails, CreateMovie
-from command_api.http.commands import DONE, Commands, Keyed, answer, answered
+from command_api.http.commands import (
+    CHANGED,
+    STALE,
+    Commands,
+    Conditional,
+    Keyed,
+    answer,
+    answered,
+    creation,
+)
 from command_api.identity.access import CATALOGUE
-from shared.errors import InvalidInput
-from shared.ids import MovieId, StreamId, Version, keyed_uuid, new_uuid7
+from shared.ids import MovieId, StreamId, keyed_uuid, new_uuid7
 from shared.web.answer import Answer, AnswerKind
-from shared.web.operation import Header, Parameters, Request, operation
+from shared.web.operation import Parameters, Request, operation
 from shared.web.problems import Refused
 
 IMDB_ID_TAKEN = AnswerKind("Another movie has this IMDb id.")
 
-_VERSION_TAG = re.compile(r'"([0-9]{1,18})"')
 
-
-class MovieCorrection(Keyed):
+class MovieCorrection(Conditional):
     movie_id: UUID
-    if_match: Annotated[
-        str | None,
-        Header("If-Match"),
-        Field(description="The `version` that the change was made to", examples=['"1"']),
-    ] = None
 
 
 class Movies:
@@ -57,8 +54,8 @@ class Movies:
         parameters=Keyed,
         body=JsonBody(MovieBody, MOVIE_BYTES_MAX),
         answers={
-            201: answered("The movie is new", MovieAnswer),
-            200: answered("A movie with this external id exists", MovieAnswer),
+            201: answered("The movie is new", MovieAnswer, ("Location", "ETag")),
+            200: answered("A movie with this external id exists", MovieAnswer, ("ETag",)),
             409: IMDB_ID_TAKEN,
         },
     )
@@ -68,8 +65,8 @@ class Movies:
         A movie with an external id that exists already is answered with 200 and the first one's id.
         """
         outcome = await self._commands.send_once(self._creation(request.body), request)
-        status = HTTPStatus.OK if outcome.status == "unchanged" else HTTPStatus.CREATED
-        return answer(outcome, {"movie_id": outcome.subject}, status)
+        path = f"/v1/movies/{outcome.subject}"
+        return creation(outcome, {"movie_id": outcome.subject}, path)
 
     @operation(
         "POST",
@@ -91,18 +88,23 @@ class Movies:
         access=CATALOGUE,
         parameters=MovieCorrection,
         body=JsonBody(MovieChangesBody, MOVIE_BYTES_MAX),
-        answers=DONE | {409: IMDB_ID_TAKEN, 428: AnswerKind("`If-Match` is missing.")},
+        answers=CHANGED | STALE | {409: IMDB_ID_TAKEN, 428: AnswerKind("`If-Match` is missing.")},
     )
     async def change_movie(self, request: Request[MovieCorrection, MovieChangesBody]) -> Answer:
-        """Correct a movie (curators); `If-Match` holds the `version` that the change was made to,
-        in quotes.
-        """
+        """Correct a movie (curators); `If-Match` names the `ETag` that the change was made to."""
+        condition = request.parameters.condition
+        if condition is None:
+            raise Refused(
+                HTTPStatus.PRECONDITION_REQUIRED,
+                "precondition-required",
+                "send the movie's `ETag` as `If-Match`",
+            )
         changes = request.body.model_dump(exclude_unset=True)
         command = ChangeMovieDetails(
             movie_id=MovieId(request.parameters.movie_id),
             changes=changes,
             imdb_stream=self._imdb_stream(changes.get("imdb_id")),
-            expected_version=_version(request.parameters.if_match),
+            condition=condition,
             now=self._commands.now(),
         )
         return answer(await self._commands.send_once(command, request))
@@ -121,16 +123,3 @@ class Movies:
 
     def _imdb_stream(self, imdb_id: str | None) -> StreamId | None:
         return None if imdb_id is None else StreamId(keyed_uuid(self._secret, "imdb", imdb_id))
-
-
-def _version(if_match: str | None) -> Version:
-    if if_match is None:
-        raise Refused(
-            HTTPStatus.PRECONDITION_REQUIRED,
-            "precondition-required",
-            'send the movie\'s version as `If-Match: "VERSION"`',
-        )
-    tag = _VERSION_TAG.fullmatch(if_match.strip())
-    if tag is None:
-        raise InvalidInput(f'If-Match is {if_match[:40]!r} and must be like "3"')
-    return Version(int(tag[1]))

@@ -22,20 +22,33 @@ from command_api.bulk.requests import BulkJson, BulkRequests, RowKind
 from command_api.commit.pending_command import Outcome
 from command_api.deciding.principal import acting_user
 from command_api.deciding.rating import SubmitRating, WithdrawRating
-from command_api.http.commands import DONE, Commands, Keyed, answer, answered, stated
+from command_api.http.commands import (
+    DONE,
+    STALE,
+    Commands,
+    Conditional,
+    Keyed,
+    answer,
+    answered,
+    stated,
+)
 from command_api.identity.access import MEMBERS, RATERS
 from shared.ids import MovieId, UserId, rating_stream_id
+from shared.versions import Condition
 from shared.web.answer import Answer, AnswerKind, json_bytes
 from shared.web.operation import Parameters, Request, operation
 
 RATED = {
-    201: answered("The first rating of this movie", RatingAnswer),
-    200: answered("A changed opinion, or the same one again", RatingAnswer),
+    201: answered("The first rating of this movie", RatingAnswer, ("ETag",)),
+    200: answered("A changed opinion, or the same one again", RatingAnswer, ("ETag",)),
     409: AnswerKind("The rating is dated before the current one."),
+}
+SUBMITTED = RATED | {
+    201: answered("The first rating of this movie", RatingAnswer, ("ETag", "Location")),
 }
 
 
-class RatedMovie(Keyed):
+class RatedMovie(Conditional):
     movie_id: UUID
 
 
@@ -51,14 +64,16 @@ class Ratings:
         access=MEMBERS,
         parameters=RatedMovie,
         body=JsonBody(RatingBody, RATING_BYTES_MAX),
-        answers=RATED,
+        answers=RATED | STALE,
     )
     async def rate_movie(self, request: Request[RatedMovie, RatingBody]) -> Answer:
         """Rate a movie: 201 for the first rating, 200 for a changed opinion or the same one
         again.
         """
         user_id, movie_id = request.caller.member.user_id, request.parameters.movie_id
-        command = _submission(user_id, movie_id, request.body, self._commands.now())
+        command = _submission(
+            user_id, movie_id, request.body, self._commands.now(), request.parameters.condition
+        )
         return _rated(await self._commands.send_once(command, request))
 
     @operation(
@@ -67,7 +82,7 @@ class Ratings:
         tag="ratings",
         access=MEMBERS,
         parameters=RatedMovie,
-        answers=DONE,
+        answers=DONE | STALE,
     )
     async def withdraw_rating(self, request: Request[RatedMovie, None]) -> Answer:
         """Take one's rating back; 204 also where there is none."""
@@ -76,6 +91,7 @@ class Ratings:
             user_id=user_id,
             movie_id=movie_id,
             rating_stream=rating_stream_id(user_id, movie_id),
+            condition=request.parameters.condition,
             now=self._commands.now(),
         )
         return answer(await self._commands.send_once(command, request))
@@ -95,7 +111,11 @@ class Ratings:
         named = UserId(body.user_id) if body.user_id else None
         user_id = acting_user(request.caller.principal, named)
         command = _submission(user_id, body.movie_id, body, self._commands.now())
-        return _rated(await self._commands.send_once(command, request))
+        rated = _rated(await self._commands.send_once(command, request))
+        if rated.status == HTTPStatus.CREATED:
+            path = f"/v1/users/{user_id}/ratings/{body.movie_id}"
+            rated.fields.append((b"location", path.encode()))
+        return rated
 
     @operation(
         "POST",
@@ -118,7 +138,13 @@ class Ratings:
         )
 
 
-def _submission(user_id: UserId, movie_id: UUID, body: RatingBody, now: datetime) -> SubmitRating:
+def _submission(
+    user_id: UserId,
+    movie_id: UUID,
+    body: RatingBody,
+    now: datetime,
+    condition: Condition | None = None,
+) -> SubmitRating:
     """The command that a body asks for."""
     movie = MovieId(movie_id)
     return SubmitRating(
@@ -128,6 +154,7 @@ def _submission(user_id: UserId, movie_id: UUID, body: RatingBody, now: datetime
         half_stars=body.half_stars,
         review=(body.review or None) if "review" in body.model_fields_set else msgspec.UNSET,
         rated_at=body.rated_at,
+        condition=condition,
         now=now,
     )
 

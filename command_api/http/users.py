@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from http import HTTPStatus
 from uuid import UUID
 
 import structlog
@@ -33,7 +32,16 @@ from command_api.deciding.user import (
     SignUp,
     User,
 )
-from command_api.http.commands import DONE, Commands, Keyed, answer, answered
+from command_api.http.commands import (
+    CHANGED,
+    DONE,
+    STALE,
+    Commands,
+    Conditional,
+    answer,
+    answered,
+    creation,
+)
 from command_api.identity.access import (
     ERASERS,
     MEMBERS,
@@ -86,7 +94,7 @@ class Users:
         access=SIGN_UP,
         body=JsonBody(SignUpBody, ACCOUNT_BYTES_MAX, Either("external_id", ExternalUserBody)),
         answers={
-            201: answered("The user is new", UserAnswer),
+            201: answered("The user is new", UserAnswer, ("Location",)),
             200: answered("A user with this external id exists", UserAnswer),
             403: AnswerKind("This caller may not name a user by `external_id`."),
             409: AnswerKind("The e-mail address is taken, or the external user was erased."),
@@ -117,8 +125,7 @@ class Users:
                 now=self._commands.now(),
             )
         outcome = await self._commands.send(command, request)
-        status = HTTPStatus.OK if outcome.status == "unchanged" else HTTPStatus.CREATED
-        return answer(outcome, {"user_id": outcome.subject}, status)
+        return creation(outcome, {"user_id": outcome.subject}, f"/v1/users/{outcome.subject}")
 
     @operation(
         "POST",
@@ -143,16 +150,17 @@ class Users:
         "/v1/users/me",
         tag="users",
         access=MEMBERS,
-        parameters=Keyed,
+        parameters=Conditional,
         body=JsonBody(ProfileBody, ACCOUNT_BYTES_MAX),
-        answers=DONE,
+        answers=CHANGED | STALE,
     )
-    async def change_profile(self, request: Request[Keyed, ProfileBody]) -> Answer:
+    async def change_profile(self, request: Request[Conditional, ProfileBody]) -> Answer:
         """Change one's display name or visibility."""
         command = ChangeProfile(
             user_id=request.caller.member.user_id,
             display_name=request.body.display_name,
             visibility=request.body.visibility,
+            condition=request.parameters.condition,
             now=self._commands.now(),
         )
         return answer(await self._commands.send_once(command, request))

@@ -16,6 +16,7 @@ from query_api.views.movie_ratings import RATERS_KEY_TYPES, Raters, RatersSort
 from query_api.views.pages import Page, Pages
 from query_api.views.rendering import with_ratings
 from shared.errors import InvalidInput
+from shared.read_model.documents import movie_version
 from shared.read_model.keys import MOVIES
 from shared.read_model.kinds import MOVIE, PARKED_MARK, STATISTICS
 from shared.web.answer import Answer
@@ -124,7 +125,8 @@ class Movies:
         movie, statistics, parked = found.values
         if movie is None or statistics is None:
             raise await self._absent.error(asked.movie_id, found.position, parked)
-        return document(request, with_ratings(movie, statistics, parked), found.position)
+        body = with_ratings(movie, statistics, parked)
+        return document(request, body, found.position, version=movie_version(movie))
 
     @operation(
         "GET",

@@ -46,14 +46,16 @@ def document(
     newest: Position = START,
     link: str | None = None,
     own: bool = False,
+    version: str | None = None,
 ) -> Answer:
     """Answer with a body, its tag and its position, or 304 if the caller has it; large ones are
     compressed.
 
+    `version` is the one that commands take as the condition of a change.
     `newest` is stated where the body may hold more than up to the position. `own`: it is the
     caller's alone.
     """
-    etag = etag_of(body)
+    etag = etag_of(body, version)
     fields = [
         # To be kept, and asked about with its tag each time.
         (b"cache-control", b"private, no-cache" if own else b"no-cache"),
@@ -102,9 +104,10 @@ def _next_page(request: Request[Any, Any], cursor: str) -> str:
     return f"{quote(request.path)}?{'&'.join([*parts, 'cursor=' + cursor])}"
 
 
-def etag_of(body: bytes) -> str:
-    """A strong tag of these very bytes."""
-    return f'"{sha256(body).hexdigest()[:TAG_CHARS]}"'
+def etag_of(body: bytes, version: str | None = None) -> str:
+    """A strong tag of these very bytes, and of the version that they show."""
+    digest = sha256(body).hexdigest()[:TAG_CHARS]
+    return f'"{digest}"' if version is None else f'"{version}-{digest}"'
 
 
 def knows(if_none_match: str, etag: str) -> bool:

@@ -19,6 +19,7 @@ from query_api.views.pages import (
     RatingsSort,
     is_visible,
     rating_item,
+    version_of_rating,
 )
 from query_api.views.profiles import Profile, Profiles
 from shared.errors import NotFound
@@ -153,18 +154,20 @@ class Users:
                         PROFILES, user_id, PROFILE.name, STATISTICS.name
                     )
                 return Page(position, None, None)
-            items = []
+            items, version = [], None
             if rated.rank is not None:
                 entry = index.entries.get(movie_id.bytes)
                 items = [rating_item(entry, (movie_id.bytes, rated.rank), rated.review)]
-            return Page(min(position, of_index), items, None, max(newest, index.newest))
+                version = version_of_rating(rated.rank, rated.review)
+            newest = max(newest, index.newest)
+            return Page(min(position, of_index), items, None, newest, version)
 
         one = await self._freshness.at_least(asked.at_least, read)
         if one.items is None:
             raise _unknown(user_id).at(one.position)
         if not one.items:
             raise NotFound(f"user {user_id} has not rated movie {movie_id}").at(one.position)
-        return document(request, one.items[0], one.position, newest=one.newest)
+        return document(request, one.items[0], one.position, newest=one.newest, version=one.version)
 
 
 def _profile(
@@ -172,7 +175,14 @@ def _profile(
 ) -> Answer:
     if found.body is None:
         raise _unknown(user_id).at(found.position)
-    return document(request, found.body, found.position, newest=found.newest, own=own)
+    return document(
+        request,
+        found.body,
+        found.position,
+        newest=found.newest,
+        own=own,
+        version=found.version,
+    )
 
 
 def _unknown(user_id: UUID) -> NotFound:

@@ -24,6 +24,7 @@ from shared.log.events import Visibility
 from shared.read_model.keys import PROFILES
 from shared.read_model.kinds import PROFILE, RATINGS, REVIEWS, STATISTICS
 from shared.read_model.ranks import from_rating_rank
+from shared.versions import profile_version, rating_version
 from shared.web.tokens import Claims
 
 RatingsSort = Literal["newest", "score", "title"]
@@ -38,8 +39,9 @@ _json = msgspec.json.Encoder().encode
 
 
 class _Face(msgspec.Struct, gc=False):
-    """What of a profile says who may see it."""
+    """What of a profile says who may see it, and which version it is."""
 
+    display_name: str | None
     visibility: Visibility
 
 
@@ -67,6 +69,8 @@ class Page(NamedTuple):
     items: list[bytes] | None
     next_key: tuple[Any, ...] | None
     newest: Position = START
+    # Of what a page of one row shows, for commands.
+    version: str | None = None
 
     def cursor(self, cursors: Cursors, of: str) -> str | None:
         """Where the next page begins, None at the end of the list."""
@@ -148,6 +152,18 @@ def is_visible(stored: bytes | None, user_id: UUID, caller: Claims | None) -> bo
         return False
     own = caller is not None and caller.user_id == user_id
     return own or _decode_face(stored).visibility == "public"
+
+
+def version_of_profile(stored: bytes) -> str:
+    """The version of a profile's document, as commands make it of the same facts."""
+    face = _decode_face(stored)
+    return profile_version(face.display_name, face.visibility)
+
+
+def version_of_rating(rank: int, review: bytes | None) -> str:
+    """The same of a rating."""
+    rated_at, half_stars = from_rating_rank(rank)
+    return rating_version(half_stars, None if review is None else review.decode(), rated_at)
 
 
 def rating_item(entry: Entry | None, member: Member, review: bytes | None) -> bytes:

@@ -13,7 +13,7 @@ from uuid import UUID
 from query_api.catalogue.index import Index
 from query_api.catalogue.index_feed import IndexFeed
 from query_api.redis_reads.reader import RankedPage, Reader
-from query_api.views.pages import is_visible
+from query_api.views.pages import is_visible, version_of_profile
 from query_api.views.rendering import with_ratings
 from query_api.views.taste import taste_of
 from shared.ids import START, Position
@@ -40,6 +40,7 @@ class Profile(NamedTuple):
     position: Position
     body: bytes | None
     newest: Position = START
+    version: str | None = None
 
 
 class _Kept(NamedTuple):
@@ -91,7 +92,8 @@ class Profiles:
         if own:
             private = b'"email":null' if values[3] is None else values[3][1:-1]
             body = b"".join((body[:-1], b",", private, b"}"))
-        return Profile(min(position, of_index), body, max(position, index.newest))
+        newest, version = max(position, index.newest), version_of_profile(values[0])
+        return Profile(min(position, of_index), body, newest, version)
 
     def _known(self, user_id: UUID, build: UUID, statistics: bytes | None) -> bytes | None:
         index = self._feed.require()

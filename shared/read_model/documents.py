@@ -14,7 +14,7 @@ HISTORY_STEP = 16
 
 
 class MovieDocument(msgspec.Struct, frozen=True, kw_only=True):
-    """A movie's details; `version` is its stream's, the basis of `If-Match`."""
+    """A movie's details; `version` is its stream's, the basis of `If-Match`, and stays last."""
 
     movie_id: MovieId
     title: str
@@ -75,6 +75,11 @@ class Parked(msgspec.Struct, frozen=True, kw_only=True):
     error: str
     discarded: bool = False
     damaged: bool = False
+
+
+def movie_version(stored: bytes) -> str:
+    """The version in a movie's stored document: its last field, taken without decoding the rest."""
+    return stored[stored.rindex(b":") + 1 : -1].decode()
 
 
 def movie_document(

@@ -52,7 +52,7 @@ class Api:
     def sign_up(self, email: str | None = None, name: str = "Ann", role: str | None = None) -> User:
         email = email or f"user{next(_numbers)}@example.org"
         body = {"email": email, "password": PASSWORD, "display_name": name}
-        user_id = self.expect(201, self.post("/v1/users", body))["user_id"]
+        user_id = self.expect(201, self.note(self.post("/v1/users", body)))["user_id"]
         if role is not None:
             answer = self.command.put(
                 f"/v1/users/{user_id}/role", json={"role": role}, headers=self.service

@@ -20,7 +20,7 @@ from command_api.deciding.user import (
     EraseUser,
     SignUp,
 )
-from shared.ids import MovieId, StreamId, UserId, Version, new_uuid7, rating_stream_id
+from shared.ids import MovieId, StreamId, UserId, new_uuid7, rating_stream_id
 from shared.log.events import (
     MovieCreated,
     MovieDetailsChanged,
@@ -30,6 +30,7 @@ from shared.log.events import (
     UserCreated,
     UserProfileChanged,
 )
+from shared.versions import condition_of
 
 Built = TypeVar("Built")
 
@@ -107,7 +108,7 @@ def change_movie(**changes: Any) -> ChangeMovieDetails:
         "movie_id": STALKER,
         "changes": {"year": 1980},
         "imdb_stream": None,
-        "expected_version": Version(1),
+        "condition": condition_of('"1"'),
         "now": NOON,
     }
     return _with(ChangeMovieDetails, defaults, changes)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from shared.errors import NotFound, StaleVersion
-from shared.ids import Version
+from shared.versions import condition_of
 from tests.support.builders import (
     change_movie,
     create_movie,
@@ -32,7 +32,7 @@ def test_a_change_of_nothing_records_nothing() -> None:
 def test_a_change_to_an_older_version_is_stale() -> None:
     history = (movie_created(), movie_details_changed(details=movie_fields(year=1981)))
     given(*history).when(change_movie()).then_refused(StaleVersion, "version 2")
-    given(*history).when(change_movie(expected_version=Version(2))).then(
+    given(*history).when(change_movie(condition=condition_of('"2"'))).then(
         movie_details_changed(details=movie_fields(year=1980))
     )
 
