@@ -261,9 +261,7 @@ class Keyed:
         committer = self.system.committer(store) if store else self.committer
         answers: list[Answer] = asyncio.run(committer.commit(batch))
         # A kept answer has no version.
-        return [
-            one._replace(version=None) if isinstance(one, Outcome) else one for one in answers
-        ]
+        return [one._replace(version=None) if isinstance(one, Outcome) else one for one in answers]
 
 
 def a_key(request: bytes = b"r" * 32) -> RequestKey:
