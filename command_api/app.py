@@ -170,7 +170,7 @@ def _wire(settings: CommandSettings) -> _Parts:
         settings.token_private_key.get_secret_value(), issuer=issuer, audience=audience
     )
     commands = Commands(dispatcher, secret)
-    bulk = BulkRequests(BulkRoom(), dispatcher)
+    bulk = BulkRequests(BulkRoom(), dispatcher, secret)
     export = Export(store, codec, key_wrap)
     rooms = (
         Users(commands, bulk, accounts, passwords, log_in_limits, export, ledger),

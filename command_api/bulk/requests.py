@@ -6,6 +6,7 @@ import asyncio
 from collections import deque
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
+from uuid import UUID
 
 from pydantic import BaseModel
 from starlette.concurrency import run_in_threadpool
@@ -16,6 +17,7 @@ from command_api.bodies.models import BulkBody
 from command_api.bulk.decoder import Raw, rows_decoder
 from command_api.bulk.room import BulkRoom
 from command_api.commit.dispatcher import Dispatcher
+from command_api.commit.idempotency import RequestKey, key_of
 from command_api.commit.pending_command import Answer as RowAnswer
 from command_api.commit.pending_command import Outcome
 from command_api.deciding.use_cases import Command
@@ -32,6 +34,8 @@ from shared.web.operation import Request
 from shared.web.problems import POSITION_HEADER, TYPE_PREFIX, InvalidFields, field_problem
 
 Result = dict[str, Any]
+# The idempotency key of a row, by its place and its bytes.
+KeyOfRow = Callable[[int, bytes], RequestKey]
 # Places of rows, and what their commands come to.
 Waiting = deque[tuple[list[int], asyncio.Future[list[RowAnswer]]]]
 
@@ -90,18 +94,24 @@ class BulkRequests:
     there.
     """
 
-    def __init__(self, room: BulkRoom, dispatcher: Dispatcher) -> None:
+    def __init__(self, room: BulkRoom, dispatcher: Dispatcher, secret: bytes) -> None:
         self._room = room
         self._dispatcher = dispatcher
+        self._secret = secret
 
     async def commit(
         self, request: Request[Any, None], kind: RowKind, command_of: Callable[[Any], Command]
     ) -> Answer:
-        """Commit the good rows of a request, and answer what each row came to."""
+        """Commit the good rows of a request, and answer what each row came to.
+
+        With an Idempotency-Key each row is done once: a repeat of the request gets each row's first
+        answer, also where only some rows were committed the first time.
+        """
         body, caller = request.operation.body, request.caller
         assert isinstance(body, BulkJson)
         actor = caller.principal.actor
         assert actor is not None  # No bulk operation may be called without a credential.
+        key_of_row = self._key_of_row(request, actor)
         self._room.require_place(actor)
         content = await self._room.received(actor, request.parts())
         with self._room.entered(actor):
@@ -113,16 +123,30 @@ class BulkRequests:
             caller.charge_rows(len(rows), len(content))
             if not rows:
                 raise InvalidInput("send at least one row", pointer=f"/{body.field}")
-            results = await self._results(rows, kind, command_of, request)
+            results = await self._results(rows, kind, command_of, key_of_row, request)
         answer = json_answer({"results": results})
         answer.fields.append((POSITION_HEADER.lower().encode(), b"%d" % results.position))
         return answer
+
+    def _key_of_row(self, request: Request[Any, None], actor: UUID) -> KeyOfRow | None:
+        """Raises `InvalidInput` for a malformed key; None without one."""
+        given: str | None = request.parameters.idempotency_key
+        if given is None:
+            return None
+        named = (request.operation.method, request.path, "")
+
+        def key_of_row(place: int, row: bytes) -> RequestKey:
+            return key_of(given, named, row, actor, self._secret, row=place)
+
+        key_of_row(0, b"")
+        return key_of_row
 
     async def _results(
         self,
         rows: Sequence[Raw],
         kind: RowKind,
         command_of: Callable[[Any], Command],
+        key_of_row: KeyOfRow | None,
         request: Request[Any, None],
     ) -> Results:
         """Validate each row, commit the good ones, and say of each what it came to.
@@ -137,8 +161,13 @@ class BulkRequests:
             if len(waiting) == TURNS_WAITING_MAX:
                 await _settle_first(waiting, results, kind.subject, request)
             commands, places, row_bytes = _validated_turn(rows, kind, command_of, results)
+            keys = [key_of_row(at, bytes(rows[at])) for at in places] if key_of_row else ()
             answers = self._dispatcher.dispatch_bulk(
-                commands, caller.principal, request_id=request.request_id, row_bytes=row_bytes
+                commands,
+                caller.principal,
+                request_id=request.request_id,
+                row_bytes=row_bytes,
+                keys=keys,
             )
             waiting.append((places, answers))
             await asyncio.sleep(TURN_PAUSE_S)

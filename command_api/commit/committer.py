@@ -158,7 +158,7 @@ class Committer:
             ],
             dict(streams.guards),
             new_keys,
-            effects.erased_users,
+            [*effects.erased_users, *effects.erased_addresses],
             new_password_users=list(effects.new_passwords),
             kept_sessions=[kept for kept in effects.new_passwords.values() if kept],
             ended_sessions=effects.ended_sessions,

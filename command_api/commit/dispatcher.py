@@ -114,9 +114,11 @@ class Dispatcher:
         *,
         request_id: UUID,
         row_bytes: Sequence[int] = (),
+        keys: Sequence[RequestKey] = (),
     ) -> asyncio.Future[list[Answer]]:
         """Commit many commands in turns with interactive ones; an answer or an error for each, in
-        order, once all have one. `row_bytes` are the sizes of what the commands came from.
+        order, once all have one. `row_bytes` are the sizes of what the commands came from, `keys`
+        their rows' idempotency keys; either may be empty.
 
         They are on their way at once; raises `Overloaded` when too many wait.
         """
@@ -130,9 +132,10 @@ class Dispatcher:
                 deadline_s=NO_DEADLINE_S,
                 settle=partial(answers.settle, place),
                 row_bytes=one_bytes,
+                key=key,
             )
-            for place, (command, one_bytes) in enumerate(
-                zip(commands, row_bytes or repeat(0), strict=False)
+            for place, (command, one_bytes, key) in enumerate(
+                zip(commands, row_bytes or repeat(0), keys or repeat(None), strict=False)
             )
         )
         self._work.set()

@@ -35,9 +35,18 @@ class RequestKey(NamedTuple):
 
 
 def key_of(
-    header: str, named: tuple[str, str, str], body: bytes, principal: UUID, secret: bytes
+    header: str,
+    named: tuple[str, str, str],
+    body: bytes,
+    principal: UUID,
+    secret: bytes,
+    *,
+    row: int | None = None,
 ) -> RequestKey:
-    """The key in a header's text, of a request for `named`: method, path and `If-Match`."""
+    """Return the key in a header's text, of a request for `named`: method, path and `If-Match`.
+
+    Each row of a bulk request has a key of its own, made with its place. Raises `InvalidInput`.
+    """
     text = header.strip()
     if len(text) > 1 and text[0] == text[-1] == '"':  # A string of RFC 9651, as the draft has it.
         text = text[1:-1]
@@ -45,6 +54,8 @@ def key_of(
         raise InvalidInput(
             f"Idempotency-Key must be 1 to {KEY_CHARS_MAX} visible ASCII characters without spaces"
         )
+    if row is not None:
+        text = f"{text} {row}"  # No key has a space.
     asked = "\0".join((*named, "")).encode()
     digest = hmac.digest(secret, b"request\0" + asked + body, hashlib.sha256)
     return RequestKey(AnswerKey(principal, keyed_uuid(secret, "idempotency-key", text)), digest)

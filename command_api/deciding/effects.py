@@ -6,7 +6,7 @@ from uuid import UUID
 
 import msgspec
 
-from shared.ids import UserId
+from shared.ids import StreamId, UserId
 
 
 class Effects(msgspec.Struct):
@@ -16,6 +16,8 @@ class Effects(msgspec.Struct):
     new_subjects: list[UserId] = []
     # Users whose key, sessions and kept answers are deleted.
     erased_users: list[UserId] = []
+    # Reservations of their addresses, which own the kept answers to their sign-ups.
+    erased_addresses: list[StreamId] = []
     # Users whose sessions end, each with the session that continues.
     new_passwords: dict[UserId, UUID | None] = {}
     ended_sessions: list[UUID] = []

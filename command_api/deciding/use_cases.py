@@ -238,6 +238,7 @@ def _erase(command: EraseUser, streams: Streams) -> Decision:
     stream_id = StreamId(command.user_id)
     events = user.decide(command, streams.user(command.user_id))
     if command.email_stream is not None:
+        streams.effects.erased_addresses.append(command.email_stream)
         standing = streams.reservation(command.email_stream)
         for released in reservation.release_email(standing, command.user_id):
             streams.record(command.email_stream, released)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 from http import HTTPStatus
 from typing import Annotated, Any
+from uuid import UUID
 
 from pydantic import BaseModel, Field
 
@@ -75,15 +76,26 @@ class Commands:
             command, principal or request.caller.principal, request_id=request.request_id
         )
 
-    async def send_once(self, command: Command, request: Request[Any, Any]) -> Outcome:
-        """Commit an interactive command, once for each Idempotency-Key of its caller."""
+    async def send_once(
+        self,
+        command: Command,
+        request: Request[Any, Any],
+        *,
+        owner: UUID | None = None,
+        content: bytes | None = None,
+    ) -> Outcome:
+        """Commit an interactive command, once for each Idempotency-Key of its caller.
+
+        `owner` has the key where the caller is nobody yet; `content` is what a repeat must agree
+        in, the whole body unless given.
+        """
         principal: Principal = request.caller.principal
-        given = request.parameters.idempotency_key
+        given, owner = request.parameters.idempotency_key, owner or principal.actor
         key = None
-        if given is not None and principal.actor is not None:
+        if given is not None and owner is not None:
             method, if_match = request.operation.method, request.field(b"if-match") or ""
-            named = (method, request.path, if_match)
-            key = key_of(given, named, request.content, principal.actor, self._secret)
+            asked = request.content if content is None else content
+            key = key_of(given, (method, request.path, if_match), asked, owner, self._secret)
         return await self._dispatcher.dispatch(
             command, principal, request_id=request.request_id, key=key
         )

@@ -30,7 +30,7 @@ from command_api.http.commands import (
 from command_api.identity.access import CATALOGUE
 from shared.ids import MovieId, StreamId, keyed_uuid, new_uuid7
 from shared.web.answer import Answer, AnswerKind
-from shared.web.operation import Parameters, Request, operation
+from shared.web.operation import Request, operation
 from shared.web.problems import Refused
 
 IMDB_ID_TAKEN = AnswerKind("Another movie has this IMDb id.")
@@ -73,10 +73,11 @@ class Movies:
         "/v1/movies/batch",
         tag="movies",
         access=CATALOGUE.lately,
+        parameters=Keyed,
         body=BulkJson(MoviesBody, BULK_BYTES_MAX),
         answers={200: answered("A result for each row", RowsAnswer)},
     )
-    async def create_movies(self, request: Request[Parameters, None]) -> Answer:
+    async def create_movies(self, request: Request[Keyed, None]) -> Answer:
         """Add up to 1,000 movies; each is accepted or refused on its own."""
         kind = RowKind(MovieBody, MOVIE_BYTES_MAX, subject="movie_id")
         return await self._bulk.commit(request, kind, self._creation)

@@ -36,7 +36,7 @@ from command_api.identity.access import MEMBERS, RATERS
 from shared.ids import MovieId, UserId, rating_stream_id
 from shared.versions import Condition
 from shared.web.answer import Answer, AnswerKind, json_bytes
-from shared.web.operation import Parameters, Request, operation
+from shared.web.operation import Request, operation
 
 RATED = {
     201: answered("The first rating of this movie", RatingAnswer, ("ETag",)),
@@ -122,10 +122,11 @@ class Ratings:
         "/v1/ratings/batch",
         tag="ratings",
         access=RATERS.lately,
+        parameters=Keyed,
         body=BulkJson(RatingsBody, BULK_BYTES_MAX),
         answers={200: answered("A result for each row", RowsAnswer)},
     )
-    async def submit_ratings(self, request: Request[Parameters, None]) -> Answer:
+    async def submit_ratings(self, request: Request[Keyed, None]) -> Answer:
         """Up to 10,000 ratings; each is accepted or refused on its own. Safe to send again."""
         now, principal = self._commands.now(), request.caller.principal
 

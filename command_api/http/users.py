@@ -38,6 +38,7 @@ from command_api.http.commands import (
     STALE,
     Commands,
     Conditional,
+    Keyed,
     answer,
     answered,
     creation,
@@ -92,6 +93,7 @@ class Users:
         "/v1/users",
         tag="users",
         access=SIGN_UP,
+        parameters=Keyed,
         body=JsonBody(SignUpBody, ACCOUNT_BYTES_MAX, Either("external_id", ExternalUserBody)),
         answers={
             201: answered("The user is new", UserAnswer, ("Location",)),
@@ -100,31 +102,36 @@ class Users:
             409: AnswerKind("The e-mail address is taken, or the external user was erased."),
         },
     )
-    async def sign_up(self, request: Request[Parameters, SignUpBody | ExternalUserBody]) -> Answer:
+    async def sign_up(self, request: Request[Keyed, SignUpBody | ExternalUserBody]) -> Answer:
         """Sign up with an e-mail address and a password, or, with a service key, name an external
         user.
 
-        An external user that exists already is answered with 200 and the first one's id.
+        An external user that exists already is answered with 200 and the first one's id. The repeat
+        of a sign-up with its Idempotency-Key gets the first one's id, whatever the password.
         """
         body = request.body
-        command: SignUp | CreateExternalUser
         if isinstance(body, ExternalUserBody):
             require_scope(request.caller.principal, "users")
-            command = self._accounts.external_user(
+            external = self._accounts.external_user(
                 body.external_id, body.display_name, self._commands.now()
             )
+            outcome = await self._commands.send_once(external, request)
         else:
+            email_stream = self._accounts.email_stream(body.email)
             command = SignUp(
                 user_id=UserId(new_uuid7()),
                 email=body.email,
-                email_stream=self._accounts.email_stream(body.email),
+                email_stream=email_stream,
                 password_hash=await self._passwords.hash(
                     body.password, address=request.caller.address
                 ),
                 display_name=body.display_name,
                 now=self._commands.now(),
             )
-        outcome = await self._commands.send(command, request)
+            # Nothing of the password is kept, not even a keyed hash.
+            outcome = await self._commands.send_once(
+                command, request, owner=email_stream, content=body.display_name.encode()
+            )
         return creation(outcome, {"user_id": outcome.subject}, f"/v1/users/{outcome.subject}")
 
     @operation(
@@ -132,10 +139,11 @@ class Users:
         "/v1/users/batch",
         tag="users",
         access=USER_IMPORTERS.lately,
+        parameters=Keyed,
         body=BulkJson(ExternalUsersBody, BULK_USERS_BYTES_MAX),
         answers={200: answered("A result for each row", RowsAnswer)},
     )
-    async def create_external_users(self, request: Plain) -> Answer:
+    async def create_external_users(self, request: Request[Keyed, None]) -> Answer:
         """Make up to 1,000 external users at once (service keys with the scope `users`)."""
 
         def command_of(row: ExternalUserBody) -> CreateExternalUser:

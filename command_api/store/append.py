@@ -34,7 +34,8 @@ class Append(NamedTuple):
     events: Sequence[NewRow]
     guards: Mapping[StreamId, Version] = {}
     new_keys: Mapping[UserId, bytes] = {}
-    erased_users: Sequence[UserId] = ()
+    # And what else owns kept answers of theirs.
+    erased_users: Sequence[UUID] = ()
     new_password_users: Sequence[UserId] = ()
     kept_sessions: Sequence[UUID] = ()
     answers: Sequence[NewAnswer] = ()
