@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from email.message import Message
-from http import HTTPStatus
 from typing import Any
 
 from pydantic import BaseModel
@@ -51,7 +50,6 @@ def require_json(request: Request[Any, Any], content: bytes) -> None:
     content_type = request.field(b"content-type")
     if content_type != "application/json" and not _says_json(content_type):
         raise Refused(
-            HTTPStatus.UNSUPPORTED_MEDIA_TYPE,
             "unsupported-media-type",
             "send the body as `Content-Type: application/json`",
         )

@@ -49,6 +49,11 @@ BULK_CREATIONS_MAX = 1_000
 
 # An emoji that is escaped as two surrogates.
 JSON_BYTES_A_CHAR_MAX = 12
+# RFC 3339, with fractions as fine as Python reads them.
+_TIMESTAMP = re.compile(
+    r"[0-9]{4}-[0-9]{2}-[0-9]{2}[Tt ][0-9]{2}:[0-9]{2}(:[0-9]{2}([.,][0-9]{1,9})?)?"
+    r"([Zz]|[+-][0-9]{2}:?[0-9]{2})"
+)
 # The fields of a body beside its longest one, with generous white space.
 OTHER_FIELDS_BYTES = 16 * KIB
 RATING_BYTES_MAX = OTHER_FIELDS_BYTES + JSON_BYTES_A_CHAR_MAX * REVIEW_CHARS_MAX
@@ -141,6 +146,15 @@ def _email(text: str) -> str:
     return text
 
 
+def _is_timestamp(value: object) -> object:
+    """Not a number of seconds, as pydantic would take, also as text."""
+    if isinstance(value, int | float) or (
+        isinstance(value, str) and _TIMESTAMP.fullmatch(value) is None
+    ):
+        raise ValueError("is not a time like 2026-01-31T12:00:00Z")
+    return value
+
+
 def _whole_milliseconds(moment: datetime) -> datetime:
     try:
         moment = moment.astimezone(UTC)
@@ -220,7 +234,9 @@ Review = Annotated[
 Score = Annotated[
     float, Field(strict=True, ge=0.5, le=5, multiple_of=0.5, examples=[4.5], allow_inf_nan=False)
 ]
-RatedAt = Annotated[AwareDatetime, AfterValidator(_whole_milliseconds)]
+RatedAt = Annotated[
+    AwareDatetime, AfterValidator(_whole_milliseconds), BeforeValidator(_is_timestamp)
+]
 
 
 class Body(BaseModel):

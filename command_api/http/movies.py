@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from http import HTTPStatus
 from uuid import UUID
 
 from command_api.bodies.json_body import JsonBody
@@ -96,7 +95,6 @@ class Movies:
         condition = request.parameters.condition
         if condition is None:
             raise Refused(
-                HTTPStatus.PRECONDITION_REQUIRED,
                 "precondition-required",
                 "send the movie's `ETag` as `If-Match`",
             )

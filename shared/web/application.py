@@ -34,7 +34,7 @@ from shared.web import operation as operations
 from shared.web.answer import Answer, Fields, send_answer
 from shared.web.openapi import Admission, described
 from shared.web.operation import REQUEST_ID_HEADER, Operation, Request, operations_of
-from shared.web.problems import Refused, problem_of
+from shared.web.problems import PROBLEMS_PATH, Refused, problem_of, problems_page
 
 ASSETS_PATH = "/docs/assets"
 
@@ -173,6 +173,7 @@ class Service(FastAPI):
         """Send an answer, and return its status."""
         own = [
             *request.answer_fields,
+            *request.operation.deprecation,
             *answer_headers(request.request_id),
             *self._cross_origin.fields(request.fields.get(b"origin")),
         ]
@@ -338,7 +339,6 @@ def _as_it_is(error: Exception) -> Exception:
 def _no_such_method(methods: Mapping[str, Operation]) -> Refused:
     allowed = {*methods, "HEAD"} if "GET" in methods else {*methods}
     return Refused(
-        HTTPStatus.METHOD_NOT_ALLOWED,
         "method-not-allowed",
         "Method Not Allowed",
         {"Allow": ", ".join(sorted(allowed))},
@@ -346,15 +346,16 @@ def _no_such_method(methods: Mapping[str, Operation]) -> Refused:
 
 
 def _no_such_path() -> Refused:
-    return Refused(HTTPStatus.NOT_FOUND, "not-found", "Not Found")
+    return Refused("not-found", "Not Found")
 
 
 async def _on_http_exception(_request: Any, error: Exception) -> Any:
     """Of the documentation and its assets."""
     assert isinstance(error, HTTPException)
-    code = HTTPStatus(error.status_code).name.lower().replace("_", "-")
-    refused = Refused(HTTPStatus(error.status_code), code, str(error.detail), error.headers)
-    return _Sent(problem_of(refused))
+    code = (
+        "method-not-allowed" if error.status_code == HTTPStatus.METHOD_NOT_ALLOWED else "not-found"
+    )
+    return _Sent(problem_of(Refused(code, str(error.detail), error.headers)))
 
 
 async def _on_exception(_request: Any, error: Exception) -> Any:
@@ -397,9 +398,17 @@ def request_id_of(scope: Scope) -> UUID:
 
 
 def _serve_docs(app: FastAPI) -> None:
-    """`/docs` with Swagger UI from a package's files: nothing is fetched from elsewhere."""
+    """`/docs` with Swagger UI from a package's files: nothing is fetched from elsewhere. And the
+    types of problems, a page of its own.
+    """
     assets = Path(fastapi_offline.__file__).parent / "static"
     app.mount(ASSETS_PATH, StaticFiles(directory=assets), name="docs-assets")
+
+    page = problems_page()
+
+    @app.get(PROBLEMS_PATH, include_in_schema=False)
+    async def problems() -> HTMLResponse:
+        return HTMLResponse(page)
 
     @app.get("/docs", include_in_schema=False)
     async def docs() -> HTMLResponse:

@@ -229,6 +229,7 @@ class _Document:
         documented: Schema = {
             "tags": [one.tag],
             "operationId": one.name,
+            **({"deprecated": True} if one.deprecation else {}),
             "summary": one.name.replace("_", " ").capitalize(),
             "description": one.description,
             "security": [

@@ -16,7 +16,8 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
-from http import HTTPStatus
+from datetime import datetime
+from email.utils import format_datetime
 from typing import Any, ClassVar, Generic, NamedTuple, Protocol, TypeVar
 from urllib.parse import parse_qsl
 from uuid import UUID
@@ -31,7 +32,9 @@ from shared.web.answer import Answer, AnswerKind, Fields
 from shared.web.problems import InvalidFields, Refused, TooLarge, json_pointer, shortened
 
 # Those of which a request may have one: which of several would be meant?
-SINGLE_FIELDS = frozenset({b"authorization", b"content-type", b"idempotency-key", b"if-match"})
+SINGLE_FIELDS = frozenset(
+    {b"authorization", b"content-type", b"host", b"idempotency-key", b"if-match"}
+)
 NAME_CHARS_SHOWN = 100
 REQUEST_ID_HEADER = b"x-request-id"
 
@@ -83,12 +86,28 @@ class Body(Protocol):
 Credentials = Sequence[Mapping[str, Sequence[str]]]
 
 
+class Deprecation(NamedTuple):
+    """Since when nobody should use an operation, and when it ends, if that is known; UTC."""
+
+    since: datetime
+    sunset: datetime | None = None
+
+    @property
+    def fields(self) -> Fields:
+        """Header fields of RFC 9745 and RFC 8594."""
+        fields = [(b"deprecation", b"@%d" % int(self.since.timestamp()))]
+        if self.sunset is not None:
+            fields.append((b"sunset", format_datetime(self.sunset, usegmt=True).encode()))
+        return fields
+
+
 class Operation(NamedTuple):
     """What is known of a route before any request.
 
     `access` is the API's own declaration of who may call it. `answers` are its own answers by
     status; the refusals that follow from the rest of it are added where it is documented.
-    `own_credentials` are those that the operation itself looks at.
+    `own_credentials` are those that the operation itself looks at, `deprecation` the fields of
+    every answer of one that is deprecated.
     """
 
     method: str
@@ -100,6 +119,7 @@ class Operation(NamedTuple):
     answers: Mapping[int, AnswerKind]
     tag: str
     own_credentials: Credentials = ()
+    deprecation: Sequence[tuple[bytes, bytes]] = ()
 
     @property
     def name(self) -> str:
@@ -128,12 +148,22 @@ def operation(
     access: Any = None,
     tag: str,
     own_credentials: Credentials = (),
+    deprecated: Deprecation | None = None,
 ) -> Callable[[Method], Method]:
     """Make a method an operation."""
 
     def marked(respond: Method) -> Method:
         made = Operation(
-            method, path, respond, parameters, body, access, answers, tag, own_credentials
+            method,
+            path,
+            respond,
+            parameters,
+            body,
+            access,
+            answers,
+            tag,
+            own_credentials,
+            deprecated.fields if deprecated else (),
         )
         setattr(respond, _MARK, made)
         return respond
@@ -203,7 +233,7 @@ class Request(Generic[Asked, Value]):
     def field(self, name: bytes) -> str | None:
         """A header field's value; several of one name are one list."""
         value = self.fields.get(name)
-        return None if value is None else value.decode("latin-1")
+        return None if value is None else value.decode("latin-1").strip(" \t")
 
     @property
     def path(self) -> str:
@@ -239,18 +269,19 @@ class Request(Generic[Asked, Value]):
             more = message.get("more_body", False)
 
     def require_head(self) -> None:
-        """Raise `Refused` where a single-valued header comes twice, or the body is announced too
-        large.
+        """Raise `Refused` where a single-valued header comes twice, `Host` not at all, or the body
+        is announced too large.
         """
         if self.body_bytes_stated > self.body_bytes_max:
             raise TooLarge(self.body_bytes_max)
+        if b"host" not in self.fields and self.scope["http_version"] == "1.1":
+            raise Refused("bad-request", "Host is missing")
         if len(self.fields) == len(self.scope["headers"]):
             return
         seen = set()
         for name, _ in self.scope["headers"]:
             if name in SINGLE_FIELDS and name in seen:
                 raise Refused(
-                    HTTPStatus.BAD_REQUEST,
                     "bad-request",
                     f"{name.decode()} is given more than once",
                 )

@@ -1,14 +1,16 @@
-"""Errors to RFC 9457 problem details: one table from errors to HTTP statuses, for both APIs.
+"""Errors to RFC 9457 problem details: the one table of their types, for both APIs.
 
-What a client sends never makes a 5xx. A problem's `type` is stable; `errors` holds a JSON pointer
-for each bad field.
+What a client sends never makes a 5xx. A type never changes its meaning, its status or its title;
+`errors` holds a JSON pointer for each bad field. `docs/http.md` and the page that both APIs serve
+at `PROBLEMS_PATH` list the types.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from html import escape
 from http import HTTPStatus
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 import structlog
@@ -16,9 +18,10 @@ import structlog
 from shared import errors
 from shared.web.answer import Answer, Fields
 
+PROBLEMS_PATH = "/docs/problems"
+TYPE_PREFIX = "urn:starfold:problem:"
 PROBLEM_JSON = "application/problem+json"
 POSITION_HEADER = "Starfold-Position"
-TYPE_PREFIX = "urn:starfold:problem:"
 RETRY_AFTER_S = 1
 VALIDATION_ERRORS_MAX = 20
 # What a client sent is shown to it in this length at most.
@@ -26,39 +29,118 @@ POINTER_PART_CHARS_MAX = 64
 POINTER_PARTS_MAX = 8
 DETAIL_CHARS_MAX = 300
 
-STATUS_OF: dict[type[errors.StarfoldError], HTTPStatus] = {
-    errors.MalformedJson: HTTPStatus.BAD_REQUEST,
-    errors.InvalidInput: HTTPStatus.UNPROCESSABLE_ENTITY,
-    errors.IdempotencyKeyReused: HTTPStatus.UNPROCESSABLE_ENTITY,
-    errors.NotFound: HTTPStatus.NOT_FOUND,
-    errors.Forbidden: HTTPStatus.FORBIDDEN,
-    errors.NotAuthenticated: HTTPStatus.UNAUTHORIZED,
-    errors.Conflict: HTTPStatus.CONFLICT,
-    errors.RatingSuperseded: HTTPStatus.CONFLICT,
-    errors.StaleVersion: HTTPStatus.PRECONDITION_FAILED,
-    errors.TooManyRequests: HTTPStatus.TOO_MANY_REQUESTS,
-    errors.Overloaded: HTTPStatus.SERVICE_UNAVAILABLE,
-    errors.AppendOutcomeUnknown: HTTPStatus.SERVICE_UNAVAILABLE,
-    errors.StorageFull: HTTPStatus.SERVICE_UNAVAILABLE,
-    errors.Unavailable: HTTPStatus.SERVICE_UNAVAILABLE,
-    errors.StoreAway: HTTPStatus.SERVICE_UNAVAILABLE,
-    errors.ProjectionBehind: HTTPStatus.SERVICE_UNAVAILABLE,
-    errors.DocumentDamaged: HTTPStatus.SERVICE_UNAVAILABLE,
-}
-
 log = structlog.get_logger()
 
 Location = tuple[object, ...]
 
 
+class ProblemType(NamedTuple):
+    """A status of HTTP, a title in words, and when it is answered."""
+
+    status: int
+    title: str
+    meaning: str
+
+
+PROBLEM_TYPES: Mapping[str, ProblemType] = {
+    "malformed-request": ProblemType(
+        400, "Malformed request", "this is not HTTP/1.1; the connection closes"
+    ),
+    "malformed-json": ProblemType(
+        400,
+        "Malformed JSON",
+        "the body is not JSON in UTF-8, begins with a byte-order mark, or has a lone surrogate",
+    ),
+    "bad-request": ProblemType(
+        400,
+        "Ambiguous request",
+        "`Host` is missing, or `Host`, `Authorization`, `Content-Type`, `Idempotency-Key` or"
+        " `If-Match` is given more than once",
+    ),
+    "not-authenticated": ProblemType(
+        401, "Not authenticated", "no credential, or one that cannot be believed"
+    ),
+    "forbidden": ProblemType(403, "Forbidden", "the caller may not do this"),
+    "not-found": ProblemType(404, "Not found", "what is named does not exist, or is private"),
+    "method-not-allowed": ProblemType(
+        405, "Method not allowed", "the path has other methods; `Allow` names them"
+    ),
+    "conflict": ProblemType(409, "Conflict", "an e-mail address or IMDb id is taken"),
+    "rating-superseded": ProblemType(
+        409, "Rating superseded", "a rating dated before the current one"
+    ),
+    "stale-version": ProblemType(
+        412,
+        "Stale version",
+        "`If-Match` does not name the current version, or there is nothing to have one",
+    ),
+    "too-large": ProblemType(413, "Body too large", "the body is larger than the route takes"),
+    "unsupported-media-type": ProblemType(
+        415,
+        "Unsupported media type",
+        "the body is not sent as `application/json` or as another type of JSON",
+    ),
+    "invalid-input": ProblemType(
+        422,
+        "Invalid input",
+        "a value out of its limits, a parameter of a read that there is not or that comes twice",
+    ),
+    "idempotency-key-reused": ProblemType(
+        422,
+        "Idempotency key reused",
+        "an Idempotency-Key that came with another request before",
+    ),
+    "precondition-required": ProblemType(
+        428, "Precondition required", "a movie's correction without `If-Match`"
+    ),
+    "too-many-requests": ProblemType(429, "Too many requests", "a rate limit, with `Retry-After`"),
+    "head-too-large": ProblemType(
+        431,
+        "Head too large",
+        "request line and fields have more than 64 KiB, or there are more than 100 fields; the"
+        " connection closes",
+    ),
+    "internal": ProblemType(
+        500,
+        "Internal error",
+        "a fault of the service; its log names the request's `X-Request-ID`",
+    ),
+    "overloaded": ProblemType(
+        503, "Overloaded", "too much is waiting; with `Retry-After`, and nothing has happened"
+    ),
+    "unavailable": ProblemType(
+        503, "Unavailable", "a server does not answer; with `Retry-After`, nothing has happened"
+    ),
+    "outcome-unknown": ProblemType(
+        503,
+        "Outcome unknown",
+        "the connection broke during a commit; with `Retry-After`, sending again is safe",
+    ),
+    "projection-behind": ProblemType(
+        503,
+        "Projection behind",
+        "the read models have not come to the position asked for; with `Retry-After`",
+    ),
+    "storage-full": ProblemType(
+        503,
+        "Storage full",
+        "PostgreSQL's disk is full; with `Retry-After`, and nothing is lost by sending again."
+        " Reads are answered all the while, and commands as soon as there is room",
+    ),
+    "document-damaged": ProblemType(
+        503,
+        "Document damaged",
+        "what Redis holds of this movie or user is not what was written; others are served, and"
+        " the projector rebuilds it",
+    ),
+}
+
+
 class Refused(Exception):
     """A request that no operation answers, for a reason of HTTP's own."""
 
-    def __init__(
-        self, status: HTTPStatus, code: str, detail: str, headers: Mapping[str, str] | None = None
-    ) -> None:
+    def __init__(self, code: str, detail: str, headers: Mapping[str, str] | None = None) -> None:
         super().__init__(detail)
-        self.status = status
         self.code = code
         self.headers = headers
 
@@ -68,9 +150,7 @@ class TooLarge(Refused):
 
     def __init__(self, bytes_max: int) -> None:
         super().__init__(
-            HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
-            "too-large",
-            f"the body is larger than this route takes, {bytes_max:,} bytes",
+            "too-large", f"the body is larger than this route takes, {bytes_max:,} bytes"
         )
 
 
@@ -83,17 +163,17 @@ class InvalidFields(Exception):
 
 
 def problem(
-    status: int,
     code: str,
     detail: str,
     *,
     field_errors: Sequence[Mapping[str, str]] = (),
     headers: Mapping[str, str] | None = None,
 ) -> Answer:
-    """Answer with problem details."""
+    """Answer with problem details of the type of this code."""
+    status, title, _ = PROBLEM_TYPES[code]
     body: dict[str, Any] = {
         "type": TYPE_PREFIX + code,
-        "title": HTTPStatus(status).phrase,
+        "title": title,
         "status": status,
         "detail": detail,
     }
@@ -101,14 +181,15 @@ def problem(
         body["errors"] = list(field_errors)
     content = msgspec.json.encode(body)
     # What is not there now may be in a moment: no cache on the way may keep it.
-    named = {"Cache-Control": "no-store", **(headers or {})}
+    help_link = f'<{PROBLEMS_PATH}#{code}>; rel="help"'
+    named = {"Cache-Control": "no-store", "Link": help_link, **(headers or {})}
     if status == HTTPStatus.UNAUTHORIZED:
         named["WWW-Authenticate"] = "Bearer"
     if status == HTTPStatus.SERVICE_UNAVAILABLE:
         named.setdefault("Retry-After", str(RETRY_AFTER_S))
     named |= {"Content-Length": str(len(content)), "Content-Type": PROBLEM_JSON}
     fields: Fields = [(n.lower().encode(), v.encode("latin-1")) for n, v in named.items()]
-    return Answer(int(status), fields, content)
+    return Answer(status, fields, content)
 
 
 def problem_of(error: Exception) -> Answer:
@@ -118,10 +199,10 @@ def problem_of(error: Exception) -> Answer:
     """
     match error:
         case Refused():
-            return problem(error.status, error.code, str(error), headers=error.headers)
+            return problem(error.code, str(error), headers=error.headers)
         case InvalidFields(wrong=wrong):
             return _of_fields(wrong)
-        case errors.StarfoldError() if type(error) in STATUS_OF:
+        case errors.StarfoldError() if error.code in PROBLEM_TYPES:
             return _of_known(error)
         case _:
             log.error("request_failed", error=type(error).__name__, exc_info=error)
@@ -131,7 +212,7 @@ def problem_of(error: Exception) -> Answer:
 def failure() -> Answer:
     """Answer that the request failed, for a reason that only the log says."""
     detail = "the request failed; the log says why"
-    return problem(HTTPStatus.INTERNAL_SERVER_ERROR, "internal", detail)
+    return problem("internal", detail)
 
 
 def _of_known(error: errors.StarfoldError) -> Answer:
@@ -142,8 +223,7 @@ def _of_known(error: errors.StarfoldError) -> Answer:
         headers["Retry-After"] = str(error.retry_after_s)
     if error.position is not None:
         headers[POSITION_HEADER] = str(error.position)
-    status = STATUS_OF[type(error)]
-    return problem(status, error.code, str(error), field_errors=fields, headers=headers)
+    return problem(error.code, str(error), field_errors=fields, headers=headers)
 
 
 def _of_fields(wrong: Sequence[tuple[Location, str]]) -> Answer:
@@ -152,7 +232,6 @@ def _of_fields(wrong: Sequence[tuple[Location, str]]) -> Answer:
     if len(wrong) > len(first):
         detail += f"; these are the first {len(first)} errors of {len(wrong)}"
     return problem(
-        HTTPStatus.UNPROCESSABLE_ENTITY,
         errors.InvalidInput.code,
         detail,
         field_errors=[field_problem(location, message) for location, message in first],
@@ -181,3 +260,19 @@ def shortened(text: str, chars_max: int) -> str:
     if len(text) > chars_max:
         text = text[: chars_max - 1] + "…"
     return text.encode(errors="replace").decode()
+
+
+def problems_page() -> str:
+    """The page of all types, in HTML."""
+    rows = "".join(
+        f'<tr id="{code}"><td><code>{TYPE_PREFIX}{code}</code></td><td>{kind.status}</td>'
+        f"<td>{kind.title}</td><td>{escape(kind.meaning).replace('`', '')}</td></tr>\n"
+        for code, kind in PROBLEM_TYPES.items()
+    )
+    return (
+        '<!doctype html>\n<html lang="en">\n<head><meta charset="utf-8">'
+        "<title>Starfold: types of problems</title></head>\n<body>\n"
+        "<h1>Types of problems</h1>\n<p>What the <code>type</code> of an error says (RFC 9457)."
+        "</p>\n<table>\n<tr><th>type</th><th>status</th><th>title</th><th>when</th></tr>\n"
+        f"{rows}</table>\n</body>\n</html>\n"
+    )

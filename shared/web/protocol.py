@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import asyncio
 import math
-from http import HTTPStatus
 from typing import Any
 
 import structlog
@@ -76,8 +75,8 @@ class GatheringProtocol(HttpToolsProtocol):
     # Bytes of what was just received, and whether a message has ended in it.
     _chunk = 0
     _ended_in_chunk = False
-    # Why the message at hand is refused, by status and detail.
-    _refusal: tuple[HTTPStatus, str, str] | None = None
+    # Why the message at hand is refused: the problem's code and detail.
+    _refusal: tuple[str, str] | None = None
     _refused = False
     # What is received is dropped: of who was refused, or answered before the request's end.
     _drops = False
@@ -210,8 +209,8 @@ class GatheringProtocol(HttpToolsProtocol):
     def _say_refusal(self) -> None:
         if self.transport.is_closing():
             return
-        status, code, detail = self._refusal or _MALFORMED
-        response = problem(status, code, detail)
+        code, detail = self._refusal or _MALFORMED
+        response = problem(code, detail)
         scope = {"headers": self.headers or []}
         headers = [
             *self.server_state.default_headers,
@@ -220,8 +219,8 @@ class GatheringProtocol(HttpToolsProtocol):
             (b"connection", b"close"),
         ]
         head = b"".join(name + b": " + value + b"\r\n" for name, value in headers)
-        self.transport.write(STATUS_LINE[status] + head + b"\r\n" + response.body)
-        log.info("request_refused", status=int(status), reason=detail)
+        self.transport.write(STATUS_LINE[response.status] + head + b"\r\n" + response.body)
+        log.info("request_refused", status=response.status, reason=detail)
         self.transport.close()
 
     def _linger(self) -> bool:
@@ -275,9 +274,8 @@ class GatheringProtocol(HttpToolsProtocol):
             self._look = self.loop.call_later(left_s, self._cut_off_if_slow)
 
 
-_MALFORMED = (HTTPStatus.BAD_REQUEST, "malformed-request", "this is not HTTP/1.1")
+_MALFORMED = ("malformed-request", "this is not HTTP/1.1")
 _TOO_LARGE = (
-    HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE,
     "head-too-large",
     f"a request's head may have {HEAD_BYTES_MAX} bytes and {FIELDS_MAX} fields",
 )
@@ -286,7 +284,6 @@ _TOO_LARGE = (
 async def _crowded(scope: Scope, _receive: Receive, send: Send) -> None:
     """The answer to who comes when there is no room for another connection."""
     response = problem(
-        HTTPStatus.SERVICE_UNAVAILABLE,
         "overloaded",
         "there are as many connections as this process may have",
         headers={"Connection": "close"},

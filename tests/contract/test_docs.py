@@ -20,7 +20,8 @@ from ops.home.access import ApiSettings
 from ops.settings import JobsSettings, OwnerSettings, WriteSideSettings
 from projector.settings import ProjectorSettings
 from query_api.settings import QuerySettings
-from shared.web.problems import STATUS_OF
+from shared.errors import Rejected, StarfoldError
+from shared.web.problems import PROBLEM_TYPES
 
 ROOT = Path(__file__).parents[2]
 HTTP = (ROOT / "docs/http.md").read_text()
@@ -95,15 +96,27 @@ def test_every_todo_is_listed_as_unfinished() -> None:
 
 
 def test_every_type_of_problem_is_documented() -> None:
-    codes = {error.code for error in STATUS_OF}
+    """With its status and its meaning, in the order of the table; and no other."""
+    errors = HTTP[HTTP.index("## Errors") :]
+    documented = re.findall(r"^\| `([a-z-]+)` \| (\d+) \| (.+) \|$", errors, re.MULTILINE)
+    assert documented == [
+        (code, str(kind.status), kind.meaning) for code, kind in PROBLEM_TYPES.items()
+    ]
+
+
+def test_every_problem_that_the_code_raises_has_a_type() -> None:
+    """Those of the errors that reach a client, and those of HTTP's own."""
+    raised = set()
     for room in ("command_api", "query_api", "shared"):
         for file in (ROOT / room).rglob("*.py"):
-            codes |= set(
-                re.findall(r'HTTPStatus\.[A-Z_]+,\s*"([a-z]+-[a-z-]+|internal)"', file.read_text())
-            )
-    assert {"precondition-required", "head-too-large", "internal"} <= codes
-    errors = HTTP[HTTP.index("## Errors") :]
-    assert [code for code in sorted(codes) if f"`{code}`" not in errors] == []
+            raised |= set(re.findall(r'(?:Refused|problem)\(\s*"([a-z-]+)"', file.read_text()))
+    assert {"precondition-required", "method-not-allowed", "internal"} <= raised
+    own = {error.code for error in _errors(Rejected)}
+    assert (raised | own) - set(PROBLEM_TYPES) == set()
+
+
+def _errors(base: type[StarfoldError]) -> list[type[StarfoldError]]:
+    return [one for child in base.__subclasses__() for one in (child, *_errors(child))]
 
 
 def test_files_that_documents_name_exist() -> None:

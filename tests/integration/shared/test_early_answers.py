@@ -16,7 +16,7 @@ from starlette.types import Receive, Scope, Send
 
 from shared.web import protocol as serving
 from shared.web.answer import bytes_answer, send_answer
-from shared.web.problems import problem
+from shared.web.problems import PROBLEM_TYPES, problem
 from tests.support.nginx import Proxy
 from tests.support.system import RunningApp, System
 
@@ -26,6 +26,8 @@ TIMES = 10
 BODY = bytes(6 * 1024 * 1024)
 ENDLESS = "content-length: 10000000000\r\n"
 
+CODES = {str(kind.status): code for code, kind in PROBLEM_TYPES.items()}
+
 Post = Callable[[str, str], int]
 
 
@@ -33,10 +35,8 @@ async def refusing(scope: Scope, receive: Receive, send: Send) -> None:
     """Answers with the status that the path names, and reads no body."""
     if scope["type"] != "http":
         return
-    name = scope["path"].strip("/")
-    answer = (
-        problem(int(name), "early", "at once") if name else bytes_answer(b"alive", "text/plain")
-    )
+    code = CODES.get(scope["path"].strip("/"))
+    answer = problem(code, "at once") if code else bytes_answer(b"alive", "text/plain")
     await send_answer(answer, send, [])
 
 

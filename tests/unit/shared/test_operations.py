@@ -1,0 +1,88 @@
+"""What the definition of an operation says: of one that is deprecated."""
+
+from __future__ import annotations
+
+import asyncio
+from datetime import UTC, datetime
+from typing import Any
+
+import httpx
+import pytest
+
+from shared.web.answer import Answer, AnswerKind, empty_answer
+from shared.web.application import CrossOrigin, Respond, Service
+from shared.web.openapi import Admission
+from shared.web.operation import Deprecation, Parameters, Request, operation
+from shared.web.problems import Refused
+
+SINCE = datetime(2026, 12, 1, tzinfo=UTC)
+SUNSET = datetime(2027, 6, 30, 23, 59, 59, tzinfo=UTC)
+ANSWERS = {204: AnswerKind("Done")}
+
+Plain = Request[Parameters, None]
+
+
+class Room:
+    @operation(
+        "GET", "/old", tag="t", answers=ANSWERS, deprecated=Deprecation(SINCE, sunset=SUNSET)
+    )
+    async def old(self, _request: Plain) -> Answer:
+        """It is going."""
+        return empty_answer()
+
+    @operation("POST", "/old", tag="t", answers=ANSWERS, deprecated=Deprecation(SINCE))
+    async def refused(self, _request: Plain) -> Answer:
+        """It is going too."""
+        raise Refused("not-found", "no")
+
+    @operation("GET", "/new", tag="t", answers=ANSWERS)
+    async def new(self, _request: Plain) -> Answer:
+        """It stays."""
+        return empty_answer()
+
+
+@pytest.fixture(scope="module")
+def service() -> Service:
+    async def admitted(request: Request[Any, Any], respond: Respond) -> Answer:
+        return await respond(request)
+
+    made = Service(
+        [Room],
+        title="Test",
+        description="A test",
+        lifespan=None,
+        body_bytes_max=1_000,
+        access_log=False,
+        cross_origin=CrossOrigin("", (), ()),
+        tags={"t": "Things"},
+        admission=lambda _access: Admission(),
+    )
+    made.serve([Room()], admitted)
+    return made
+
+
+def ask(service: Service, method: str, path: str) -> httpx.Response:
+    async def asked() -> httpx.Response:
+        transport = httpx.ASGITransport(service)
+        async with httpx.AsyncClient(transport=transport, base_url="http://test") as client:
+            return await client.request(method, path)
+
+    return asyncio.run(asked())
+
+
+def test_every_answer_of_a_deprecated_operation_says_so(service: Service) -> None:
+    old, refused = ask(service, "GET", "/old"), ask(service, "POST", "/old")
+    assert old.headers["deprecation"] == refused.headers["deprecation"] == "@1796083200"
+    assert old.headers["sunset"] == "Wed, 30 Jun 2027 23:59:59 GMT"
+    assert refused.status_code == 404
+    assert "sunset" not in refused.headers
+
+
+def test_no_other_operation_does(service: Service) -> None:
+    assert not {"deprecation", "sunset"} & set(ask(service, "GET", "/new").headers)
+
+
+def test_the_document_marks_it(service: Service) -> None:
+    paths = service.openapi()["paths"]
+    assert paths["/old"]["get"]["deprecated"] is True
+    assert "deprecated" not in paths["/new"]["get"]
