@@ -166,6 +166,11 @@ def _whole_milliseconds(moment: datetime) -> datetime:
     return moment.replace(microsecond=moment.microsecond - odd) if odd else moment
 
 
+def _whole(value: object) -> object:
+    """To JSON 1979.0 is the same number as 1979."""
+    return int(value) if isinstance(value, float) and value.is_integer() else value
+
+
 def _year_not_far_ahead(year: int) -> int:
     latest = _latest_year()
     if year > latest:
@@ -213,10 +218,11 @@ Password = Annotated[
 Year = Annotated[
     int,
     Field(strict=True, ge=YEAR_MIN),
+    BeforeValidator(_whole),
     AfterValidator(_year_not_far_ahead),
     Field(json_schema_extra=lambda schema: schema.update(maximum=_latest_year())),
 ]
-Runtime = Annotated[int, Field(strict=True, ge=1, le=RUNTIME_MIN_MAX)]
+Runtime = Annotated[int, Field(strict=True, ge=1, le=RUNTIME_MIN_MAX), BeforeValidator(_whole)]
 ImdbId = Annotated[str, StringConstraints(pattern=r"^tt[0-9]{7,10}$")]
 Url = Annotated[str, StringConstraints(max_length=2_000, pattern=r"^https?://[^\s<>\"]+$")]
 Description = Annotated[

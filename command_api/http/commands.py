@@ -33,8 +33,7 @@ class Keyed(Parameters):
         Header("Idempotency-Key"),
         Field(
             description="A repeat of the same request gets the first answer, for 24 hours.",
-            json_schema_extra={"maxLength": KEY_CHARS_MAX},
-            examples=["018f3c5e-rate-stalker"],
+            json_schema_extra={"minLength": 1, "maxLength": KEY_CHARS_MAX, "pattern": "^[!-~]+$"},
         ),
     ] = None
 
@@ -48,6 +47,9 @@ class Conditional(Keyed):
         Field(
             description="The `ETag` of a read or of a command, a list of them, or `*`: what is "
             "changed must be as it was then. The part before the hyphen counts.",
+            json_schema_extra={
+                "pattern": r'^(\*|(W/)?"[!#-~]*"( *, *(W/)?"[!#-~]*")*)$',
+            },
             examples=['"3"'],
         ),
     ] = None
@@ -94,8 +96,9 @@ class Commands:
         key = None
         if given is not None and owner is not None:
             method, if_match = request.operation.method, request.field(b"if-match") or ""
-            asked = request.content if content is None else content
-            key = key_of(given, (method, request.path, if_match), asked, owner, self._secret)
+            if content is None:
+                content = b"" if request.operation.body is None else request.content
+            key = key_of(given, (method, request.path, if_match), content, owner, self._secret)
         return await self._dispatcher.dispatch(
             command, principal, request_id=request.request_id, key=key
         )

@@ -32,7 +32,10 @@ class StreamRead(Parameters):
     last_event_id: Annotated[
         str | None,
         Header("Last-Event-ID"),
-        Field(description="The last event's id, which goes before `after`"),
+        Field(
+            description="The last event's id, which goes before `after`",
+            json_schema_extra={"pattern": "^[0-9]{1,19}$"},
+        ),
     ] = None
 
 

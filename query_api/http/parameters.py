@@ -100,7 +100,7 @@ class Read(Parameters):
         Field(
             description="Wait until the read model has applied this position",
             json_schema_extra={"format": "int64", "minimum": START, "maximum": POSITION_MAX},
-            examples=[42],
+            examples=[1],
         ),
     ] = START
 

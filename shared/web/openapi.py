@@ -261,7 +261,8 @@ class _Document:
         if kind.model is not None:
             content: Schema = {"schema": self._models[kind.model, "serialization"]}
         elif kind.example is not None:
-            content = {"schema": _TEXT if isinstance(kind.example, str) else {"type": "object"}}
+            # Of a stream no schema: it is not for a client to wait for the whole of it.
+            content = {"schema": _TEXT} if kind.media_type == "text/plain" else {}
         else:
             return described
         if kind.example is not None:

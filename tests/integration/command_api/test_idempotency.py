@@ -116,6 +116,19 @@ class TestRoutes:
         assert rate(writer, ann, movie_id, 3, key).status_code == 201
         assert rate(writer, ben, movie_id, 5, key).status_code == 201
 
+    def test_a_request_without_a_body_has_a_key_too(self, writer: Api) -> None:
+        """A withdrawal that is repeated does not take back what was rated in between."""
+        ann, movie_id = writer.sign_up(), writer.movie()
+        keyed = ann.headers | {"Idempotency-Key": str(uuid4())}
+        writer.rate(ann, movie_id, 4)
+        first = writer.command.delete(f"/v1/movies/{movie_id}/rating", headers=keyed)
+        assert first.status_code == 204
+        writer.rate(ann, movie_id, 2)
+        before = head(writer)
+        again = writer.command.delete(f"/v1/movies/{movie_id}/rating", headers=keyed)
+        assert the_same(first, again)
+        assert head(writer) == before
+
     def test_a_movie_is_made_once(self, writer: Api) -> None:
         headers = writer.service | {"Idempotency-Key": '"quoted"'}
         body = {"title": "Mirror", "year": 1975}

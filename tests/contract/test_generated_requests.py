@@ -1,0 +1,186 @@
+"""Requests that schemathesis makes from both documents, as every kind of caller: what is documented
+is accepted, what is not is refused, and every answer is a documented one.
+
+Few and always the same ones: `EXAMPLES_MAX` may be raised to look for more.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any, NamedTuple
+from uuid import uuid4
+
+import pytest
+import schemathesis
+from schemathesis import engine
+from schemathesis.config import SchemathesisConfig
+from schemathesis.engine import events
+
+from command_api.identity.refusal_pace import RefusalPace
+from shared.ids import POSITION_MAX
+from tests.conftest import wait_ready
+from tests.support.api import AT_LEAST, Api
+from tests.support.servers import Servers
+from tests.support.system import ALL_SCOPES, System
+
+EXAMPLES_MAX = 2
+CALLERS = ["anonymous", "member", "curator", "operator", "service"]
+LONG_AGO = "2026-01-01T00:00:00Z"
+BULK = ["/v1/users/batch", "/v1/movies/batch", "/v1/ratings/batch"]
+ENDING = {("DELETE", "/v1/users/me"), ("DELETE", "/v1/sessions/current")}
+# Whose bodies take long to generate; a service and a curator send them all the same.
+LARGE = ["/v1/movies", "/v1/movies/batch", "/v1/ratings/batch"]
+CONFIG: dict[str, Any] = {
+    "seed": 1,
+    "request-timeout": 20,
+    "max-stream-events": 1,
+    "generation": {
+        "max-examples": EXAMPLES_MAX,
+        "deterministic": True,
+        "no-shrink": True,
+        "database": "none",
+    },
+    "checks": {
+        # 304 and 412 are answers to conditions, which are generated too.
+        "positive_data_acceptance": {
+            "expected-statuses": ["2xx", "304", "401", "403", "404", "409", "412"]
+        },
+        "missing_required_header": {"expected-statuses": ["401", "403", "422", "428"]},
+    },
+    # A batch is accepted, whatever is wrong with one of its rows.
+    "operations": [
+        {
+            "include-path": path,
+            "checks": {"negative_data_rejection": {"expected-statuses": ["2xx", "4xx"]}},
+        }
+        for path in BULK
+    ],
+}
+
+
+class Callers(NamedTuple):
+    api: Api
+    tokens: dict[str, str]
+
+
+@pytest.fixture(scope="module")
+def callers(servers: Servers) -> Iterator[Callers]:
+    system = System(servers)
+    pace = pytest.MonkeyPatch()
+    pace.setattr(RefusalPace, "delay_s", lambda _pace, _address: 0.0)  # It has tests of its own.
+    limits = ("rate_limit_member", "rate_limit_service", "rate_limit_anonymous")
+    failures = ("log_in_failures_per_account", "log_in_failures_per_address")
+    changes = dict.fromkeys(limits, 0) | dict.fromkeys(failures, 1_000_000)
+    command = system.start_command_api(**changes)
+    query = system.start_query_api(read_limit_address=0, read_limit_caller=0)
+    system.start_projector()
+    with Api(command.url, query.url, system.service_key(ALL_SCOPES)) as api:
+        wait_ready(api)
+        member, movie_id = api.sign_up(), api.movie("Heat")
+        api.rate(member, movie_id, 4.5, review="The diner scene.")
+        tokens = {role: api.sign_up(role=role).token for role in ("curator", "operator")}
+        tokens |= {"member": member.token, "service": api.service["Authorization"].split()[1]}
+        api.read("/v1/movies")
+        yield Callers(api, tokens)
+    system.close()
+    pace.undo()
+
+
+@pytest.fixture
+def real_values(callers: Callers) -> Iterator[None]:
+    """What no schema can say: values that are of this moment, or that the API itself gave."""
+
+    @schemathesis.hook("before_call")
+    def before_call(_context: Any, case: Any, _arguments: dict[str, Any]) -> None:
+        headers, query = case.headers, case.query or {}
+        position = str(headers.get(AT_LEAST, ""))
+        if position.isdigit() and int(position) <= POSITION_MAX:
+            headers.pop(AT_LEAST)  # One that is not there yet would be waited for.
+        if not (case.meta and case.meta.generation.mode.is_positive):
+            return
+        if "Idempotency-Key" in headers:
+            headers["Idempotency-Key"] = str(uuid4())
+        if "If-Match" in headers:
+            headers["If-Match"] = "*"
+        query.pop("cursor", None)
+        if "as_of" in query:
+            query["as_of"] = LONG_AGO[:10]
+        if query.get("sort") == "match":
+            query["q"] = "heat"
+        if case.path == "/v1/stream":
+            headers.pop("Last-Event-ID", None)
+            case.query = {"after": 0}  # So that an event comes at once.
+        for row in (case.body, *_rows(case.body)):
+            if isinstance(row, dict):
+                real: dict[str, Any] = {"rated_at": LONG_AGO, "new": str(uuid4())}
+                real["password"] = real["new"]
+                row |= {name: value for name, value in real.items() if name in row}
+        own = headers.get("Authorization", "").removeprefix("Bearer ")
+        if (case.method, case.path) in ENDING and own in callers.tokens.values():
+            headers["Authorization"] = callers.api.sign_up().headers["Authorization"]
+
+    yield
+    schemathesis.hooks.unregister_all()
+
+
+def _rows(body: object) -> list[Any]:
+    rows = body.get("ratings", []) if isinstance(body, dict) else []
+    return rows if isinstance(rows, list) else []
+
+
+def failures_of(
+    callers: Callers, side: str, caller: str, phases: set[str], without: Sequence[str] = ()
+) -> tuple[list[str], int]:
+    """What the checks find, by operation, and how many requests were made."""
+    client = callers.api.command if side == "command" else callers.api.query
+    config = CONFIG | {
+        "phases": {
+            phase: {"enabled": phase in phases}
+            for phase in ("examples", "coverage", "fuzzing", "stateful")
+        }
+    }
+    for path in without:
+        config["operations"] = [*config["operations"], {"include-path": path, "enabled": False}]
+    if caller in callers.tokens:
+        config["headers"] = {"Authorization": f"Bearer {callers.tokens[caller]}"}
+    schema = schemathesis.openapi.from_url(
+        f"{client.base_url}/openapi.json", config=SchemathesisConfig.from_dict(config)
+    )
+    found: list[str] = []
+    requests = 0
+    for event in engine.from_schema(schema).execute():
+        if isinstance(event, events.NonFatalError | events.FatalError):
+            found.append(str(event))
+        if isinstance(event, events.ScenarioFinished):
+            requests += len(event.recorder.cases)
+            found += [
+                f"{event.recorder.label}: {check.failure_info.failure}"
+                for checks in event.recorder.checks.values()
+                for check in checks
+                if check.failure_info is not None
+            ]
+    return found, requests
+
+
+@pytest.mark.usefixtures("real_values")
+@pytest.mark.parametrize("caller", CALLERS)
+@pytest.mark.parametrize("side", ["command", "query"])
+def test_what_is_documented_is_so_for_every_caller(
+    callers: Callers, side: str, caller: str
+) -> None:
+    without = [] if side == "query" or caller in ("curator", "service") else LARGE
+    found, requests = failures_of(callers, side, caller, {"examples", "fuzzing"}, without)
+    assert found == []
+    assert requests > 30
+
+
+@pytest.mark.usefixtures("real_values")
+@pytest.mark.parametrize("side", ["command", "query"])
+def test_every_bound_of_a_value_is_as_documented(callers: Callers, side: str) -> None:
+    """Also methods that a path lacks, and headers that are needed."""
+    caller = "service" if side == "command" else "anonymous"
+    found, requests = failures_of(
+        callers, side, caller, {"coverage"}, [] if side == "query" else LARGE
+    )
+    assert found == []
+    assert requests > 200
