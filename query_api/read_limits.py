@@ -16,14 +16,14 @@ from starlette.types import Scope
 
 from shared.errors import TooManyRequests
 from shared.web.addresses import address_of
-from shared.web.token_buckets import Buckets
+from shared.web.answer import Fields
+from shared.web.token_buckets import Buckets, RateLimit
 from shared.web.tokens import Claims
 
 WINDOW_S = 60
 # For each slice of a long search, and for so many ratings that are sorted for a page.
 SLICE_TOKENS = 10
 SORTED_A_TOKEN = 100
-_CHARGED = "starfold.read_charged"
 
 
 class _Caller(NamedTuple):
@@ -38,48 +38,44 @@ class ReadLimits:
     """`address` and `caller` are tokens a minute; 0 is no limit."""
 
     def __init__(self, *, address: int, caller: int) -> None:
-        self._addresses = Buckets(address, window_s=WINDOW_S)
-        self._callers = Buckets(caller, window_s=WINDOW_S)
+        self._addresses = RateLimit("address", Buckets(address, window_s=WINDOW_S))
+        self._callers = RateLimit("caller", Buckets(caller, window_s=WINDOW_S))
 
-    def admits(self, scope: Scope) -> bool:
-        """Charge a read without a credential to its address, once; False where that has no token
-        left.
+    def require_address(self, scope: Scope, fields: Fields) -> None:
+        """Charge a read without a credential to its address, and state what is left; raises
+        `TooManyRequests`.
         """
-        address = address_of(scope)
-        _caller.set(_Caller(self._addresses, address))
-        if self._addresses.limit and _CHARGED not in scope:
-            if not self._addresses.admits(address):
-                return False
-            scope[_CHARGED] = True
-        return True
+        self._require(self._addresses, address_of(scope), fields)
 
-    def require(self, scope: Scope) -> None:
-        """The same; raises `TooManyRequests`."""
-        if not self.admits(scope):
-            raise self._refusal(self._addresses, address_of(scope))
+    def require_caller(self, claims: Claims, fields: Fields) -> None:
+        """The same of a read with a token, charged to the subject of that."""
+        self._require(self._callers, claims.user_id, fields)
 
-    def require_room(self, scope: Scope) -> None:
+    @staticmethod
+    def _require(limit: RateLimit, key: Hashable, fields: Fields) -> None:
+        _caller.set(_Caller(limit.buckets, key))
+        retry_after_s = limit.take(key, 1, fields).retry_after_s
+        if retry_after_s:
+            raise _refusal(limit, retry_after_s)
+
+    def require_room(self, scope: Scope, fields: Fields) -> None:
         """Raise `TooManyRequests` where the address has no token, before a credential is looked
         at.
         """
         address = address_of(scope)
-        if self._addresses.wait_s(address):
-            raise self._refusal(self._addresses, address)
+        wait_s = self._addresses.buckets.wait_s(address)
+        if wait_s:
+            self._addresses.take(address, 1, fields)
+            raise _refusal(self._addresses, wait_s)
 
-    def charge_rejected(self, scope: Scope) -> None:
+    def charge_rejected(self, scope: Scope, fields: Fields) -> None:
         """Charge a credential that was not believed to its address."""
-        self._addresses.charge(address_of(scope), 1)
+        self._addresses.take(address_of(scope), 1, fields)
 
-    def require_caller(self, claims: Claims) -> None:
-        """Charge a read to the subject of its token; raises `TooManyRequests`."""
-        _caller.set(_Caller(self._callers, claims.user_id))
-        if not self._callers.admits(claims.user_id):
-            raise self._refusal(self._callers, claims.user_id)
 
-    @staticmethod
-    def _refusal(buckets: Buckets, key: Hashable) -> TooManyRequests:
-        detail = f"more than {buckets.limit} reads in {WINDOW_S} seconds"
-        return TooManyRequests(detail, retry_after_s=buckets.wait_s(key) or 1)
+def _refusal(limit: RateLimit, retry_after_s: int) -> TooManyRequests:
+    detail = f"more than {limit.buckets.limit} reads in {WINDOW_S} seconds"
+    return TooManyRequests(detail, retry_after_s=retry_after_s)
 
 
 def charge_work(tokens: int) -> None:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from http import HTTPStatus
 from typing import Any
 
+from starlette.types import Scope
+
 from command_api.deciding.principal import Anyone, Member, Principal
 from command_api.deciding.use_cases import EVERYBODY
 from command_api.identity.access import Access
@@ -77,6 +79,11 @@ class CommandGate:
         self._authentication = authentication
         self._limits = limits
         self._callers = callers
+
+    def charge_address(self, scope: Scope, fields: Fields) -> None:
+        charge = self._limits.charge(address_of(scope), Anyone(), 0)
+        fields += charge.fields
+        charge.require()
 
     async def __call__(self, request: Request[Any, Any], respond: Respond) -> Answer:
         access: Access | None = request.operation.access

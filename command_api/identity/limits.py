@@ -1,7 +1,4 @@
-"""Rate limits by caller, and of failed log-ins; each process counts for itself.
-
-The header fields are those of draft-ietf-httpapi-ratelimit-headers-10.
-"""
+"""Rate limits by caller, and of failed log-ins; each process counts for itself."""
 
 from __future__ import annotations
 
@@ -12,7 +9,7 @@ from typing import NamedTuple
 from command_api.deciding.principal import Anyone, Member, Principal, Service
 from shared.errors import TooManyRequests
 from shared.web.answer import Fields
-from shared.web.token_buckets import Buckets, Level
+from shared.web.token_buckets import Buckets, Level, RateLimit
 
 WINDOW_S = 60
 LOG_IN_WINDOW_S = 300
@@ -49,11 +46,8 @@ class RateLimits:
 
     def __init__(self, limits: Mapping[str, int]) -> None:
         """`limits` maps `member`, `service` and `anonymous` to tokens a minute; 0 is no limit."""
-        self._buckets = {
-            policy: Buckets(limit, window_s=WINDOW_S) for policy, limit in limits.items()
-        }
-        self._policy_fields = {
-            policy: (b"ratelimit-policy", f'"{policy}";q={limit};w={WINDOW_S}'.encode())
+        self._limits = {
+            policy: RateLimit(policy, Buckets(limit, window_s=WINDOW_S))
             for policy, limit in limits.items()
         }
 
@@ -75,21 +69,15 @@ class RateLimits:
 
     def require_room(self, address: str) -> None:
         """Raises `TooManyRequests` where the address may send no request without a credential."""
-        wait_s = self._buckets["anonymous"].wait_s(address)
+        wait_s = self._limits["anonymous"].buckets.wait_s(address)
         if wait_s:
             raise TooManyRequests("too many requests from this address", retry_after_s=wait_s)
 
     def _take(self, address: str, principal: Principal, tokens: int, *, in_all: int) -> Charge:
-        policy = _POLICIES[type(principal)]
-        buckets = self._buckets[policy]
-        if buckets.limit == 0:
-            return Charge(in_all, [])
-        level = buckets.take(principal.actor or address, tokens)
-        fields = [
-            self._policy_fields[policy],
-            (b"ratelimit", f'"{policy}";r={level.remaining};t={level.full_in_s}'.encode()),
-        ]
-        refusal = _refusal(level, in_all, buckets.limit) if level.retry_after_s else None
+        limit = self._limits[_POLICIES[type(principal)]]
+        fields: Fields = []
+        level = limit.take(principal.actor or address, tokens, fields)
+        refusal = _refusal(level, in_all, limit.buckets.limit) if level.retry_after_s else None
         return Charge(in_all, fields, refusal)
 
 

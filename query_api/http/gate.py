@@ -6,12 +6,14 @@ import asyncio
 from collections.abc import Mapping
 from typing import Any, Literal
 
+from starlette.types import Scope
+
 from query_api.read_limits import ReadLimits
 from query_api.redis_reads.access import CallerAccess
 from query_api.redis_reads.freshness import parse_position
 from shared.errors import Forbidden, InvalidInput, NotAuthenticated
 from shared.ids import START, Position
-from shared.web.answer import Answer
+from shared.web.answer import Answer, Fields
 from shared.web.application import Respond
 from shared.web.openapi import ACCESS_TOKEN, Admission
 from shared.web.operation import Request
@@ -42,13 +44,16 @@ class ReadGate:
         self._limits = limits
         self._access = access
 
+    def charge_address(self, scope: Scope, fields: Fields) -> None:
+        self._limits.require_address(scope, fields)
+
     async def __call__(self, request: Read, respond: Respond) -> Answer:
         access: Access = request.operation.access
         if access == "nobody":
             return await respond(request)
         authorization = request.field(b"authorization")
         if authorization is None:
-            self._limits.require(request.scope)
+            self._limits.require_address(request.scope, request.answer_fields)
             if access != "anyone":
                 raise NotAuthenticated("send an access token as `Authorization: Bearer TOKEN`")
             return await respond(request)
@@ -68,13 +73,14 @@ class ReadGate:
 
     def _verified(self, request: Read, authorization: str) -> Claims:
         """The claims of a token, whose subject is charged; of a rejected one the address is."""
-        self._limits.require_room(request.scope)
+        fields = request.answer_fields
+        self._limits.require_room(request.scope, fields)
         try:
             claims = self._verifier.verify(bearer_token(authorization))
         except NotAuthenticated:
-            self._limits.charge_rejected(request.scope)
+            self._limits.charge_rejected(request.scope, fields)
             raise
-        self._limits.require_caller(claims)
+        self._limits.require_caller(claims, fields)
         return claims
 
 

@@ -15,7 +15,7 @@ import time
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from http import HTTPStatus
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 from uuid import UUID
 
 import fastapi_offline
@@ -30,6 +30,7 @@ from starlette.requests import ClientDisconnect
 from starlette.responses import HTMLResponse
 from starlette.types import ASGIApp, Lifespan, Message, Receive, Scope, Send
 
+from shared.errors import TooManyRequests
 from shared.web import operation as operations
 from shared.web.answer import Answer, Fields, send_answer
 from shared.web.openapi import Admission, described
@@ -55,8 +56,18 @@ UNMATCHED = "unmatched"
 log = structlog.get_logger()
 
 Respond = Callable[[Request[Any, Any]], Awaitable[Answer]]
-# Admits the caller of a request, charges their rate limit, and then has it answered.
-Gate = Callable[[Request[Any, Any], Respond], Awaitable[Answer]]
+
+
+class Gate(Protocol):
+    """An API's own way to admit callers and to charge their rate limits."""
+
+    async def __call__(self, request: Request[Any, Any], respond: Respond) -> Answer:
+        """Admit the caller of a request, charge their rate limit, and then have it answered."""
+
+    def charge_address(self, scope: Scope, fields: Fields) -> None:
+        """Charge a request that no operation answers to its address, and state what is left in the
+        fields; raises `TooManyRequests`.
+        """
 
 
 class CrossOrigin(NamedTuple):
@@ -108,7 +119,7 @@ class Service(FastAPI):
         self._tags = tags
         self._admission = admission
         self._access_log = access_log
-        self._gate: Gate = _no_gate
+        self._gate: Gate | None = None
         self._routes = _Routes(())
         # To look a histogram up by its labels costs as much as to observe it.
         self._observed: dict[tuple[str, str, int], Histogram] = {}
@@ -142,6 +153,8 @@ class Service(FastAPI):
 
     async def _handle(self, scope: Scope, receive: Receive, send: Send) -> None:
         started = time.perf_counter()
+        gate = self._gate
+        assert gate is not None, "the application has not started"
         found = self._routes.find(scope["path"])
         if found is None:
             request_id = request_id_of(scope)
@@ -154,11 +167,14 @@ class Service(FastAPI):
         bytes_max = of.body_bytes_max(self._body_bytes_max)
         request: Request[Any, Any] = Request(of, found.values, scope, receive, bytes_max)
         try:
-            if operation is None:
-                answer = problem_of(_no_such_method(found.methods))
-            else:
+            try:
+                if operation is None:
+                    raise _no_such_method(found.methods)
                 request.require_head()
-                answer = await self._gate(request, _respond)
+            except Refused:
+                gate.charge_address(scope, request.answer_fields)
+                raise
+            answer = await gate(request, _respond)
         except ClientDisconnect:
             return  # Nobody reads an answer.
         except Exception as error:  # noqa: BLE001  # Whatever it is, it is answered and logged.
@@ -205,6 +221,7 @@ class Service(FastAPI):
         status, ended = 0, False
         origin = dict(scope["headers"]).get(b"origin")
         own = [*answer_headers(request_id), *self._cross_origin.fields(origin)]
+        assert self._gate is not None
 
         async def send_noted(message: Message) -> None:
             nonlocal status, ended
@@ -217,11 +234,14 @@ class Service(FastAPI):
             await send(message)
 
         try:
+            self._gate.charge_address(scope, own)
             # The router takes a path with a line end for the path before it.
             if scope["path"].isprintable():
                 await super().__call__(scope, receive, send_noted)
             else:
                 await send_answer(problem_of(_no_such_path()), send_noted, [])
+        except TooManyRequests as error:
+            await send_answer(problem_of(error), send_noted, [])
         except Exception:
             # Starlette raises an error again that its last handler has answered.
             if not ended:
@@ -326,10 +346,6 @@ async def _respond(request: Request[Any, Any]) -> Answer:
         request.body = await operation.body.read(request)
     request.parse_parameters()
     return await operation.respond(request)
-
-
-async def _no_gate(_request: Request[Any, Any], _respond: Respond) -> Answer:
-    raise RuntimeError("the application has not started")
 
 
 def _as_it_is(error: Exception) -> Exception:

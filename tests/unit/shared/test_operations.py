@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import asyncio
 from datetime import UTC, datetime
-from typing import Any
 
 import httpx
 import pytest
 
 from shared.web.answer import Answer, AnswerKind, empty_answer
-from shared.web.application import CrossOrigin, Respond, Service
+from shared.web.application import CrossOrigin, Service
 from shared.web.openapi import Admission
 from shared.web.operation import Deprecation, Parameters, Request, operation
 from shared.web.problems import Refused
+from tests.support.open_gate import OpenGate
 
 SINCE = datetime(2026, 12, 1, tzinfo=UTC)
 SUNSET = datetime(2027, 6, 30, 23, 59, 59, tzinfo=UTC)
@@ -43,9 +43,6 @@ class Room:
 
 @pytest.fixture(scope="module")
 def service() -> Service:
-    async def admitted(request: Request[Any, Any], respond: Respond) -> Answer:
-        return await respond(request)
-
     made = Service(
         [Room],
         title="Test",
@@ -57,7 +54,7 @@ def service() -> Service:
         tags={"t": "Things"},
         admission=lambda _access: Admission(),
     )
-    made.serve([Room()], admitted)
+    made.serve([Room()], OpenGate())
     return made
 
 
@@ -86,3 +83,10 @@ def test_the_document_marks_it(service: Service) -> None:
     paths = service.openapi()["paths"]
     assert paths["/old"]["get"]["deprecated"] is True
     assert "deprecated" not in paths["/new"]["get"]
+
+
+@pytest.mark.parametrize(("method", "path"), [("GET", "/nowhere"), ("PATCH", "/old")])
+def test_what_no_operation_answers_is_charged_to_its_address(
+    service: Service, method: str, path: str
+) -> None:
+    assert ask(service, method, path).headers["ratelimit"] == "none"
