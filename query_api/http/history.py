@@ -65,7 +65,7 @@ class History:
         parameters=StatsRead,
         answers=documented(shapes.PastStatistics, description="As of that day"),
     )
-    async def get_stats(self, request: Request[StatsRead, None]) -> Answer:
+    async def get_movie_stats(self, request: Request[StatsRead, None]) -> Answer:
         """A movie's rating statistics at the end of any past day, exact, by the time of rating.
 
         `position` is of the last rating that is known, whatever day it is of.
@@ -89,7 +89,7 @@ class History:
         parameters=HistoryRead,
         answers=documented(shapes.HistoryPage, description="A page of days"),
     )
-    async def list_history(self, request: Request[HistoryRead, None]) -> Answer:
+    async def list_movie_history(self, request: Request[HistoryRead, None]) -> Answer:
         """The days on which a movie's ratings changed, with count and average at the end of
         each.
         """

@@ -109,7 +109,7 @@ class Users:
         parameters=RatingsRead,
         answers=documented(shapes.RatingsPage, description="A page of ratings"),
     )
-    async def list_ratings(self, request: Request[RatingsRead, None]) -> Answer:
+    async def list_user_ratings(self, request: Request[RatingsRead, None]) -> Answer:
         """The movies that a user rated: newest rating, highest score or title first.
 
         `difference` is the user's score less the movie's average.
@@ -140,7 +140,7 @@ class Users:
         parameters=RatingRead,
         answers=documented(shapes.RatedMovie, description="The rating"),
     )
-    async def get_rating(self, request: Request[RatingRead, None]) -> Answer:
+    async def get_user_rating(self, request: Request[RatingRead, None]) -> Answer:
         """One user's rating of one movie."""
         asked, caller = request.parameters, request.caller
         user_id, movie_id = asked.user_id, asked.movie_id
