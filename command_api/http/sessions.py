@@ -24,19 +24,22 @@ from command_api.deciding.user import ChangePassword
 from command_api.http.commands import DONE, Commands, answer
 from command_api.identity.access import PUBLIC, SESSIONS
 from command_api.identity.accounts import Account, Accounts
-from command_api.identity.authentication import Authentication, key_id_of
+from command_api.identity.authentication import API_KEY_PREFIX, Authentication, key_id_of
 from command_api.identity.limits import LogInLimits
 from command_api.identity.passwords import Passwords
 from command_api.identity.sessions import Holder, Session
 from command_api.identity.sessions import Sessions as SessionStore
-from shared.errors import Forbidden, NotAuthenticated, StarfoldError
+from shared.errors import Forbidden, NotAuthenticated, StarfoldError, TooManyRequests
 from shared.ids import NO_VERSION, UserId, Version, sessions_stream_id
 from shared.log.events import Role
+from shared.web.addresses import network_of
 from shared.web.answer import Answer, AnswerKind, json_answer
 from shared.web.operation import Parameters, Request, operation
 from shared.web.tokens import TOKEN_LIFETIME_S, TokenIssuer
 
 log = structlog.get_logger()
+
+LogIn = Request[Parameters, LogInBody | KeyLogInBody]
 
 
 class _Bearer(NamedTuple):
@@ -76,26 +79,26 @@ class Sessions:
             401: AnswerKind("The password or the key is not right."),
         },
     )
-    async def log_in(self, request: Request[Parameters, LogInBody | KeyLogInBody]) -> Answer:
+    async def log_in(self, request: LogIn) -> Answer:
         """Log in with e-mail and password, or with a service's API key.
 
         An unknown address takes as long as a wrong password. Whoever fails too often waits.
         """
-        body, address = request.body, request.caller.address
-        if isinstance(body, KeyLogInBody):
-            return await self._log_in_service(body.api_key, address)
-        email = canonical_email(body.email)
-        with self._log_in_limits.attempt(address, email) as attempt:
-            account = await self._accounts.by_email(email)
-            password_hash = account.user.password_hash if account else None
-            if not await self._passwords.matches(password_hash, body.password, address=address):
-                attempt.failed()
-        if attempt.has_failed or account is None:
-            raise NotAuthenticated("the e-mail address or the password is not right")
-        session, current = await self._sessions.open_for_user(account)
-        await self._rehash(current, body.password, request)
-        bearer = _Bearer(current.user.role, current.version)
-        return self._answer(session, bearer, HTTPStatus.CREATED)
+        body = request.body
+        try:
+            if isinstance(body, KeyLogInBody):
+                return await self._log_in_service(body.api_key, request.caller.address)
+            return await self._log_in_user(body, request)
+        except (NotAuthenticated, TooManyRequests) as error:
+            throttled = isinstance(error, TooManyRequests)
+            log.warning(
+                "log_in_failed",
+                account=self._accounts.log_name(_name_in(body)),
+                network=network_of(request.caller.address),
+                request_id=str(request.request_id),
+                reason="throttled" if throttled else "wrong-credential",
+            )
+            raise
 
     @operation(
         "POST",
@@ -149,6 +152,20 @@ class Sessions:
         ending = self._ending(session_id, principal.actor)
         return answer(await self._commands.send(ending, request))
 
+    async def _log_in_user(self, body: LogInBody, request: LogIn) -> Answer:
+        email, address = canonical_email(body.email), request.caller.address
+        with self._log_in_limits.attempt(address, email) as attempt:
+            account = await self._accounts.by_email(email)
+            password_hash = account.user.password_hash if account else None
+            if not await self._passwords.matches(password_hash, body.password, address=address):
+                attempt.failed()
+        if attempt.has_failed or account is None:
+            raise NotAuthenticated("the e-mail address or the password is not right")
+        session, current = await self._sessions.open_for_user(account)
+        await self._rehash(current, body.password, request)
+        bearer = _Bearer(current.user.role, current.version)
+        return self._answer(session, bearer, HTTPStatus.CREATED)
+
     async def _log_in_service(self, api_key: str, address: str) -> Answer:
         with self._log_in_limits.attempt_with_key(address, key_id_of(api_key).hex) as attempt:
             try:
@@ -167,12 +184,7 @@ class Sessions:
             now=self._commands.now(),
         )
 
-    async def _rehash(
-        self,
-        account: Account,
-        password: str,
-        request: Request[Parameters, LogInBody | KeyLogInBody],
-    ) -> None:
+    async def _rehash(self, account: Account, password: str, request: LogIn) -> None:
         """Hash the password again where the settings ask for more by now; a log-in never fails by
         it.
         """
@@ -219,3 +231,10 @@ class Sessions:
             "expires_in_s": TOKEN_LIFETIME_S,
         }
         return json_answer(value, status).with_field(b"cache-control", "no-store")
+
+
+def _name_in(body: LogInBody | KeyLogInBody) -> str:
+    """The e-mail address, or the key's id."""
+    if isinstance(body, LogInBody):
+        return canonical_email(body.email)
+    return body.api_key.removeprefix(API_KEY_PREFIX).partition("_")[0]

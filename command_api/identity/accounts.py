@@ -44,6 +44,10 @@ class Accounts:
         """The reservation of another system's id."""
         return StreamId(keyed_uuid(self._secret, "external-id", external_id))
 
+    def log_name(self, credential: str) -> str:
+        """What a log calls a canonical e-mail address or a key's id; no id of the event store."""
+        return keyed_uuid(self._secret, "log-in", credential).hex[:12]
+
     def external_user(
         self, external_id: str, display_name: str, now: datetime
     ) -> CreateExternalUser:

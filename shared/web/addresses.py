@@ -8,6 +8,8 @@ from starlette.types import Scope
 
 # Who has one IPv6 address usually has all of its /64.
 _IPV6_SITE_BITS = 64
+# What of an address a log may keep: a street, not a door.
+_IPV4_LOG_BITS, _IPV6_LOG_BITS = 24, 48
 
 
 def address_of(scope: Scope) -> str:
@@ -22,3 +24,12 @@ def address_of(scope: Scope) -> str:
         return host
     site = ipaddress.IPv6Network((int(address), _IPV6_SITE_BITS), strict=False)
     return str(address.ipv4_mapped or site)
+
+
+def network_of(address: str) -> str:
+    """What a log shows of what `address_of` returned: the /24 or /48 that it is in."""
+    try:
+        site = ipaddress.ip_network(address)
+    except ValueError:
+        return "unknown"
+    return str(site.supernet(new_prefix=_IPV4_LOG_BITS if site.version == 4 else _IPV6_LOG_BITS))

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import hmac
+import re
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -13,6 +15,7 @@ import httpx
 import jwt
 import psycopg
 import pytest
+from structlog.testing import capture_logs
 
 from command_api.deciding.principal import Member
 from command_api.deciding.user import ChangePassword
@@ -336,6 +339,38 @@ class TestThrottling:
         assert [status(f"sfk_{uuid4().hex}_x") for _ in range(10)] == [401] * 10
         assert status(right) == 201
         log_in(strict, strict.sign_up().email)
+
+    def test_what_fails_is_logged_with_nothing_in_clear(self, shared: System, strict: Api) -> None:
+        ann, key = strict.sign_up(), f"{shared.service_key()[:37]}wrong"
+        tried = [
+            {"email": ann.email.upper(), "password": "sesame"},
+            *[{"email": ann.email, "password": "sesame"}] * 3,
+            *[{"api_key": key}] * 4,
+            {"api_key": "no-key"},
+        ]
+        with capture_logs() as logs:
+            answers = [strict.post("/v1/sessions", body) for body in tried]
+            log_in(strict, strict.sign_up().email)
+        lines = [one for one in logs if one["event"] == "log_in_failed"]
+        wrong, throttled = (401, "wrong-credential"), (429, "throttled")
+        assert [
+            (answer.status_code, line["reason"])
+            for answer, line in zip(answers, lines, strict=True)
+        ] == [wrong] * 3 + [throttled] + [wrong] * 3 + [throttled, wrong]
+        accounts = [line["account"] for line in lines]
+        assert accounts == [accounts[0]] * 4 + [accounts[4]] * 4 + [accounts[8]]
+        assert len(set(accounts)) == 3
+        for answer, line in zip(answers, lines, strict=True):
+            assert re.fullmatch("[0-9a-f]{12}", line["account"])
+            assert line["network"] == "127.0.0.0/24"
+            assert line["request_id"] == answer.headers["X-Request-ID"]
+            assert line["log_level"] == "warning"
+        shown = repr(logs).lower()
+        for secret in (ann.email, "sesame", key, key.split("_")[1], "no-key"):
+            assert secret not in shown
+        hash_key = shared.command_settings().reservation_secret.get_secret_value()
+        keyed = hmac.digest(hash_key, f"log-in\0{ann.email}".encode(), "sha256").hex()
+        assert accounts[0] == keyed[:12]
 
     def test_a_crowd_that_signs_up_keeps_nobody_from_logging_in(self, strict: Api) -> None:
         """Though they share an address: log-ins go first and have room of their own."""

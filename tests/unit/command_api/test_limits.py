@@ -16,7 +16,7 @@ from command_api.identity.refusal_pace import A_SECOND_MAX, AT_ONCE_MAX, DELAY_M
 from command_api.settings import MIB, CommandSettings
 from shared.errors import Overloaded, TooManyRequests
 from shared.ids import new_uuid7
-from shared.web.addresses import address_of
+from shared.web.addresses import address_of, network_of
 from tests.support.builders import ANN, BEN
 
 HERE = "192.0.2.1"
@@ -24,6 +24,20 @@ HERE = "192.0.2.1"
 
 def came_from(host: str) -> str:
     return address_of({"type": "http", "client": (host, 1)})
+
+
+@pytest.mark.parametrize(
+    ("host", "network"),
+    [
+        ("192.0.2.77", "192.0.2.0/24"),
+        ("::ffff:192.0.2.77", "192.0.2.0/24"),
+        ("2001:db8:1:2::3", "2001:db8:1::/48"),
+        ("fe80::1%eth0", "fe80::/48"),
+        ("", "unknown"),
+    ],
+)
+def test_a_log_shows_the_network_of_an_address(host: str, network: str) -> None:
+    assert network_of(came_from(host)) == network
 
 
 def test_no_single_address_locks_an_account() -> None:
