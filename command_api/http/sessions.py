@@ -112,7 +112,9 @@ class Sessions:
         },
     )
     async def refresh(self, request: Request[Parameters, RefreshBody]) -> Answer:
-        """A new access token and the next refresh token. One that was used already ends the
+        """A new access token and the next refresh token.
+
+        A repeat within ten seconds gets the same refresh token; one that was used earlier ends the
         session.
         """
         token = request.body.refresh_token

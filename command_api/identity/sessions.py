@@ -3,6 +3,10 @@
 A refresh token names its session and its rotation and carries a keyed hash of both; the table holds
 the rotation that is good. Whoever comes with an older one shows that the token was copied: then the
 session ends, for the thief and for the owner alike (RFC 9700, section 4.14.2).
+
+An answer may be lost on its way. Therefore the last token used is answered for some seconds with
+the very token that replaced it, which follows from the session's row: two who hold it still have
+one good token between them, and the second of them to use it later is found out.
 """
 
 from __future__ import annotations
@@ -19,19 +23,29 @@ from shared.errors import NotAuthenticated
 from shared.ids import UserId, new_uuid7
 
 REFRESH_TOKEN_PREFIX = "sfr_"
+# How long the last token used is answered once more.
+REPEAT_S = 10.0
 
 _TOKEN = re.compile(r"sfr_([0-9a-f]{32})_([0-9]{1,9})_([0-9a-f]{64})")
 _OPEN = (
     b"INSERT INTO sessions (session_id, subject_id, service, expires_at)"
     b" VALUES (%s, %s, %s, now() + make_interval(days => %s))"
 )
+# A repeat changes neither the rotation nor its time. Of several refreshes at once the others wait
+# for the first, and then see what it has written.
 _ROTATE = (
-    b"UPDATE sessions SET rotation = rotation + 1, refreshed_at = now(),"
-    b" expires_at = now() + make_interval(days => %s)"
-    b" WHERE session_id = %s AND rotation = %s AND expires_at > now()"
-    b" RETURNING subject_id, service, rotation"
+    b"UPDATE sessions SET rotation = %(next)s,"
+    b" refreshed_at = CASE WHEN rotation = %(next)s THEN refreshed_at ELSE now() END,"
+    b" expires_at = now() + make_interval(days => %(idle_days_max)s)"
+    b" WHERE session_id = %(session_id)s AND expires_at > now() AND (rotation = %(next)s - 1"
+    b" OR rotation = %(next)s AND refreshed_at > now() - make_interval(secs => %(repeat_s)s))"
+    b" RETURNING subject_id, service"
 )
-_HOLDER = b"SELECT subject_id, service, rotation > %s AS reused FROM sessions WHERE session_id = %s"
+_HOLDER = (
+    b"SELECT subject_id, service, rotation > %(next)s"
+    b" OR rotation = %(next)s AND refreshed_at <= now() - make_interval(secs => %(repeat_s)s)"
+    b" FROM sessions WHERE session_id = %(session_id)s"
+)
 _PURGE = (
     b"DELETE FROM sessions WHERE session_id IN"
     b" (SELECT session_id FROM sessions WHERE expires_at < now() LIMIT %s)"
@@ -51,7 +65,9 @@ class Session(NamedTuple):
 
 
 class Holder(NamedTuple):
-    """Whose session a refresh token is of; `reused` if the token was used before."""
+    """Whose session a refresh token is of; `reused` if the token was used before and is no
+    repeat.
+    """
 
     session_id: UUID
     subject_id: UUID
@@ -97,19 +113,25 @@ class Sessions:
     async def holder(self, refresh_token: str) -> Holder:
         """Raise `NotAuthenticated` for a forged token and for one of a session that has ended."""
         session_id, rotation = self._parsed(refresh_token)
-        rows = await self._store.rows(_HOLDER, [rotation, session_id])
+        asked = {"session_id": session_id, "next": rotation + 1, "repeat_s": REPEAT_S}
+        rows = await self._store.rows(_HOLDER, asked)
         if not rows:
             raise NotAuthenticated("the session has ended")
         return Holder(session_id, *rows[0])
 
     async def refresh(self, refresh_token: str) -> Session | None:
-        """Return the session with its next token, None if this one was used before or the session
-        has ended.
+        """Return the session with the token after this one, None if this one is reused or the
+        session has ended.
         """
         session_id, rotation = self._parsed(refresh_token)
-        rows = await self._store.rows(_ROTATE, [self._idle_days_max, session_id, rotation])
-        for subject_id, service, next_rotation in rows:
-            token = self._token(session_id, next_rotation)
+        asked = {
+            "session_id": session_id,
+            "next": rotation + 1,
+            "repeat_s": REPEAT_S,
+            "idle_days_max": self._idle_days_max,
+        }
+        for subject_id, service in await self._store.rows(_ROTATE, asked):
+            token = self._token(session_id, rotation + 1)
             return Session(session_id, subject_id, service, token)
         return None
 

@@ -30,6 +30,7 @@ from tests.support.api import PASSWORD, Api, User
 from tests.support.builders import NOON
 from tests.support.commits import commit
 from tests.support.log import read_log
+from tests.support.processes import start_processes
 from tests.support.servers import Servers
 from tests.support.system import System, eventually
 
@@ -68,7 +69,7 @@ def rename(api: Api, session: Any) -> int:
     return api.command.patch("/v1/users/me", json=body, headers=bearer(session)).status_code
 
 
-def test_a_refresh_token_is_good_once_and_gives_the_next(writer: Api) -> None:
+def test_each_refresh_gives_the_next_token(writer: Api) -> None:
     session = log_in(writer, writer.sign_up().email)
     for _ in range(3):
         answer = refresh(writer, session["refresh_token"])
@@ -79,23 +80,69 @@ def test_a_refresh_token_is_good_once_and_gives_the_next(writer: Api) -> None:
     assert rename(writer, session) == 204
 
 
-def test_a_reused_refresh_token_ends_the_session_for_everybody(writer: Api) -> None:
+def test_a_refresh_that_is_repeated_soon_gets_the_same_token(shared: System, writer: Api) -> None:
+    """The answer may have been lost; to give it again the database keeps no token."""
+    session = log_in(writer, writer.sign_up().email)
+    answers = [refresh(writer, session["refresh_token"]) for _ in range(3)]
+    assert [answer.status_code for answer in answers] == [200] * 3
+    first, *repeats = (answer.json() for answer in answers)
+    assert {one["refresh_token"] for one in repeats} == {first["refresh_token"]}
+    for one in (first, *repeats):
+        assert rename(writer, one) == 204
+    with shared.owner() as owner:
+        rows = owner.execute("SELECT sessions::text FROM sessions").fetchall()
+    assert first["refresh_token"].rpartition("_")[2] not in repr(rows)
+    assert refresh(writer, first["refresh_token"]).status_code == 200
+
+
+def test_a_repeat_is_answered_for_ten_seconds_however_often(shared: System, writer: Api) -> None:
+    session = log_in(writer, writer.sign_up().email)
+    newest = refresh(writer, session["refresh_token"]).json()
+    with shared.owner() as owner:
+        _age(owner, session, "5 s")
+        assert refresh(writer, session["refresh_token"]).status_code == 200
+        _age(owner, session, "5 s")
+    assert refresh(writer, session["refresh_token"]).status_code == 401
+    assert refresh(writer, newest["refresh_token"]).status_code == 401
+    assert rename(writer, newest) == 401
+
+
+def test_a_token_older_than_the_last_ends_the_session_at_once(writer: Api) -> None:
+    oldest = log_in(writer, writer.sign_up().email)
+    newest = refresh(writer, refresh(writer, oldest["refresh_token"]).json()["refresh_token"])
+    assert newest.status_code == 200
+    assert refresh(writer, oldest["refresh_token"]).status_code == 401
+    assert refresh(writer, newest.json()["refresh_token"]).status_code == 401
+
+
+def test_a_reused_refresh_token_ends_the_session_for_everybody(shared: System, writer: Api) -> None:
+    """Also where the thief was fast enough to be answered: then the next reuse shows it."""
     email = writer.sign_up().email
     stolen, other = log_in(writer, email), log_in(writer, email)
-    owners = refresh(writer, stolen["refresh_token"]).json()
+    thiefs = refresh(writer, stolen["refresh_token"]).json()
+    both = refresh(writer, stolen["refresh_token"]).json()
+    assert both["refresh_token"] == thiefs["refresh_token"]
+    owners = refresh(writer, both["refresh_token"]).json()
+    with shared.owner() as owner:
+        _age(owner, stolen, "10 s")
+    assert refresh(writer, thiefs["refresh_token"]).status_code == 401
     assert refresh(writer, stolen["refresh_token"]).status_code == 401
     assert refresh(writer, owners["refresh_token"]).status_code == 401
     assert rename(writer, owners) == 401
     assert refresh(writer, other["refresh_token"]).status_code == 200
 
 
-def test_of_concurrent_refreshes_one_at_most_is_granted(writer: Api) -> None:
+def test_concurrent_refreshes_by_two_processes_get_one_token(shared: System, writer: Api) -> None:
     session = log_in(writer, writer.sign_up().email)
+    urls = [process.url for process in start_processes(shared, 2)] * 4
+    body = {"refresh_token": session["refresh_token"]}
     with ThreadPoolExecutor(8) as pool:
         answers = list(
-            pool.map(lambda _: refresh(writer, session["refresh_token"]).status_code, range(8))
+            pool.map(lambda url: httpx.post(f"{url}/v1/sessions/refresh", json=body), urls)
         )
-    assert sorted(answers) == [200] + [401] * 7
+    assert [answer.status_code for answer in answers] == [200] * 8
+    (token,) = {answer.json()["refresh_token"] for answer in answers}
+    assert refresh(writer, token).status_code == 200
 
 
 @pytest.mark.parametrize("change", ["", "x", "{}0", "sfr_{}", "{}é", "rotation"])
@@ -399,10 +446,17 @@ class TestThrottling:
 
 
 def _expire(owner: psycopg.Connection[Any], session: Any) -> None:
-    claims = jwt.decode(session["access_token"], options={"verify_signature": False})
     owner.execute(
         "UPDATE sessions SET expires_at = now() - interval '1 s' WHERE session_id = %s",
-        [UUID(claims["sid"])],
+        [UUID(claims(session)["sid"])],
+    )
+
+
+def _age(owner: psycopg.Connection[Any], session: Any, by: str) -> None:
+    """Have the session's last refresh been so much earlier."""
+    owner.execute(
+        "UPDATE sessions SET refreshed_at = refreshed_at - %s::interval WHERE session_id = %s",
+        [by, UUID(claims(session)["sid"])],
     )
 
 
