@@ -15,6 +15,7 @@ from shared.errors import InvalidInput, ProjectionBehind
 from shared.ids import START, Position
 from shared.web.answer import Answer, AnswerKind
 from shared.web.operation import Header, Parameters, Request, operation
+from shared.web.problems import POSITION_HEADER
 
 MOVIES_MAX = 100
 MOVIES_CHARS_MAX = 37 * MOVIES_MAX
@@ -58,6 +59,7 @@ class Live:
         answers={
             200: AnswerKind(
                 "Events for as long as the connection lasts",
+                headers=(POSITION_HEADER, "Cache-Control"),
                 example=STREAM,
                 media_type="text/event-stream",
             )

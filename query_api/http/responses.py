@@ -34,7 +34,7 @@ def documented(shape: type[Shape], *, description: str) -> dict[int, AnswerKind]
     paged = (*headers, "Link") if "next_cursor" in shape.model_fields else headers
     return {
         200: AnswerKind(description, shape, paged, shape.EXAMPLE),
-        304: AnswerKind("It is what `If-None-Match` names", headers=headers),
+        304: AnswerKind("It is what `If-None-Match` names", headers=paged),
     }
 
 

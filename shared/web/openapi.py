@@ -84,7 +84,10 @@ HEADERS: Mapping[str, Schema] = {
         "description": "Where the query API serves what was created.",
         "schema": {"type": "string", "format": "uri-reference"},
     },
-    "Link": {"description": "The next page, if there is one.", "schema": _TEXT},
+    "Link": {
+        "description": "Of a list the next page, if there is one; of a problem what explains it.",
+        "schema": _TEXT,
+    },
     "Cache-Control": {"description": "Who may keep the answer.", "schema": _TEXT},
     "Content-Disposition": {"description": "The name of the file.", "schema": _TEXT},
 }
@@ -273,7 +276,7 @@ class _Document:
         self, status: int, one: Operation, kind: AnswerKind | None, headers: Sequence[str]
     ) -> Schema:
         refusal = _REFUSALS[status]
-        headers = [*headers, *refusal.headers]
+        headers = [*headers, "Link", *refusal.headers]
         if status in (404, 503) and _AT_LEAST in one.parameters.header_fields:
             headers.append(POSITION_HEADER)
         response = {

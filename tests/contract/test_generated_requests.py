@@ -13,12 +13,14 @@ from uuid import uuid4
 import pytest
 import schemathesis
 from schemathesis import engine
+from schemathesis.checks import CHECKS
 from schemathesis.config import SchemathesisConfig
 from schemathesis.engine import events
 
 from command_api.identity.refusal_pace import RefusalPace
 from shared.ids import POSITION_MAX
 from tests.conftest import wait_ready
+from tests.contract.test_openapi import resolved
 from tests.support.api import AT_LEAST, Api
 from tests.support.servers import Servers
 from tests.support.system import ALL_SCOPES, System
@@ -30,6 +32,21 @@ BULK = ["/v1/users/batch", "/v1/movies/batch", "/v1/ratings/batch"]
 ENDING = {("DELETE", "/v1/users/me"), ("DELETE", "/v1/sessions/current")}
 # Whose bodies take long to generate; a service and a curator send them all the same.
 LARGE = ["/v1/movies", "/v1/movies/batch", "/v1/ratings/batch"]
+# Headers that every answer may have, and of which no document speaks.
+OF_HTTP = {
+    "cache-control",
+    "content-encoding",
+    "content-length",
+    "content-type",
+    "date",
+    "referrer-policy",
+    "server",
+    "transfer-encoding",
+    "vary",
+    "x-accel-buffering",
+    "x-content-type-options",
+    "x-frame-options",
+}
 CONFIG: dict[str, Any] = {
     "seed": 1,
     "request-timeout": 20,
@@ -119,8 +136,20 @@ def real_values(callers: Callers) -> Iterator[None]:
         if (case.method, case.path) in ENDING and own in callers.tokens.values():
             headers["Authorization"] = callers.api.sign_up().headers["Authorization"]
 
+    schemathesis.check(every_header_is_documented)
     yield
     schemathesis.hooks.unregister_all()
+    CHECKS.unregister(every_header_is_documented.__name__)
+
+
+def every_header_is_documented(_context: Any, response: Any, case: Any) -> None:
+    document = case.operation.schema.raw_schema
+    methods = document["paths"][case.operation.path]
+    answer = methods[case.operation.method]["responses"].get(str(response.status_code))
+    # A method that the path lacks is sent too.
+    if answer is not None and response.request.method.lower() in methods:
+        documented = {name.lower() for name in resolved(document, answer).get("headers", {})}
+        assert set(response.headers) <= documented | OF_HTTP, sorted(response.headers)
 
 
 def _rows(body: object) -> list[Any]:
