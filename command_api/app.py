@@ -44,6 +44,7 @@ from shared.log.sealing import KeyWrap
 from shared.process.tasks import Tasks
 from shared.web.application import CrossOrigin, Service
 from shared.web.openapi import Admission
+from shared.web.protocol import CHARGE_ADDRESS
 from shared.web.tokens import TokenIssuer, TokenVerifier
 
 CROSS_ORIGIN_REQUEST_HEADERS = (
@@ -92,7 +93,7 @@ def create_app(settings: CommandSettings) -> Service:
     """The application; its resources are opened and closed by its lifespan."""
 
     @asynccontextmanager
-    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+    async def lifespan(app: FastAPI) -> AsyncIterator[dict[str, object]]:
         parts = _wire(settings)
         parts.dispatcher.start(parts.tasks)
         upkeep = parts.upkeep.start(parts.tasks)
@@ -100,7 +101,7 @@ def create_app(settings: CommandSettings) -> Service:
         app.before_refusal = RefusalPace().wait
         app.serve(parts.rooms, parts.gate)
         log.info("command_api_started", port=settings.port)
-        yield
+        yield {CHARGE_ADDRESS: parts.gate.charge_address}
         upkeep.cancel()
         await asyncio.wait({upkeep})
         await parts.dispatcher.stop()

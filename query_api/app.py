@@ -41,7 +41,7 @@ from shared.process.descriptors import descriptors
 from shared.process.tasks import Tasks
 from shared.read_model.clients import async_redis_client
 from shared.web.application import CrossOrigin, Service
-from shared.web.protocol import END_STREAMS
+from shared.web.protocol import CHARGE_ADDRESS, END_STREAMS
 from shared.web.tokens import TokenVerifier
 
 log = structlog.get_logger()
@@ -68,6 +68,8 @@ CROSS_ORIGIN_REQUEST_HEADERS = (
 CROSS_ORIGIN_ANSWER_HEADERS = (
     "ETag",
     "Link",
+    "RateLimit",
+    "RateLimit-Policy",
     "Retry-After",
     "Starfold-Newest",
     "Starfold-Position",
@@ -99,7 +101,7 @@ def create_app(settings: QuerySettings) -> Service:
         app.serve(parts.rooms, parts.gate)
         running = _start(parts)
         log.info("query_api_started", port=settings.port)
-        yield {END_STREAMS: parts.streams.end}
+        yield {END_STREAMS: parts.streams.end, CHARGE_ADDRESS: parts.gate.charge_address}
         await _end(running)
         await parts.client.aclose()
         log.info("query_api_stopped")

@@ -31,6 +31,9 @@ ADMISSIONS: Mapping[Access, Admission] = {
 
 Read = Request[Any, Any]
 
+# A private profile is its user's alone, and any read with a dead token a 401.
+_VARY = (b"vary", b"authorization")
+
 
 class ReadGate:
     """Refuses a caller before any parameter is validated.
@@ -51,6 +54,7 @@ class ReadGate:
         access: Access = request.operation.access
         if access == "nobody":
             return await respond(request)
+        request.answer_fields.append(_VARY)
         authorization = request.field(b"authorization")
         if authorization is None:
             self._limits.require_address(request.scope, request.answer_fields)

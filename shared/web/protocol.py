@@ -16,10 +16,11 @@ import structlog
 from starlette.types import Receive, Scope, Send
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 
-from shared.web.answer import send_answer
+from shared.errors import TooManyRequests
+from shared.web.answer import Answer, Fields, send_answer
 from shared.web.application import answer_headers, request_id_of
 from shared.web.gathering_transport import GatheringTransport
-from shared.web.problems import problem
+from shared.web.problems import problem, problem_of
 
 # Head and body: the largest batch comes in this time at two megabits a second.
 REQUEST_WITHIN_S = 60.0
@@ -38,8 +39,10 @@ LINGER_IDLE_S = 5.0
 # A new connection beyond the maximum has this time to ask and to be refused.
 CROWDED_WITHIN_S = 5.0
 LOGGED_EVERY_S = 10.0
-# What a lifespan may put into its state: called when the server begins to stop, on its event loop.
+# What a lifespan may put into its state: called when the server begins to stop, on its event loop;
+# and the `charge_address` of its gate, for what is refused before the application.
 END_STREAMS = "end_streams"
+CHARGE_ADDRESS = "charge_address"
 
 log = structlog.get_logger()
 
@@ -95,7 +98,7 @@ class GatheringProtocol(HttpToolsProtocol):
         self._within_s = REQUEST_WITHIN_S
         if len(self.connections) > self._connections_max:
             self._within_s = CROWDED_WITHIN_S
-            self.app = _crowded
+            self.app = self._answer_crowded
             self._crowd.report(len(self.connections), self.loop.time())
         self._coming_since_s = self.loop.time()
         self._look = self.loop.call_later(self._within_s, self._cut_off_if_slow)
@@ -210,18 +213,40 @@ class GatheringProtocol(HttpToolsProtocol):
         if self.transport.is_closing():
             return
         code, detail = self._refusal or _MALFORMED
-        response = problem(code, detail)
+        response, stated = self._charged(problem(code, detail))
         scope = {"headers": self.headers or []}
         headers = [
             *self.server_state.default_headers,
             *response.fields,
             *answer_headers(request_id_of(scope)),
+            *stated,
             (b"connection", b"close"),
         ]
         head = b"".join(name + b": " + value + b"\r\n" for name, value in headers)
         self.transport.write(STATUS_LINE[response.status] + head + b"\r\n" + response.body)
         log.info("request_refused", status=response.status, reason=detail)
         self.transport.close()
+
+    def _charged(self, refusal: Answer) -> tuple[Answer, Fields]:
+        """A refusal, or that of its address's rate limit, and the fields that state the limit.
+
+        Behind proxies the client's address is not known here.
+        """
+        charge_address = self.app_state.get(CHARGE_ADDRESS)
+        stated: Fields = []
+        if charge_address is not None and not self.config.proxy_headers:
+            try:
+                charge_address({"client": self.client}, stated)
+            except TooManyRequests as error:
+                refusal = problem_of(error)
+        return refusal, stated
+
+    async def _answer_crowded(self, scope: Scope, _receive: Receive, send: Send) -> None:
+        """Refuse whoever comes when there is no room for another connection."""
+        crowded = problem("overloaded", "there are as many connections as this process may have")
+        response, stated = self._charged(crowded)
+        closing = (b"connection", b"close")
+        await send_answer(response, send, [*answer_headers(request_id_of(scope)), *stated, closing])
 
     def _linger(self) -> bool:
         """Close only when the client has: it would lose the answer while it still sends.
@@ -279,13 +304,3 @@ _TOO_LARGE = (
     "head-too-large",
     f"a request's head may have {HEAD_BYTES_MAX} bytes and {FIELDS_MAX} fields",
 )
-
-
-async def _crowded(scope: Scope, _receive: Receive, send: Send) -> None:
-    """The answer to who comes when there is no room for another connection."""
-    response = problem(
-        "overloaded",
-        "there are as many connections as this process may have",
-        headers={"Connection": "close"},
-    )
-    await send_answer(response, send, answer_headers(request_id_of(scope)))

@@ -82,7 +82,7 @@ class RunningApp:
                 log_config=None,
                 access_log=False,
                 timeout_graceful_shutdown=5,
-                **options,
+                **{"proxy_headers": False, **options},
             )
         )
         self._thread = threading.Thread(
