@@ -19,7 +19,7 @@ from command_api.deciding.session import EndSession
 from command_api.deciding.streams import Needs, Streams
 from command_api.deciding.use_cases import Status
 from shared.errors import IdempotencyKeyReused, Rejected
-from shared.ids import Position
+from shared.ids import Position, StreamId
 
 Item = TypeVar("Item")
 
@@ -86,6 +86,13 @@ def needs_of(batch: Sequence[PendingCommand]) -> BatchNeeds:
             ]
         ),
         answers=_unique(pending.key.key for pending in batch if pending.key is not None),
+    )
+
+
+def further_needs_of(batch: Sequence[PendingCommand], streams: Streams) -> tuple[StreamId, ...]:
+    """What to load once more, named by the state of what was loaded; mostly nothing."""
+    return _unique(
+        stream for pending in batch for stream in handling.further_needs(pending.command, streams)
     )
 
 

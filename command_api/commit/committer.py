@@ -18,7 +18,7 @@ from collections.abc import Sequence
 
 import structlog
 
-from command_api.commit.batch import BatchDecision, decide_batch, needs_of
+from command_api.commit.batch import BatchDecision, decide_batch, further_needs_of, needs_of
 from command_api.commit.pending_command import Answer, PendingCommand
 from command_api.deciding.load_result import LoadRequest
 from command_api.deciding.state_cache import StateCache
@@ -139,7 +139,11 @@ class Committer:
             )
         )
         keys = SubjectKeys(self._key_wrap, loaded.wrapped_keys)
-        return decide_batch(batch, Streams(loaded, self._codec, keys, cache), loaded)
+        streams = Streams(loaded, self._codec, keys, cache)
+        further = [one for one in further_needs_of(batch, streams) if one not in loaded.streams]
+        if further:
+            streams.add((await self._store.load(LoadRequest(whole=further))).streams)
+        return decide_batch(batch, streams, loaded)
 
     def _encode(self, decided: BatchDecision) -> Append:
         """The batch's events as stored, with what else goes with them: keys, sessions, answers."""

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import datetime
-from typing import assert_never
+from typing import assert_never, cast
 
 import msgspec
 
@@ -31,13 +32,30 @@ class CreateMovie(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class ChangeMovieDetails(msgspec.Struct, frozen=True, kw_only=True):
-    """Correct a movie, if it is as `condition` says; `changes` holds the fields to replace."""
+    """Correct a movie, if it is as `condition` says; `changes` holds the fields to replace.
+
+    `imdb_stream_of` finds the reservation of an IMDb id: that of the id which the movie gives up
+    is known once the movie is loaded.
+    """
 
     movie_id: MovieId
     changes: dict[str, object]
-    imdb_stream: StreamId | None
+    imdb_stream_of: Callable[[str], StreamId]
     condition: Condition
     now: datetime
+
+    @property
+    def imdb_stream(self) -> StreamId | None:
+        """The reservation of the new IMDb id; None where the command gives the movie none."""
+        imdb_id = self.changes.get("imdb_id")
+        return None if imdb_id is None else self.imdb_stream_of(cast("str", imdb_id))
+
+    def stream_given_up(self, movie: Movie) -> StreamId | None:
+        """The reservation of the IMDb id that the movie would no longer have."""
+        current = None if movie.details is None else movie.details.imdb_id
+        if current is None or self.changes.get("imdb_id", current) == current:
+            return None
+        return self.imdb_stream_of(current)
 
 
 MovieCommand = CreateMovie | ChangeMovieDetails

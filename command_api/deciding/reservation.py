@@ -14,11 +14,17 @@ from shared.log.events import (
     EmailReserved,
     ExternalIdReleased,
     ExternalIdReserved,
+    ImdbIdReleased,
     ImdbIdReserved,
 )
 
 ReservationEvent = (
-    EmailReserved | EmailReleased | ExternalIdReserved | ExternalIdReleased | ImdbIdReserved
+    EmailReserved
+    | EmailReleased
+    | ExternalIdReserved
+    | ExternalIdReleased
+    | ImdbIdReserved
+    | ImdbIdReleased
 )
 
 
@@ -52,13 +58,20 @@ def release_external_id(reservation: Reservation, user_id: UserId) -> list[Reser
     return [ExternalIdReleased(user_id=user_id)]
 
 
+def release_imdb_id(reservation: Reservation, movie_id: MovieId) -> list[ReservationEvent]:
+    """Nothing where the movie does not have the id."""
+    if reservation.owner != movie_id:
+        return []
+    return [ImdbIdReleased(movie_id=movie_id)]
+
+
 def evolve(_reservation: Reservation, event: ReservationEvent) -> Reservation:
     match event:
         case EmailReserved() | ExternalIdReserved():
             return Reservation(event.user_id)
         case ImdbIdReserved():
             return Reservation(event.movie_id)
-        case EmailReleased() | ExternalIdReleased():
+        case EmailReleased() | ExternalIdReleased() | ImdbIdReleased():
             return Reservation()
         case _:
             assert_never(event)

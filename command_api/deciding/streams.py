@@ -101,6 +101,10 @@ class Streams:
         """Record in the name of the given command from now on."""
         self._author, self._author_begins_at = author, len(self.events)
 
+    def add(self, rows: Mapping[StreamId, list[StoredRow]]) -> None:
+        """Take streams that were loaded later: each is guarded by itself when it is recorded on."""
+        self._loaded.streams.update(rows)
+
     def user(self, user_id: UserId) -> User:
         """Without what is personal, which most commands do not need: nothing is opened."""
         stream_id = StreamId(user_id)

@@ -35,7 +35,7 @@ from command_api.deciding.user import (
     SignUp,
 )
 from shared.errors import NotFound
-from shared.ids import MovieId, StreamId, UserId
+from shared.ids import StreamId, UserId
 from shared.log.events import ExternalIdReserved, Role
 
 Command = (
@@ -100,6 +100,14 @@ def needs(command: Command, principal: Principal) -> Needs:
             return Needs(whole=(StreamId(command.movie_id), *imdb, *caller))
         case _:
             assert_never(command)
+
+
+def further_needs(command: Command, streams: Streams) -> tuple[StreamId, ...]:
+    """The streams to load besides, which only the state of those loaded first can name."""
+    if not isinstance(command, ChangeMovieDetails):
+        return ()
+    given_up = command.stream_given_up(streams.movie(command.movie_id))
+    return () if given_up is None else (given_up,)
 
 
 def authorize(command: Command, principal: Principal, streams: Streams) -> None:
@@ -267,10 +275,18 @@ def _change_movie(command: CreateMovie | ChangeMovieDetails, streams: Streams) -
     stream_id = StreamId(command.movie_id)
     standing = streams.movie(command.movie_id)
     events = movie.decide(command, standing, streams.version(stream_id))
-    if events and command.imdb_stream is not None:
-        reserved = streams.reservation(command.imdb_stream)
-        for reserving in reservation.reserve_imdb_id(reserved, MovieId(command.movie_id)):
-            streams.record(command.imdb_stream, reserving)
+    taken = command.imdb_stream if events else None
+    if taken is not None:
+        reserved = streams.reservation(taken)
+        for reserving in reservation.reserve_imdb_id(reserved, command.movie_id):
+            streams.record(taken, reserving)
+    given_up = None
+    if events and isinstance(command, ChangeMovieDetails):
+        given_up = command.stream_given_up(standing)
+    if given_up is not None:
+        reserved = streams.reservation(given_up)
+        for releasing in reservation.release_imdb_id(reserved, command.movie_id):
+            streams.record(given_up, releasing)
     for event in events:
         streams.record(stream_id, event)
     status: Status = "created" if standing.details is None else "changed"

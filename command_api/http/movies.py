@@ -91,7 +91,10 @@ class Movies:
         answers=CHANGED | STALE | {409: IMDB_ID_TAKEN, 428: AnswerKind("`If-Match` is missing.")},
     )
     async def change_movie(self, request: Request[MovieCorrection, MovieChangesBody]) -> Answer:
-        """Correct a movie (curators); `If-Match` names the `ETag` that the change was made to."""
+        """Correct a movie (curators); `If-Match` names the `ETag` that the change was made to.
+
+        An IMDb id that the movie gives up is free for another movie at once.
+        """
         condition = request.parameters.condition
         if condition is None:
             raise Refused(
@@ -102,7 +105,7 @@ class Movies:
         command = ChangeMovieDetails(
             movie_id=MovieId(request.parameters.movie_id),
             changes=changes,
-            imdb_stream=self._imdb_stream(changes.get("imdb_id")),
+            imdb_stream_of=self._imdb_stream_of,
             condition=condition,
             now=self._commands.now(),
         )
@@ -116,9 +119,9 @@ class Movies:
         return CreateMovie(
             movie_id=movie_id,
             details=body.details(),
-            imdb_stream=self._imdb_stream(body.imdb_id),
+            imdb_stream=None if body.imdb_id is None else self._imdb_stream_of(body.imdb_id),
             now=self._commands.now(),
         )
 
-    def _imdb_stream(self, imdb_id: str | None) -> StreamId | None:
-        return None if imdb_id is None else StreamId(keyed_uuid(self._secret, "imdb", imdb_id))
+    def _imdb_stream_of(self, imdb_id: str) -> StreamId:
+        return StreamId(keyed_uuid(self._secret, "imdb", imdb_id))

@@ -194,6 +194,12 @@ class ImdbIdReserved(Event, frozen=True, kw_only=True):
     movie_id: MovieId
 
 
+class ImdbIdReleased(Event, frozen=True, kw_only=True):
+    """An IMDb id is free again: its movie gave it up."""
+
+    movie_id: MovieId
+
+
 EVENT_TYPES: tuple[type[Event], ...] = (
     UserCreated,
     UserProfileChanged,
@@ -211,6 +217,7 @@ EVENT_TYPES: tuple[type[Event], ...] = (
     ExternalIdReserved,
     ExternalIdReleased,
     ImdbIdReserved,
+    ImdbIdReleased,
 )
 
 

@@ -20,7 +20,7 @@ from command_api.deciding.user import (
     EraseUser,
     SignUp,
 )
-from shared.ids import MovieId, StreamId, UserId, new_uuid7, rating_stream_id
+from shared.ids import MovieId, StreamId, UserId, keyed_uuid, new_uuid7, rating_stream_id
 from shared.log.events import (
     MovieCreated,
     MovieDetailsChanged,
@@ -103,11 +103,15 @@ def create_movie(**changes: Any) -> CreateMovie:
     return _with(CreateMovie, defaults, changes)
 
 
+def imdb_stream(imdb_id: str) -> StreamId:
+    return StreamId(keyed_uuid(b"tests", "imdb", imdb_id))
+
+
 def change_movie(**changes: Any) -> ChangeMovieDetails:
     defaults = {
         "movie_id": STALKER,
         "changes": {"year": 1980},
-        "imdb_stream": None,
+        "imdb_stream_of": imdb_stream,
         "condition": condition_of('"1"'),
         "now": NOON,
     }
@@ -184,8 +188,22 @@ def a_sign_up(email_stream: StreamId) -> SignUp:
     return sign_up(user_id=UserId(new_uuid7()), email_stream=email_stream)
 
 
-def a_movie() -> CreateMovie:
-    return create_movie(movie_id=MovieId(new_uuid7()))
+def a_movie(imdb_id: str | None = None) -> CreateMovie:
+    return create_movie(
+        movie_id=MovieId(new_uuid7()),
+        details=movie_fields(imdb_id=imdb_id),
+        imdb_stream=None if imdb_id is None else imdb_stream(imdb_id),
+    )
+
+
+def an_imdb_change(
+    movie: CreateMovie, imdb_id: str | None, condition: str = "*"
+) -> ChangeMovieDetails:
+    return change_movie(
+        movie_id=movie.movie_id,
+        changes={"imdb_id": imdb_id},
+        condition=condition_of(condition),
+    )
 
 
 def a_rating(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID
@@ -131,6 +132,39 @@ class TestImdbIds:
         assert taken.json()["errors"][0]["pointer"] == "/imdb_id"
         assert change(api, api.movie("Another"), {"imdb_id": imdb_id}).status_code == 409
         assert change(api, first, {"imdb_id": imdb_id, "year": 1980}).status_code == 204
+
+    def test_an_id_that_a_movie_gave_up_is_free(self, api: Api) -> None:
+        old, new = an_imdb_id(), an_imdb_id()
+        first, second = api.movie("Stalker", imdb_id=old), api.movie("Solaris")
+        assert change(api, second, {"imdb_id": old}).status_code == 409
+        assert change(api, first, {"imdb_id": new}).status_code == 204
+        assert change(api, second, {"imdb_id": old}).status_code == 204
+        assert change(api, first, {"imdb_id": old}, '"2"').status_code == 409
+        assert change(api, first, {"imdb_id": None}, '"2"').status_code == 204
+        third = api.movie("Mirror", imdb_id=new)
+        shown = [api.read(f"/v1/movies/{movie}")["imdb_id"] for movie in (first, second, third)]
+        assert shown == [None, old, new]
+
+    def test_a_change_that_is_refused_gives_up_nothing(self, api: Api) -> None:
+        old, taken = an_imdb_id(), an_imdb_id()
+        first = api.movie("Stalker", imdb_id=old)
+        api.movie("Solaris", imdb_id=taken)
+        assert change(api, first, {"imdb_id": taken}).status_code == 409
+        assert change(api, first, {"imdb_id": None}, '"2"').status_code == 412
+        assert change(api, api.movie("Mirror"), {"imdb_id": old}).status_code == 409
+
+    def test_of_many_who_take_a_free_id_at_once_one_gets_it(self, api: Api) -> None:
+        imdb_id = an_imdb_id()
+        owner = api.movie("Owner", imdb_id=imdb_id)
+        movies = [api.movie(f"Taker {n}") for n in range(8)]
+        assert change(api, owner, {"imdb_id": None}).status_code == 204
+        with ThreadPoolExecutor(len(movies)) as takers:
+            taking = takers.map(lambda movie: change(api, movie, {"imdb_id": imdb_id}), movies)
+            statuses = [answer.status_code for answer in taking]
+        assert sorted(statuses) == [204] + [409] * 7
+        assert [
+            movie for movie in movies if api.read(f"/v1/movies/{movie}")["imdb_id"] == imdb_id
+        ] == [movies[statuses.index(204)]]
 
     def test_in_a_batch_the_second_of_two_is_refused_alone(self, api: Api) -> None:
         imdb_id = an_imdb_id()

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import pytest
+
+from command_api.deciding.movie import Movie
 from shared.errors import NotFound, StaleVersion
 from shared.versions import condition_of
 from tests.support.builders import (
     change_movie,
     create_movie,
+    imdb_stream,
     movie_created,
     movie_details_changed,
     movie_fields,
@@ -39,3 +43,25 @@ def test_a_change_to_an_older_version_is_stale() -> None:
 
 def test_a_movie_that_is_not_there_cannot_change() -> None:
     given().when(change_movie()).then_refused(NotFound)
+
+
+@pytest.mark.parametrize(
+    ("current", "changes", "given_up"),
+    [
+        ("tt1", {"imdb_id": "tt2"}, "tt1"),
+        ("tt1", {"imdb_id": None}, "tt1"),
+        ("tt1", {"imdb_id": "tt1"}, None),
+        ("tt1", {"year": 1980}, None),
+        (None, {"imdb_id": "tt2"}, None),
+    ],
+)
+def test_an_imdb_id_is_given_up_by_another_one_or_none(
+    current: str | None, changes: dict[str, object], given_up: str | None
+) -> None:
+    standing = Movie(details=movie_fields(imdb_id=current))
+    stream = None if given_up is None else imdb_stream(given_up)
+    assert change_movie(changes=changes).stream_given_up(standing) == stream
+
+
+def test_a_movie_that_is_not_there_gives_up_nothing() -> None:
+    assert change_movie(changes={"imdb_id": None}).stream_given_up(Movie()) is None

@@ -12,6 +12,7 @@ from shared.log.events import (
     EmailReserved,
     ExternalIdReleased,
     ExternalIdReserved,
+    ImdbIdReleased,
     ImdbIdReserved,
     UserErased,
     UserPasswordChanged,
@@ -123,9 +124,13 @@ def test_an_external_id_belongs_to_one_user_until_it_is_released() -> None:
     assert reservation.evolve(taken, released) == Reservation()
 
 
-def test_an_imdb_id_belongs_to_one_movie() -> None:
+def test_an_imdb_id_belongs_to_one_movie_until_it_is_released() -> None:
     (reserved,) = reservation.reserve_imdb_id(Reservation(), STALKER)
     assert reserved == ImdbIdReserved(movie_id=STALKER)
     taken = reservation.evolve(Reservation(), reserved)
     with pytest.raises(Conflict, match="IMDb id is taken"):
         reservation.reserve_imdb_id(taken, SOLARIS)
+    assert reservation.release_imdb_id(taken, SOLARIS) == []
+    (released,) = reservation.release_imdb_id(taken, STALKER)
+    assert released == ImdbIdReleased(movie_id=STALKER)
+    assert reservation.evolve(taken, released) == Reservation()
