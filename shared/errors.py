@@ -21,6 +21,9 @@
     ├── ProjectionBehind        a read model has not reached the wanted position in time
     ├── DocumentDamaged         a stored value is not what was written; its projector heals it
     ├── LogDiverged             another event stands where a checkpoint points
+    ├── EventUnreadable         a stored event is of no type or shape that this release knows
+    ├── TooManyParked           more entities stand still than a partition may have
+    ├── AuditImpossible         read models and log cannot be compared now
     ├── ProjectionFault         an event cannot be folded into the read model
     │   └── DocumentUnusable        because a stored document is damaged, or is not there
     └── Misconfigured           a setting or a server's setting with which nothing may start

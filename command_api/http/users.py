@@ -55,7 +55,7 @@ from command_api.identity.limits import LogInLimits
 from command_api.identity.passwords import Passwords
 from command_api.privacy.erasure_ledger import ErasureLedger
 from command_api.privacy.export import Export
-from shared.errors import Forbidden, NotAuthenticated, StarfoldError
+from shared.errors import Conflict, Forbidden, NotAuthenticated, StarfoldError
 from shared.ids import UserId, new_uuid7
 from shared.web.answer import JSON, Answer, AnswerKind, bytes_answer
 from shared.web.operation import Parameters, Request, operation
@@ -117,21 +117,25 @@ class Users:
             )
             outcome = await self._commands.send_once(external, request)
         else:
+            address = request.caller.address
+            self._log_in_limits.require_room(address)
             email_stream = self._accounts.email_stream(body.email)
             command = SignUp(
                 user_id=UserId(new_uuid7()),
                 email=body.email,
                 email_stream=email_stream,
-                password_hash=await self._passwords.hash(
-                    body.password, address=request.caller.address
-                ),
+                password_hash=await self._passwords.hash(body.password, address=address),
                 display_name=body.display_name,
                 now=self._commands.now(),
             )
-            # Nothing of the password is kept, not even a keyed hash.
-            outcome = await self._commands.send_once(
-                command, request, owner=email_stream, content=body.display_name.encode()
-            )
+            try:
+                # Nothing of the password is kept, not even a keyed hash.
+                outcome = await self._commands.send_once(
+                    command, request, owner=email_stream, content=body.display_name.encode()
+                )
+            except Conflict:
+                self._log_in_limits.note_taken(address)
+                raise
         return creation(outcome, {"user_id": outcome.subject}, f"/v1/users/{outcome.subject}")
 
     @operation(

@@ -94,6 +94,7 @@ def _refusal(level: Level, tokens: int, limit: int) -> TooManyRequests:
 
 class LogInLimits:
     """How many log-ins may fail in five minutes: from one address, and from it for one account.
+    Sign-ups with taken e-mail addresses count for the first.
 
     Nobody is kept out by what fails at another address.
     """
@@ -132,6 +133,14 @@ class LogInLimits:
             if not attempt.has_failed:
                 self._accounts.give_back(account)
 
+    def require_room(self, address: str) -> None:
+        """Raise `TooManyRequests` where too much has failed from an address."""
+        _require(self._addresses.wait_s(address))
+
+    def note_taken(self, address: str) -> None:
+        """Count a sign-up with a taken e-mail address as a failure: it says who has an account."""
+        self._addresses.charge(address, 1)
+
     def begin(self, address: str, account: str) -> None:
         """Count an attempt until it is given back; raises `TooManyRequests`."""
         _require(self._addresses.take(address).retry_after_s)
@@ -157,4 +166,4 @@ class Attempt:
 
 def _require(wait_s: int) -> None:
     if wait_s:
-        raise TooManyRequests("too many log-ins have failed", retry_after_s=wait_s)
+        raise TooManyRequests("too many log-ins or sign-ups have failed", retry_after_s=wait_s)

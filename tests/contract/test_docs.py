@@ -20,6 +20,7 @@ from ops.home.access import ApiSettings
 from ops.settings import JobsSettings, OwnerSettings, WriteSideSettings
 from projector.settings import ProjectorSettings
 from query_api.settings import QuerySettings
+from shared import errors
 from shared.errors import Rejected, StarfoldError
 from shared.web.problems import PROBLEM_TYPES
 
@@ -113,6 +114,19 @@ def test_every_problem_that_the_code_raises_has_a_type() -> None:
     assert {"precondition-required", "method-not-allowed", "internal"} <= raised
     own = {error.code for error in _errors(Rejected)}
     assert (raised | own) - set(PROBLEM_TYPES) == set()
+
+
+def test_the_tree_of_errors_is_drawn_as_it_is() -> None:
+    """In the docstring of its module, with each class under the one that it comes from."""
+    assert errors.__doc__ is not None
+    drawn: dict[str, str] = {}
+    above = ["StarfoldError"]
+    for indent, name in re.findall(r"^    ([│├└─ ]+)(\w+)  ", errors.__doc__, re.MULTILINE):
+        level = len(indent) // 4
+        drawn[name] = above[level - 1]
+        above[level:] = [name]
+    own = {one for one in _errors(StarfoldError) if one.__module__ == errors.__name__}
+    assert drawn == {one.__name__: one.__base__.__name__ for one in own if one.__base__}
 
 
 def _errors(base: type[StarfoldError]) -> list[type[StarfoldError]]:

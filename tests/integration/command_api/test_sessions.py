@@ -362,6 +362,24 @@ class TestThrottling:
         statuses = [self._fail(strict, f"nobody{n}@x.org").status_code for n in range(6)]
         assert statuses == [401] * 5 + [429]
 
+    def test_sign_ups_with_taken_addresses_count_as_failures(self, strict: Api) -> None:
+        """So that nobody learns of many addresses whether they have an account."""
+        ann = strict.sign_up()
+        body = {"email": ann.email, "password": PASSWORD, "display_name": "Ann"}
+        taken = [strict.post("/v1/users", body).status_code for _ in range(6)]
+        assert taken == [409] * 5 + [429]
+        refused = strict.post("/v1/users", body | {"email": "free@x.org"})
+        assert refused.status_code == 429
+        assert int(refused.headers["Retry-After"]) >= 1
+        assert self._fail(strict, "nobody@x.org").status_code == 429
+
+    def test_other_sign_ups_count_nothing(self, strict: Api) -> None:
+        for _ in range(6):
+            user = strict.sign_up()
+            body = {"email": user.email, "password": "short", "display_name": "Ann"}
+            assert strict.post("/v1/users", body).status_code == 422
+        log_in(strict, user.email)
+
     def test_a_log_in_that_was_not_tried_has_not_failed(
         self, strict: Api, monkeypatch: pytest.MonkeyPatch
     ) -> None:
