@@ -9,6 +9,7 @@ import signal
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import hypothesis
 import pytest
 from rq import Worker
 from rq.serializers import JSONSerializer
@@ -32,6 +33,10 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
 # tests speak plain HTTP. This folder does not exist, so that there are none to read.
 os.environ.pop("SSL_CERT_FILE", None)
 os.environ["SSL_CERT_DIR"] = os.fspath(Path(__file__).with_name("no_certificates"))
+
+# How long an example takes says how busy the machine is, and nothing of the code.
+hypothesis.settings.register_profile("no deadline", deadline=None)
+hypothesis.settings.load_profile("no deadline")
 
 Starfold = Callable[..., Result]
 Work = Callable[[], None]

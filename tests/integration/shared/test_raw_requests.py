@@ -16,7 +16,6 @@ MOVIE = UUID("01900000-0000-7000-8000-000000000001")
 PROFILE = settings(
     derandomize=True,
     database=None,
-    deadline=None,
     max_examples=250,
     suppress_health_check=[HealthCheck.function_scoped_fixture],
 )

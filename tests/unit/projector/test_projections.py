@@ -52,9 +52,7 @@ from tests.support.builders import (
 )
 from tests.support.projection_scenario import folded, given, logged
 
-PROFILE_SETTINGS = hypothesis.settings(
-    derandomize=True, database=None, deadline=None, max_examples=60
-)
+PROFILE_SETTINGS = hypothesis.settings(derandomize=True, database=None, max_examples=60)
 USERS = [UserId(UUID(int=n)) for n in range(1, 4)]
 MOVIES = [MovieId(UUID(int=n)) for n in range(11, 14)]
 

@@ -38,7 +38,7 @@ def test_a_weighted_average_is_drawn_towards_c_until_there_are_many() -> None:
     assert weighted_average(100_000, 1_000_000) == pytest.approx(5, abs=0.001)
 
 
-@settings(derandomize=True, database=None, deadline=None, max_examples=60)
+@settings(derandomize=True, database=None, max_examples=60)
 @given(st.integers(1, BINS), st.integers(-200_000, 200_000))
 def test_a_rank_holds_time_and_score_exactly(half_stars: int, hours: int) -> None:
     """Redis keeps it as a float, which is exact up to 2**53."""
