@@ -65,16 +65,23 @@ def read_log(store: EventStore, key_wrap: KeyWrap) -> list[Entry]:
     return entries
 
 
-def append_raw(system: System, event: Event, *, topic: str | None = None) -> Position:
-    """Append what no decider would have recorded, in a stream of its own."""
+def append_raw(
+    system: System,
+    event: Event,
+    *,
+    topic: str | None = None,
+    stream_id: StreamId | None = None,
+    version: int = 1,
+) -> Position:
+    """Append what no decider would have recorded, in a stream of its own unless one is given."""
     metadata = Metadata(event_id=EventId(new_uuid7()), recorded_at=NOON)
     state = system.codec().encode(event, metadata, {})
     row = (
         system.owner()
         .execute(
             "INSERT INTO events (originator_id, originator_version, topic, state)"
-            " VALUES (%s, 1, %s, %s) RETURNING notification_id",
-            [uuid4(), topic or type(event).__name__, state],
+            " VALUES (%s, %s, %s, %s) RETURNING notification_id",
+            [stream_id or uuid4(), version, topic or type(event).__name__, state],
         )
         .fetchone()
     )

@@ -44,9 +44,11 @@ from tests.support.builders import (
     a_user,
     an_imdb_change,
     imdb_stream,
+    movie_details_changed,
+    movie_fields,
 )
 from tests.support.commits import commit, pending
-from tests.support.log import Entry, assert_unbroken, read_log
+from tests.support.log import Entry, append_raw, assert_unbroken, read_log
 from tests.support.lossy_store import LossyStore
 from tests.support.system import System
 
@@ -250,6 +252,28 @@ def test_an_imdb_id_that_a_movie_gets_meanwhile_is_the_one_given_up(
     for n in range(others + 1):
         assert rated.owners(f"tt{n}") == [None, movie.movie_id, None]
     rated.assert_unbroken()
+
+
+def test_an_imdb_id_given_up_before_there_was_a_release_can_be_taken_back_and_given_up(
+    rated: Rated,
+) -> None:
+    """Its movie still has the reservation: it was changed by an earlier release."""
+    movie, other = a_movie("tt1"), a_movie()
+    commit(rated.committer, movie, other)
+    changed = movie_details_changed(
+        movie_id=movie.movie_id, details=movie_fields(imdb_id=None, year=1980)
+    )
+    append_raw(rated.system, changed, stream_id=StreamId(movie.movie_id), version=2)
+    (taken,) = commit(rated.committer, an_imdb_change(other, "tt1"))
+    assert isinstance(taken, Conflict)
+    answers = commit(
+        rated.committer,
+        an_imdb_change(movie, "tt1"),
+        an_imdb_change(movie, None),
+        an_imdb_change(other, "tt1"),
+    )
+    assert all(isinstance(answer, Outcome) for answer in answers)
+    assert rated.owners("tt1") == [None, movie.movie_id, None, other.movie_id]
 
 
 def test_takers_and_givers_of_one_imdb_id_never_both_have_it(rated: Rated) -> None:
