@@ -219,8 +219,8 @@ class Service(FastAPI):
     async def _other(self, scope: Scope, receive: Receive, send: Send, request_id: UUID) -> int:
         """Answer what is no operation: the documentation, or a path that nothing has."""
         status, ended = 0, False
-        origin = dict(scope["headers"]).get(b"origin")
-        own = [*answer_headers(request_id), *self._cross_origin.fields(origin)]
+        fields = dict(scope["headers"])
+        own = [*answer_headers(request_id), *self._cross_origin.fields(fields.get(b"origin"))]
         assert self._gate is not None
 
         async def send_noted(message: Message) -> None:
@@ -235,12 +235,13 @@ class Service(FastAPI):
 
         try:
             self._gate.charge_address(scope, own)
+            operations.require_single_fields(scope, fields)
             # The router takes a path with a line end for the path before it.
             if scope["path"].isprintable():
                 await super().__call__(scope, receive, send_noted)
             else:
                 await send_answer(problem_of(_no_such_path()), send_noted, [])
-        except TooManyRequests as error:
+        except (Refused, TooManyRequests) as error:
             await send_answer(problem_of(error), send_noted, [])
         except Exception:
             # Starlette raises an error again that its last handler has answered.

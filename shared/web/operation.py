@@ -274,18 +274,7 @@ class Request(Generic[Asked, Value]):
         """
         if self.body_bytes_stated > self.body_bytes_max:
             raise TooLarge(self.body_bytes_max)
-        if b"host" not in self.fields and self.scope["http_version"] == "1.1":
-            raise Refused("bad-request", "Host is missing")
-        if len(self.fields) == len(self.scope["headers"]):
-            return
-        seen = set()
-        for name, _ in self.scope["headers"]:
-            if name in SINGLE_FIELDS and name in seen:
-                raise Refused(
-                    "bad-request",
-                    f"{name.decode()} is given more than once",
-                )
-            seen.add(name)
+        require_single_fields(self.scope, self.fields)
 
     def parse_parameters(self) -> None:
         """Raises `InvalidFields`, and `InvalidInput` for a query parameter that is none."""
@@ -330,6 +319,19 @@ class Request(Generic[Asked, Value]):
     @property
     def parameter_headers(self) -> Mapping[bytes, str]:
         return self.operation.parameters.header_fields
+
+
+def require_single_fields(scope: Scope, fields: Mapping[bytes, bytes]) -> None:
+    """Raise `Refused` where a single-valued header comes twice, or `Host` not at all."""
+    if b"host" not in fields and scope["http_version"] == "1.1":
+        raise Refused("bad-request", "Host is missing")
+    if len(fields) == len(scope["headers"]):
+        return
+    seen = set()
+    for name, _ in scope["headers"]:
+        if name in SINGLE_FIELDS and name in seen:
+            raise Refused("bad-request", f"{name.decode()} is given more than once")
+        seen.add(name)
 
 
 def request_id_of(given: bytes | None) -> UUID:

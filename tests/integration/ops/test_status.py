@@ -10,6 +10,7 @@ import pytest
 from typer.testing import CliRunner
 
 from ops.cli import app
+from projector.generations.table import Generation, Generations
 from projector.status import Sampler
 from shared.ids import MovieId, UserId
 from shared.log.schema import PROJECTOR_ROLE
@@ -49,6 +50,21 @@ def test_lag_is_counted_in_events_and_seconds(system: System) -> None:
     wiring.store.drop([active(wiring, "movies").keys(3)])
     lost = sampler.sample().generations[1]
     assert (lost.checkpoint, lost.lag_events) == (None, None)
+
+
+def test_a_sample_reads_the_table_once(system: System, monkeypatch: pytest.MonkeyPatch) -> None:
+    wiring = system.projector_wiring()
+    bootstrapped(wiring)
+    read = Generations.all
+    reads = []
+
+    def noted(self: Generations) -> list[Generation]:
+        reads.append(self)
+        return read(self)
+
+    monkeypatch.setattr(Generations, "all", noted)
+    Sampler(wiring).sample()
+    assert len(reads) == 1
 
 
 def test_operators_read_it_over_http(system: System) -> None:

@@ -25,9 +25,11 @@ class TestHost:
     """Whom a request is for must be clear (RFC 9112, 3.2)."""
 
     @BOTH
+    @pytest.mark.parametrize("path", [b"/health", b"/docs", b"/nowhere", b"/v1/movies"])
     @pytest.mark.parametrize("hosts", [b"", b"Host: a\r\nHost: b\r\n", b"Host: a\r\nHost: a\r\n"])
-    def test_no_host_or_two_is_a_400(self, api: Api, side: str, hosts: bytes) -> None:
-        answer = ask(url(api, side), b"GET /health HTTP/1.1\r\n" + hosts + b"\r\n")
+    def test_no_host_or_two_is_a_400(self, api: Api, side: str, path: bytes, hosts: bytes) -> None:
+        method = b"POST " if path == b"/v1/movies" and side == "command" else b"GET "
+        answer = ask(url(api, side), method + path + b" HTTP/1.1\r\n" + hosts + b"\r\n")
         assert answer.status == 400
         assert b"urn:starfold:problem:bad-request" in answer.body
         assert {"x-request-id", "x-content-type-options"} <= set(answer.headers)
