@@ -75,6 +75,11 @@ PROBLEM_TYPES: Mapping[str, ProblemType] = {
         "`If-Match` does not name the current version, or there is nothing to have one",
     ),
     "too-large": ProblemType(413, "Body too large", "the body is larger than the route takes"),
+    "target-too-long": ProblemType(
+        414,
+        "Target too long",
+        "path and query take more than 32 KiB of a head that is too large; the connection closes",
+    ),
     "unsupported-media-type": ProblemType(
         415,
         "Unsupported media type",

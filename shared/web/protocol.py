@@ -73,6 +73,8 @@ class GatheringProtocol(HttpToolsProtocol):
     _look: asyncio.TimerHandle
     # While the client does not take what was sent.
     _cut_off: asyncio.TimerHandle | None = None
+    # The target of the request at hand, as far as it has come; uvicorn's.
+    url = b""
     # Bytes of an incomplete message that are not its body, at least.
     _framing = 0
     # Bytes of what was just received, and whether a message has ended in it.
@@ -126,7 +128,7 @@ class GatheringProtocol(HttpToolsProtocol):
         if len(self.headers) > FIELDS_MAX or (
             self._framing + self._chunk > HEAD_BYTES_MAX and self._head_bytes() > HEAD_BYTES_MAX
         ):
-            self._refusal = _TOO_LARGE
+            self._refusal = self._head_refusal()
             raise ValueError("the head is too large")
         _uvicorn.on_headers_complete(self)
         # Trailers come to a list of their own, which nobody reads.
@@ -198,11 +200,15 @@ class GatheringProtocol(HttpToolsProtocol):
         # One that began in the middle of what was received is counted from the next data on.
         self._framing = 0 if self._ended_in_chunk else self._framing + self._chunk
         if self._framing > HEAD_BYTES_MAX and not self._refused:
-            self._refusal = _TOO_LARGE
+            self._refusal = self._head_refusal()
             self.send_400_response("")
         elif self._coming_since_s is None and (self.cycle is None or self.cycle.response_complete):
             # Empty lines between requests: uvicorn has stopped to wait for the next one.
             self._coming_since_s = self.loop.time()
+
+    def _head_refusal(self) -> tuple[str, str]:
+        """A target that is most of it is what has to be shorter (RFC 9112, 3)."""
+        return _TARGET_TOO_LONG if 2 * len(self.url) > HEAD_BYTES_MAX else _TOO_LARGE
 
     def _head_bytes(self) -> int:
         fields = sum(len(name) + len(value) + len(": \r\n") for name, value in self.headers)
@@ -300,6 +306,10 @@ class GatheringProtocol(HttpToolsProtocol):
 
 
 _MALFORMED = ("malformed-request", "this is not HTTP/1.1")
+_TARGET_TOO_LONG = (
+    "target-too-long",
+    f"the target is most of this head, which may have {HEAD_BYTES_MAX} bytes",
+)
 _TOO_LARGE = (
     "head-too-large",
     f"a request's head may have {HEAD_BYTES_MAX} bytes and {FIELDS_MAX} fields",

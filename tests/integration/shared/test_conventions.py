@@ -111,7 +111,7 @@ REFUSALS = {
     "host": (400, b"GET /health HTTP/1.1\r\n"),
     "syntax": (400, b"GET  /x y HTTP/1.1\r\n" + HOST),
     "head": (431, b"GET / HTTP/1.1\r\n" + HOST + b"a: b\r\n" * 101),
-    "target": (431, b"GET /" + b"x" * 70_000 + b" HTTP/1.1\r\n" + HOST),
+    "target": (414, b"GET /" + b"x" * 70_000 + b" HTTP/1.1\r\n" + HOST),
     "credential": (401, b"GET /v1/users/me HTTP/1.1\r\nAuthorization: Bearer x\r\n" + HOST),
     "key": (401, b"POST /v1/movies HTTP/1.1\r\nAuthorization: Bearer sfk_x\r\n" + HOST),
 }

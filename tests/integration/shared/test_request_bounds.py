@@ -72,6 +72,13 @@ def test_as_many_fields_as_may_be_are_served_and_one_more_is_not(url: str) -> No
     assert_refused(exchanged(url, with_fields(FIELDS_MAX + 1)), 431)
 
 
+@pytest.mark.parametrize("parts", [1, 20])
+@pytest.mark.parametrize("end", [b" HTTP/1.1\r\nhost: x\r\n\r\n", b""], ids=["whole", "endless"])
+def test_a_target_that_is_too_long_is_a_414(url: str, parts: int, end: bytes) -> None:
+    request = b"GET /?q=" + b"x" * 2 * HEAD_BYTES_MAX + end
+    assert_refused(exchanged(url, request, parts=parts), 414)
+
+
 @pytest.mark.parametrize(
     "begun",
     [
