@@ -55,6 +55,8 @@ CROSS_ORIGIN_REQUEST_HEADERS = (
     "X-Request-ID",
 )
 CROSS_ORIGIN_ANSWER_HEADERS = (
+    "ETag",
+    "Location",
     "Starfold-Position",
     "RateLimit",
     "RateLimit-Policy",

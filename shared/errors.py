@@ -3,6 +3,7 @@
     StarfoldError
     ├── Rejected                a command that a business rule refuses; nothing was recorded
     │   ├── MalformedJson           a body that is not JSON
+    │   ├── MalformedHeader         a header that is not what its name says
     │   ├── InvalidInput            a value that the contract does not allow
     │   ├── IdempotencyKeyReused    an Idempotency-Key that came with another request before
     │   ├── NotFound                what the command or query names does not exist
@@ -71,6 +72,12 @@ class MalformedJson(Rejected):
 
     def __init__(self) -> None:
         super().__init__("the body is not valid JSON")
+
+
+class MalformedHeader(Rejected):
+    """A header that is not in the form that HTTP gives it."""
+
+    code = "malformed-header"
 
 
 class InvalidInput(Rejected):

@@ -14,10 +14,10 @@ from datetime import datetime
 from typing import NamedTuple
 from zlib import crc32
 
-from shared.errors import InvalidInput, StaleVersion
+from shared.errors import MalformedHeader, StaleVersion
 
 _TAG = r'(?:W/)?"[\x21\x23-\x7e\x80-\xff]*"'
-_TAGS = re.compile(rf"[ \t]*(?:{_TAG}[ \t]*(?:,[ \t]*|$))+")
+_TAGS = re.compile(rf"[ \t,]*(?:{_TAG}[ \t]*(?:,[ \t,]*|$))+")
 _STRONG = re.compile(r'(W/)?"([^"]*)"')
 
 
@@ -37,13 +37,13 @@ class Condition(NamedTuple):
 def condition_of(if_match: str) -> Condition:
     """Parse `If-Match` (RFC 9110, 13.1.1): `*`, or a list of tags; weak ones match nothing.
 
-    Raises `InvalidInput`.
+    Raises `MalformedHeader`.
     """
     if if_match.strip() == "*":
         return Condition(None)
     if _TAGS.fullmatch(if_match) is None:
         detail = f'If-Match is {if_match[:40]!r} and must be a list of tags like "3", or *'
-        raise InvalidInput(detail, pointer="/header/if-match")
+        raise MalformedHeader(detail, pointer="/header/if-match")
     strong = [tag for weak, tag in _STRONG.findall(if_match) if not weak]
     return Condition(frozenset(tag.partition("-")[0] for tag in strong))
 

@@ -244,7 +244,9 @@ def _create_external_user(command: CreateExternalUser, streams: Streams) -> Deci
 
 def _erase(command: EraseUser, streams: Streams) -> Decision:
     stream_id = StreamId(command.user_id)
-    events = user.decide(command, streams.user(command.user_id))
+    # A condition is on what the user shows, which is sealed.
+    current = streams.user if command.condition is None else streams.account
+    events = user.decide(command, current(command.user_id))
     if command.email_stream is not None:
         streams.effects.erased_addresses.append(command.email_stream)
         standing = streams.reservation(command.email_stream)

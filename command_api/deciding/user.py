@@ -111,6 +111,7 @@ class EraseUser(msgspec.Struct, frozen=True, kw_only=True):
     user_id: UserId
     email_stream: StreamId | None
     external_stream: StreamId | None = None
+    condition: Condition | None = None
     now: datetime
 
 
@@ -118,7 +119,9 @@ UserCommand = SignUp | CreateExternalUser | ChangeProfile | ChangePassword | Cha
 
 
 def decide(command: UserCommand, user: User) -> list[UserEvent]:
-    """Raises `Conflict` for an erased id or a password that moved on, else `NotFound`."""
+    """Raises `Conflict` for an erased id or a password that moved on, `StaleVersion`, else
+    `NotFound`.
+    """
     match command:
         case SignUp() | CreateExternalUser():
             return _create(command, user)
@@ -131,7 +134,7 @@ def decide(command: UserCommand, user: User) -> list[UserEvent]:
                 return []
             return [UserRoleChanged(user_id=command.user_id, role=command.role)]
         case EraseUser():
-            require_present(user, command.user_id)
+            _require_version(require_present(user, command.user_id), command.condition)
             return [UserErased(user_id=command.user_id, erased_at=command.now)]
         case _:
             assert_never(command)
@@ -216,9 +219,13 @@ def _create(command: SignUp | CreateExternalUser, user: User) -> list[UserEvent]
             assert_never(command)
 
 
+def _require_version(user: User, condition: Condition | None) -> None:
+    if condition is not None:
+        condition.require(user.version(), "profile")
+
+
 def _change_profile(command: ChangeProfile, user: User) -> list[UserEvent]:
-    if command.condition is not None:
-        command.condition.require(user.version(), "profile")
+    _require_version(user, command.condition)
     display_name = command.display_name or user.display_name
     visibility = command.visibility or user.visibility
     if (display_name, visibility) == (user.display_name, user.visibility):

@@ -38,7 +38,7 @@ class Keyed(Parameters):
     ] = None
 
 
-class Conditional(Keyed):
+class Conditional(Parameters):
     """Of an operation that is done only to what the caller has seen."""
 
     if_match: Annotated[
@@ -56,7 +56,7 @@ class Conditional(Keyed):
 
     @property
     def condition(self) -> Condition | None:
-        """Raises `InvalidInput`."""
+        """Raises `MalformedHeader`."""
         return None if self.if_match is None else condition_of(self.if_match)
 
 

@@ -35,7 +35,7 @@ from shared.web.problems import Refused
 IMDB_ID_TAKEN = AnswerKind("Another movie has this IMDb id.")
 
 
-class MovieCorrection(Conditional):
+class MovieCorrection(Keyed, Conditional):
     movie_id: UUID
 
 

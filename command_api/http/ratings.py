@@ -39,16 +39,13 @@ from shared.web.answer import Answer, AnswerKind, json_bytes
 from shared.web.operation import Request, operation
 
 RATED = {
-    201: answered("The first rating of this movie", RatingAnswer, ("ETag",)),
+    201: answered("The first rating of this movie", RatingAnswer, ("ETag", "Location")),
     200: answered("A changed opinion, or the same one again", RatingAnswer, ("ETag",)),
     409: AnswerKind("The rating is dated before the current one."),
 }
-SUBMITTED = RATED | {
-    201: answered("The first rating of this movie", RatingAnswer, ("ETag", "Location")),
-}
 
 
-class RatedMovie(Conditional):
+class RatedMovie(Keyed, Conditional):
     movie_id: UUID
 
 
@@ -74,7 +71,7 @@ class Ratings:
         command = _submission(
             user_id, movie_id, request.body, self._commands.now(), request.parameters.condition
         )
-        return _rated(await self._commands.send_once(command, request))
+        return _rated(await self._commands.send_once(command, request), command)
 
     @operation(
         "DELETE",
@@ -111,11 +108,7 @@ class Ratings:
         named = UserId(body.user_id) if body.user_id else None
         user_id = acting_user(request.caller.principal, named)
         command = _submission(user_id, body.movie_id, body, self._commands.now())
-        rated = _rated(await self._commands.send_once(command, request))
-        if rated.status == HTTPStatus.CREATED:
-            path = f"/v1/users/{user_id}/ratings/{body.movie_id}"
-            rated.fields.append((b"location", path.encode()))
-        return rated
+        return _rated(await self._commands.send_once(command, request), command)
 
     @operation(
         "POST",
@@ -160,6 +153,11 @@ def _submission(
     )
 
 
-def _rated(outcome: Outcome) -> Answer:
-    status = HTTPStatus.CREATED if outcome.status == "created" else HTTPStatus.OK
-    return stated(json_bytes(b'{"status":"%s"}' % outcome.status.encode(), status), outcome)
+def _rated(outcome: Outcome, command: SubmitRating) -> Answer:
+    created = outcome.status == "created"
+    status = HTTPStatus.CREATED if created else HTTPStatus.OK
+    made = stated(json_bytes(b'{"status":"%s"}' % outcome.status.encode(), status), outcome)
+    if created:
+        path = f"/v1/users/{command.user_id}/ratings/{command.movie_id}"
+        made.fields.append((b"location", path.encode()))
+    return made

@@ -21,7 +21,7 @@ from command_api.deciding.credentials import canonical_email
 from command_api.deciding.principal import Member, Service, session_of
 from command_api.deciding.session import EndSession
 from command_api.deciding.user import ChangePassword
-from command_api.http.commands import DONE, Commands, answer
+from command_api.http.commands import DONE, Commands, Keyed, answer
 from command_api.identity.access import PUBLIC, SESSIONS
 from command_api.identity.accounts import Account, Accounts
 from command_api.identity.authentication import API_KEY_PREFIX, Authentication, key_id_of
@@ -137,9 +137,10 @@ class Sessions:
         "/v1/sessions/current",
         tag="sessions",
         access=SESSIONS,
+        parameters=Keyed,
         answers=DONE,
     )
-    async def log_out(self, request: Request[Parameters, None]) -> Answer:
+    async def log_out(self, request: Request[Keyed, None]) -> Answer:
         """End the session that the access token comes from.
 
         The command API refuses the token from then on, the query API as soon as its read model has
@@ -152,7 +153,7 @@ class Sessions:
         if session_id is None or principal.actor is None:
             raise NotAuthenticated("this needs an access token of a session")
         ending = self._ending(session_id, principal.actor)
-        return answer(await self._commands.send(ending, request))
+        return answer(await self._commands.send_once(ending, request))
 
     async def _log_in_user(self, body: LogInBody, request: LogIn) -> Answer:
         email, address = canonical_email(body.email), request.caller.address

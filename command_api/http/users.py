@@ -23,6 +23,7 @@ from command_api.bodies.models import (
     UserAnswer,
 )
 from command_api.bulk.requests import BulkJson, BulkRequests, RowKind
+from command_api.commit.pending_command import Outcome
 from command_api.deciding.principal import require_scope
 from command_api.deciding.user import (
     ChangePassword,
@@ -55,18 +56,26 @@ from command_api.identity.limits import LogInLimits
 from command_api.identity.passwords import Passwords
 from command_api.privacy.erasure_ledger import ErasureLedger
 from command_api.privacy.export import Export
-from shared.errors import Conflict, Forbidden, NotAuthenticated, StarfoldError
+from shared.errors import Conflict, Forbidden, InvalidInput, NotAuthenticated, StarfoldError
 from shared.ids import UserId, new_uuid7
 from shared.web.answer import JSON, Answer, AnswerKind, bytes_answer
-from shared.web.operation import Parameters, Request, operation
+from shared.web.operation import KEY_POINTER, Parameters, Request, operation
 
 log = structlog.get_logger()
 
 Plain = Request[Parameters, None]
 
 
-class NamedUser(Parameters):
+class NamedUser(Keyed):
     user_id: UUID
+
+
+class ProfileChange(Keyed, Conditional):
+    """Of one's own profile."""
+
+
+class Erasure(NamedUser, Conditional):
+    """Of a user, as they are."""
 
 
 class Users:
@@ -162,11 +171,11 @@ class Users:
         "/v1/users/me",
         tag="users",
         access=MEMBERS,
-        parameters=Conditional,
+        parameters=ProfileChange,
         body=JsonBody(ProfileBody, ACCOUNT_BYTES_MAX),
         answers=CHANGED | STALE,
     )
-    async def change_profile(self, request: Request[Conditional, ProfileBody]) -> Answer:
+    async def change_profile(self, request: Request[ProfileChange, ProfileBody]) -> Answer:
         """Change one's display name or visibility."""
         command = ChangeProfile(
             user_id=request.caller.member.user_id,
@@ -208,32 +217,49 @@ class Users:
         )
         return answer(await self._commands.send(command, request))
 
-    @operation("DELETE", "/v1/users/me", tag="users", access=MEMBERS, answers=DONE)
-    async def erase_me(self, request: Plain) -> Answer:
+    @operation(
+        "DELETE",
+        "/v1/users/me",
+        tag="users",
+        access=MEMBERS,
+        parameters=Conditional,
+        answers=DONE | STALE,
+    )
+    async def erase_me(self, request: Request[Conditional, None]) -> Answer:
         """Be forgotten: personal data becomes unreadable for good, scores stay in the averages."""
         account = await self._accounts.by_id(request.caller.member.user_id)
         if account is None:
             raise NotAuthenticated("the user of this access token no longer exists")
-        return await self._erase(account, request)
+        command = self._accounts.erasure(
+            account, self._commands.now(), request.parameters.condition
+        )
+        return await self._erased(await self._commands.send(command, request))
 
     @operation(
         "DELETE",
         "/v1/users/{user_id}",
         tag="users",
         access=ERASERS,
-        parameters=NamedUser,
-        answers=DONE,
+        parameters=Erasure,
+        answers=DONE | STALE,
     )
-    async def erase_user(self, request: Request[NamedUser, None]) -> Answer:
+    async def erase_user(self, request: Request[Erasure, None]) -> Answer:
         """Forget a user who asked for it, with a password or without (operators, and service keys
         with the scope `erasure`).
         """
-        user_id = UserId(request.parameters.user_id)
+        user_id, key = UserId(request.parameters.user_id), request.parameters.idempotency_key
+        if key is not None and user_id == request.caller.principal.actor:
+            raise InvalidInput(
+                "whoever erases themselves leaves no answer to keep", pointer=KEY_POINTER
+            )
         account = await self._accounts.by_id(user_id)
         if account is None:
             # Refused as any other by who may not erase: it does not say whether there is a user.
             account = Account(user_id, User())
-        return await self._erase(account, request)
+        command = self._accounts.erasure(
+            account, self._commands.now(), request.parameters.condition
+        )
+        return await self._erased(await self._commands.send_once(command, request))
 
     @operation(
         "GET",
@@ -272,11 +298,9 @@ class Users:
             role=request.body.role,
             now=self._commands.now(),
         )
-        return answer(await self._commands.send(command, request))
+        return answer(await self._commands.send_once(command, request))
 
-    async def _erase(self, account: Account, request: Plain | Request[NamedUser, None]) -> Answer:
-        command = self._accounts.erasure(account, self._commands.now())
-        outcome = await self._commands.send(command, request)
+    async def _erased(self, outcome: Outcome) -> Answer:
         await self._note_erasure()
         return answer(outcome)
 

@@ -15,6 +15,7 @@ from command_api.store.store import Store
 from shared.ids import NO_VERSION, StreamId, UserId, Version, keyed_uuid, new_uuid7
 from shared.log.codec import Codec
 from shared.log.sealing import KeyWrap, SubjectKeys
+from shared.versions import Condition
 
 
 class Account(NamedTuple):
@@ -61,13 +62,16 @@ class Accounts:
             now=now,
         )
 
-    def erasure(self, account: Account, now: datetime) -> EraseUser:
+    def erasure(
+        self, account: Account, now: datetime, condition: Condition | None = None
+    ) -> EraseUser:
         """The command that forgets a user and frees what was reserved for them."""
         email, external_id = account.user.email, account.user.external_id
         return EraseUser(
             user_id=account.user_id,
             email_stream=self.email_stream(email) if email else None,
             external_stream=self.external_stream(external_id) if external_id else None,
+            condition=condition,
             now=now,
         )
 

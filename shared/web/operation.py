@@ -32,9 +32,10 @@ from shared.web.answer import Answer, AnswerKind, Fields
 from shared.web.problems import InvalidFields, Refused, TooLarge, json_pointer, shortened
 
 # Those of which a request may have one: which of several would be meant?
-SINGLE_FIELDS = frozenset(
-    {b"authorization", b"content-type", b"host", b"idempotency-key", b"if-match"}
-)
+SINGLE_FIELDS = frozenset({b"authorization", b"content-type", b"host", b"idempotency-key"})
+# Ignored, it would be a promise that nobody keeps.
+KEY_FIELD = b"idempotency-key"
+KEY_POINTER = "/header/idempotency-key"
 NAME_CHARS_SHOWN = 100
 REQUEST_ID_HEADER = b"x-request-id"
 
@@ -283,6 +284,11 @@ class Request(Generic[Asked, Value]):
         query_string: bytes = self.scope["query_string"]
         if query_string:
             self._take_query(query_string.decode("latin-1"), values)
+        if KEY_FIELD in self.fields and not (
+            KEY_FIELD in kind.header_fields or self.operation.method == "GET"
+        ):
+            detail = "this operation takes no Idempotency-Key: nothing of its answer may be kept"
+            raise InvalidInput(detail, pointer=KEY_POINTER)
         for header, name in kind.header_fields.items():
             value = self.field(header)
             if value is not None:

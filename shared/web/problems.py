@@ -54,8 +54,11 @@ PROBLEM_TYPES: Mapping[str, ProblemType] = {
     "bad-request": ProblemType(
         400,
         "Ambiguous request",
-        "`Host` is missing, or `Host`, `Authorization`, `Content-Type`, `Idempotency-Key` or"
-        " `If-Match` is given more than once",
+        "`Host` is missing, or `Host`, `Authorization`, `Content-Type` or `Idempotency-Key` is"
+        " given more than once",
+    ),
+    "malformed-header": ProblemType(
+        400, "Malformed header", "`If-Match` is neither a list of tags nor `*`"
     ),
     "not-authenticated": ProblemType(
         401, "Not authenticated", "no credential, or one that cannot be believed"

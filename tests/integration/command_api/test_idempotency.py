@@ -217,23 +217,41 @@ class TestRoutes:
         assert {status for _, status, _, _ in answers} <= {200, 201}
         assert head(one) - before <= len(keys)
 
-    @pytest.mark.parametrize("route", ["log-in", "password"])
-    def test_what_answers_with_secrets_keeps_nothing(
-        self, two: tuple[System, Api, Api], route: str
-    ) -> None:
-        shared, one, _ = two
-        ann = one.sign_up()
-        method, path, body = {
-            "log-in": ("POST", "/v1/sessions", {"email": ann.email, "password": PASSWORD}),
-            "password": ("PUT", "/v1/users/me/password", {"old": PASSWORD, "new": PASSWORD}),
-        }[route]
+    def test_what_cannot_be_kept_takes_no_key(self, writer: Api) -> None:
+        """A log-in's tokens, what a password was, the answers of somebody who is gone."""
+        ann = writer.sign_up()
         headers = ann.headers | {"Idempotency-Key": str(uuid4())}
-        count = "SELECT count(*) FROM idempotency_keys"
-        with shared.owner() as owner:
-            before = owner.execute(count).fetchone()
-            answer = one.command.request(method, path, json=body, headers=headers)
-            assert answer.is_success, answer.text
-            assert owner.execute(count).fetchone() == before
+        before = head(writer)
+        for method, path, body in (
+            ("POST", "/v1/sessions", {"email": ann.email, "password": PASSWORD}),
+            ("POST", "/v1/sessions/refresh", {"refresh_token": "x"}),
+            ("PUT", "/v1/users/me/password", {"old": PASSWORD, "new": PASSWORD[::-1]}),
+            ("DELETE", "/v1/users/me", None),
+            ("DELETE", f"/v1/users/{ann.user_id}", None),
+        ):
+            answer = writer.command.request(method, path, json=body, headers=headers)
+            assert answer.status_code == 422, answer.text
+            assert answer.json()["errors"][0]["pointer"] == "/header/idempotency-key"
+        assert head(writer) == before
+        read = writer.command.get("/v1/users/me/export", headers=headers)
+        assert read.status_code == 200, "a read may be repeated anyway"
+
+    def test_a_role_a_log_out_and_an_erasure_take_a_key(self, writer: Api) -> None:
+        ann, ben = writer.sign_up(), writer.sign_up()
+        role = f"/v1/users/{ann.user_id}/role"
+        for method, path, body, caller in (
+            ("PUT", role, {"role": "curator"}, writer.service),
+            ("DELETE", "/v1/sessions/current", None, ben.headers),
+            ("DELETE", f"/v1/users/{ben.user_id}", None, writer.service),
+        ):
+            headers = caller | {"Idempotency-Key": str(uuid4())}
+            first = writer.command.request(method, path, json=body, headers=headers)
+            assert first.status_code == 204, first.text
+            if path == role:
+                writer.command.put(path, json={"role": "member"}, headers=caller)
+            before = head(writer)
+            assert the_same(first, writer.command.request(method, path, json=body, headers=headers))
+            assert head(writer) == before
 
 
 class TestSignUp:

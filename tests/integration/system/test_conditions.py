@@ -60,7 +60,29 @@ class TestMovies:
         movie = api.movie()
         assert _patch_movie(api, movie, 'W/"1"', year=1980).status_code == 412
         assert _patch_movie(api, movie, "*", year=1980).status_code == 204
-        assert _patch_movie(api, movie, "3", year=1981).status_code == 422
+
+    def test_what_is_no_tag_is_a_400(self, api: Api, ann: User) -> None:
+        movie = api.movie()
+        for answer in (
+            _patch_movie(api, movie, "1", year=1980),
+            _rate(api, ann, movie, 4, '"1'),
+            api.command.patch(
+                "/v1/users/me",
+                json={"display_name": "A"},
+                headers={**ann.headers, "If-Match": '*, "1"'},
+            ),
+        ):
+            assert answer.status_code == 400
+            assert answer.json()["type"] == "urn:starfold:problem:malformed-header"
+            assert answer.json()["errors"][0]["pointer"] == "/header/if-match"
+
+    def test_tags_on_several_lines_are_one_list(self, api: Api) -> None:
+        path, headers = f"/v1/movies/{api.movie()}", list(api.service.items())
+        for tags, status in ((('"7"', '"8"'), 412), (('"7"', '"1"'), 204)):
+            lines = [("If-Match", tag) for tag in tags]
+            body = {"year": 1980}
+            answer = api.command.patch(path, json=body, headers=[*headers, *lines])
+            assert answer.status_code == status
 
     def test_a_correction_needs_a_condition(self, api: Api) -> None:
         movie = api.movie()
@@ -123,6 +145,21 @@ class TestProfiles:
         assert rename("Annie", changed.headers["etag"]).status_code == 204
 
 
+class TestErasures:
+    @pytest.mark.parametrize("own", [False, True])
+    def test_a_user_is_erased_as_they_were_seen(self, api: Api, own: bool) -> None:
+        user = api.sign_up()
+        tag = _tag(api, f"/v1/users/{user.user_id}")
+        body = {"display_name": "Anna"}
+        renamed = api.command.patch("/v1/users/me", json=body, headers=user.headers)
+        path, caller = (
+            ("/v1/users/me", user.headers) if own else (f"/v1/users/{user.user_id}", api.service)
+        )
+        for condition, status in ((tag, 412), (renamed.headers["etag"], 204)):
+            headers = {**caller, "If-Match": condition}
+            assert api.command.delete(path, headers=headers).status_code == status
+
+
 class TestLocations:
     """Where the query API serves what a command created."""
 
@@ -137,13 +174,15 @@ class TestLocations:
             )
         )
         rated = api.note(api.post("/v1/ratings", {"movie_id": movie, "score": 4}, ann.headers))
-        for created in (made, signed_up, rated):
+        put = api.rate(ann, api.movie(), 4)
+        for created in (made, signed_up, rated, put):
             assert created.status_code == 201, created.text
             read = api.query.get(created.headers["location"], headers={AT_LEAST: str(api.position)})
             assert read.status_code == 200
-        repeat = api.post("/v1/movies", body, api.service)
-        assert repeat.status_code == 200
-        assert "location" not in repeat.headers
+        repeats = api.post("/v1/movies", body, api.service), api.rate(ann, movie, 4)
+        for repeat in repeats:
+            assert repeat.status_code == 200
+            assert "location" not in repeat.headers
 
 
 def test_an_answer_without_content_has_no_type_of_it(api: Api, ann: User) -> None:
