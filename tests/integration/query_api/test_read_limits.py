@@ -28,8 +28,11 @@ def started(system: System, **settings: int) -> Iterator[httpx.Client]:
 
 
 @pytest.fixture
-def reader(own: Api, system: System) -> Iterator[httpx.Client]:
-    """An API that grants ten reads a minute to each caller."""
+def reader(own: Api, system: System, monkeypatch: pytest.MonkeyPatch) -> Iterator[httpx.Client]:
+    """An API that grants ten reads a minute to each caller, and calls no search of these long,
+    however busy the machine is.
+    """
+    monkeypatch.setattr("query_api.catalogue.search.SLICE_S", 60.0)
     assert own.movie()
     with started(system, read_limit_address=10, read_limit_caller=5) as client:
         yield client
