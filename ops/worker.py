@@ -64,12 +64,12 @@ class JobsWorker(Worker):
             self.heartbeat_file.touch()
 
     def run_maintenance_tasks(self) -> None:
-        super().run_maintenance_tasks()  # type: ignore[no-untyped-call]  # RQ gives it no types.
+        super().run_maintenance_tasks()  # type: ignore[no-untyped-call]  # RQ's own, without types.
         if self.recover is None:
             return
         try:
             self.recover()
-        except Exception as error:  # noqa: BLE001  # Logged and counted; the next maintenance tries again.
+        except Exception as error:  # noqa: BLE001  # It is logged and counted, and tried again.
             self.recovery.failed(error, expected=isinstance(error, SERVER_ERRORS))
         else:
             self.recovery.succeeded()
@@ -78,7 +78,7 @@ class JobsWorker(Worker):
         """Be among the workers again, where Redis has lost them."""
         if not self.connection.sismember("rq:workers", self.key):
             self.connection.delete(self.key)
-            self.register_birth()  # type: ignore[no-untyped-call]  # RQ gives it no types.
+            self.register_birth()  # type: ignore[no-untyped-call]  # RQ's own, without types.
 
     @property
     def should_run_maintenance_tasks(self) -> bool:
@@ -99,7 +99,7 @@ class JobsWorker(Worker):
         self.kill_horse(signal.SIGTERM)
 
     def setup_work_horse_signals(self) -> None:
-        super().setup_work_horse_signals()  # type: ignore[no-untyped-call]  # RQ gives it no types.
+        super().setup_work_horse_signals()  # type: ignore[no-untyped-call]  # RQ's own, without types.
         die_with_parent()
 
     def get_heartbeat_ttl(self, job: Job, working_time: float = 0.0) -> int:

@@ -105,7 +105,7 @@ def work(starfold: Starfold) -> Iterator[Work]:
     """Does every job in the queue, by `starfold`'s settings; commands see a worker."""
     jobs = JobQueue(jobs_settings(Home(DEFAULT_HOME)))
     worker = Worker([jobs.queue], connection=jobs.connection, serializer=JSONSerializer)
-    worker.register_birth()  # type: ignore[no-untyped-call]  # RQ gives it no types.
+    worker.register_birth()
 
     def work() -> None:
         for job in jobs.queue.jobs:
@@ -113,7 +113,7 @@ def work(starfold: Starfold) -> Iterator[Work]:
             job.perform()
 
     yield work
-    worker.register_death()  # type: ignore[no-untyped-call]  # RQ gives it no types.
+    worker.register_death()
 
 
 def wait_ready(client: Api) -> None:

@@ -65,10 +65,11 @@ def validated(model: type[Model], content: bytes, either: Either | None = None) 
     if either is not None and either.field in value:
         model = either.model
     try:
-        return model.__pydantic_validator__.validate_python(value)  # type: ignore[no-any-return]
+        made: Model = model.__pydantic_validator__.validate_python(value)
     except ValidationError as error:
         entries = error.errors(include_url=False, include_context=False, include_input=False)
         raise InvalidFields([(("body", *one["loc"]), one["msg"]) for one in entries]) from error
+    return made
 
 
 def _brackets(body: bytes) -> int:

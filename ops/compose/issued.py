@@ -30,7 +30,7 @@ def become(program: list[str], settings: Path = OWN_SETTINGS) -> NoReturn:
     """Replace this process by the program."""
     take_settings(settings)
     try:
-        os.execvp(program[0], program)  # noqa: S606  # A program named by the image or its operator.
+        os.execvp(program[0], program)  # noqa: S606  # The image or its operator names the program, never a request.
     except OSError as error:
         sys.exit(f"starfold: {program[0]} cannot be started: {error.strerror}")
 

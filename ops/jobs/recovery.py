@@ -90,7 +90,7 @@ class JobRecovery:
             if "WRONGTYPE" not in str(error):
                 raise
             self._drop_damaged(job_id, error)
-        except Exception as error:  # noqa: BLE001  # RQ decodes it: damaged bytes raise anything.
+        except Exception as error:  # noqa: BLE001  # RQ decodes the job, and damaged bytes raise anything.
             self._drop_damaged(job_id, error)
         return None
 

@@ -34,10 +34,13 @@ def first_steps(
         local.bootstrapped_file.touch(mode=0o600)
         with ApiClient(local.addresses(), operator.api_key) as client:
             catalogue.load(local, local.owner_dsn(), client, catalogue_choice)
-    except Exception as error:  # Whatever it is, one line says why.
+    except Exception as error:  # One line says why, whatever it is; the traceback is for debugging.
         log.debug("first_steps_failed", exc_info=True)
-        log.error("first_steps_failed", reason=failure_text(error))  # noqa: TRY400  # It is above.
-        sys.exit(1)
+        failure = failure_text(error)
+    else:
+        return
+    log.error("first_steps_failed", reason=failure)
+    sys.exit(1)
 
 
 if __name__ == "__main__":

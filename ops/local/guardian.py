@@ -41,7 +41,7 @@ def main(arguments: list[str]) -> int:
     program = subprocess.Popen(
         arguments[split + 1 :],
         stdin=subprocess.DEVNULL,
-        preexec_fn=die_with_parent,  # noqa: PLW1509  # One thread only; nothing can hold a lock.
+        preexec_fn=die_with_parent,  # noqa: PLW1509  # Unsafe with threads; the guardian has one.
     )
     for passed_on in ending_signals():
         signal.signal(passed_on, lambda *_: _send(program, stop_signal))

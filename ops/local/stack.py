@@ -157,5 +157,6 @@ def _answers(url: str) -> bool:
 
 
 def _url(host: str, port: int) -> str:
-    reachable = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)  # noqa: S104  # Shown, not bound.
+    loopback = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104  # Compared, never bound.
+    reachable = loopback.get(host, host)
     return f"http://[{reachable}]:{port}" if ":" in reachable else f"http://{reachable}:{port}"

@@ -5,12 +5,11 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from importlib.resources import files
-from typing import Any, NamedTuple, cast
+from typing import Any, NamedTuple
 from uuid import UUID
 
 import redis
 import structlog
-from hiredis import pack_command
 from redis.exceptions import NoScriptError
 
 from projector.documents.calls import Call, Command, as_command
@@ -19,7 +18,7 @@ from projector.documents.working_set import Key
 from shared.errors import DocumentDamaged, Misconfigured
 from shared.ids import NO_VERSION, START, Position, StreamId
 from shared.read_model.checkpoints import Checkpoint, decode_checkpoint, encode_checkpoint
-from shared.read_model.clients import is_wrong_type, redis_client, require_no_cluster
+from shared.read_model.clients import is_wrong_type, packed, redis_client, require_no_cluster
 from shared.read_model.damage import DAMAGED_KEY, DamageReport, decoded_report
 from shared.read_model.documents import Parked
 from shared.read_model.keys import (
@@ -50,8 +49,6 @@ redis.call('SET', KEYS[2], ARGV[1])
 redis.call('DEL', KEYS[1])
 return 1
 """
-
-_pack = cast("Callable[[Command], bytes]", pack_command)
 
 
 class Wanted(NamedTuple):
@@ -315,7 +312,7 @@ class PartitionStore:
         the place of their answers.
         """
         connection = self._connection
-        connection.send_packed_command([b"".join(map(_pack, commands))])
+        connection.send_packed_command([b"".join(map(packed, commands))])
         answers: list[Any] = []
         for _ in commands:
             try:

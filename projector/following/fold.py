@@ -58,16 +58,21 @@ class PartitionFold:
         always = type(event.event) in self._definition.always
         if parked and not erasure and not always:
             return
-        try:
-            # Who looks at nothing personal is not concerned by what does not open.
-            if event.fault is not None and self._definition.personal and not always:
-                raise ProjectionFault(event.fault)  # noqa: TRY301  # Parked like any other.
-            self._apply(self.working_set, event)
-        except Exception as fault:  # noqa: BLE001  # Whatever is wrong, it is parked and shown.
-            if erasure:
-                self._definition.erase(self.working_set, event.event)
-            if not parked:
-                self._park(event, fault)
+        fault: Exception
+        # A projection that reads nothing personal ignores personal data that does not open.
+        if event.fault is not None and self._definition.personal and not always:
+            fault = ProjectionFault(event.fault)
+        else:
+            try:
+                self._apply(self.working_set, event)
+            except Exception as error:  # noqa: BLE001  # The entity is parked, and shown with why.
+                fault = error
+            else:
+                return
+        if erasure:
+            self._definition.erase(self.working_set, event.event)
+        if not parked:
+            self._park(event, fault)
 
     def _park(self, event: LogEvent, fault: Exception) -> None:
         entity = self._definition.entity(event.event)

@@ -16,6 +16,7 @@ from uuid import UUID
 
 import msgspec
 from psycopg import Cursor as AnyCursor
+from psycopg import sql
 from psycopg.rows import namedtuple_row
 
 from projector.documents.store import PartitionStore
@@ -36,7 +37,7 @@ RETIRED_KEPT_S = 600.0
 
 _LOCK_ID = 0x5346_4745_4E53  # "SFGENS" in ASCII.
 
-_COLUMNS = (
+_COLUMNS = sql.SQL(
     "projection, number, definition_version, partitions, state, reason, switch_when_ready,"
     " audit, stopped, extract(epoch FROM now() - retired_at)::float8 AS retired_for_s"
 )
@@ -336,7 +337,8 @@ def _locked(cursor: Cursor, function: LiteralString, projection: str) -> bool:
     return bool(row and row.held)
 
 
-def _select(cursor: Cursor, condition: str, *parameters: object) -> list[Generation]:
-    statement = f"SELECT {_COLUMNS} FROM generations WHERE {condition} ORDER BY projection, number"  # noqa: S608  # Conditions are literals of this module.
-    rows: Sequence[Any] = cursor.execute(statement.encode(), parameters).fetchall()
+def _select(cursor: Cursor, condition: LiteralString, *parameters: object) -> list[Generation]:
+    statement = sql.SQL("SELECT {} FROM generations WHERE {} ORDER BY projection, number")
+    found = cursor.execute(statement.format(_COLUMNS, sql.SQL(condition)), parameters)
+    rows: Sequence[Any] = found.fetchall()
     return [Generation(*row) for row in rows]

@@ -41,7 +41,7 @@ class LogReader:
         for row in self._store.fetch(start, limit):
             try:
                 decoded = decode(row.topic, row.state)
-            except Exception as error:  # noqa: BLE001  # Whatever is wrong with the bytes, the projections must hear of it.
+            except Exception as error:  # noqa: BLE001  # Damaged bytes raise anything; the projections report it.
                 events.append(_unreadable(row, error))
                 continue
             event = decoded.event
@@ -75,7 +75,7 @@ class LogReader:
         for row in self._store.fetch(position, 1):
             try:
                 return self._codec.decode_sealed(row.topic, row.state).metadata.recorded_at
-            except Exception:  # noqa: BLE001  # Whoever follows says what is wrong with it.
+            except Exception:  # noqa: BLE001  # Only its age is unknown; the projections report the event.
                 return None
         return None
 
@@ -98,7 +98,7 @@ class LogReader:
             if fault is None:
                 try:
                     events[index] = replace(events[index], event=opened(decoded, keys).event)
-                except Exception as error:  # noqa: BLE001  # What was sealed may be any bytes by now.
+                except Exception as error:  # noqa: BLE001  # Damaged bytes raise anything; the entity is parked.
                     fault = f"its personal data cannot be opened: {_named(error)}"
             if fault is not None:
                 events[index] = replace(events[index], fault=fault)

@@ -322,9 +322,7 @@ class IndexFeed:
     ) -> None:
         """Take a movie in; one that cannot be read stays as it was."""
         try:
-            if details is None or statistics is None:
-                raise DocumentDamaged("a document is missing")  # noqa: TRY301  # As any other.
-            index.put(movie, layout.document(details), layout.document(statistics))
+            index.put(movie, layout.document(_there(details)), layout.document(_there(statistics)))
         except (DocumentDamaged, msgspec.MsgspecError) as damaged:
             if movie not in self._unread:
                 self._unread.add(movie)
@@ -364,3 +362,10 @@ class IndexFeed:
     def _position(self, keys: PartitionKeys, stored: bytes | None) -> Position:
         with self._damage.contained(keys):
             return decoded_checkpoint(stored).position
+
+
+def _there(stored: bytes | None) -> bytes:
+    """Return a stored document, or raise `DocumentDamaged` where it is missing."""
+    if stored is None:
+        raise DocumentDamaged("a document is missing")
+    return stored

@@ -92,8 +92,8 @@ async def _answered(request: Read, respond: Respond, check: asyncio.Task[Claims]
     """Return or raise the operation's answer, unless the check refuses the token."""
     try:
         answer = await respond(request)
-    except Exception:
-        await check  # Raises, in place of that error, for a caller who was shut out.
+    except Exception:  # Any refusal: a caller whose token has ended must not learn of it.
+        await check
         raise
     await check
     return answer

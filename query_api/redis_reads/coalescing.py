@@ -17,11 +17,10 @@ from typing import Any, NamedTuple
 
 import redis.asyncio
 import structlog
-from hiredis import pack_command
 from redis.asyncio.connection import AbstractConnection
 
 from shared.errors import DocumentDamaged, Overloaded, Unavailable
-from shared.read_model.clients import is_wrong_type
+from shared.read_model.clients import is_wrong_type, packed
 from shared.read_model.keys import CHECKPOINT, PartitionKeys, document_name
 from shared.read_model.kinds import PROFILE, RATINGS, REVIEWS
 
@@ -150,7 +149,7 @@ class CoalescedReads:
                     batch += self._waiting
                     self._waiting.clear()
                 _fail(batch, Unavailable(_NO_ANSWER))
-            except Exception as error:  # noqa: BLE001  # Whoever waits must hear of it, whatever it is.
+            except Exception as error:  # noqa: BLE001  # Every waiting read must get an answer.
                 _fail(batch, error)
             else:
                 self._hangs = False
@@ -200,11 +199,9 @@ class CoalescedReads:
         they cost more than all else that is done for it here.
         """
         pool = self._client.connection_pool
-        connection = await pool.get_connection()  # type: ignore[no-untyped-call]  # Its decorator.
+        connection = await pool.get_connection()
         try:
-            # Its type allows one argument only; it takes any number.
-            packed = [pack_command(one) for one in commands]  # type: ignore[arg-type]  # As said.
-            await connection.send_packed_command(packed)
+            await connection.send_packed_command([packed(one) for one in commands])
             # All are read, or what comes next would be taken for another's.
             results = [await _result(connection) for _ in commands]
         finally:

@@ -8,7 +8,7 @@ so that the common case (stored with the current version) is decoded in a single
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple, cast
+from typing import Any, NamedTuple, Protocol, cast
 from uuid import UUID
 
 import msgspec
@@ -25,6 +25,12 @@ _VERSION_AT = 1
 
 _encoder = msgspec.msgpack.Encoder(uuid_format="bytes")
 _decode_metadata = msgspec.msgpack.Decoder(Metadata).decode
+
+
+class _OfUser(Protocol):
+    """What every event with personal fields has: the user whose key seals them."""
+
+    user_id: UserId
 
 
 class _OldState(msgspec.Struct, array_like=True, frozen=True):
@@ -115,7 +121,8 @@ def sealed_subject(event: Event) -> UserId | None:
 
 
 def _subject_of(event: Event) -> UserId:
-    return cast("UserId", event.user_id)  # type: ignore[attr-defined]  # `personal` implies it.
+    """Return the user of an event with personal fields, each of which has one."""
+    return cast("_OfUser", event).user_id
 
 
 def event_id_of(state: bytes) -> UUID:

@@ -71,7 +71,7 @@ class AsyncConnection(psycopg.AsyncConnection[Row]):
         self,
         gen: PQGen[RV],
         interval: float = _INTERRUPTIBLE_EVERY_S,
-        timeout: float | None = None,  # noqa: ASYNC109  # As psycopg has it.
+        timeout: float | None = None,  # noqa: ASYNC109  # The method that it overrides has it.
     ) -> RV:
         if timeout is not None:
             return await super().wait(gen, interval, timeout)

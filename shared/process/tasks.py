@@ -178,7 +178,7 @@ class Tasks:
             return
         try:
             recover()
-        except Exception as error:  # noqa: BLE001  # As above: the task resumes with what it has.
+        except Exception as error:  # noqa: BLE001  # It is logged; the task resumes with what it has.
             health.failed(error, expected=isinstance(error, self._expected))
 
 

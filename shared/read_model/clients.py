@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, cast
 
 import redis
 import redis.asyncio
+from hiredis import pack_command
 
 from shared.errors import Misconfigured
 
@@ -15,6 +16,9 @@ CONNECT_WITHIN_S = 5.0
 ANSWER_WITHIN_S = 10.0
 # A connection that was idle for this time is tried before it is used.
 TRIED_AFTER_IDLE_S = 15
+
+# A command as the wire has it. hiredis types its argument as a tuple of one value, and takes any.
+packed = cast("Callable[[Sequence[int | str | bytes]], bytes]", pack_command)
 
 
 def redis_client(url: str) -> redis.Redis:

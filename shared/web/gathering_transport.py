@@ -47,7 +47,7 @@ class GatheringTransport(asyncio.Transport):
         To all who ask, the transport is closing.
         """
         self._flush()
-        self.is_closing = _always  # type: ignore[method-assign]  # As the others were.
+        self.is_closing = _always  # type: ignore[method-assign]  # As `__init__` does by name.
         if not self._transport.is_closing():
             self._transport.write_eof()
 

@@ -95,7 +95,7 @@ class GatheringProtocol(HttpToolsProtocol):
         self._connections_max = self.limit_concurrency or math.inf
         self.limit_concurrency = None
 
-    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # As uvicorn has it.
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # uvicorn narrows its base too.
         super().connection_made(GatheringTransport(transport, self.loop, self._linger))
         self._within_s = REQUEST_WITHIN_S
         if len(self.connections) > self._connections_max:

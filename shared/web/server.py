@@ -43,7 +43,7 @@ def serve(app: Any, settings: HttpSettings, *, port: int, workers: int = 1) -> N
         proxy_headers=bool(settings.trusted_proxies),
         forwarded_allow_ips=settings.trusted_proxies or None,
         timeout_graceful_shutdown=DRAIN_FOR_S,
-        timeout_keep_alive=settings.keep_alive_s,  # type: ignore[arg-type]  # Passed to the event loop.
+        timeout_keep_alive=settings.keep_alive_s,  # type: ignore[arg-type]  # uvicorn passes it to `call_later`.
         limit_concurrency=raise_descriptors().connections_max,
     )
 

@@ -80,7 +80,7 @@ class SmallDisk:
                     while filler.write(CHUNK[:size]):
                         pass
                 except OSError as error:
-                    assert error.strerror == "No space left on device"  # noqa: PT017
+                    assert error.strerror == "No space left on device"  # noqa: PT017  # It ends the loop.
 
     def make_room(self) -> None:
         (self.disk / "filler").unlink()
@@ -112,7 +112,7 @@ class SmallDisk:
                     connection.execute("SELECT pg_switch_wal()")
                     connection.execute("SELECT pg_logical_emit_message(false, 'test', 'x')")
         except psycopg.OperationalError as error:
-            assert "No space left" in str(error)  # noqa: PT017
+            assert "No space left" in str(error)  # noqa: PT017  # It ends the loop.
 
     def close(self) -> None:
         self.command.close()
