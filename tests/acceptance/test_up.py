@@ -22,7 +22,8 @@ import redis
 from ops.imports.movielens_files import read
 from projector.projections import DEFINITIONS
 from tests.support.expected_statistics import differences
-from tests.support.local_starfold import Local, free_port, mode_of, starfold, wait_gone
+from tests.support.local_starfold import Local, free_port, mode_of, starfold
+from tests.support.process_tree import wait_gone
 from tests.support.synthetic_movielens import write_movielens
 from tests.support.system import eventually
 

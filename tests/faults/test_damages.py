@@ -21,6 +21,7 @@ from ops.local.valkey_files import SNAPSHOT
 from tests.faults.load import Load
 from tests.faults.oracle import Oracle
 from tests.support.local_starfold import Local
+from tests.support.process_tree import kill_all
 
 DAMAGES = int(os.environ.get("STARFOLD_DAMAGES", "200"))
 SEED = int(os.environ.get("STARFOLD_DAMAGES_SEED", "21"))
@@ -108,7 +109,7 @@ def _damage_value(client: Any, draw: random.Random) -> str:
 def _kill_valkey(local: Local) -> None:
     process = local.supervised("valkey-server")
     if process is not None:
-        process.kill()
+        kill_all([process])
 
 
 def _hurt(local: Local, kind: str, draw: random.Random) -> str:

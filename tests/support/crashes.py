@@ -11,6 +11,7 @@ from shared.log.schema import COMMAND_ROLE
 from shared.log.sealing import KeyWrap
 from tests.support.local_starfold import Local
 from tests.support.log import Entry, read_log
+from tests.support.process_tree import kill_all
 from tests.support.system import eventually
 from tests.support.writers import Writers
 
@@ -31,7 +32,7 @@ def kill_in_turns(local: Local, writers: Writers, *, kills: int) -> int:
         time.sleep(draw.random() * WAIT_MAX_S)
         process = local.supervised(PROGRAMS[number % len(PROGRAMS)])
         if process is not None:
-            process.kill()
+            kill_all([process])
             killed += 1
     _wait_for_progress(local, writers)
     return killed

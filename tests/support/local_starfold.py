@@ -18,6 +18,7 @@ import psutil
 from ops.home.access import Access, access_of
 from ops.home.api_client import ApiClient
 from ops.home.folder import Home
+from tests.support.process_tree import is_running, kill_all
 from tests.support.system import CHEAP_ARGON2
 
 READY_WITHIN_S = 60
@@ -89,15 +90,14 @@ class Local:
         """SIGKILL to every process at once, the supervisor first."""
         everything = self.descendants()
         self.process.kill()
-        for process in everything:
-            process.kill()
+        kill_all(everything)
         self.process.wait()
         psutil.wait_procs(everything, timeout=5)
 
     def descendants(self) -> list[psutil.Process]:
         """Those that run; ended ones that nobody has waited for yet are left out."""
         children = psutil.Process(self.process.pid).children(recursive=True)
-        return [child for child in children if _runs(child)]
+        return [child for child in children if is_running(child)]
 
     def takes_commands(self) -> bool:
         """Whether the command API is ready now."""
@@ -154,23 +154,6 @@ def free_port() -> int:
         probe.bind(("127.0.0.1", 0))
         port: int = probe.getsockname()[1]
     return port
-
-
-def wait_gone(processes: list[psutil.Process], within_s: float) -> list[psutil.Process]:
-    """Those that still run after that time."""
-    give_up_at = time.monotonic() + within_s
-    while True:
-        there = [process for process in processes if _runs(process)]
-        if not there or time.monotonic() > give_up_at:
-            return there
-        time.sleep(0.05)
-
-
-def _runs(process: psutil.Process) -> bool:
-    try:
-        return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
-    except psutil.NoSuchProcess:
-        return False
 
 
 def mode_of(file: Path) -> int:

@@ -15,6 +15,7 @@ from ops.database import create_database
 from ops.home.folder import DATABASE, MAINTENANCE_DATABASE, OWNER_ROLE, Home
 from ops.local.child import POLL_S, Child, ChildSpec, stop_all
 from ops.local.servers import initialize_postgres, postgres_spec, valkey_spec
+from tests.support.process_tree import kill_all
 
 READY_WITHIN_S = 60.0
 
@@ -49,8 +50,7 @@ class Server:
         assert self._child.pid is not None
         guardian = psutil.Process(self._child.pid)
         everything = [guardian, *guardian.children(recursive=True)]
-        for process in everything:
-            process.kill()
+        kill_all(everything)
         psutil.wait_procs(everything[1:], timeout=10)
         self.stop()
 

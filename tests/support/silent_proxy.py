@@ -121,7 +121,8 @@ def paused(server: Server) -> Iterator[None]:
     guardian = psutil.Process(server.pid)
     processes = guardian.children(recursive=True)
     for process in processes:
-        process.suspend()
+        with contextlib.suppress(psutil.NoSuchProcess):  # A connection that has just ended.
+            process.suspend()
     try:
         yield
     finally:
