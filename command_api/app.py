@@ -15,6 +15,7 @@ from command_api.bulk.requests import BulkRequests
 from command_api.bulk.room import BulkRoom
 from command_api.commit.committer import Committer
 from command_api.commit.dispatcher import Dispatcher
+from command_api.commit.merges import Merges
 from command_api.commit.shared_look_up import SharedLookUp
 from command_api.http.commands import Commands
 from command_api.http.gate import CommandGate
@@ -86,6 +87,7 @@ class _Parts(NamedTuple):
     dispatcher: Dispatcher
     passwords: Passwords
     upkeep: Upkeep
+    merges: Merges
     tasks: Tasks
     rooms: Sequence[object]
     gate: CommandGate
@@ -98,14 +100,15 @@ def create_app(settings: CommandSettings) -> Service:
     async def lifespan(app: FastAPI) -> AsyncIterator[dict[str, object]]:
         parts = _wire(settings)
         parts.dispatcher.start(parts.tasks)
-        upkeep = parts.upkeep.start(parts.tasks)
+        background = {parts.upkeep.start(parts.tasks), parts.merges.start(parts.tasks)}
         assert isinstance(app, Service)
         app.before_refusal = RefusalPace().wait
         app.serve(parts.rooms, parts.gate)
         log.info("command_api_started", port=settings.port)
         yield {CHARGE_ADDRESS: parts.gate.charge_address}
-        upkeep.cancel()
-        await asyncio.wait({upkeep})
+        for task in background:
+            task.cancel()
+        await asyncio.wait(background)
         await parts.dispatcher.stop()
         parts.passwords.close()
         await parts.store.close()
@@ -173,6 +176,7 @@ def _wire(settings: CommandSettings) -> _Parts:
         settings.token_private_key.get_secret_value(), issuer=issuer, audience=audience
     )
     commands = Commands(dispatcher, secret)
+    merges = Merges(store, dispatcher, codec)
     bulk = BulkRequests(BulkRoom(), dispatcher, secret)
     export = Export(store, codec, key_wrap)
     rooms = (
@@ -180,7 +184,7 @@ def _wire(settings: CommandSettings) -> _Parts:
         Sessions(
             commands, sessions, accounts, passwords, authentication, log_in_limits, token_issuer
         ),
-        Movies(commands, bulk, secret),
+        Movies(commands, bulk, merges, secret),
         Ratings(commands, bulk),
         Operations(
             SharedLookUp(store.head), tasks, settings.token_public_key, settings.metrics_token
@@ -188,4 +192,4 @@ def _wire(settings: CommandSettings) -> _Parts:
     )
     gate = CommandGate(authentication, rate_limits, Callers(store, codec, key_wrap))
     upkeep = Upkeep(store, sessions, ledger)
-    return _Parts(store, dispatcher, passwords, upkeep, tasks, rooms, gate)
+    return _Parts(store, dispatcher, passwords, upkeep, merges, tasks, rooms, gate)

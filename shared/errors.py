@@ -9,6 +9,7 @@
     │   ├── NotFound                what the command or query names does not exist
     │   ├── Forbidden               the caller may not do this
     │   ├── NotAuthenticated        no caller, or one that cannot be believed
+    │   ├── Moved                   a movie that was merged into another one
     │   ├── Conflict                another fact stands against it (a taken e-mail, a taken imdb_id)
     │   ├── RatingSuperseded        a rating dated before the standing one
     │   ├── StaleVersion            the caller decided on an older version than the standing one
@@ -36,7 +37,7 @@ from __future__ import annotations
 
 from typing import ClassVar, Self
 
-from shared.ids import Position
+from shared.ids import MovieId, Position
 
 
 class StarfoldError(Exception):
@@ -90,6 +91,17 @@ class IdempotencyKeyReused(Rejected):
 
 class NotFound(Rejected):
     code = "not-found"
+
+
+class Moved(Rejected):
+    """A movie was merged into another one; `location` is where the query API serves that."""
+
+    code = "moved"
+
+    def __init__(self, movie_id: MovieId, into: MovieId) -> None:
+        super().__init__(f"movie {movie_id} was merged into {into}")
+        self.into = into
+        self.location = f"/v1/movies/{into}"
 
 
 class Forbidden(Rejected):

@@ -82,10 +82,19 @@ def sessions_stream_id(subject_id: UUID) -> StreamId:
     return StreamId(_uuid5(subject_id, "sessions"))
 
 
+def merges_stream_id(movie_id: MovieId) -> StreamId:
+    """The stream of what a movie absorbed; apart from its own, whose version is its details'."""
+    return StreamId(_uuid5(movie_id, "merges"))
+
+
 def _uuid5(namespace: UUID, name: str) -> UUID:
     digest = hashlib.sha1(namespace.bytes + name.encode(), usedforsecurity=False).digest()
     bits = int.from_bytes(digest[:16], "big") & _UNVERSIONED_MASK
     return UUID(int=bits | _VERSION_5 | _VARIANT)
+
+
+# The one stream that says which movies take no ratings any more; each rating is decided on it.
+CLOSURES = StreamId(_uuid5(UUID(int=0), "closures"))
 
 
 def keyed_uuid(secret: bytes, kind: str, value: str) -> UUID:

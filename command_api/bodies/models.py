@@ -338,6 +338,10 @@ class MovieBody(Body):
         return MovieFields(**self.model_dump())
 
 
+class MergeBody(Body):
+    into: UUID = Field(description="The movie that stays")
+
+
 class MoviesBody(BulkBody):
     FIELD = "movies"
     ROWS_MAX = BULK_CREATIONS_MAX
@@ -428,11 +432,11 @@ class RowProblem(BaseModel):
 
 class RowAnswer(BaseModel):
     """One row of a batch; `user_id` or `movie_id` where a row creates one, `problem` where it
-    failed.
+    failed. `moved` says that the movie was merged into `movie_id`: nothing was recorded.
     """
 
     index: int
-    status: Literal["created", "changed", "unchanged", "superseded", "rejected"]
+    status: Literal["created", "changed", "unchanged", "superseded", "moved", "rejected"]
     user_id: UUID | None = None
     movie_id: UUID | None = None
     problem: RowProblem | None = None

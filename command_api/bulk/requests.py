@@ -25,6 +25,7 @@ from shared.errors import (
     Forbidden,
     InvalidInput,
     MalformedJson,
+    Moved,
     NotAuthenticated,
     RatingSuperseded,
     Rejected,
@@ -237,6 +238,8 @@ def _settle(results: Results, place: int, row_answer: RowAnswer, subject: str | 
 
 
 def _failed(error: Rejected) -> Result:
+    if isinstance(error, Moved):
+        return {"status": "moved", "movie_id": error.into}
     status = "superseded" if isinstance(error, RatingSuperseded) else "rejected"
     problem: dict[str, Any] = {"type": TYPE_PREFIX + error.code, "detail": str(error)}
     if error.pointer:

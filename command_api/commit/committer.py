@@ -26,7 +26,7 @@ from command_api.deciding.streams import Streams
 from command_api.store.append import Append, NewRow
 from command_api.store.commit_store import CommitStore
 from shared.errors import AppendOutcomeUnknown, AppendRefused, StorageFull, StoreAway
-from shared.ids import Position, StreamId
+from shared.ids import CLOSURES, Position, StreamId
 from shared.log.codec import Codec, event_id_of
 from shared.log.connections import cause_of
 from shared.log.sealing import KeyWrap, SubjectKeys
@@ -128,7 +128,8 @@ class Committer:
     async def _load_and_decide(self, batch: Sequence[PendingCommand]) -> BatchDecision:
         needs = needs_of(batch)
         cache = self._cache
-        unknown = [StreamId(one) for one in needs.streams.movies if not cache.has_movie(one)]
+        movies = needs.streams.movies
+        unknown = [StreamId(one) for one in movies if not cache.is_open(one)]
         loaded = await self._store.load(
             LoadRequest(
                 latest=[*needs.streams.latest, *unknown],
@@ -140,7 +141,10 @@ class Committer:
         )
         keys = SubjectKeys(self._key_wrap, loaded.wrapped_keys)
         streams = Streams(loaded, self._codec, keys, cache)
-        further = [one for one in further_needs_of(batch, streams) if one not in loaded.streams]
+        further = list(further_needs_of(batch, streams))
+        rates = CLOSURES in needs.streams.latest
+        if rates and not cache.require_closures(streams.closures_version):
+            further += [StreamId(one) for one in movies if one not in loaded.streams]
         if further:
             streams.add((await self._store.load(LoadRequest(whole=further))).streams)
         return decide_batch(batch, streams, loaded)

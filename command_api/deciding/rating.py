@@ -9,10 +9,10 @@ import msgspec
 
 from shared.errors import InvalidInput, RatingSuperseded
 from shared.ids import MovieId, StreamId, UserId
-from shared.log.events import RatingSubmitted, RatingWithdrawn
+from shared.log.events import RatingMoved, RatingSubmitted, RatingWithdrawn
 from shared.versions import Condition, rating_version
 
-RatingEvent = RatingSubmitted | RatingWithdrawn
+RatingEvent = RatingSubmitted | RatingWithdrawn | RatingMoved
 
 # A client's clock may be ahead of this one by this much; what it dates later than now is of now.
 CLOCK_AHEAD_MAX = timedelta(minutes=5)
@@ -61,6 +61,20 @@ class WithdrawRating(msgspec.Struct, frozen=True, kw_only=True):
     now: datetime
 
 
+class MoveRating(msgspec.Struct, frozen=True, kw_only=True):
+    """Move a rating of a merged movie to the one that stays; nothing happens where there is none.
+
+    The streams are those of the user's ratings of both.
+    """
+
+    user_id: UserId
+    movie_id: MovieId
+    into: MovieId
+    rating_stream: StreamId
+    into_stream: StreamId
+    now: datetime
+
+
 RatingCommand = SubmitRating | WithdrawRating
 
 
@@ -86,8 +100,38 @@ def evolve(_rating: Rating, event: RatingEvent) -> Rating:
             )
         case RatingWithdrawn():
             return Rating(changed_at=event.withdrawn_at)
+        case RatingMoved():
+            return Rating(changed_at=event.moved_at)
         case _:
             assert_never(event)
+
+
+def move(command: MoveRating, rating: Rating, staying: Rating) -> list[RatingEvent]:
+    """What ends the rating, and then what gives it to the movie that stays, unless the user's
+    opinion or withdrawal there is as late.
+    """
+    if rating.half_stars is None or rating.changed_at is None:
+        return []
+    moved = RatingMoved(
+        user_id=command.user_id,
+        movie_id=command.movie_id,
+        into=command.into,
+        moved_at=max(command.now, rating.changed_at),
+        previous_half_stars=rating.half_stars,
+        previous_rated_at=rating.changed_at,
+    )
+    if staying.changed_at is not None and rating.changed_at <= staying.changed_at:
+        return [moved]
+    given = RatingSubmitted(
+        user_id=command.user_id,
+        movie_id=command.into,
+        half_stars=rating.half_stars,
+        rated_at=rating.changed_at,
+        review=rating.review,
+        previous_half_stars=staying.half_stars,
+        previous_rated_at=staying.changed_at if staying.half_stars is not None else None,
+    )
+    return [moved, given]
 
 
 def _submit(command: SubmitRating, rating: Rating) -> list[RatingEvent]:

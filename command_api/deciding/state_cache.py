@@ -2,13 +2,14 @@
 
 Nothing personal is remembered, and nothing that could have changed is believed: a user's state is
 of a version of their stream, and used only while the stream, loaded with every batch, ends there.
-That a movie exists is believed for good, since movies never leave the log.
+That a movie takes ratings is believed as long as the stream of closures, also loaded, stays where
+it is.
 """
 
 from __future__ import annotations
 
 from command_api.deciding.user import User
-from shared.ids import MovieId, StreamId, Version
+from shared.ids import NO_VERSION, MovieId, StreamId, Version
 
 USERS_MAX = 50_000
 MOVIES_MAX = 200_000
@@ -20,6 +21,7 @@ class StateCache:
     def __init__(self) -> None:
         self._users: dict[StreamId, tuple[Version, User]] = {}
         self._movies: set[MovieId] = set()
+        self._closures = NO_VERSION
 
     def user(self, stream_id: StreamId, version: Version) -> User | None:
         """The user's state at just this version, if it is known."""
@@ -32,7 +34,15 @@ class StateCache:
             self._users.clear()
         self._users[stream_id] = (version, user)
 
-    def has_movie(self, movie_id: MovieId) -> bool:
+    def require_closures(self, version: Version) -> bool:
+        """Forget the movies unless they were noted at this version of the stream of closures."""
+        known = version == self._closures
+        if not known:
+            self._movies.clear()
+            self._closures = version
+        return known
+
+    def is_open(self, movie_id: MovieId) -> bool:
         return movie_id in self._movies
 
     def note_movie(self, movie_id: MovieId) -> None:

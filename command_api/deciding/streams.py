@@ -15,9 +15,19 @@ from command_api.deciding.reservation import Reservation
 from command_api.deciding.session import EndedSessions
 from command_api.deciding.state_cache import StateCache
 from command_api.deciding.user import User
-from shared.ids import NO_VERSION, START, MovieId, Position, StreamId, UserId, Version
+from shared.ids import (
+    CLOSURES,
+    NO_VERSION,
+    START,
+    MovieId,
+    Position,
+    StreamId,
+    UserId,
+    Version,
+    merges_stream_id,
+)
 from shared.log.codec import Codec
-from shared.log.events import Event, Metadata
+from shared.log.events import Event, Metadata, MovieAbsorbed, MovieClosed
 from shared.log.sealing import Keys, SubjectKeys
 from shared.log.stored_row import StoredRow
 
@@ -128,7 +138,12 @@ class Streams:
         return state
 
     def movie(self, movie_id: MovieId) -> Movie:
-        return self._state(StreamId(movie_id), Movie(), movie.evolve)
+        """One that does not exist where the id is another stream's."""
+        stream_id = StreamId(movie_id)
+        rows = self._rows(stream_id)
+        if rows and rows[-1].topic not in movie.TOPICS:
+            return Movie()
+        return self._state(stream_id, Movie(), movie.evolve)
 
     def rating(self, stream_id: StreamId) -> Rating:
         return self._state(stream_id, Rating(), rating.evolve)
@@ -147,15 +162,41 @@ class Streams:
         current = self._states.get(stream_id)
         return current.version if current else NO_VERSION
 
-    def has_movie(self, movie_id: MovieId) -> bool:
-        """Whether the movie exists, without decoding it."""
-        if self._cache.has_movie(movie_id):
-            return True
+    def require_open(self, movie_id: MovieId, pointer: str | None = None) -> None:
+        """Raise `NotFound` or `Moved` unless the movie takes ratings, mostly without decoding it;
+        it does until the append, since the stream of closures is guarded.
+        """
+        self._closures()
+        self.guard(CLOSURES)
         stream_id = StreamId(movie_id)
-        if stream_id in self._loaded.streams:
-            self._cache.note_movie(movie_id)
-            return True
-        return self.version(stream_id) > NO_VERSION
+        if stream_id not in self._states:
+            if self._cache.is_open(movie_id):
+                return
+            rows = self._rows(stream_id)
+            if rows and rows[-1].topic in movie.OPEN_TOPICS:
+                self._cache.note_movie(movie_id)
+                return
+        movie.require_open(self.movie(movie_id), movie_id, pointer=pointer)
+
+    @property
+    def closures_version(self) -> Version:
+        """How many movies take no ratings any more, as loaded."""
+        rows = self._rows(CLOSURES)
+        return rows[-1].version if rows else NO_VERSION
+
+    def close(self, movie_id: MovieId) -> None:
+        """Let no rating be appended to a movie from now on."""
+        self._closures()
+        self.record(CLOSURES, MovieClosed(movie_id=movie_id))
+
+    def absorbed(self, movie_id: MovieId) -> tuple[MovieId, ...]:
+        """All that the movie has absorbed."""
+        return self._state(merges_stream_id(movie_id), (), _absorbed)
+
+    def absorbed_before(self, movie_id: MovieId) -> tuple[MovieId, ...]:
+        """The same without what this batch records."""
+        rows = self._rows(merges_stream_id(movie_id))
+        return self._folded(rows[-1:], (), _absorbed, self.keys)
 
     def guard(self, stream_id: StreamId) -> None:
         """Let the append be refused if the stream has moved on since it was loaded."""
@@ -190,6 +231,11 @@ class Streams:
             state = self._folded(rows, initial, evolve, self.keys)
             current = self._states[stream_id] = _stream_state(state, evolve, rows)
         return cast("State", current.state)
+
+    def _closures(self) -> None:
+        if CLOSURES not in self._states:
+            rows = self._rows(CLOSURES)
+            self._states[CLOSURES] = _stream_state(None, _unchanged, rows)
 
     def _unopened(self, stream_id: StreamId) -> _StreamState:
         """A user's, by what is known of that version if anything is."""
@@ -226,6 +272,14 @@ class Streams:
         for row in rows:
             state = evolve(state, self._codec.decode(row.topic, row.state, keys).event)
         return state
+
+
+def _absorbed(_absorbed: tuple[MovieId, ...], event: MovieAbsorbed) -> tuple[MovieId, ...]:
+    return event.absorbed
+
+
+def _unchanged(state: object, _event: Event) -> object:
+    return state
 
 
 def _stream_state(state: object, evolve: Evolve, rows: list[StoredRow]) -> _StreamState:

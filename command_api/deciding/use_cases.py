@@ -12,8 +12,16 @@ from functools import partial
 from typing import Literal, NamedTuple, assert_never
 from uuid import UUID
 
+import msgspec
+
 from command_api.deciding import movie, rating, reservation, session, user
-from command_api.deciding.movie import ChangeMovieDetails, CreateMovie
+from command_api.deciding.movie import (
+    ChangeMovieDetails,
+    CompleteMerge,
+    CreateMovie,
+    MergeMovie,
+    Movie,
+)
 from command_api.deciding.principal import (
     Console,
     Member,
@@ -23,7 +31,7 @@ from command_api.deciding.principal import (
     require_role,
     require_scope,
 )
-from command_api.deciding.rating import SubmitRating, WithdrawRating
+from command_api.deciding.rating import MoveRating, RatingEvent, SubmitRating, WithdrawRating
 from command_api.deciding.session import EndSession
 from command_api.deciding.streams import Needs, Streams
 from command_api.deciding.user import (
@@ -34,9 +42,8 @@ from command_api.deciding.user import (
     EraseUser,
     SignUp,
 )
-from shared.errors import NotFound
-from shared.ids import StreamId, UserId
-from shared.log.events import ExternalIdReserved, Role
+from shared.ids import CLOSURES, StreamId, UserId, merges_stream_id, rating_stream_id
+from shared.log.events import ExternalIdReserved, MovieAbsorbed, Role
 
 Command = (
     SignUp
@@ -48,8 +55,11 @@ Command = (
     | EndSession
     | CreateMovie
     | ChangeMovieDetails
+    | MergeMovie
+    | CompleteMerge
     | SubmitRating
     | WithdrawRating
+    | MoveRating
 )
 Status = Literal["created", "changed", "unchanged"]
 
@@ -74,13 +84,33 @@ def needs(command: Command, principal: Principal) -> Needs:
     """The streams and keys to load before the command is decided."""
     caller = (StreamId(principal.user_id),) if isinstance(principal, Member) else ()
     match command:
-        case SubmitRating() | WithdrawRating():
+        case SubmitRating():
             return Needs(
-                latest=(command.rating_stream,),
+                latest=(command.rating_stream, CLOSURES),
                 whole=(StreamId(command.user_id),),
                 movies=(command.movie_id,),
                 subjects=(command.user_id,),
             )
+        case WithdrawRating():
+            return Needs(
+                latest=(command.rating_stream, CLOSURES, merges_stream_id(command.movie_id)),
+                whole=(StreamId(command.user_id),),
+                movies=(command.movie_id,),
+                subjects=(command.user_id,),
+            )
+        case MoveRating():
+            return Needs(
+                latest=(command.rating_stream, command.into_stream, CLOSURES),
+                whole=(StreamId(command.user_id),),
+                movies=(command.into,),
+                subjects=(command.user_id,),
+            )
+        case MergeMovie():
+            merges = (merges_stream_id(command.movie_id), merges_stream_id(command.into))
+            whole = (StreamId(command.movie_id), StreamId(command.into), *caller)
+            return Needs(latest=(CLOSURES, *merges), whole=whole)
+        case CompleteMerge():
+            return Needs(whole=(StreamId(command.movie_id),))
         case SignUp():
             whole = (StreamId(command.user_id), command.email_stream)
             return Needs(whole=whole, subjects=(command.user_id,))
@@ -104,10 +134,12 @@ def needs(command: Command, principal: Principal) -> Needs:
 
 def further_needs(command: Command, streams: Streams) -> tuple[StreamId, ...]:
     """The streams to load besides, which only the state of those loaded first can name."""
-    if not isinstance(command, ChangeMovieDetails):
-        return ()
-    given_up = command.stream_given_up(streams.movie(command.movie_id))
-    return () if given_up is None else (given_up,)
+    if isinstance(command, ChangeMovieDetails | MergeMovie):
+        given_up = command.stream_given_up(streams.movie(command.movie_id))
+        return () if given_up is None else (given_up,)
+    if isinstance(command, WithdrawRating):
+        return _absorbed_ratings(command, streams)
+    return ()
 
 
 def authorize(command: Command, principal: Principal, streams: Streams) -> None:
@@ -129,7 +161,9 @@ def authorize(command: Command, principal: Principal, streams: Streams) -> None:
                 require_role(streams.user(command.user_id), EVERYBODY)
             else:
                 _require(principal, OPERATORS, "erasure", streams)
-        case CreateMovie() | ChangeMovieDetails():
+        case MoveRating() | CompleteMerge():
+            assert isinstance(principal, Console)
+        case CreateMovie() | ChangeMovieDetails() | MergeMovie():
             _require(principal, CURATORS, "movies", streams)
         case SignUp() | EndSession():
             pass
@@ -155,6 +189,12 @@ def decide(command: Command, principal: Principal, streams: Streams) -> Decision
             return _end_session(command, streams)
         case CreateMovie() | ChangeMovieDetails():
             return _change_movie(command, streams)
+        case MergeMovie():
+            return _merge_movie(command, streams)
+        case CompleteMerge():
+            return _complete_merge(command, streams)
+        case MoveRating():
+            return _move_rating(command, streams)
         case _:
             assert_never(command)
 
@@ -182,19 +222,63 @@ def _rate(
     rater = user.require_present(streams.user(command.user_id), command.user_id)
     if isinstance(principal, Service):
         user.require_external(rater)
-    if not streams.has_movie(command.movie_id):
-        raise NotFound(f"there is no movie {command.movie_id}", pointer="/movie_id")
+    streams.require_open(command.movie_id, "/movie_id")
     standing = streams.rating(stream_id)
-    events = rating.decide(command, standing)
-    if not events:
+    recorded = [(stream_id, event) for event in rating.decide(command, standing)]
+    if isinstance(command, WithdrawRating):
+        recorded += _absorbed_withdrawals(command, streams)
+    if not recorded:
         return Decision("unchanged", command.movie_id, stream_id, standing.version)
-    # The user may be erased until the append; the movie stays.
+    # The user may be erased until the append.
     streams.guard(StreamId(command.user_id))
-    for event in events:
-        streams.record(stream_id, event)
-    first = standing.half_stars is None
+    for of, event in recorded:
+        streams.record(of, event)
+    first = standing.half_stars is None and isinstance(command, SubmitRating)
     status: Status = "created" if first else "changed"
-    return Decision(status, command.movie_id, stream_id, streams.rating(stream_id).version)
+    return Decision(status, command.movie_id, recorded[-1][0], streams.rating(stream_id).version)
+
+
+def _absorbed_ratings(command: WithdrawRating, streams: Streams) -> tuple[StreamId, ...]:
+    """The streams of the user's ratings of what the movie had absorbed before this batch."""
+    absorbed = streams.absorbed_before(command.movie_id)
+    if not absorbed:
+        return ()
+    # With its own, so that all are of one moment: a rating may move between two.
+    movies = (command.movie_id, *absorbed)
+    return tuple(rating_stream_id(command.user_id, movie_id) for movie_id in movies)
+
+
+def _absorbed_withdrawals(
+    command: WithdrawRating, streams: Streams
+) -> list[tuple[StreamId, RatingEvent]]:
+    """What takes back the ratings that are still to move to the movie: none may come after it."""
+    found: list[tuple[StreamId, RatingEvent]] = []
+    for movie_id in streams.absorbed_before(command.movie_id):
+        stream_id = rating_stream_id(command.user_id, movie_id)
+        withdrawal = msgspec.structs.replace(
+            command, movie_id=movie_id, rating_stream=stream_id, condition=None
+        )
+        events = rating.decide(withdrawal, streams.rating(stream_id))
+        found += [(stream_id, event) for event in events]
+    return found
+
+
+def _move_rating(command: MoveRating, streams: Streams) -> Decision:
+    """Raises `Moved` where the movie that should stay was merged meanwhile."""
+    stream_id = command.rating_stream
+    streams.require_open(command.into)
+    rater = streams.user(command.user_id)
+    current = streams.rating(stream_id)
+    if not rater.present:
+        current = msgspec.structs.replace(current, review=None)
+    events = rating.move(command, current, streams.rating(command.into_stream))
+    if not events:
+        return Decision("unchanged", command.movie_id, stream_id)
+    streams.guard(StreamId(command.user_id))
+    streams.guard(command.into_stream)
+    for event in events:
+        streams.record(stream_id if event is events[0] else command.into_stream, event)
+    return Decision("changed", command.movie_id, stream_id)
 
 
 def _sign_up(command: SignUp, streams: Streams) -> Decision:
@@ -282,15 +366,50 @@ def _change_movie(command: CreateMovie | ChangeMovieDetails, streams: Streams) -
         reserved = streams.reservation(taken)
         for reserving in reservation.reserve_imdb_id(reserved, command.movie_id):
             streams.record(taken, reserving)
-    given_up = None
     if events and isinstance(command, ChangeMovieDetails):
-        given_up = command.stream_given_up(standing)
-    if given_up is not None:
-        reserved = streams.reservation(given_up)
-        for releasing in reservation.release_imdb_id(reserved, command.movie_id):
-            streams.record(given_up, releasing)
+        _release_imdb_id(command, standing, streams)
     for event in events:
         streams.record(stream_id, event)
     status: Status = "created" if standing.details is None else "changed"
     version = partial(str, streams.version(stream_id))
     return Decision(status if events else "unchanged", command.movie_id, stream_id, version)
+
+
+def _release_imdb_id(
+    command: ChangeMovieDetails | MergeMovie, current: Movie, streams: Streams
+) -> None:
+    """Free the IMDb id that the movie gives up."""
+    given_up = command.stream_given_up(current)
+    if given_up is not None:
+        reserved = streams.reservation(given_up)
+        for releasing in reservation.release_imdb_id(reserved, command.movie_id):
+            streams.record(given_up, releasing)
+
+
+def _merge_movie(command: MergeMovie, streams: Streams) -> Decision:
+    stream_id, merges = StreamId(command.movie_id), merges_stream_id(command.into)
+    current = streams.movie(command.movie_id)
+    events = movie.decide(command, current, streams.version(stream_id))
+    if not events:
+        return Decision("unchanged", command.into, stream_id)
+    streams.require_open(command.into, "/into")
+    absorbed = (
+        *streams.absorbed(command.into),
+        command.movie_id,
+        *streams.absorbed(command.movie_id),
+    )
+    streams.record(merges, MovieAbsorbed(movie_id=command.into, absorbed=absorbed))
+    _release_imdb_id(command, current, streams)
+    streams.close(command.movie_id)
+    for event in events:
+        streams.record(stream_id, event)
+    return Decision("changed", command.into, stream_id)
+
+
+def _complete_merge(command: CompleteMerge, streams: Streams) -> Decision:
+    stream_id = StreamId(command.movie_id)
+    current = streams.movie(command.movie_id)
+    events = movie.decide(command, current, streams.version(stream_id))
+    for event in events:
+        streams.record(stream_id, event)
+    return Decision("changed" if events else "unchanged", command.movie_id, stream_id)

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from http import HTTPStatus
 from uuid import UUID
 
 from command_api.bodies.json_body import JsonBody
 from command_api.bodies.models import (
     BULK_BYTES_MAX,
     MOVIE_BYTES_MAX,
+    OTHER_FIELDS_BYTES,
+    MergeBody,
     MovieAnswer,
     MovieBody,
     MovieChangesBody,
@@ -15,7 +18,8 @@ from command_api.bodies.models import (
     RowsAnswer,
 )
 from command_api.bulk.requests import BulkJson, BulkRequests, RowKind
-from command_api.deciding.movie import ChangeMovieDetails, CreateMovie
+from command_api.commit.merges import Merges
+from command_api.deciding.movie import ChangeMovieDetails, CreateMovie, MergeMovie
 from command_api.http.commands import (
     CHANGED,
     STALE,
@@ -29,6 +33,7 @@ from command_api.http.commands import (
 from command_api.identity.access import CATALOGUE
 from shared.ids import MovieId, StreamId, keyed_uuid, new_uuid7
 from shared.web.answer import Answer, AnswerKind
+from shared.web.openapi import MOVED
 from shared.web.operation import Request, operation
 from shared.web.problems import Refused
 
@@ -39,10 +44,17 @@ class MovieCorrection(Keyed, Conditional):
     movie_id: UUID
 
 
+class MergedMovie(Keyed):
+    movie_id: UUID
+
+
 class Movies:
-    def __init__(self, commands: Commands, bulk: BulkRequests, secret: bytes) -> None:
+    def __init__(
+        self, commands: Commands, bulk: BulkRequests, merges: Merges, secret: bytes
+    ) -> None:
         self._commands = commands
         self._bulk = bulk
+        self._merges = merges
         self._secret = secret
 
     @operation(
@@ -56,7 +68,8 @@ class Movies:
             201: answered("The movie is new", MovieAnswer, ("Location", "ETag")),
             200: answered("A movie with this external id exists", MovieAnswer, ("ETag",)),
             409: IMDB_ID_TAKEN,
-        },
+        }
+        | MOVED,
     )
     async def create_movie(self, request: Request[Keyed, MovieBody]) -> Answer:
         """Add a movie (curators, operators, service keys with the scope `movies`).
@@ -88,7 +101,10 @@ class Movies:
         access=CATALOGUE,
         parameters=MovieCorrection,
         body=JsonBody(MovieChangesBody, MOVIE_BYTES_MAX),
-        answers=CHANGED | STALE | {409: IMDB_ID_TAKEN, 428: AnswerKind("`If-Match` is missing.")},
+        answers=CHANGED
+        | STALE
+        | MOVED
+        | {409: IMDB_ID_TAKEN, 428: AnswerKind("`If-Match` is missing.")},
     )
     async def change_movie(self, request: Request[MovieCorrection, MovieChangesBody]) -> Answer:
         """Correct a movie (curators); `If-Match` names the `ETag` that the change was made to.
@@ -110,6 +126,31 @@ class Movies:
             now=self._commands.now(),
         )
         return answer(await self._commands.send_once(command, request))
+
+    @operation(
+        "POST",
+        "/v1/movies/{movie_id}/merge",
+        tag="movies",
+        access=CATALOGUE,
+        parameters=MergedMovie,
+        body=JsonBody(MergeBody, OTHER_FIELDS_BYTES),
+        answers=MOVED | {202: answered("Merged; the ratings are moving", MovieAnswer)},
+    )
+    async def merge_movie(self, request: Request[MergedMovie, MergeBody]) -> Answer:
+        """Merge a movie into another one, which stays (curators).
+
+        From then on the old id is answered with 301. Its ratings move one by one; of a user who
+        rated both, the later opinion counts. Its IMDb id is free.
+        """
+        command = MergeMovie(
+            movie_id=MovieId(request.parameters.movie_id),
+            into=MovieId(request.body.into),
+            imdb_stream_of=self._imdb_stream_of,
+            now=self._commands.now(),
+        )
+        outcome = await self._commands.send_once(command, request)
+        self._merges.hurry()
+        return answer(outcome, {"movie_id": outcome.subject}, HTTPStatus.ACCEPTED)
 
     def _creation(self, body: MovieBody) -> CreateMovie:
         if body.external_id is None:

@@ -36,13 +36,14 @@ from command_api.identity.access import MEMBERS, RATERS
 from shared.ids import MovieId, UserId, rating_stream_id
 from shared.versions import Condition
 from shared.web.answer import Answer, AnswerKind, json_bytes
+from shared.web.openapi import MOVED
 from shared.web.operation import Request, operation
 
 RATED = {
     201: answered("The first rating of this movie", RatingAnswer, ("ETag", "Location")),
     200: answered("A changed opinion, or the same one again", RatingAnswer, ("ETag",)),
     409: AnswerKind("The rating is dated before the current one."),
-}
+} | MOVED
 
 
 class RatedMovie(Keyed, Conditional):
@@ -79,7 +80,7 @@ class Ratings:
         tag="ratings",
         access=MEMBERS,
         parameters=RatedMovie,
-        answers=DONE | STALE,
+        answers=DONE | STALE | MOVED,
     )
     async def withdraw_rating(self, request: Request[RatedMovie, None]) -> Answer:
         """Take one's rating back; 204 also where there is none."""

@@ -14,7 +14,7 @@ from rich.table import Table
 from ops.imports.movielens_files import Files, Rating
 
 EXAMPLES_SHOWN = 3
-RATING_STATUSES = ("created", "changed", "unchanged", "superseded", "rejected")
+RATING_STATUSES = ("created", "changed", "unchanged", "superseded", "moved", "rejected")
 
 
 @dataclass

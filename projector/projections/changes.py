@@ -10,6 +10,8 @@ from shared.log.events import (
     Event,
     MovieCreated,
     MovieDetailsChanged,
+    MovieMerged,
+    RatingMoved,
     RatingSubmitted,
     RatingWithdrawn,
 )
@@ -25,7 +27,14 @@ def reads(_event: Event) -> tuple[Key, ...]:
 def apply(documents: Documents, logged: LogEvent) -> None:
     event = logged.event
     match event:
-        case MovieCreated() | MovieDetailsChanged() | RatingSubmitted() | RatingWithdrawn():
+        case (
+            MovieCreated()
+            | MovieDetailsChanged()
+            | MovieMerged()
+            | RatingSubmitted()
+            | RatingWithdrawn()
+            | RatingMoved()
+        ):
             movie = with_checksum(event.movie_id.bytes)
             documents.append(CHANGED_MOVIES, logged.position, CHANGED_MOVIE_FIELD, movie)
         case _:
@@ -39,8 +48,10 @@ PROJECTION = Projection(
     entities={
         MovieCreated: "movie_id",
         MovieDetailsChanged: "movie_id",
+        MovieMerged: "movie_id",
         RatingSubmitted: "movie_id",
         RatingWithdrawn: "movie_id",
+        RatingMoved: "movie_id",
     },
     reads=reads,
     apply=apply,

@@ -12,14 +12,17 @@ from shared.log.events import (
     Event,
     MovieCreated,
     MovieDetailsChanged,
+    MovieMerged,
+    RatingMoved,
     RatingSubmitted,
     RatingWithdrawn,
 )
-from shared.read_model.documents import HISTORY_STEP, HistoryYear, movie_document
+from shared.read_model.documents import HISTORY_STEP, HistoryYear, MovedDocument, movie_document
 from shared.read_model.keys import MOVIES, PARTITIONS
 from shared.read_model.kinds import (
     CATALOGUE,
     HISTORY,
+    MOVED,
     MOVIE,
     RATERS,
     STATISTICS,
@@ -36,6 +39,8 @@ def reads(event: Event) -> tuple[Key, ...]:
             return _moved(event.movie_id.hex, event.rated_at)
         case RatingWithdrawn():
             return _moved(event.movie_id.hex, event.withdrawn_at)
+        case RatingMoved():
+            return _moved(event.movie_id.hex, event.moved_at)
         case MovieDetailsChanged():
             return ((MOVIE.name, event.movie_id.hex),)
         case _:
@@ -57,12 +62,13 @@ def apply(documents: Documents, logged: LogEvent) -> None:
             )
             rank = rating_rank(event.rated_at, event.half_stars)
             documents.rank(RATERS, event.movie_id.hex, event.user_id.bytes, rank)
-        case RatingWithdrawn():
+        case RatingWithdrawn() | RatingMoved():
+            ended_at = event.withdrawn_at if isinstance(event, RatingWithdrawn) else event.moved_at
             _move(
                 documents,
                 logged,
                 event.movie_id.hex,
-                event.withdrawn_at,
+                ended_at,
                 removed=event.previous_half_stars,
                 added=None,
             )
@@ -75,6 +81,11 @@ def apply(documents: Documents, logged: LogEvent) -> None:
             documents.put(MOVIE, movie, created)
             documents.put(STATISTICS, movie, Scores([0] * BINS, logged.position))
             documents.rank(CATALOGUE, "", event.movie_id.bytes, milliseconds(event.created_at))
+        case MovieMerged():
+            # The statistics and the raters go with the ratings, as they move.
+            documents.delete(MOVIE.name, event.movie_id.hex)
+            documents.unrank(CATALOGUE, "", event.movie_id.bytes)
+            documents.put(MOVED, event.movie_id.hex, MovedDocument(into=event.into))
         case MovieDetailsChanged():
             standing = documents.get(MOVIE, event.movie_id.hex)
             if standing is None:
@@ -152,8 +163,10 @@ PROJECTION = Projection(
     entities={
         MovieCreated: "movie_id",
         MovieDetailsChanged: "movie_id",
+        MovieMerged: "movie_id",
         RatingSubmitted: "movie_id",
         RatingWithdrawn: "movie_id",
+        RatingMoved: "movie_id",
     },
     reads=reads,
     apply=apply,

@@ -14,6 +14,7 @@ from shared.errors import DocumentUnusable
 from shared.ids import UserId
 from shared.log.events import (
     Event,
+    RatingMoved,
     RatingSubmitted,
     RatingWithdrawn,
     UserCreated,
@@ -30,7 +31,7 @@ from shared.read_model.statistics import BINS
 
 def reads(event: Event) -> tuple[Key, ...]:
     match event:
-        case RatingSubmitted() | RatingWithdrawn():
+        case RatingSubmitted() | RatingWithdrawn() | RatingMoved():
             return ((STATISTICS.name, event.user_id.hex),)
         case UserProfileChanged() | UserErased():
             return ((PROFILE.name, event.user_id.hex),)
@@ -44,7 +45,7 @@ def apply(documents: Documents, logged: LogEvent) -> None:
     match event:
         case RatingSubmitted():
             _rate(documents, event, logged)
-        case RatingWithdrawn():
+        case RatingWithdrawn() | RatingMoved():
             user, movie = event.user_id.hex, event.movie_id.bytes
             _move(documents, logged, user, removed=event.previous_half_stars, added=None)
             documents.unrank(RATINGS, user, movie)
@@ -127,6 +128,7 @@ PROJECTION = Projection(
         UserErased: "user_id",
         RatingSubmitted: "user_id",
         RatingWithdrawn: "user_id",
+        RatingMoved: "user_id",
         **access.ENTITIES,
     },
     reads=reads,

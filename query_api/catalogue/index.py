@@ -8,7 +8,7 @@ found in it by `query_api/catalogue/search.py`.
 from __future__ import annotations
 
 from bisect import bisect_left, insort
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any, Literal, NamedTuple, get_args
 
 import msgspec
@@ -189,11 +189,17 @@ class Index:
                 self.genres_revision += 1
             self._index_words(film, old.film.words if old is not None else frozenset())
         self.entries[movie] = Entry(film, ratings)
-        for order in orders:
-            moved = self._moved[order]
-            moved.setdefault(movie, old)
-            if len(moved) > MOVED_MAX:
-                self.settled(order)
+        self._note_moved(movie, old, orders)
+
+    def remove(self, movie: bytes) -> None:
+        """Take a movie out, if it is there."""
+        old = self.entries.pop(movie, None)
+        if old is None:
+            return
+        self.genres_revision += 1
+        for word in old.film.words:
+            self._by_word[word].discard(movie)
+        self._note_moved(movie, old, ORDERS)
 
     def mark_stale(self, movie: bytes) -> None:
         """Show a movie as one that stands still, until it is next put."""
@@ -223,14 +229,16 @@ class Index:
         keys, moved = self._orders[order], self._moved[order]
         if len(moved) * MERGE_ONE_IN > len(keys):
             keys = [key for key in keys if key[-1] not in moved]
-            keys += sorted(map(self.key_maker(order), moved))
+            keys += sorted(map(self.key_maker(order), filter(self.entries.__contains__, moved)))
             keys.sort()  # Two runs that are in order already: this merges them.
             self._orders[order] = keys
         else:
-            for key, old in zip(map(self.key_maker(order), moved), moved.values(), strict=True):
+            key_of = self.key_maker(order)
+            for movie, old in moved.items():
                 if old is not None:
                     del keys[bisect_left(keys, _KEYS[order](old.film, old.ratings))]
-                insort(keys, key)
+                if movie in self.entries:
+                    insort(keys, key_of(movie))
         moved.clear()
         return keys
 
@@ -243,6 +251,13 @@ class Index:
                 break
             matching.append(self._by_word[word])
         return matching
+
+    def _note_moved(self, movie: bytes, old: Entry | None, orders: Iterable[Order]) -> None:
+        for order in orders:
+            moved = self._moved[order]
+            moved.setdefault(movie, old)
+            if len(moved) > MOVED_MAX:
+                self.settled(order)
 
     def _index_words(self, film: Film, old: frozenset[str]) -> None:
         for word in old - film.words:

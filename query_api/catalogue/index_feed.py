@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any, NamedTuple
 from uuid import UUID
 
@@ -40,7 +40,7 @@ from shared.ids import START, Position
 from shared.read_model.checkpoints import Checkpoint
 from shared.read_model.generations import GenerationCopy, Layout, layout_of
 from shared.read_model.keys import CHANGES, MOVIES, PartitionKeys, document_name, partition_of
-from shared.read_model.kinds import CATALOGUE, MOVIE, PARKED_MARK, STATISTICS
+from shared.read_model.kinds import CATALOGUE, MOVED, MOVIE, PARKED_MARK, STATISTICS
 
 # A round costs a millisecond or two: a movie that is rated all the time is read once in each.
 ROUND_EVERY_S = 0.1
@@ -305,11 +305,26 @@ class IndexFeed:
         checkpoint, stored = await self._reads.documents(keys, names)
         position = self._position(keys, checkpoint)
         index.newest = max(index.newest, position)
-        documents = iter(stored)
-        for movie, details, statistics in zip(movies, documents, documents, strict=True):
-            self._put_one(index, keys, layout, movie, details, statistics)
+        documents = list(zip(movies, stored[::2], stored[1::2], strict=True))
+        absent = [movie for movie, details, _ in documents if details is None]
+        moved = await self._moved(keys, absent) if absent else ()
+        for movie, details, statistics in documents:
+            if movie in moved:
+                self._remove(index, movie)
+            else:
+                self._put_one(index, keys, layout, movie, details, statistics)
         await asyncio.sleep(0)
         return position
+
+    async def _moved(self, keys: PartitionKeys, movies: Sequence[bytes]) -> Collection[bytes]:
+        """Those of the movies that were merged into others."""
+        names = [document_name(MOVED.name, movie.hex()) for movie in movies]
+        _, stored = await self._reads.documents(keys, names)
+        return {movie for movie, moved in zip(movies, stored, strict=True) if moved is not None}
+
+    def _remove(self, index: Index, movie: bytes) -> None:
+        index.remove(movie)
+        self._unread.discard(movie)
 
     def _put_one(
         self,
@@ -342,10 +357,15 @@ class IndexFeed:
             keys = PartitionKeys(MOVIES, movies.number, number)
             # One whose first event is parked has no documents, and nothing is damaged.
             names = [
-                document_name(kind.name, movie.hex()) for kind in (MOVIE, STATISTICS, PARKED_MARK)
+                document_name(kind.name, movie.hex())
+                for kind in (MOVIE, STATISTICS, PARKED_MARK, MOVED)
             ]
-            checkpoint, (details, statistics, parked) = await self._reads.documents(keys, names)
+            checkpoint, stored = await self._reads.documents(keys, names)
+            details, statistics, parked, moved = stored
             self._unread.discard(movie)
+            if moved is not None:
+                self._remove(index, movie)
+                continue
             if details is None and statistics is None and parked is not None:
                 continue
             index.newest = max(index.newest, self._position(keys, checkpoint))

@@ -137,7 +137,9 @@ class _Selection:
         if len(movies) > SORT_CANDIDATES_MAX:
             yield from self.walk(order, after, movies)
         elif movies and len(self.found) < self._limit:
-            keys = sorted(map(self._index.key_maker(order), movies))
+            # Some may have left the catalogue since they were found.
+            there = filter(self._index.entries.__contains__, movies)
+            keys = sorted(map(self._index.key_maker(order), there))
             self._test(keys if after is None else keys[bisect_right(keys, after) :], None)
 
     def walk(self, order: Order, after: Key | None, movies: set[bytes] | None) -> Sliced[None]:
@@ -209,7 +211,10 @@ def _classified(
     rest = iter(movies)
     while chunk := list(islice(rest, CHUNK)):
         for movie in chunk:
-            film = entries[movie].film
+            entry = entries.get(movie)
+            if entry is None:
+                continue  # It has left the catalogue since it was found.
+            film = entry.film
             title, bare_title = film.title_key, film.bare_title_key
             # Most titles do not begin with it: no call for each of them.
             if title.startswith(q) or (

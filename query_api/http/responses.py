@@ -12,6 +12,7 @@ import msgspec
 
 from query_api.http.shapes import Shape
 from shared.ids import START, Position
+from shared.web import openapi
 from shared.web.answer import JSON, Answer, AnswerKind
 from shared.web.openapi import NEWEST_HEADER
 from shared.web.operation import Request
@@ -26,6 +27,13 @@ TAG_CHARS = 24
 _QUERY_CHARS = "%+=:@!$'()*,;/?"
 _JSON = JSON.encode()
 _json = msgspec.json.Encoder().encode
+
+
+# A read of a movie that was merged.
+MOVED = {
+    status: kind._replace(headers=(*kind.headers, POSITION_HEADER))
+    for status, kind in openapi.MOVED.items()
+}
 
 
 def documented(shape: type[Shape], *, description: str) -> dict[int, AnswerKind]:

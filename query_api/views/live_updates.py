@@ -122,7 +122,8 @@ class Streams:
         changes = self._changes.after(after, movies)
         if changes is None:
             return None
-        events = [self._event(movie, position) for position, movie in changes]
+        there = self._feed.require().entries
+        events = [self._event(movie, at) for at, movie in changes if movie in there]
         return [
             b"".join(events[start : start + EVENTS_A_CHUNK])
             for start in range(0, len(events), EVENTS_A_CHUNK)

@@ -122,7 +122,7 @@ class MovieFields(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True,
 
 
 class MovieCreated(Event, frozen=True, kw_only=True):
-    """A movie entered the catalogue; movies never leave it."""
+    """A movie entered the catalogue."""
 
     movie_id: MovieId
     details: MovieFields
@@ -134,6 +134,38 @@ class MovieDetailsChanged(Event, frozen=True, kw_only=True):
 
     movie_id: MovieId
     details: MovieFields
+
+
+class MovieMerged(Event, frozen=True, kw_only=True):
+    """A curator found that a movie is the same as another one, which stays.
+
+    The movie takes no ratings any more; those that it has move one by one.
+    """
+
+    movie_id: MovieId
+    into: MovieId
+    merged_at: datetime
+
+
+class MovieMergeCompleted(Event, frozen=True, kw_only=True):
+    """No rating stands on a merged movie any more."""
+
+    movie_id: MovieId
+    into: MovieId
+    completed_at: datetime
+
+
+class MovieClosed(Event, frozen=True, kw_only=True):
+    """A movie takes no ratings any more; on the stream of closures, which there is once."""
+
+    movie_id: MovieId
+
+
+class MovieAbsorbed(Event, frozen=True, kw_only=True):
+    """A movie stays in a merge; `absorbed` are all that it has absorbed, also through others."""
+
+    movie_id: MovieId
+    absorbed: tuple[MovieId, ...]
 
 
 class RatingSubmitted(Event, frozen=True, kw_only=True):
@@ -160,6 +192,19 @@ class RatingWithdrawn(Event, frozen=True, kw_only=True):
     user_id: UserId
     movie_id: MovieId
     withdrawn_at: datetime
+    previous_half_stars: int
+    previous_rated_at: datetime
+
+
+class RatingMoved(Event, frozen=True, kw_only=True):
+    """A rating of a merged movie ended there; where it is the user's later opinion, a
+    `RatingSubmitted` of the movie that stays follows.
+    """
+
+    user_id: UserId
+    movie_id: MovieId
+    into: MovieId
+    moved_at: datetime
     previous_half_stars: int
     previous_rated_at: datetime
 
@@ -210,8 +255,13 @@ EVENT_TYPES: tuple[type[Event], ...] = (
     ServiceKeyRevoked,
     MovieCreated,
     MovieDetailsChanged,
+    MovieMerged,
+    MovieMergeCompleted,
+    MovieClosed,
+    MovieAbsorbed,
     RatingSubmitted,
     RatingWithdrawn,
+    RatingMoved,
     EmailReserved,
     EmailReleased,
     ExternalIdReserved,

@@ -35,6 +35,12 @@ class MovieDocument(msgspec.Struct, frozen=True, kw_only=True):
     version: int
 
 
+class MovedDocument(msgspec.Struct, frozen=True, kw_only=True):
+    """In the place of a merged movie: the one that stays."""
+
+    into: MovieId
+
+
 class ProfileDocument(msgspec.Struct, frozen=True, kw_only=True):
     """A user's public face. An erased user's name is None."""
 

@@ -18,6 +18,7 @@ from shared.read_model.access import AccessDocument
 from shared.read_model.checksum import CHECKSUM_BYTES, checked, with_checksum
 from shared.read_model.documents import (
     HistoryYear,
+    MovedDocument,
     MovieDocument,
     Parked,
     PrivateDocument,
@@ -91,6 +92,7 @@ def _stored(
 
 
 MOVIE: Kind[MovieDocument] = _stored("movie", _json, msgspec.json.Decoder(MovieDocument).decode)
+MOVED: Kind[MovedDocument] = _stored("moved", _json, msgspec.json.Decoder(MovedDocument).decode)
 PROFILE: Kind[ProfileDocument] = _stored(
     "profile", _json, msgspec.json.Decoder(ProfileDocument).decode
 )
@@ -109,7 +111,8 @@ HISTORY: Kind[HistoryYear] = _stored(
 ACCESS: Kind[AccessDocument] = _stored("access", _json, msgspec.json.Decoder(AccessDocument).decode)
 PARKED_MARK: Kind[Parked] = _stored("parked", _json, msgspec.json.Decoder(Parked).decode)
 KINDS: dict[str, Kind[Any]] = {
-    kind.name: kind for kind in (MOVIE, PROFILE, PRIVATE, STATISTICS, HISTORY, ACCESS, PARKED_MARK)
+    kind.name: kind
+    for kind in (MOVIE, MOVED, PROFILE, PRIVATE, STATISTICS, HISTORY, ACCESS, PARKED_MARK)
 }
 
 # Keys of these kinds are no string documents: sorted sets, a hash, a stream.

@@ -30,7 +30,7 @@ from starlette.requests import ClientDisconnect
 from starlette.responses import HTMLResponse
 from starlette.types import ASGIApp, Lifespan, Message, Receive, Scope, Send
 
-from shared.errors import TooManyRequests
+from shared.errors import Moved, TooManyRequests
 from shared.web import operation as operations
 from shared.web.answer import Answer, Fields, send_answer
 from shared.web.openapi import Admission, described
@@ -178,7 +178,7 @@ class Service(FastAPI):
         except ClientDisconnect:
             return  # Nobody reads an answer.
         except Exception as error:  # noqa: BLE001  # Whatever it is, it is answered and logged.
-            answer = problem_of(self.translated(error))
+            answer = problem_of(_located(self.translated(error), request))
         status = answer.status
         try:
             status = await self._send(answer, request, send)
@@ -350,6 +350,15 @@ async def _respond(request: Request[Any, Any]) -> Answer:
 
 
 def _as_it_is(error: Exception) -> Exception:
+    return error
+
+
+def _located(error: Exception, request: Request[Any, Any]) -> Exception:
+    """Have a moved movie's error name the same path and query of the movie that stays."""
+    if isinstance(error, Moved) and "movie_id" in request.path_values:
+        values = {**request.path_values, "movie_id": str(error.into)}
+        query: str = request.scope["query_string"].decode("latin-1")
+        error.location = request.operation.path.format(**values) + (query and f"?{query}")
     return error
 
 

@@ -81,7 +81,8 @@ HEADERS: Mapping[str, Schema] = {
     },
     "ETag": {"description": "The tag of what is answered.", "schema": _TEXT},
     "Location": {
-        "description": "Where the query API serves what was created.",
+        "description": "Where the query API serves what was created, or the path of the movie that "
+        "stays in a merge.",
         "schema": {"type": "string", "format": "uri-reference"},
     },
     "Link": {
@@ -135,9 +136,19 @@ class Problem(BaseModel):
 
     type: str = Field(description="Which problem it is; stable")
     title: str
-    status: int = Field(ge=400, le=599)
+    status: int = Field(ge=300, le=599)
     detail: str
     errors: list[FieldProblem] = Field(default=[], description="The bad fields, if there are any")
+
+
+MOVED = {
+    301: AnswerKind(
+        "The movie was merged into another one.",
+        Problem,
+        ("Location", "Link"),
+        media_type=PROBLEM_JSON,
+    )
+}
 
 
 class Admission(NamedTuple):

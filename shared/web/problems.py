@@ -43,6 +43,9 @@ class ProblemType(NamedTuple):
 
 
 PROBLEM_TYPES: Mapping[str, ProblemType] = {
+    "moved": ProblemType(
+        301, "Moved", "the movie was merged into another one, which `Location` names"
+    ),
     "malformed-request": ProblemType(
         400, "Malformed request", "this is not HTTP/1.1; the connection closes"
     ),
@@ -229,6 +232,8 @@ def _of_known(error: errors.StarfoldError) -> Answer:
     headers = {}
     if isinstance(error, errors.TooManyRequests):
         headers["Retry-After"] = str(error.retry_after_s)
+    if isinstance(error, errors.Moved):
+        headers["Location"] = error.location
     if error.position is not None:
         headers[POSITION_HEADER] = str(error.position)
     return problem(error.code, str(error), field_errors=fields, headers=headers)

@@ -70,6 +70,7 @@ BODIES: dict[str, dict[str, Any]] = {
     "create_movie": {"title": "Mirror", "year": 1975},
     "create_movies": {"movies": [{"title": "Mirror", "year": 1975}]},
     "change_movie": {"title": "Mirror"},
+    "merge_movie": {"into": NOBODY},
     "rate_movie": {"score": 4},
     "submit_rating": {"movie_id": NOBODY, "score": 4, "user_id": NOBODY},
     "submit_ratings": {"ratings": [{"movie_id": NOBODY, "score": 4, "user_id": NOBODY}]},

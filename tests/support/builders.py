@@ -10,8 +10,8 @@ from datetime import UTC, datetime, timedelta
 from typing import Any, TypeVar
 from uuid import UUID, uuid4
 
-from command_api.deciding.movie import ChangeMovieDetails, CreateMovie
-from command_api.deciding.rating import SubmitRating, WithdrawRating
+from command_api.deciding.movie import ChangeMovieDetails, CreateMovie, MergeMovie
+from command_api.deciding.rating import MoveRating, SubmitRating, WithdrawRating
 from command_api.deciding.user import (
     ChangePassword,
     ChangeProfile,
@@ -25,6 +25,8 @@ from shared.log.events import (
     MovieCreated,
     MovieDetailsChanged,
     MovieFields,
+    MovieMerged,
+    RatingMoved,
     RatingSubmitted,
     RatingWithdrawn,
     UserCreated,
@@ -78,6 +80,43 @@ def rating_withdrawn(**changes: Any) -> RatingWithdrawn:
         "previous_rated_at": NOON,
     }
     return _with(RatingWithdrawn, defaults, changes)
+
+
+def rating_moved(**changes: Any) -> RatingMoved:
+    defaults = {
+        "user_id": ANN,
+        "movie_id": STALKER,
+        "into": SOLARIS,
+        "moved_at": NOON,
+        "previous_half_stars": 6,
+        "previous_rated_at": NOON,
+    }
+    return _with(RatingMoved, defaults, changes)
+
+
+def movie_merged(**changes: Any) -> MovieMerged:
+    return _with(MovieMerged, {"movie_id": STALKER, "into": SOLARIS, "merged_at": NOON}, changes)
+
+
+def merge_movie(**changes: Any) -> MergeMovie:
+    defaults = {
+        "movie_id": STALKER,
+        "into": SOLARIS,
+        "imdb_stream_of": imdb_stream,
+        "now": NOON,
+    }
+    return _with(MergeMovie, defaults, changes)
+
+
+def move_rating(user_id: UserId, movie_id: MovieId, into: MovieId) -> MoveRating:
+    return MoveRating(
+        user_id=user_id,
+        movie_id=movie_id,
+        into=into,
+        rating_stream=rating_stream_id(user_id, movie_id),
+        into_stream=rating_stream_id(user_id, into),
+        now=NOON,
+    )
 
 
 def movie_fields(**changes: Any) -> MovieFields:

@@ -4,11 +4,19 @@ from __future__ import annotations
 
 from datetime import timedelta
 
-from command_api.deciding.rating import CLOCK_AHEAD_MAX
+import pytest
+
+from command_api.deciding import rating
+from command_api.deciding.rating import CLOCK_AHEAD_MAX, Rating
 from shared.errors import InvalidInput, RatingSuperseded
 from tests.support.builders import (
+    ANN,
     NOON,
+    SOLARIS,
+    STALKER,
     later,
+    move_rating,
+    rating_moved,
     rating_submitted,
     rating_withdrawn,
     submit_rating,
@@ -111,3 +119,49 @@ def test_after_a_withdrawal_a_rating_is_a_first_one_again() -> None:
     given(rating_submitted(), rating_withdrawn(withdrawn_at=later(2))).when(
         submit_rating(half_stars=2, now=later(1))
     ).then(rating_submitted(half_stars=2, rated_at=later(2)))
+
+
+class TestMoving:
+    """Ann's rating of Stalker, which is merged into Solaris."""
+
+    def test_it_is_given_to_the_movie_that_stays_with_its_time_and_review(self) -> None:
+        assert moved(rating_submitted(review="Rain")) == [
+            rating_moved(),
+            rating_submitted(movie_id=SOLARIS, review="Rain"),
+        ]
+
+    def test_a_later_opinion_replaces_the_one_there(self) -> None:
+        there = rating_submitted(movie_id=SOLARIS, half_stars=3, rated_at=later(-1), review="Sea")
+        assert moved(rating_submitted(), there=there) == [
+            rating_moved(),
+            rating_submitted(movie_id=SOLARIS, previous_half_stars=3, previous_rated_at=later(-1)),
+        ]
+
+    @pytest.mark.parametrize("hours", [0, 1])
+    def test_an_opinion_as_late_there_counts(self, hours: float) -> None:
+        there = rating_submitted(movie_id=SOLARIS, half_stars=3, rated_at=later(hours))
+        assert moved(rating_submitted(), there=there) == [rating_moved()]
+
+    def test_it_does_not_come_back_after_a_later_withdrawal_there(self) -> None:
+        there = rating_withdrawn(movie_id=SOLARIS, withdrawn_at=later(1))
+        assert moved(rating_submitted(), there=there) == [rating_moved()]
+
+    def test_after_an_earlier_withdrawal_there_it_is_a_first_one(self) -> None:
+        there = rating_withdrawn(movie_id=SOLARIS, withdrawn_at=later(-1))
+        assert moved(rating_submitted(), there=there) == [
+            rating_moved(),
+            rating_submitted(movie_id=SOLARIS),
+        ]
+
+    @pytest.mark.parametrize("ended", [rating_withdrawn(), rating_moved()])
+    def test_what_does_not_stand_does_not_move(self, ended: rating.RatingEvent) -> None:
+        assert moved(ended) == []
+
+
+def moved(
+    last: rating.RatingEvent, *, there: rating.RatingEvent | None = None
+) -> list[rating.RatingEvent]:
+    """What moving comes to, given the last events of both ratings."""
+    command = move_rating(ANN, STALKER, SOLARIS)
+    staying = Rating() if there is None else rating.evolve(Rating(), there)
+    return rating.move(command, rating.evolve(Rating(), last), staying)

@@ -19,11 +19,13 @@ from shared.errors import ProjectionFault
 from shared.ids import MovieId, Position, UserId
 from shared.log.events import Event, UserErased
 from shared.read_model.checksum import with_checksum
-from shared.read_model.documents import HISTORY_STEP, HistoryYear
+from shared.read_model.documents import HISTORY_STEP, HistoryYear, MovedDocument
 from shared.read_model.kinds import (
+    CATALOGUE,
     CHANGED_MOVIES,
     HISTORY,
     KINDS,
+    MOVED,
     MOVIE,
     PRIVATE,
     PROFILE,
@@ -38,11 +40,14 @@ from tests.support.builders import (
     ANN,
     BEN,
     NOON,
+    SOLARIS,
     STALKER,
     later,
     movie_created,
     movie_details_changed,
     movie_fields,
+    movie_merged,
+    rating_moved,
     rating_submitted,
     rating_withdrawn,
     submit_rating,
@@ -83,6 +88,45 @@ def test_a_withdrawn_rating_is_gone_from_movie_and_profile(
     history = [user_created(), movie_created(), rating_submitted()]
     none_left = {statistics(entity): Scores(histogram(), Position(4)), (sets, entity.hex): None}
     given(projection, *history).when(rating_withdrawn()).times(2).then(none_left)
+
+
+def test_a_merged_movie_is_not_in_the_catalogue_and_says_where_it_went() -> None:
+    given("movies", movie_created(), rating_submitted()).when(movie_merged()).times(2).then(
+        {
+            (MOVIE.name, STALKER.hex): None,
+            (MOVED.name, STALKER.hex): MovedDocument(into=SOLARIS),
+            (CATALOGUE, ""): None,
+            statistics(STALKER): Scores(histogram(_6=1), Position(2)),
+        }
+    )
+
+
+def test_a_rating_moves_from_one_movie_to_the_other() -> None:
+    solaris = movie_created(movie_id=SOLARIS)
+    history = [movie_created(), solaris, rating_submitted(), movie_merged()]
+    moved = (rating_moved(moved_at=later(48)), rating_submitted(movie_id=SOLARIS))
+    noon = NOON.timetuple().tm_yday * HISTORY_STEP
+    given("movies", *history).when(*moved).times(2).then(
+        {
+            statistics(STALKER): Scores(histogram(), Position(5)),
+            statistics(SOLARIS): Scores(histogram(_6=1), Position(6)),
+            (RATERS, STALKER.hex): None,
+            (HISTORY.name, f"{SOLARIS.hex}:2026"): HistoryYear({noon + 6: 1}),
+        }
+    )
+    stored = given("profiles", user_created(), *history).when(*moved).times(2).then({})
+    assert list(stored[RATINGS, ANN.hex]) == [SOLARIS.bytes]
+    assert stored[statistics(ANN)].histogram == histogram(_6=1)
+    changes = given("changes", *history).when(*moved).times(2).then({})
+    assert len(changes[CHANGED_MOVIES, ""]) == 6
+
+
+def test_a_review_moves_with_its_rating() -> None:
+    history = [user_created(), rating_submitted(review="Rain")]
+    moved = (rating_moved(), rating_submitted(movie_id=SOLARIS, review="Rain"))
+    given("profiles", *history).when(*moved).times(2).then(
+        {(REVIEWS, ANN.hex): {SOLARIS.bytes: with_checksum(b"Rain")}}
+    )
 
 
 def test_changed_details_keep_the_date_of_creation() -> None:

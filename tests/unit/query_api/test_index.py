@@ -254,3 +254,44 @@ def test_filters_hold_together() -> None:
     assert titles(index, wanted) == ["Film 006", "Film 007"]
     assert titles(index, Filter(genre="western")) == []
     assert titles(index, Filter(director="nobody")) == []
+
+
+@pytest.mark.parametrize("merge_one_in", [0, 1_000])
+def test_a_movie_that_is_removed_is_in_no_order_and_no_search(
+    monkeypatch: pytest.MonkeyPatch, merge_one_in: int
+) -> None:
+    monkeypatch.setattr("query_api.catalogue.index.MERGE_ONE_IN", merge_one_in)
+    index = Index()
+    for number in range(1, 5):
+        put(index, number, number)
+    for sort in ORDERS:
+        assert "Film 002" in titles(index, sort=sort)
+    put(index, 2, 9)
+    put(index, 5, 9)
+    revision = index.genres_revision
+    for number in (2, 5, 7):
+        index.remove(UUID(int=number).bytes)
+    assert index.genres_revision > revision
+    for sort in ORDERS:
+        assert sorted(titles(index, sort=sort)) == ["Film 001", "Film 003", "Film 004"]
+    assert titles(index, Filter(q="002"), sort="match") == []
+    put(index, 2, 9)
+    assert titles(index, Filter(q="002"), sort="match") == ["Film 002"]
+
+
+def test_a_search_goes_on_where_what_it_found_is_removed() -> None:
+    index = Index()
+    for number in range(1, 4):
+        put(index, number, number)
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr("query_api.catalogue.search.SLICE_S", -1.0)
+        paused = search(index, "match", Filter(q="film"), after=None, limit=10)
+        next(paused)
+        index.remove(UUID(int=2).bytes)
+        found: Found = []
+        try:
+            while True:
+                next(paused)
+        except StopIteration as ended:
+            found = ended.value
+    assert [title(entry) for _, entry in found] == ["Film 003", "Film 001"]

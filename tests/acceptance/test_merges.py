@@ -1,0 +1,44 @@
+"""Duplicates in a catalogue are merged while everybody goes on rating; a thousand of them under
+`make faults`.
+"""
+
+from __future__ import annotations
+
+from projector.audit.auditor import Audit
+from projector.projections import DEFINITIONS
+from tests.support.api import Api
+from tests.support.duplicates import Duplicates
+from tests.support.log import assert_unbroken, read_log
+from tests.support.read_models import active, wait_until_applied
+from tests.support.system import System, eventually
+
+PAIRS = 30
+
+
+def test_pairs_of_movies_are_merged_exactly_under_load(own: Api, system: System) -> None:
+    duplicates = Duplicates(own, pairs=PAIRS, seed=7)
+    store = system.event_store()
+    with duplicates.load():
+        for old in duplicates.new_of:
+            duplicates.merge(old)
+    eventually(lambda: completed(system) == PAIRS)
+    own.position = store.head()
+    log = read_log(store, system.key_wrap())
+    assert_unbroken(log)
+    duplicates.assert_moved(log)
+    duplicates.assert_shown(log)
+    wiring = system.projector_wiring()
+    wait_until_applied(wiring)
+    for projection in DEFINITIONS:
+        report = Audit(wiring.reader, wiring.store).verify(active(wiring, projection))
+        assert (report.differences, report.parked) == ([], [])
+
+
+def completed(system: System) -> int:
+    row = (
+        system.owner()
+        .execute("SELECT count(*) FROM events WHERE topic = 'MovieMergeCompleted'")
+        .fetchone()
+    )
+    assert row is not None
+    return int(row[0])
