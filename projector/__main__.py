@@ -1,4 +1,4 @@
-"""`python -m projector`: project until SIGTERM, then finish the batch and exit."""
+"""Run the projector until SIGTERM, finish the current pass and exit: `python -m projector`."""
 
 from __future__ import annotations
 
@@ -32,18 +32,19 @@ def main() -> None:
     signal.signal(signal.SIGTERM, stop)
     signal.signal(signal.SIGINT, stop)
     tune_collector()
-    _interrupt_nobody()
+    _lower_scheduling_priority()
     projector.run()
 
 
-def _interrupt_nobody() -> None:
-    """Wait for a processor like a batch job, where Linux schedules: on a full machine the projector
-    came in between a command and its commit whenever it was woken.
+def _lower_scheduling_priority() -> None:
+    """Use SCHED_BATCH on Linux so that the projector does not pre-empt the command path.
+
+    On a busy machine it otherwise runs between a command and its commit whenever it is woken.
     """
     if sys.platform == "linux":
         try:
             os.sched_setscheduler(0, os.SCHED_BATCH, os.sched_param(0))
-        except OSError as error:  # Some sandboxes forbid it. It works all the same.
+        except OSError as error:  # Some sandboxes forbid it; the projector works without it.
             log.info("scheduling_unchanged", error=str(error))
 
 

@@ -1,4 +1,4 @@
-"""What was found damaged or lost and mended without a hand: a line each for `starfold status`."""
+"""Incidents: damage and losses that the projector repaired by itself, for `starfold status`."""
 
 from __future__ import annotations
 
@@ -15,20 +15,20 @@ log = structlog.get_logger()
 
 
 class Incident(NamedTuple):
-    """The time, and what happened in a sentence without personal data."""
+    """An incident: its time, and a sentence without personal data that says what happened."""
 
     at: datetime
     what: str
 
 
 class Incidents:
-    """The table, on connections of the event store."""
+    """The table of incidents, accessed through the event store's connections."""
 
     def __init__(self, datastore: PostgresDatastore) -> None:
         self._datastore = datastore
 
     def note(self, what: str) -> None:
-        """Log and keep an incident, and delete old ones."""
+        """Log and store an incident, and delete the expired ones."""
         log.warning("incident", what=what)
         with self._datastore.get_connection() as connection, connection.transaction():
             connection.execute("INSERT INTO incidents (what) VALUES (%s)", [what])
@@ -37,7 +37,7 @@ class Incidents:
             )
 
     def recent(self) -> list[Incident]:
-        """The last ones, oldest first."""
+        """Return the last incidents, oldest first."""
         with self._datastore.get_connection() as connection:
             rows = connection.execute(
                 "SELECT occurred_at, what FROM incidents ORDER BY incident_id DESC LIMIT %s",

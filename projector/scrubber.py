@@ -1,13 +1,13 @@
-"""Redis's own files after an erasure: written anew, so that no older part of them holds the person.
+"""Rewrite Redis's own files after an erasure, so that they no longer hold the person's data.
 
-A document that was overwritten or deleted stays in the append-only file until the server rewrites
-that. So once every generation of `profiles` has applied the last `UserErased`, the server is told
-to. Which erasure its files are clean of is kept in Redis beside the documents: where that is lost,
-they are rewritten once more.
+A document that was overwritten or deleted remains in the append-only file until the server rewrites
+the file. The scrubber therefore orders a rewrite once every generation of `profiles` has applied
+the last `UserErased`. Redis holds, beside the documents, the erasure up to which its files are
+clean; if that record is lost, the scrubber rewrites the files once more.
 
-A generation that was being built meanwhile may still write what it read before the erasure. It is
-noted, and the files are rewritten again when it has applied the erasure too, or has been purged.
-One that was begun after the erasure never saw the key.
+A generation that was being built during the erasure may still write data that it read before it.
+The record lists such generations, and the scrubber rewrites the files again when they have applied
+the erasure or have been purged. A generation begun after the erasure never had the key.
 """
 
 from __future__ import annotations
@@ -29,9 +29,9 @@ from shared.read_model.checkpoints import decode_checkpoint
 from shared.read_model.clients import redis_client
 from shared.read_model.keys import PROFILES, SCRUBBED_KEY
 
-# So long is waited for a generation that has not applied the erasure, before the others' turn.
+# How long to wait for a lagging generation before scrubbing without it.
 SETTLED_WITHIN_S = 30.0
-# So long may the server take to write one of its files; then it is asked anew.
+# Timeout for the rewrite of one file; after it the scrubber orders the rewrite again.
 REWRITTEN_WITHIN_S = 600.0
 POLL_S = 0.05
 
@@ -44,21 +44,21 @@ log = structlog.get_logger()
 
 
 class Erasure(msgspec.Struct, frozen=True):
-    """An event `UserErased`. The user tells it from another one, where a log was rewound."""
+    """The position and user of a `UserErased`; the user exposes a log that was rewound."""
 
     position: Position
     user_id: UserId
 
 
 class Scrubbed(msgspec.Struct, frozen=True):
-    """What the files are clean of, but for the generations `unsettled`."""
+    """The erasure up to which the files are clean, except for the generations `unsettled`."""
 
     erasure: Erasure
     unsettled: tuple[int, ...]
 
 
 class _File(NamedTuple):
-    """How the server writes one of its files anew, and the fields of INFO that tell of it."""
+    """One of the server's files: the command that rewrites it, and its fields of INFO."""
 
     command: str
     under_way: tuple[str, ...]
@@ -74,7 +74,7 @@ _DUMP = _File("BGSAVE", ("rdb_bgsave_in_progress",), "rdb_last_bgsave_status")
 
 
 class Scrubber:
-    """Has the files rewritten, at most every `every_s`; on a thread of its own."""
+    """Order rewrites of the files, at most one every `every_s`, on a thread of its own."""
 
     def __init__(
         self,
@@ -94,11 +94,11 @@ class Scrubber:
         self._stop = stop or threading.Event()
         self.on_progress = on_progress
         self._rewritten_at: float | None = None
-        # The erasure that is waited for, and since when.
+        # The erasure that the scrubber waits for, and when it began to wait.
         self._wanted: tuple[Erasure, float] | None = None
 
     def forget_connections(self) -> None:
-        """Drop the connections, as after an error."""
+        """Drop the connections, for example after an error."""
         self._store.forget_connection()
         self._redis.connection_pool.disconnect()
 
@@ -107,7 +107,7 @@ class Scrubber:
         self._redis.close()
 
     def run_once(self) -> bool:
-        """Rewrite the files if it is time; whether they were rewritten."""
+        """Rewrite the files if a rewrite is due; return whether they were rewritten."""
         self._store.require_writable()
         now = time.monotonic()
         if self._rewritten_at is not None and now < self._rewritten_at + self._every_s:
@@ -122,9 +122,9 @@ class Scrubber:
         return True
 
     def _due(self, now: float) -> Scrubbed | None:
-        """What the files would be clean of if they were rewritten now; None if nothing is gained.
+        """Return the record that a rewrite now would justify; None if it would gain nothing.
 
-        An erasure once wanted is waited for, however many follow it.
+        The scrubber keeps waiting for the erasure that it has chosen, however many follow.
         """
         last = self._last_erasure()
         if last is None:
@@ -142,7 +142,7 @@ class Scrubber:
         return Scrubbed(erasure, unsettled)
 
     def _unsettled(self, position: Position) -> tuple[int, ...]:
-        """The generations that have not applied the position everywhere."""
+        """Return the generations in which some partition has not applied the position."""
         return tuple(
             generation.number
             for generation in self._generations.all()
@@ -167,17 +167,19 @@ class Scrubber:
         try:
             return msgspec.json.decode(stored, type=Scrubbed)
         except msgspec.MsgspecError:
-            log.warning("scrubbed_damaged", consequence="the files are rewritten once more")
+            log.warning("scrubbed_damaged", consequence="Redis's files are rewritten once more")
             return None
 
     def _files(self) -> list[_File]:
-        """The files that the server keeps."""
+        """Return the files that the server keeps."""
         files = [_APPEND_ONLY] if self._persistence()["aof_enabled"] else []
         return [*files, _DUMP] if self._redis.config_get("save").get("save") else files
 
     def _rewrite(self, file: _File) -> bool:
-        """Have a file written anew. One that was under way already does not count: it may hold
-        what there was before.
+        """Rewrite a file; return whether that succeeded.
+
+        A rewrite that was already running does not count: it may include data from before the
+        erasure.
         """
         if not self._wait_until_none_is_under_way():
             return False
@@ -189,7 +191,7 @@ class Scrubber:
         return self._wait_until_none_is_under_way() and self._persistence()[file.status] == "ok"
 
     def _wait_until_none_is_under_way(self) -> bool:
-        """False when it was told to stop or waited for too long."""
+        """Wait for running rewrites; return False on a stop or a timeout."""
         give_up_at = time.monotonic() + REWRITTEN_WITHIN_S
         while not self._stop.is_set() and time.monotonic() < give_up_at:
             persistence = self._persistence()

@@ -9,19 +9,19 @@ from shared.process.settings import SealingSettings
 
 
 class ProjectorSettings(DatabaseSettings, RedisSettings, SealingSettings):
-    """Read from `STARFOLD_*`: the projector's own database role, which may only read events."""
+    """Settings from `STARFOLD_*`; the projector's database role may only read events."""
 
-    # After erasures, Redis's files are rewritten at most so often.
+    # Minimum time between two rewrites of Redis's files after erasures.
     scrub_every_s: Seconds = 60
-    # Where Prometheus finds the projector; nothing is served without a port.
+    # Address of the Prometheus metrics; without a port the projector serves none.
     metrics_host: Host = "127.0.0.1"
     metrics_port: Port | None = None
-    # Behind a transaction pooler, notifications come over a connection past it, if at all.
+    # Direct connection for LISTEN, past a transaction pooler; without it the projector polls.
     listen_database_url: PostgresUrl | None = None
 
     @property
     def listen_dsn(self) -> str | None:
-        """Where to listen for the log's growth; None where that cannot be."""
+        """The connection string for LISTEN; None behind a pooler without a direct connection."""
         if self.listen_database_url is not None:
             return self.listen_database_url.get_secret_value()
         return None if self.database_pooler else self.database_url.get_secret_value()

@@ -1,6 +1,4 @@
-"""Where the projections stand: measured now and then, kept in Redis for the query API, and shown to
-Prometheus.
-"""
+"""Measure the projections periodically, for the query API (through Redis) and for Prometheus."""
 
 from __future__ import annotations
 
@@ -29,7 +27,10 @@ log = structlog.get_logger()
 
 
 class Sampler:
-    """Measures; rates are since the sample before. Not for several threads at once."""
+    """Take samples of every generation; rates refer to the previous sample.
+
+    Not thread-safe.
+    """
 
     def __init__(self, wiring: Wiring) -> None:
         self._wiring = wiring
@@ -37,7 +38,7 @@ class Sampler:
 
     def sample(self) -> Status:
         generations = self._wiring.generations.all()
-        # The head is read first, so that a checkpoint is never seen to lag behind what came later.
+        # Read the head first: a checkpoint must not seem to lag behind events appended since.
         head = self._wiring.reader.head()
         rows = [
             _status(one, parked=0) if one.state == "building" else self._followed(one, head)
@@ -101,7 +102,7 @@ def _status(
 
 
 class StatusKeeper:
-    """Holds the latest sample, and keeps it in Redis for the query API."""
+    """Hold the latest sample, and copy it to Redis for the query API."""
 
     def __init__(self, wiring: Wiring) -> None:
         self._wiring = wiring
@@ -114,7 +115,7 @@ class StatusKeeper:
 
 
 class StatusCollector(Collector):
-    """The latest status as gauges, by projection and generation."""
+    """Export the latest status as gauges, by projection and generation."""
 
     def __init__(self, keeper: StatusKeeper) -> None:
         self._keeper = keeper
@@ -129,10 +130,10 @@ class StatusCollector(Collector):
         labels = ("projection", "generation", "state")
         for name, text in (
             ("checkpoint", "Position of the partition that is furthest behind."),
-            ("lag_events", "Positions from there to the head of the log."),
+            ("lag_events", "Positions between that partition and the head of the log."),
             ("lag_s", "Age of the first event that is not applied, in seconds."),
-            ("events_per_s", "How fast the checkpoint moves."),
-            ("parked", "Entities that stand still."),
+            ("events_per_s", "Rate at which the checkpoint advances."),
+            ("parked", "Parked entities, whose documents are frozen."),
         ):
             gauge = GaugeMetricFamily(f"starfold_projection_{name}", text, labels=labels)
             for one in status.generations:
@@ -141,7 +142,7 @@ class StatusCollector(Collector):
                     gauge.add_metric([one.projection, str(one.generation), one.state], value)
             yield gauge
         stopped = GaugeMetricFamily(
-            "starfold_projection_stopped", "1 for one that is not followed.", labels=labels
+            "starfold_projection_stopped", "1 if the generation has stopped.", labels=labels
         )
         for one in status.generations:
             stopped.add_metric(
@@ -151,7 +152,7 @@ class StatusCollector(Collector):
 
 
 class MetricsServer:
-    """Serves the status, and what the process takes, to Prometheus on a thread of its own."""
+    """Serve the status and the process metrics to Prometheus on a thread of its own."""
 
     def __init__(self, keeper: StatusKeeper, *, host: str, port: int) -> None:
         registry = CollectorRegistry()

@@ -1,4 +1,4 @@
-"""Wiring of the projector's parts, for the process and for the jobs that build generations."""
+"""Wiring of the projector's parts, for the process and for the build jobs."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from shared.log.codec import Codec
 from shared.log.event_store import EventStore
 from shared.log.sealing import KeyWrap
 
-# The upkeep's thread holds a lock on one while it reads by another, and the scrubber shares them.
+# Upkeep holds a lock on one connection while it reads on another; the scrubber shares the pool.
 POOL_SIZE = 3
 # The largest statement reads 5,000 events.
 ANSWER_WITHIN_S = 10.0
 
 
 class Wiring(NamedTuple):
-    """Connections of one thread."""
+    """The connections of one thread."""
 
     events: EventStore
     reader: LogReader

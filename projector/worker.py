@@ -1,8 +1,7 @@
-"""The projector's process: it follows the log on the main thread, and heals by itself when a server
-goes away.
+"""The projector process: it follows the log on the main thread and recovers when a server fails.
 
-Each thread is a supervised task with connections of its own. After any error a task drops them: one
-may lead to a server that was demoted to a replica, and a new one may lead to another server.
+Each thread is a supervised task with its own connections. After any error a task drops them: the
+server may have been demoted to a replica, and a new connection may reach another server.
 """
 
 from __future__ import annotations
@@ -30,13 +29,13 @@ REFRESH_EVERY_S = 0.5
 UPKEEP_EVERY_S = 1.0
 STATUS_EVERY_S = 1.0
 SCRUB_TICK_S = 1.0
-# Reports come in bursts, and a round of healing costs a pass over the log.
+# Reports come in bursts, and each round of healing reads the log.
 HEALING_EVERY_S = 1.0
-# Longer than any server's timeout: a thread cannot be cancelled, only reported.
+# Longer than any server timeout: a thread cannot be cancelled, only reported.
 STALE_AFTER_S = 60.0
-# Half of what a small batch costs is the pass itself: after one, the next is given time to gather.
-# An event that comes alone is not held up, and one that follows it by this much.
-SMALL_BATCH_EVENTS = 250
+# After a small pass, wait for more events: the fixed cost of a pass is half the cost of a small
+# one. A lone event is not delayed; an event right after it waits at most this long.
+SMALL_PASS_EVENTS = 250
 GATHER_S = 0.003
 RETRY_FIRST_S = 0.1
 RETRY_MAX_S = 2.0
@@ -45,8 +44,9 @@ log = structlog.get_logger()
 
 
 class Projector:
-    """Follows on the thread that calls `run`, with upkeep, scrubbing and status on others; `stop`
-    ends all of them after the batch.
+    """Follow the log on the thread that calls `run`; other tasks have their own threads.
+
+    Those are upkeep, healing, scrubbing and status; `stop` ends all of them after the current pass.
     """
 
     def __init__(self, settings: ProjectorSettings) -> None:
@@ -110,7 +110,7 @@ class Projector:
         log.info("projector_stopped")
 
     def _start(self) -> None:
-        """Wait for the servers; refuse settings of theirs with which documents could be lost."""
+        """Wait for the servers, and refuse server settings that could lose documents."""
         pause_s = RETRY_FIRST_S
         while not self._stop.is_set():
             try:
@@ -126,24 +126,24 @@ class Projector:
             pause_s = min(2 * pause_s, RETRY_MAX_S)
 
     def _follow(self) -> None:
-        """Fold one batch of the log, or wait for it to grow."""
+        """Make one pass over new events, or wait for the log to grow."""
         self._wake_up.listen()
         self._refresh()
         self._wake_up.forget()
         folded = self._follower.run_pass()
         if folded == 0:
             self._wake_up.wait(IDLE_ADVANCE_S if self._follower.lagging else POLL_S)
-        elif folded < SMALL_BATCH_EVENTS:
+        elif folded < SMALL_PASS_EVENTS:
             self._stop.wait(GATHER_S)
 
     def _stop_following(self) -> None:
-        """What was folded and not written must not be folded on."""
+        """Drop what was folded but not written, so that nothing is folded on top of it."""
         self._follower.forget()
         self._wiring.store.forget_connection()
         self._refreshed_at = 0.0
 
     def _refresh(self) -> None:
-        """Take up the generations that came, let those go that went."""
+        """Follow new generations, and stop following the removed ones."""
         if time.monotonic() - self._refreshed_at < REFRESH_EVERY_S:
             return
         self._wiring.store.require_writable()
@@ -203,7 +203,7 @@ class Projector:
         return threading.Thread(target=repeat, name=health.name)
 
     def _keep_on(self, health: TaskHealth) -> Callable[[], bool]:
-        """What a long-running step asks at each of its rounds."""
+        """Return the callback that long-running steps call in each round."""
 
         def keep_on() -> bool:
             health.succeeded()

@@ -8,7 +8,7 @@ from bench.bench import Bench
 from bench.findings import Finding, at_least, ratios
 from projector.building.builder import Builder
 from projector.building.upkeep import purge
-from projector.log.reader import BATCH_EVENTS, LogReader
+from projector.log.reader import FETCH_EVENTS, LogReader
 from projector.projections import DEFINITIONS
 from projector.wiring import Wiring
 from shared.ids import Position
@@ -47,7 +47,7 @@ def _read(reader: LogReader) -> float:
     """Events a second."""
     started = time.perf_counter()
     position, count = Position(1), 0
-    while events := reader.fetch(position, BATCH_EVENTS):
+    while events := reader.fetch(position, FETCH_EVENTS):
         count += len(events)
         position = Position(events[-1].position + 1)
     return count / (time.perf_counter() - started)

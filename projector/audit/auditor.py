@@ -1,10 +1,11 @@
-"""The audit: a generation's stored documents against a fresh fold of the log, while it is followed.
+"""The audit: compare a generation's stored documents with a fresh fold of the log.
 
-Every key is read together with its partition's checkpoint, and compared with the fold at just that
-position, so nothing has to stand still. What differs is read a second time, once the partition has
-passed the head of the log: an erasure takes a person's key from all earlier events at once, and the
-generation hears of it a moment later. A repair is a compare-and-set like any other write, with a
-build token of its own, so that whoever follows forgets what it has cached.
+The generation is followed meanwhile. The audit reads every key together with its partition's
+checkpoint and compares it with the fold at exactly that position, so nothing has to be paused. It
+reads a key that differs a second time once the partition has passed the head of the log: an erasure
+takes the person's key from all earlier events at once, and the generation applies it a moment
+later. A repair is a compare-and-set like every other write; its new build token makes followers
+drop their caches.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ import msgspec
 from projector.audit.differences import Difference, differences, entity_of
 from projector.audit.shadow import Shadow
 from projector.documents.calls import Call, cut
-from projector.documents.slices import Parts, Slice
+from projector.documents.key_ranges import KeyRange, Parts
 from projector.documents.store import ABSENT, PartitionStore
 from projector.documents.working_set import Key, Operation, WorkingSet
 from projector.following.fold import mark
@@ -33,9 +34,9 @@ from shared.read_model.documents import Parked
 from shared.read_model.keys import PartitionKeys, partition_of
 from shared.read_model.kinds import PARKED_ENTITIES
 
-# Folded at once; of a longer log the partitions are taken in groups, which bounds the memory.
+# Events folded at once; for a longer log the audit takes the partitions in groups to bound memory.
 EVENTS_A_PASS = 2_000_000
-SLICES_A_READ = 500
+RANGES_A_READ = 500
 MEMBERS_A_READ = 5_000
 CONFIRM_S = 2.0
 CONFIRM_POLL_S = 0.02
@@ -43,7 +44,7 @@ ATTEMPTS_MAX = 100
 
 
 class Report(NamedTuple):
-    """What an audit found. `position` is the lowest that a partition was compared at."""
+    """The result of an audit; `position` is the lowest at which a partition was compared."""
 
     generation: Generation
     events: int
@@ -58,7 +59,10 @@ class Report(NamedTuple):
 
 
 class Audit:
-    """Not for several threads at once. `on_progress` is told how many events were folded."""
+    """Audit generations; `on_progress` receives the number of events folded so far.
+
+    Not thread-safe.
+    """
 
     def __init__(
         self,
@@ -81,15 +85,14 @@ class Audit:
         partitions: Collection[int] | None = None,
         repair: bool = False,
     ) -> Report:
-        """Compare a generation, or what it has of some movies or users, or some of its partitions;
-        with `repair`, mend it.
+        """Compare a generation, or only some entities or partitions; with `repair`, mend it.
 
         Raises `AuditImpossible`, `LogDiverged`, `EventUnreadable`, `TooManyParked`.
         """
         definition = DEFINITIONS[generation.projection]
         if generation.definition_version != definition.version:
             raise AuditImpossible(
-                f"generation {generation.number} of {generation.projection} is of definition"
+                f"generation {generation.number} of {generation.projection} has definition"
                 f" v{generation.definition_version}, this release has v{definition.version}"
             )
         self._events = self._keys = 0
@@ -111,9 +114,9 @@ class Audit:
         return Report(generation, self._events, self._keys, lowest or START, found, parked)
 
     def discard(self, generation: Generation, entity: UUID, *, discarded: bool = True) -> None:
-        """Leave a parked entity's documents as they were before the event that parked it, or not.
+        """Accept a parked entity's documents as they were before the faulty event, or undo that.
 
-        Raises `AuditImpossible` if it is not parked.
+        Raises `AuditImpossible` if the entity is not parked.
         """
         keys = generation.keys(partition_of(entity, generation.partitions))
         for _ in range(ATTEMPTS_MAX):
@@ -127,14 +130,14 @@ class Audit:
             mark(working_set, msgspec.structs.replace(found, discarded=discarded))
             if self._write(keys, stored, working_set.take_operations()):
                 return
-        raise AuditImpossible(f"{keys.prefix} is written too often: try again")
+        raise AuditImpossible(f"{keys.prefix} changes too often: try again")
 
     def _groups(self, partitions: Sequence[PartitionKeys]) -> list[Sequence[PartitionKeys]]:
         passes = min(len(partitions), self._reader.head() // EVENTS_A_PASS + 1)
         return [partitions[first::passes] for first in range(passes)]
 
     def _fold(self, shadows: Sequence[Shadow]) -> None:
-        """Fold the log up to where all of these partitions stand."""
+        """Fold the log up to the lowest checkpoint of the partitions."""
         until = min(
             self._checkpoint(shadow.keys, stored).position
             for shadow, stored in zip(
@@ -142,11 +145,11 @@ class Audit:
             )
         )
         definition = shadows[0].definition
-        for batch in self._reader.batches(definition, after=START, until=until):
-            shares, last = definition.shares(batch), batch[-1].place
+        for events in self._reader.fetches(definition, after=START, until=until):
+            slices, last = definition.by_partition(events), events[-1].place
             for shadow in shadows:
-                shadow.fold(shares.get(shadow.keys.partition, ()), last)
-            self._events += len(batch)
+                shadow.fold(slices.get(shadow.keys.partition, ()), last)
+            self._events += len(events)
             self._on_progress(self._events)
 
     def _unexpected(
@@ -155,7 +158,7 @@ class Audit:
         shadows: Sequence[Shadow],
         entities: Collection[UUID] | None,
     ) -> dict[int, set[Key]]:
-        """The stored keys that the fold does not have."""
+        """Return the stored keys that the fold does not have."""
         by_partition = {shadow.keys.partition: shadow for shadow in shadows}
         unexpected: dict[int, set[Key]] = {number: set() for number in by_partition}
         if entities is not None:
@@ -172,26 +175,26 @@ class Audit:
         return unexpected
 
     def _suspects(self, shadow: Shadow) -> Iterator[Key]:
-        """The keys with a difference at the first look."""
-        for slices in self._reads(shadow):
-            _, stored = self._read(shadow, slices)
-            for part, parts in zip(slices, stored, strict=True):
+        """Yield the keys that differ at the first look."""
+        for ranges in self._reads(shadow):
+            _, stored = self._read(shadow, ranges)
+            for part, parts in zip(ranges, stored, strict=True):
                 if any(differences(shadow, part, parts)):
                     yield part.key
 
-    def _reads(self, shadow: Shadow) -> Iterator[list[Slice]]:
-        """All that the fold has, in pieces that hold nobody up; at least one."""
-        slices: list[Slice] = []
+    def _reads(self, shadow: Shadow) -> Iterator[list[KeyRange]]:
+        """Yield the fold's keys in groups that do not delay other clients; at least one group."""
+        ranges: list[KeyRange] = []
         members = 0
         for key in shadow.all_keys():
             self._keys += 1
-            for part in shadow.slices(key):
+            for part in shadow.ranges(key):
                 members += shadow.size(part)
-                if slices and (len(slices) == SLICES_A_READ or members > MEMBERS_A_READ):
-                    yield slices
-                    slices, members = [], shadow.size(part)
-                slices.append(part)
-        yield slices
+                if ranges and (len(ranges) == RANGES_A_READ or members > MEMBERS_A_READ):
+                    yield ranges
+                    ranges, members = [], shadow.size(part)
+                ranges.append(part)
+        yield ranges
 
     def _settle(
         self,
@@ -201,7 +204,7 @@ class Audit:
         *,
         repair: bool,
     ) -> list[Difference]:
-        """The differences that stay."""
+        """Return the differences that remain at the second look."""
         if not suspects:
             return []
         self._let_pass(shadow.keys, self._reader.head())
@@ -210,56 +213,56 @@ class Audit:
         found: list[Difference] = []
         for key in sorted(suspects):
             for attempt in range(ATTEMPTS_MAX):
-                stored, standing = self._compared(shadow, key)
-                standing = [
+                stored, remaining = self._compared(shadow, key)
+                remaining = [
                     one
-                    for one in standing
+                    for one in remaining
                     if one.entity not in passed_over
                     and (entities is None or one.entity in entities)
                 ]
                 if attempt == 0:
-                    found += standing
-                if not standing or not repair:
+                    found += remaining
+                if not remaining or not repair:
                     break
-                mending = [operation for one in standing for operation in one.mending]
+                mending = [operation for one in remaining for operation in one.mending]
                 self._write(shadow.keys, stored, mending)
             else:
                 raise AuditImpossible(f"{shadow.keys.prefix}{key[0]}:{key[1]} cannot be repaired")
         return found
 
     def _compared(self, shadow: Shadow, key: Key) -> tuple[bytes, list[Difference]]:
-        """The whole key at one moment, and the checkpoint with it."""
+        """Read the whole key and the checkpoint in one transaction, and compare."""
         while True:
-            slices = list(shadow.slices(key))
-            checkpoint, stored = self._read(shadow, slices)
-            if shadow.type(key) == slices[0].type:
+            ranges = list(shadow.ranges(key))
+            checkpoint, stored = self._read(shadow, ranges)
+            if shadow.type(key) == ranges[0].type:
                 break
         found = [
             difference
-            for part, parts in zip(slices, stored, strict=True)
+            for part, parts in zip(ranges, stored, strict=True)
             for difference in differences(shadow, part, parts)
         ]
         return checkpoint, found
 
-    def _read(self, shadow: Shadow, slices: Sequence[Slice]) -> tuple[bytes, list[Parts | None]]:
-        """Read the slices, and bring the fold to where they stand."""
-        encoded, stored = self._store.snapshot(shadow.keys, slices)
+    def _read(self, shadow: Shadow, ranges: Sequence[KeyRange]) -> tuple[bytes, list[Parts | None]]:
+        """Read the ranges, and advance the fold to their checkpoint."""
+        encoded, stored = self._store.snapshot(shadow.keys, ranges)
         checkpoint = self._checkpoint(shadow.keys, encoded)
         if checkpoint.position < shadow.position:
             raise AuditImpossible(
-                f"{shadow.keys.prefix} went back to position {checkpoint.position}: audit it again"
+                f"{shadow.keys.prefix} went back to position {checkpoint.position}: audit again"
             )
-        batches = self._reader.batches(
+        read = self._reader.fetches(
             shadow.definition, after=shadow.position, until=checkpoint.position
         )
-        for batch in batches:
-            shares = shadow.definition.shares(batch)
-            shadow.fold(shares.get(shadow.keys.partition, ()), batch[-1].place)
+        for events in read:
+            slices = shadow.definition.by_partition(events)
+            shadow.fold(slices.get(shadow.keys.partition, ()), events[-1].place)
         shadow.require_same_log(checkpoint)
         return encoded, stored
 
     def _write(self, keys: PartitionKeys, stored: bytes, operations: Sequence[Operation]) -> bool:
-        """Write unless somebody has written meanwhile; who follows is made to read anew."""
+        """Write unless the partition has changed; the new build token makes followers reload it."""
         checkpoint = msgspec.structs.replace(decode_checkpoint(stored), build_token=new_uuid7())
         written = encode_checkpoint(checkpoint)
         calls: list[Call] = []
@@ -268,7 +271,7 @@ class Audit:
         return not any(self._store.apply(calls))
 
     def _let_pass(self, keys: PartitionKeys, head: Position) -> None:
-        """Wait until the partition has passed the head, if somebody follows it."""
+        """Wait until the partition has passed the head, or a timeout if nothing follows it."""
         waited_until = time.monotonic() + CONFIRM_S
         while time.monotonic() < waited_until:
             (stored,) = self._store.checkpoints([keys])

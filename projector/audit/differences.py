@@ -1,4 +1,4 @@
-"""What an audit compares: the stored parts of a key with those that must stand there."""
+"""Differences between the stored parts of a key and the expected ones."""
 
 from __future__ import annotations
 
@@ -9,23 +9,23 @@ from uuid import UUID
 import msgspec
 
 from projector.audit.shadow import Shadow
-from projector.documents.slices import Parts, Slice
+from projector.documents.key_ranges import KeyRange, Parts
 from projector.documents.working_set import Key, Operation, stream_operations
 from shared.errors import DocumentDamaged
 from shared.read_model.checksum import checked
 from shared.read_model.kinds import HISTORY, PRIVATE, PROFILE, REVIEWS
 
-# Their values are a person's: a difference says which there is, not what it says.
+# Kinds with personal values: a difference in them names the part, never the value.
 PERSONAL = (PROFILE.name, PRIVATE.name, REVIEWS)
 SHOWN_CHARACTERS = 40
 ABSENT_TEXT = "nothing"
 
 
 class Difference(NamedTuple):
-    """One document, member or field that is not what the log makes of it.
+    """A document, member or field that differs from the fold of the log.
 
-    `mending` are the operations that make it so. `part` names a member or field, or the fields of
-    a document that differ; personal values are not shown.
+    `mending` are the operations that repair it. `part` names a member or field, or the fields of a
+    document that differ; personal values are hidden.
     """
 
     partition: int
@@ -37,11 +37,11 @@ class Difference(NamedTuple):
     mending: tuple[Operation, ...]
 
 
-def differences(shadow: Shadow, part: Slice, stored: Parts | None) -> Iterator[Difference]:
-    """`stored` is None for a key of another type."""
+def differences(shadow: Shadow, part: KeyRange, stored: Parts | None) -> Iterator[Difference]:
+    """Yield the differences of a key range; `stored` is None for a key of another type."""
     key, number = part.key, shadow.keys.partition
     if stored is None:
-        # Once it is gone, comparing again finds what is missing.
+        # After the deletion, the next comparison finds what is missing.
         gone = Operation(b"D", key, ())
         yield Difference(number, key, entity_of(key), "type", "another", part.type, (gone,))
         return
@@ -66,7 +66,7 @@ def differences(shadow: Shadow, part: Slice, stored: Parts | None) -> Iterator[D
 
 
 def entity_of(key: Key, member: bytes = b"") -> UUID | None:
-    """The movie or user that a key belongs to, or in a key of many its member."""
+    """Return the movie or user that a key belongs to; a key of many entities names it by member."""
     suffix = key[1][:32]
     try:
         return UUID(hex=suffix) if suffix else UUID(bytes=member)
@@ -86,7 +86,7 @@ def _of_document(number: int, key: Key, stored: Any, wanted: Any) -> Iterator[Di
         name for name in {**before, **after} if before.get(name, before) != after.get(name, before)
     ]
     if not names:
-        return  # The same in another order.
+        return  # The same fields in another order.
     hidden = key[0] in PERSONAL
     yield Difference(
         number,
@@ -111,7 +111,7 @@ def _fields(kind: str, document: bytes | None) -> dict[str, Any] | None:
     return decoded if isinstance(decoded, dict) else None
 
 
-def _of_members(number: int, part: Slice, stored: Parts, wanted: Parts) -> Iterator[Difference]:
+def _of_members(number: int, part: KeyRange, stored: Parts, wanted: Parts) -> Iterator[Difference]:
     key = part.key
     hidden = key[0] in PERSONAL
     for member in {**stored, **wanted}:

@@ -1,9 +1,9 @@
-"""Healing: what readers or the projector found damaged is refolded from the log.
+"""Healing: rebuild from the log the values that readers or the projector found damaged.
 
-Readers report entities and partitions in the set `sf:damaged`; the projector itself parks an entity
-as damaged when it meets a document that it cannot use. All that is known by then is compared with
-one fresh fold of the log, and written by compare-and-set while the partition is followed. A report
-stays in the set until it is healed, so that a projector that is killed meanwhile forgets nothing.
+Readers report entities and partitions in the set `sf:damaged`; the projector parks an entity as
+damaged when it meets a document that it cannot use. The healer compares all reported values with
+one fresh fold of the log and repairs them by compare-and-set, while the partition is followed. A
+report stays in the set until the value is healed, so that a killed projector loses no report.
 """
 
 from __future__ import annotations
@@ -22,21 +22,21 @@ from shared.errors import StarfoldError
 from shared.read_model.damage import DamageReport
 
 PARKED_LOOKED_AT_EVERY_S = 2.0
-# A generation that cannot be healed now: its partition is being rebuilt, or its log is another one.
+# Delay after a failed attempt: the partition is being rebuilt, or belongs to another log.
 RETRY_S = 5.0
 
 log = structlog.get_logger()
 
 
 class _Round(NamedTuple):
-    """The reports of one generation, and the entries of the set that they came from."""
+    """The reports of one generation, and the set entries that they came from."""
 
     reports: list[DamageReport]
     entries: list[bytes]
 
 
 class Healer:
-    """Heals on the thread that calls it, by connections of its own."""
+    """Heal on the calling thread, over connections of its own."""
 
     def __init__(self, wiring: Wiring, *, on_progress: Callable[[], object] = lambda: None) -> None:
         self._wiring = wiring
@@ -45,7 +45,7 @@ class Healer:
         self._retry_at: dict[tuple[str, int], float] = {}
 
     def run_once(self) -> int:
-        """Heal what is known to be damaged; return how many documents, members or fields were."""
+        """Heal all reported damage; return the number of repaired documents, members and fields."""
         healed = 0
         for key, found in self._found().items():
             generation = self._wiring.generations.get(*key)
@@ -89,7 +89,7 @@ class Healer:
         differences = 0
         try:
             if DEFINITIONS[generation.projection].partitions == 1:
-                # What it has of an entity is no key of its own.
+                # Its entities have no keys of their own.
                 whole = {0}
             elif entities:
                 differences += self._compare(generation, entities=entities)
@@ -108,7 +108,7 @@ class Healer:
         if differences:
             self._wiring.incidents.note(
                 f"{differences} damaged values of {generation.projection} generation"
-                f" {generation.number} were rebuilt from the log: of {len(entities)} entities and"
+                f" {generation.number} were rebuilt from the log, in {len(entities)} entities and"
                 f" {len(whole)} whole partitions"
             )
         return differences

@@ -1,7 +1,7 @@
-"""A partition folded anew from the log and held whole in memory: what its stored documents must be.
+"""A partition folded from scratch and held in memory: the documents that Redis should hold.
 
-It holds for each key what must stand there: a string document, or the members of a sorted set, the
-fields of a hash or the entries of a stream, each by its name.
+For each key it holds the expected string document, sorted-set members, hash fields or stream
+entries, by name.
 """
 
 from __future__ import annotations
@@ -10,8 +10,8 @@ from collections.abc import Collection, Iterator, Sequence
 from itertools import pairwise
 from uuid import UUID
 
+from projector.documents.key_ranges import KeyRange, Parts, Type
 from projector.documents.place import Place, place_of
-from projector.documents.slices import Parts, Slice, Type
 from projector.documents.working_set import STREAM_ENTRIES_MAX, Entry, Key, WorkingSet
 from projector.following.fold import PartitionFold
 from projector.projections import LogEvent, Projection
@@ -22,8 +22,8 @@ from shared.read_model.documents import Parked
 from shared.read_model.keys import PartitionKeys
 from shared.read_model.kinds import CATALOGUE, CHANGED_MOVIES, PARKED_ENTITIES
 
-# Of a sorted set, so many members are read at once.
-SLICE_MEMBERS = 5_000
+# Members of a sorted set that are read at once.
+RANGE_MEMBERS = 5_000
 
 
 # Keys without an id hold members of many entities.
@@ -35,14 +35,14 @@ SHARED: dict[str, Type] = {
 
 
 class ShadowFold(PartitionFold):
-    """Parks as a projector does; it is for the audit to say so."""
+    """Park faulty entities as the projector does, but leave reporting to the audit."""
 
     def _report(self, parked: Parked) -> None:
-        """Nothing: what is parked is part of the truth that is compared."""
+        """Report nothing: parked entities are part of the expected state."""
 
 
 class Shadow:
-    """One partition; `entities` restrict it to the events of some movies or users."""
+    """The fold of one partition; `entities` restrict it to the events of some movies or users."""
 
     def __init__(
         self, definition: Projection, keys: PartitionKeys, entities: Collection[UUID] | None
@@ -52,23 +52,23 @@ class Shadow:
         self._entities = entities
         self._working_set = WorkingSet(complete=True)
         self._fold = ShadowFold(definition, keys, self._working_set, {}).fold
-        self._standing: Place | None = None
+        self._last: Place | None = None
 
     @property
     def position(self) -> Position:
-        return START if self._standing is None else self._standing.position
+        return START if self._last is None else self._last.position
 
     def fold(self, share: Sequence[LogEvent], last: Place) -> None:
-        """Take the next events of the log that concern the partition, up to `last`."""
+        """Apply the next events that concern the partition, up to `last`."""
         for logged in share:
             if self._entities is None or self.definition.entity(logged.event) in self._entities:
                 self._fold(logged)
-        self._standing = last
+        self._last = last
 
     def require_same_log(self, checkpoint: Checkpoint) -> None:
-        """Raise `LogDiverged` unless the checkpoint names the event that this stands at."""
-        standing = self._standing
-        if standing is not None and not standing.is_of_same_event(place_of(checkpoint)):
+        """Raise `LogDiverged` unless the checkpoint names the last folded event."""
+        last = self._last
+        if last is not None and not last.is_of_same_event(place_of(checkpoint)):
             raise LogDiverged(
                 f"{self.keys.prefix} has applied version {checkpoint.version} of stream"
                 f" {checkpoint.stream_id} at position {checkpoint.position}, which is not in"
@@ -76,8 +76,8 @@ class Shadow:
             )
 
     def holds(self, key: Key) -> bool:
-        """Whether anything must stand there."""
-        return self.type(key) != "absent" and any(map(self.wanted, self.slices(key)))
+        """Whether the fold has anything under the key."""
+        return self.type(key) != "absent" and any(map(self.wanted, self.ranges(key)))
 
     def all_keys(self) -> list[Key]:
         held = self._working_set
@@ -85,7 +85,7 @@ class Shadow:
         return [key for key in keys if self.type(key) != "absent"]
 
     def type(self, key: Key) -> Type:
-        """What the key must be; keys of many entities are what they are even when empty."""
+        """Return the type that the key must have; keys of many entities keep theirs when empty."""
         held = self._working_set
         if key in held.dirty:
             return "string"
@@ -97,24 +97,24 @@ class Shadow:
             return "stream"
         return "absent" if key[1] else SHARED.get(key[0], "absent")
 
-    def slices(self, key: Key) -> Iterator[Slice]:
-        """The whole key in pieces that may be read at once."""
+    def ranges(self, key: Key) -> Iterator[KeyRange]:
+        """Yield the whole key in ranges that are small enough to be read at once."""
         type_ = self.type(key)
         members = self._working_set.members.get(key, {})
-        if type_ != "zset" or len(members) <= SLICE_MEMBERS:
-            yield Slice(key, type_)
+        if type_ != "zset" or len(members) <= RANGE_MEMBERS:
+            yield KeyRange(key, type_)
             return
         ranks = sorted({rank for rank in members.values() if rank is not None})
-        bounds = [None, *ranks[SLICE_MEMBERS::SLICE_MEMBERS], None]
+        bounds = [None, *ranks[RANGE_MEMBERS::RANGE_MEMBERS], None]
         for low, high in pairwise(bounds):
-            yield Slice(key, type_, low, high)
+            yield KeyRange(key, type_, low, high)
 
-    def size(self, part: Slice) -> int:
-        """About how many members it has."""
-        return min(len(self._working_set.members.get(part.key, ())) or 1, SLICE_MEMBERS)
+    def size(self, part: KeyRange) -> int:
+        """Return the approximate number of members in the range."""
+        return min(len(self._working_set.members.get(part.key, ())) or 1, RANGE_MEMBERS)
 
-    def wanted(self, part: Slice) -> Parts:
-        """What must stand there."""
+    def wanted(self, part: KeyRange) -> Parts:
+        """Return the expected parts of the range."""
         held = self._working_set
         match part.type:
             case "string":
@@ -136,5 +136,5 @@ class Shadow:
                 return {}
 
     def entries(self, key: Key) -> list[Entry]:
-        """Those that a stream must have."""
+        """Return the entries that a stream must have."""
         return self._working_set.entries.get(key, [])[-STREAM_ENTRIES_MAX:]

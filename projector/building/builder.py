@@ -1,12 +1,12 @@
-"""Building partitions from the log: fold it in memory, then write the documents in bulk.
+"""Build partitions from the log: fold it in memory, then write the documents in bulk.
 
 Several generations are built in one pass over the log. Nobody reads a generation that is being
-built, so its partitions' checkpoints hold a marker with the build token until the very last call of
-each, which sets the real one. A second builder of the same share puts its own marker there first:
-from then on the first one's calls are refused, and it gives up.
+built, so its partitions' checkpoints hold a marker with the build token until the last call for
+each, which writes the real checkpoint. A second builder of the same share first writes its own
+marker; from then on Redis refuses the first builder's calls, and that builder gives up.
 
-A lost partition of a generation that is read is rebuilt in place. It has no checkpoint meanwhile,
-so that nobody reads it; the marker is another key, and the last call puts the checkpoint there.
+A lost partition of a live generation is rebuilt in place. It has no checkpoint meanwhile, so nobody
+reads it; the marker is under another key, and the last call moves the checkpoint into place.
 """
 
 from __future__ import annotations
@@ -24,13 +24,13 @@ from projector.documents.working_set import Operation, WorkingSet
 from projector.following.fold import PartitionFold
 from projector.following.partition import checkpoint_at
 from projector.generations.table import Build, Generation, Generations
-from projector.log.reader import BATCH_EVENTS, LogReader
+from projector.log.reader import FETCH_EVENTS, LogReader
 from projector.projections import DEFINITIONS, LogEvent, Projection
 from shared.ids import START, Position, new_uuid7
 from shared.read_model.keys import CHECKPOINT, REBUILDING, PartitionKeys
 
-# Members and fields are written as they come; documents once, at the end, since they are read
-# again and again, and of a stream the last entries.
+# Write members and fields during the build, but documents only at its end: they are read again and
+# again. Of a stream, only the last entries are written.
 FLUSH_COMMANDS = 20_000
 PROGRESS_EVERY_S = 0.5
 HELD_BACK_POLL_S = 0.5
@@ -39,15 +39,15 @@ CALLS_A_ROUND_TRIP = 8
 log = structlog.get_logger()
 
 
-class _TakenOver(Exception):
-    """Another builder has this share now, or this one has been told to stop."""
+class _BuildAbandoned(Exception):
+    """Raised when another builder has taken over the share, or this one was told to stop."""
 
 
-Kind = TypeVar("Kind", bound="_Built")
+Kind = TypeVar("Kind", bound="_BuildJob")
 
 
 class ShareId(NamedTuple):
-    """One share of a generation's partitions."""
+    """The name of one share of a generation's partitions."""
 
     projection: str
     number: int
@@ -55,9 +55,9 @@ class ShareId(NamedTuple):
 
 
 class Builder:
-    """Builds on the caller's thread.
+    """Build generations on the caller's thread.
 
-    `keep_on` is asked between fetches; `events_per_s` bounds how fast the log is read.
+    The builder calls `keep_on` between fetches; `events_per_s` limits how fast it reads the log.
     """
 
     def __init__(
@@ -76,27 +76,27 @@ class Builder:
         self._events_per_s = events_per_s
 
     def build(self, projection: str, number: int, share: int) -> bool:
-        """Build a share from the log as it stands now.
+        """Build a share from the log up to its current head; return whether it was built here.
 
-        False if it was built already, another builder took it over, or it was told to stop.
+        It was not if it was built already, another builder took it over, or this one was stopped.
         """
         return bool(self.build_together([ShareId(projection, number, share)]))
 
     def build_together(self, wanted: Sequence[ShareId]) -> list[ShareId]:
-        """Build several shares in one pass over the log; return those that are built."""
+        """Build several shares in one pass over the log; return the ones that were built."""
         token = new_uuid7()
         until = self._reader.head()
         builds = [self._generations.take_build(*one, token, until) for one in wanted]
-        shares = [_Share(self._store, self._generations, one, token) for one in builds if one]
+        shares = [_ShareBuild(self._store, self._generations, one, token) for one in builds if one]
         return [one.name for one in self._build(shares, until)]
 
     def rebuild(self, generation: Generation, partitions: Sequence[int]) -> bool:
-        """Rebuild lost partitions of a generation in place; False if it was told to stop.
+        """Rebuild lost partitions of a generation in place; return whether that was completed.
 
         The caller holds the projection's bootstrap lock.
         """
         token = new_uuid7()
-        lost = _LostPartitions(self._store, generation, partitions, token)
+        lost = _LostPartitionsBuild(self._store, generation, partitions, token)
         return bool(self._build([lost], self._reader.head()))
 
     def _build(self, wanted: Sequence[Kind], until: Position) -> list[Kind]:
@@ -109,7 +109,7 @@ class Builder:
         reported_at = started
         while reading and start <= until:
             events = self._reader.fetch(
-                start, BATCH_EVENTS, personal=any(one.definition.personal for one in reading)
+                start, FETCH_EVENTS, personal=any(one.definition.personal for one in reading)
             )
             while events and events[-1].position > until:
                 events.pop()
@@ -121,12 +121,12 @@ class Builder:
                 reported_at = time.monotonic()
             for one in list(reading):
                 try:
-                    self._require_going_on()
+                    self._require_running()
                     more = one.fold(events)
                     if report:
                         one.report()
                     self._hold_back(one, folded, started)
-                except _TakenOver:
+                except _BuildAbandoned:
                     under_way.remove(one)
                     one.give_up()
                     more = False
@@ -135,23 +135,23 @@ class Builder:
             start = Position(events[-1].position + 1)
         return [one for one in under_way if self._finish(one, started)]
 
-    def _finish(self, built: _Built, started: float) -> bool:
+    def _finish(self, built: _BuildJob, started: float) -> bool:
         try:
-            self._require_going_on()
+            self._require_running()
             built.finish()
-        except _TakenOver:
+        except _BuildAbandoned:
             built.give_up()
             return False
         seconds = round(time.monotonic() - started, 2)
         built.log.info("build_finished", events=built.folded, seconds=seconds)
         return True
 
-    def _require_going_on(self) -> None:
+    def _require_running(self) -> None:
         if not self._keep_on():
-            raise _TakenOver
+            raise _BuildAbandoned
 
-    def _hold_back(self, built: _Built, folded: int, started: float) -> None:
-        """Wait while more events were folded than are allowed for the time that has passed."""
+    def _hold_back(self, built: _BuildJob, folded: int, started: float) -> None:
+        """Sleep while the build is ahead of its events-per-second limit."""
         if self._events_per_s is None:
             return
         due_at = started + folded / self._events_per_s
@@ -160,8 +160,8 @@ class Builder:
             time.sleep(min(wait_s, HELD_BACK_POLL_S))
 
 
-class _Built:
-    """Partitions of one generation while they are built."""
+class _BuildJob:
+    """Partitions of one generation during their build."""
 
     def __init__(
         self,
@@ -176,7 +176,7 @@ class _Built:
         self._store = store
         self.definition = DEFINITIONS[projection]
         self.partitions = [
-            _BuiltPartition(self.definition, PartitionKeys(projection, number, one), token)
+            _PartitionBuild(self.definition, PartitionKeys(projection, number, one), token)
             for one in partitions
         ]
         self.folded = 0
@@ -184,18 +184,20 @@ class _Built:
         self._marked_at = marked_at
 
     def take(self) -> None:
-        """Mark each partition as this builder's, and drop what else stands in it: an interrupted
-        build has left it, or another log's generation of the same number.
+        """Mark each partition as this builder's, and drop its other keys.
+
+        Such keys come from an interrupted build, or from another log's generation of the same
+        number.
         """
         for one in self.partitions:
             self._store.mark(one.keys, self._marked_at, one.marker)
         self._store.drop([one.keys for one in self.partitions], but_for=self._marked_at)
 
     def fold(self, events: Sequence[LogEvent]) -> bool:
-        """Fold a batch; False if it holds an event that cannot be folded, at which it ends."""
+        """Fold events; return False at one that cannot be folded, where the build ends."""
         readable = events[: self.definition.readable(events)]
         if readable:
-            shares = self.definition.shares(readable)
+            shares = self.definition.by_partition(readable)
             for one in self.partitions:
                 for event in shares.get(one.keys.partition, ()):
                     one.fold(event)
@@ -206,22 +208,20 @@ class _Built:
         return len(readable) == len(events)
 
     def report(self) -> None:
-        """Keep the progress. Raises `_TakenOver` if another builder has taken over."""
+        """Store the progress. Raises `_BuildAbandoned` if another builder has taken over."""
 
     def give_up(self) -> None:
         self.log.info("build_given_up")
 
     def finish(self) -> None:
-        """Write all that is pending, and the checkpoints."""
+        """Write all pending operations, and the checkpoints."""
         for one in self.partitions:
             self._write(one, one.working_set.take_operations(), last=True)
 
     def _write(
-        self, partition: _BuiltPartition, operations: Sequence[Operation], *, last: bool = False
+        self, partition: _PartitionBuild, operations: Sequence[Operation], *, last: bool = False
     ) -> None:
-        """Write operations in calls of bounded size; with `last`, the final one sets the
-        checkpoint.
-        """
+        """Write operations in calls of bounded size; the `last` one sets the checkpoint."""
         marker = partition.marker
         calls = [
             Call(partition.keys, marker, marker, part, self._marked_at) for part in cut(operations)
@@ -231,12 +231,12 @@ class _Built:
             calls.append(Call(partition.keys, marker, final, (), self._marked_at))
         for start in range(0, len(calls), CALLS_A_ROUND_TRIP):
             results = self._store.apply(calls[start : start + CALLS_A_ROUND_TRIP])
-            if any(standing is not None for standing in results):
-                raise _TakenOver
+            if any(refused is not None for refused in results):
+                raise _BuildAbandoned
 
 
-class _Share(_Built):
-    """A share of a generation that nobody reads yet."""
+class _ShareBuild(_BuildJob):
+    """The build of a share of a generation that nobody reads yet."""
 
     def __init__(
         self, store: PartitionStore, generations: Generations, build: Build, token: UUID
@@ -257,11 +257,11 @@ class _Share(_Built):
 
     def report(self) -> None:
         if not self._generations.report_progress(self._build, self._token, self.folded):
-            raise _TakenOver
+            raise _BuildAbandoned
 
     def give_up(self) -> None:
         super().give_up()
-        # A purge under way beside the build may have missed what was written after it.
+        # A concurrent purge may have missed keys that this build wrote after it.
         generation = self._generations.get(self._build.projection, self._build.number)
         if generation is None or generation.state == "purged":
             self._store.drop([one.keys for one in self.partitions])
@@ -272,8 +272,8 @@ class _Share(_Built):
         self._generations.finish_build(self._build, self._token)
 
 
-class _LostPartitions(_Built):
-    """Partitions without a checkpoint of a generation that is read and followed."""
+class _LostPartitionsBuild(_BuildJob):
+    """The rebuild of partitions without a checkpoint in a live generation."""
 
     def __init__(
         self,
@@ -296,11 +296,11 @@ class _LostPartitions(_Built):
         super().finish()
         for one in self.partitions:
             if not self._store.put_back(one.keys, one.final_checkpoint()):
-                raise _TakenOver
+                raise _BuildAbandoned
 
 
-class _BuiltPartition:
-    """A partition while it is built."""
+class _PartitionBuild:
+    """A partition during its build."""
 
     def __init__(self, definition: Projection, keys: PartitionKeys, token: UUID) -> None:
         self.keys = keys
@@ -312,7 +312,7 @@ class _BuiltPartition:
         self._token = token
 
     def final_checkpoint(self) -> bytes:
-        """At the last event folded; of an empty log, the marker itself."""
+        """Return the checkpoint at the last folded event, or the marker itself for an empty log."""
         if self.last is None:
             return self.marker
         return checkpoint_at(self.last.place, self._definition.version, self._token)

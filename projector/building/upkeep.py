@@ -1,4 +1,4 @@
-"""Upkeep: every projection has exactly one active generation, of this log, and no old ones."""
+"""Upkeep: keep exactly one active generation for each projection, built from this log."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ log = structlog.get_logger()
 
 
 def purge(generations: Generations, store: PartitionStore, generation: Generation) -> int:
-    """Delete a generation's keys; returns how many. A builder still at it drops what it wrote."""
+    """Delete a generation's keys and return their number; a running builder drops its own."""
     dropped = store.drop(generation.all_keys)
     generations.mark_purged(generation.projection, generation.number)
     return dropped + store.drop(generation.all_keys)
 
 
 class Upkeep:
-    """Makes good what is missing, purges what is old, and keeps the readers' copy up to date."""
+    """Build missing generations, purge old ones, and keep the readers' copy up to date."""
 
     def __init__(self, wiring: Wiring, builder: Builder) -> None:
         self._generations = wiring.generations
@@ -49,7 +49,7 @@ class Upkeep:
                 switch_if_ready(self._generations, self._store, generation)
 
     def rebuild_lost_partitions(self, generations: Sequence[Generation]) -> None:
-        """Rebuild in place what has no readable checkpoint in a generation that is followed."""
+        """Rebuild in place the partitions without a readable checkpoint in followed generations."""
         for generation in generations:
             if not self._lost_partitions(generation):
                 continue
@@ -65,7 +65,7 @@ class Upkeep:
                 self._builder.rebuild(generation, lost)
 
     def _require_own_log(self) -> None:
-        """Drop the read models if they are of another log: the database is new, or another one."""
+        """Drop the read models if they belong to another log, as after a change of database."""
         own = with_checksum(str(self._generations.log_id()).encode())
         stored = self._store.read(LOG_KEY)
         if stored == own:
@@ -75,8 +75,8 @@ class Upkeep:
             self._store.announce_generations()
             dropped = self._store.drop_everything()
             self._incidents.note(
-                f"the read models in Redis were of another log: {dropped} keys were dropped, and"
-                " the read models of this log are rebuilt"
+                f"the read models in Redis belonged to another log: {dropped} keys were dropped,"
+                " and the read models of this log are rebuilt"
             )
         self._store.write(LOG_KEY, own)
 
@@ -94,8 +94,10 @@ class Upkeep:
             log.info("generations_published")
 
     def _make_good(self) -> None:
-        """Build a generation where none is active, where the active one's documents are gone, and
-        where this release brings a newer definition than there ever was: all in one pass.
+        """Build a generation for every projection that needs one, all in one pass over the log.
+
+        A projection needs one if none is active, if the active one's documents are gone, or if this
+        release brings a newer definition than any generation so far had.
         """
         newest, generations = self._generations.newest_definitions(), self._generations.all()
         wanting = [
@@ -107,7 +109,7 @@ class Upkeep:
             builds = [
                 share for projection in held for share in self._bootstrap(DEFINITIONS[projection])
             ]
-            self._publish()  # What was lost is not to be looked for meanwhile.
+            self._publish()  # Readers must not look for lost generations meanwhile.
             if builds:
                 self._builder.build_together(builds)
 
@@ -122,8 +124,10 @@ class Upkeep:
     def _is_new(
         self, definition: Projection, newest: Mapping[str, int], generations: Sequence[Generation]
     ) -> bool:
-        """Whether its first generation is still to be built. Once there was one, the operator
-        decides: an older one that was switched back to stays.
+        """Whether the first generation of this definition still has to be built.
+
+        Once it exists, the operator decides: upkeep leaves an older generation active if the
+        operator switched back to it.
         """
         return (
             newest.get(definition.name, 0) < definition.version
@@ -131,7 +135,7 @@ class Upkeep:
         )
 
     def _bootstrap(self, definition: Projection) -> Sequence[ShareId]:
-        """The shares that are to be built; read again, now that the lock is held."""
+        """Return the shares to build, from a second look at the table under the lock."""
         newest, generations = self._generations.newest_definitions(), self._generations.all()
         active = _active(definition, generations)
         reason: Reason = "new definition"
@@ -162,7 +166,7 @@ class Upkeep:
     def _unfinished(
         self, definition: Projection, generations: Sequence[Generation]
     ) -> Generation | None:
-        """A generation that a projector began to build, or has built and not yet switched to."""
+        """Return a generation that a projector has begun or built, and not yet switched to."""
         for one in generations:
             if (
                 one.projection == definition.name
@@ -177,14 +181,16 @@ class Upkeep:
         return None
 
     def _is_lost(self, generation: Generation) -> bool:
-        """Whether it must be built from scratch. A generation that has lost some partitions is
-        rebuilt in place, unless this release does not know its definition.
+        """Whether a generation must be built from scratch.
+
+        One that has lost only some partitions is rebuilt in place, unless this release does not
+        know its definition.
         """
         stored = self._store.checkpoints(generation.all_keys)
         return ABSENT in stored and not self._lost_partitions(generation)
 
     def _lost_partitions(self, generation: Generation) -> list[int]:
-        """The partitions to be rebuilt in place: some, of a definition that is known here."""
+        """Return the partitions to rebuild in place: some but not all, of a known definition."""
         definition = DEFINITIONS.get(generation.projection)
         if (
             generation.state == "building"
@@ -205,7 +211,7 @@ def _active(definition: Projection, generations: Sequence[Generation]) -> Genera
 
 
 def _is_sound(stored: bytes | None) -> bool:
-    """Whether a stored identity is what was written; if not, it says nothing."""
+    """Whether a stored log identity is intact; a damaged one proves nothing."""
     try:
         return stored is not None and bool(checked(stored))
     except DocumentDamaged:

@@ -1,22 +1,22 @@
--- Writes one partition's documents and its checkpoint, if and only if the checkpoint is still what the caller
--- read on from.
+-- Writes one partition's documents and its checkpoint, if and only if the stored checkpoint is the one that the
+-- caller started from.
 --
--- The checkpoint says which event the partition's documents stand at, and which definition and build wrote
--- them. A caller folds the events after it and asks for the result to be written here. If anybody else has
--- written meanwhile (a second projector, this one's own repeated call, a builder that took over) or Redis lost
--- its tail, the checkpoint differs: nothing is changed, the caller gets the standing one back, forgets what it
--- knew of the partition and folds again from there. So each event is applied exactly once, by whomever, and no
--- lock is needed. Redis runs a script to its end before anything else, so that readers see all of it or
--- nothing; calls are small because everybody waits meanwhile.
+-- The checkpoint names the last event that the partition's documents include, and the definition and build that
+-- wrote them. A caller folds the events after it and passes the result to this script. If another writer was
+-- faster (a second projector, this one's own repeated call, a builder that took over), or if Redis lost its most
+-- recent writes, the checkpoint differs: the script changes nothing and returns the stored checkpoint, and the
+-- caller drops its cache of the partition and folds again from there. So each event is applied exactly once,
+-- whichever process writes it, and no lock is needed. Redis runs a script to its end before any other command,
+-- so that readers see all of its writes or none; calls are small because every other client waits meanwhile.
 --
--- KEYS[1] the checkpoint; then the keys of string documents, then one for each other operation; all of one
--- hash tag. ARGV[1] the expected checkpoint, empty for none; ARGV[2] the new one; ARGV[3] how many documents,
--- then their values; then the operations: a letter and its arguments (of Z and X: how many there are, then
--- ranks and members, or ids, fields and values). Values are never decoded here. The documents are written last,
--- with the checkpoint: an operation may delete what stood there.
-local standing = redis.call('GET', KEYS[1]) or ''
-if standing ~= ARGV[1] then
-    return standing
+-- KEYS[1] is the checkpoint; then come the keys of string documents, then one key for each other operation; all
+-- share one hash tag. ARGV[1] is the expected checkpoint, empty for none; ARGV[2] the new one; ARGV[3] the number
+-- of documents, followed by their values; then the operations: a letter and its arguments (for Z and X: their
+-- number, then ranks and members, or ids, fields and values). The script never decodes values. It writes the
+-- documents last, with the checkpoint: an operation may have deleted their keys.
+local stored = redis.call('GET', KEYS[1]) or ''
+if stored ~= ARGV[1] then
+    return stored
 end
 local documents = tonumber(ARGV[3])
 local i, k, count = documents + 4, documents + 2, #ARGV

@@ -1,4 +1,4 @@
-"""Calls of `apply.lua`: what each writes, how large it may be, and its command."""
+"""Calls of `apply.lua`: their contents, their size limits, and their encoding as commands."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ from typing import NamedTuple
 from projector.documents.working_set import Operation
 from shared.read_model.keys import CHECKPOINT, PartitionKeys, document_name
 
-# More in one call would hold up every other client of the server for too long.
+# A larger call would delay every other client of the server too long.
 CALL_COMMANDS_MAX = 1_000
 CALL_BYTES_MAX = 512 * 1024
-# An event adds at most this much to a call, so that a call is cut before it is too large.
+# Upper bound of what one event adds; a call is cut before it could exceed its limits.
 EVENT_COMMANDS_MAX = 8
 EVENT_BYTES_MAX = 128 * 1024
 
@@ -19,9 +19,9 @@ Command = tuple[str | bytes | int, ...]
 
 
 class Call(NamedTuple):
-    """One call of `apply.lua`: what it expects to stand, what then stands, what it writes.
+    """One call of `apply.lua`: the expected checkpoint, the new one, and the operations.
 
-    `compared` names the key that holds what is expected.
+    `compared` names the key that holds the expected checkpoint.
     """
 
     keys: PartitionKeys
@@ -32,7 +32,7 @@ class Call(NamedTuple):
 
 
 def cut(operations: Sequence[Operation]) -> Iterator[list[Operation]]:
-    """The operations in parts that one call may take."""
+    """Yield the operations in groups that each fit into one call."""
     part: list[Operation] = []
     commands, size_bytes = 0, 0
     for operation in operations:
@@ -47,7 +47,7 @@ def cut(operations: Sequence[Operation]) -> Iterator[list[Operation]]:
 
 
 def as_command(call: Call, script_id: str) -> Command:
-    """The call as EVALSHA, in the order that `apply.lua` states."""
+    """Return the call as an EVALSHA command, with the arguments that `apply.lua` documents."""
     prefix = call.keys.prefix
     names, documents = [prefix + call.compared], list[bytes]()
     other_names, others = list[str](), list[bytes]()

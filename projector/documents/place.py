@@ -1,4 +1,4 @@
-"""Where an event is in the log, and which one it is."""
+"""The place of an event in the log, and its identity."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from shared.read_model.checkpoints import Checkpoint
 
 
 class Place(NamedTuple):
-    """If one of these differs, it is another event. A digest of 0 is unknown."""
+    """A position and the identity of the event there; a digest of 0 means unknown."""
 
     position: Position
     stream_id: StreamId
@@ -17,7 +17,7 @@ class Place(NamedTuple):
     digest: int = 0
 
     def is_of_same_event(self, other: Place) -> bool:
-        """Whether both are places of one event, as far as is known."""
+        """Whether both places name the same event, as far as is known."""
         return self[:3] == other[:3] and (
             self.digest == other.digest or not self.digest or not other.digest
         )

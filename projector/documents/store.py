@@ -13,7 +13,7 @@ import structlog
 from redis.exceptions import NoScriptError
 
 from projector.documents.calls import Call, Command, as_command
-from projector.documents.slices import Parts, Slice, parts_of, read_slice
+from projector.documents.key_ranges import KeyRange, Parts, parts_of, read_range
 from projector.documents.working_set import Key
 from shared.errors import DocumentDamaged, Misconfigured
 from shared.ids import NO_VERSION, START, Position, StreamId
@@ -35,7 +35,7 @@ SCAN_KEYS = 1_000
 UUID_BYTES = 16
 ABSENT = b""
 _OWN = frozenset({CHECKPOINT, REBUILDING})
-# Never written: unlinking it is refused like any write, and changes nothing.
+# Never written: the server refuses its UNLINK like any other write, and it changes nothing.
 NO_KEY = "sf:nothing"
 NOTHING = StreamId(UUID(int=0))
 
@@ -51,16 +51,16 @@ return 1
 """
 
 
-class Wanted(NamedTuple):
-    """What is to be read of a partition: documents, and its parked entities if they are needed."""
+class PartitionQuery(NamedTuple):
+    """What to read of a partition: some documents, and the parked entities if they are needed."""
 
     keys: PartitionKeys
     documents: Iterable[Key]
     parked: bool
 
 
-class Found(NamedTuple):
-    """What stood there, all at one moment."""
+class PartitionContents(NamedTuple):
+    """The contents of a partition at one moment."""
 
     checkpoint: bytes
     documents: Sequence[bytes | None]
@@ -68,24 +68,27 @@ class Found(NamedTuple):
 
 
 def building_marker(definition_version: int, build_token: UUID) -> bytes:
-    """The checkpoint of a partition that is being built: nothing has been applied yet."""
+    """Return the checkpoint of a partition that is being built and has applied nothing yet."""
     return encode_checkpoint(
         Checkpoint(START, NOTHING, NO_VERSION, definition_version, build_token)
     )
 
 
 class PartitionStore:
-    """Not for several threads at once: each has its own."""
+    """Reads and writes the partitions of one thread.
+
+    Not thread-safe: each thread has its own store.
+    """
 
     def __init__(self, redis_url: str) -> None:
         self._redis: Any = redis_client(redis_url)
-        # Of its own, so that a pass does not ask the pool for one at every step.
+        # Own connection, so that a pass does not ask the pool for one at every step.
         self._connection: Any = self._redis.connection_pool.make_connection()
         self._script = files("projector.documents").joinpath("apply.lua").read_bytes()
         self._script_id = hashlib.sha1(self._script, usedforsecurity=False).hexdigest()
 
     def require_usable(self) -> None:
-        """Raise `Misconfigured` where Redis could drop a document by itself, or is a cluster."""
+        """Raise `Misconfigured` if Redis could evict documents, or is a cluster."""
         require_no_cluster(self._redis, "STARFOLD_REDIS_URL")
         policy = self._redis.config_get("maxmemory-policy").get("maxmemory-policy", "noeviction")
         if policy != "noeviction":
@@ -95,22 +98,22 @@ class PartitionStore:
             )
 
     def require_writable(self) -> None:
-        """Raise Redis's error if a connection leads to a replica, or to a server without writes.
+        """Raise Redis's error if a connection leads to a replica, or to a read-only server.
 
-        A server that was demoted in place keeps its connections, and answers reads from old data.
+        A server demoted in place keeps its connections, and answers reads from old data.
         """
         self._ask([("UNLINK", NO_KEY)])
         self._redis.unlink(NO_KEY)
 
     def checkpoints(self, partitions: Sequence[PartitionKeys]) -> list[bytes]:
-        """The stored checkpoint of each partition, `ABSENT` for none."""
+        """Return the stored checkpoint of each partition, `ABSENT` for none."""
         with self._redis.pipeline(transaction=False) as pipeline:
             for keys in partitions:
                 pipeline.get(keys.checkpoint)
             return [_readable(stored) for stored in pipeline.execute(raise_on_error=False)]
 
-    def load(self, wanted: Sequence[Wanted]) -> list[Found]:
-        """For each partition what is wanted of it, in one round trip."""
+    def load(self, wanted: Sequence[PartitionQuery]) -> list[PartitionContents]:
+        """Return the requested contents of each partition, in one round trip."""
         commands: list[Command] = []
         for keys, documents, parked in wanted:
             if parked:
@@ -121,7 +124,8 @@ class PartitionStore:
         answers = iter(self._ask(commands, raising=False))
         found = []
         for keys, _, parked in wanted:
-            # Read before the checkpoint: if that is the one that was held, so are these.
+            # Read before the checkpoint: if the checkpoint is unchanged, the parked entities are
+            # too.
             parked_entities = self._parked_of(keys, next(answers)) if parked else ()
             answer = next(answers)
             if isinstance(answer, Exception):
@@ -129,11 +133,11 @@ class PartitionStore:
             checkpoint, *values = answer
             if parked_entities is None:
                 checkpoint, parked_entities = ABSENT, ()
-            found.append(Found(_readable(checkpoint), values, tuple(parked_entities)))
+            found.append(PartitionContents(_readable(checkpoint), values, tuple(parked_entities)))
         return found
 
     def parked(self, partitions: Iterable[PartitionKeys]) -> list[list[Parked]]:
-        """The parked entities of each partition."""
+        """Return the parked entities of each partition."""
         asked = list(partitions)
         commands = [("HGETALL", keys.document(PARKED_ENTITIES)) for keys in asked]
         answers = self._ask(commands, raising=False)
@@ -142,17 +146,18 @@ class PartitionStore:
         ]
 
     def _parked_of(self, keys: PartitionKeys, answer: Any) -> list[Parked] | None:
-        """The parked entities of the hash's fields and values.
+        """Decode the parked entities from the hash's fields and values.
 
-        Where one cannot be read, its entity is damaged; where it cannot be told whose it is, nobody
-        knows who is parked: the partition loses its checkpoint, is rebuilt, and None is returned.
+        An entry that cannot be read marks its entity as damaged. If the entity itself is unknown,
+        the set of parked entities is unreliable: the partition loses its checkpoint so that it is
+        rebuilt, and the method returns None.
         """
         if isinstance(answer, Exception):
             if not is_wrong_type(answer):
                 raise answer
             self.lose(keys)
             return None
-        # By the protocol's version a mapping, or fields and values in turn.
+        # A mapping or a flat list of fields and values, by protocol version.
         if not isinstance(answer, dict):
             answer = dict(zip(answer[::2], answer[1::2], strict=True))
         found = []
@@ -168,29 +173,29 @@ class PartitionStore:
         return found
 
     def lose(self, keys: PartitionKeys) -> None:
-        """Have a partition rebuilt: nobody can tell what in it is right."""
+        """Order the rebuild of a partition whose contents cannot be trusted."""
         log.error("partition_damaged", partition=keys.prefix)
         self.delete(keys.checkpoint)
 
     def snapshot(
-        self, keys: PartitionKeys, slices: Sequence[Slice]
+        self, keys: PartitionKeys, ranges: Sequence[KeyRange]
     ) -> tuple[bytes, list[Parts | None]]:
-        """A partition's checkpoint and what stands in each slice, all at one moment.
+        """Return a partition's checkpoint and the contents of each key range, in one transaction.
 
-        None for a key of another type than it is read as.
+        A key of an unexpected type gives None.
         """
         with self._redis.pipeline(transaction=True) as pipeline:
             pipeline.get(keys.checkpoint)
-            for one in slices:
-                read_slice(pipeline, keys.document(*one.key), one)
+            for one in ranges:
+                read_range(pipeline, keys.document(*one.key), one)
             checkpoint, *answers = pipeline.execute(raise_on_error=False)
-        found = [parts_of(one, answer) for one, answer in zip(slices, answers, strict=True)]
+        found = [parts_of(one, answer) for one, answer in zip(ranges, answers, strict=True)]
         return _readable(checkpoint), found
 
     def stored_keys(self, projection: str, generation: int) -> Iterator[tuple[int, str]]:
-        """Every key of a generation but for checkpoints: its partition and what follows the prefix.
+        """Yield the partition and name of every key of a generation, except checkpoints.
 
-        Keys that come or go meanwhile may be missed.
+        Keys that are created or deleted meanwhile may be missed.
         """
         start = f"sf:{{{projection}:{generation}:"
         for key in self._redis.scan_iter(match=start + "*", count=SCAN_KEYS):
@@ -203,9 +208,9 @@ class PartitionStore:
     ) -> list[bytes | None]:
         """Make the calls in order, in one round trip.
 
-        For each: None if it was applied, else the checkpoint that stands in its way. With
-        `announce`, whoever waits for that position is told after them; only a hint, which is lost
-        where nobody listens.
+        Return for each call None if it was applied, else the stored checkpoint that it conflicts
+        with. With `announce`, publish that position afterwards as a hint to waiting readers; it may
+        get lost.
         """
         commands = [as_command(call, self._script_id) for call in calls]
         if announce is not None:
@@ -214,26 +219,27 @@ class PartitionStore:
             answers = self._ask(commands, raising=False)
             _raise_first(answers)
         except NoScriptError:
-            # The server has restarted. Repeated as a whole: what was applied is refused now.
+            # The server has restarted and lost the script. Send all calls again: it refuses the
+            # ones that it had already applied.
             self._redis.script_load(self._script)
             answers = self._ask(commands, raising=False)
             _raise_first(answers)
         for call, answer in zip(calls, answers, strict=False):
-            if isinstance(answer, Exception):  # A key is not of the type that is written to it.
+            if isinstance(answer, Exception):  # The stored key has another type.
                 self.lose(call.keys)
         return [None if answer == 1 else _readable(answer) for answer in answers[: len(calls)]]
 
     def mark(self, keys: PartitionKeys, name: str, marker: bytes) -> None:
-        """Take a partition over, whatever stands: its last writer is refused from now on."""
+        """Take over a partition whatever its state: its last writer is refused from now on."""
         self._redis.set(keys.prefix + name, marker)
 
     def put_back(self, keys: PartitionKeys, checkpoint: bytes) -> bool:
-        """End the rebuilding of a partition; False if another builder has taken it over."""
+        """Finish the rebuild of a partition; return False if another builder has taken it over."""
         names = (keys.prefix + REBUILDING, keys.checkpoint)
         return bool(self._redis.eval(_PUT_BACK, len(names), *names, checkpoint))
 
     def reports(self) -> list[tuple[bytes, DamageReport | None]]:
-        """What readers found damaged: each entry of the set and what it says, None for nothing."""
+        """Return the raw entries and reports of damage; None for an undecodable report."""
         try:
             entries = self._redis.smembers(DAMAGED_KEY)
         except redis.ResponseError as error:
@@ -244,7 +250,7 @@ class PartitionStore:
         return [(entry, decoded_report(entry)) for entry in entries]
 
     def take_reports(self, entries: Sequence[bytes]) -> None:
-        """Remove entries from the set."""
+        """Remove entries from the set of reports."""
         if entries:
             self._redis.srem(DAMAGED_KEY, *entries)
 
@@ -252,7 +258,7 @@ class PartitionStore:
         self._redis.unlink(key)
 
     def read(self, key: str) -> bytes | None:
-        """The value of a key; what is no string value is damage, and read as an empty one."""
+        """Return the value of a key; an empty value if the key is no string, which is damage."""
         try:
             value: bytes | None = self._redis.get(key)
         except redis.ResponseError as error:
@@ -262,15 +268,16 @@ class PartitionStore:
         return value
 
     def announce_generations(self) -> None:
-        """Have readers look at the copy of the generations now; one that misses it looks later."""
+        """Tell readers to reload their copy of the generations; one that misses it polls later."""
         self._redis.publish(GENERATIONS_CHANNEL, "")
 
     def write(self, key: str, value: bytes) -> None:
         self._redis.set(key, value)
 
     def drop(self, partitions: Sequence[PartitionKeys], *, but_for: str | None = None) -> int:
-        """Delete every key of partitions of one generation, a few at a time, in one pass over all
-        keys; return how many there were.
+        """Delete every key of partitions of one generation, in one scan; return their number.
+
+        The scan deletes a few keys at a time.
         """
         if not partitions:
             return 0
@@ -284,7 +291,7 @@ class PartitionStore:
         return self._unlink(f"sf:{{{first.projection}:{first.generation}:*", is_wanted)
 
     def drop_everything(self) -> int:
-        """Delete every key of every generation; return how many there were."""
+        """Delete every key of every generation; return the number."""
         return self._unlink("sf:{*", lambda _key: True)
 
     def _unlink(self, pattern: str, is_wanted: Callable[[str], bool]) -> int:
@@ -299,7 +306,7 @@ class PartitionStore:
         return dropped + (self._redis.unlink(*batch) if batch else 0)
 
     def forget_connection(self) -> None:
-        """Drop the connections, as after an error."""
+        """Drop the connections, for example after an error."""
         self._connection.disconnect()
         self._redis.connection_pool.disconnect()
 
@@ -308,8 +315,9 @@ class PartitionStore:
         self._redis.close()
 
     def _ask(self, commands: Sequence[Command], *, raising: bool = True) -> list[Any]:
-        """The answers to commands that are sent at once; errors among them are raised, or stand in
-        the place of their answers.
+        """Send the commands at once and return their replies.
+
+        An error among them is raised, or returned in the place of its reply.
         """
         connection = self._connection
         connection.send_packed_command([b"".join(map(packed, commands))])
@@ -327,20 +335,19 @@ class PartitionStore:
 
 
 def _raise_first(answers: Sequence[Any]) -> None:
-    """Raise the first error that is not of a key's type."""
+    """Raise the first error that is not about a key's type."""
     for answer in answers:
         if isinstance(answer, Exception) and not is_wrong_type(answer):
             raise answer
 
 
 def _damaged(entity: UUID) -> Parked:
-    error = "the note of why it is parked is damaged"
+    error = "the record of why it is parked is damaged"
     return Parked(entity=entity, position=START, topic="", error=error, damaged=True)
 
 
 def _readable(stored: Any) -> bytes:
-    """A stored checkpoint; `ABSENT` for one that is damaged, or is no string: the partition is
-    rebuilt then.
+    """Return a stored checkpoint, or `ABSENT` for a damaged one, whose partition is then rebuilt.
 
     Raises Redis's errors.
     """

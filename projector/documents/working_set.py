@@ -1,8 +1,8 @@
-"""A partition's working set: the documents that a fold has read and what it wants written.
+"""A partition's working set: the documents that a fold has read, and the writes that it wants.
 
-Folding touches only this; nothing reaches Redis before `take_operations`. Every operation is a
-whole value (a document, a member with its rank, a field), so that applying it twice changes
-nothing.
+Folding touches only the working set; nothing reaches Redis before `take_operations`. Every
+operation writes a whole value (a document, a member with its rank, a field), so that applying it
+twice changes nothing.
 """
 
 from __future__ import annotations
@@ -18,23 +18,23 @@ from shared.read_model.kinds import Kind
 from shared.read_model.ranks import stored_rank
 
 Folded = TypeVar("Folded")
-# The kind's name and what follows it in the key.
+# The kind's name, and the suffix that follows it in the key.
 Key = tuple[str, str]
-# Of a stream: id, field and value.
+# Id, field and value of a stream entry.
 Entry = tuple[bytes, bytes, bytes]
 
 STREAM_ENTRIES_MAX = 10_000
-# Of one operation: few enough for Lua's stack, enough that a command's own cost does not show.
+# Few enough for Lua's stack, and enough to amortize the cost of a command.
 MEMBERS_A_COMMAND = 100
 # Key, member and protocol, rounded up.
 COMMAND_BYTES = 128
-# A document that is changed in place grows by two bins of a history at most.
+# A document changed in place grows by at most two bins of a history.
 CHANGE_BYTES_MAX = 16
 _NOT_HELD = object()
 
 
 class Documents(Protocol):
-    """What a projection's `apply` may do."""
+    """The operations that a projection's `apply` may use."""
 
     def get(self, kind: Kind[Folded], suffix: str) -> Folded | None: ...
 
@@ -54,9 +54,9 @@ class Documents(Protocol):
 
 
 class Operation(msgspec.Struct, frozen=True, gc=False):
-    """Commands of a call on one key: their letter in `apply.lua`, the key, and the arguments.
+    """Commands on one key within a call: their letter in `apply.lua`, the key and the arguments.
 
-    `commands` says how much work they are: one for each member that they touch.
+    `commands` measures the work: one for each member that they touch.
     """
 
     letter: bytes
@@ -70,17 +70,17 @@ class Operation(msgspec.Struct, frozen=True, gc=False):
 
 
 class Corrupt(NamedTuple):
-    """Stands for a stored document that cannot be decoded."""
+    """Placeholder for a stored document that cannot be decoded."""
 
     reason: str
 
 
 class WorkingSet:
-    """Documents in memory.
+    """Documents in memory, and their pending writes.
 
-    `documents` holds None for a document that is known to be absent. A document that is in neither
-    has to be loaded before it is read; `complete` says that what is not held does not exist (a
-    build starts empty). `pending_commands` and `pending_bytes` are upper bounds.
+    `documents` holds None for a document that is known to be absent. Any other document has to be
+    loaded before it is read, unless the set is `complete`: then a document that it does not hold
+    does not exist (a build starts empty). `pending_commands` and `pending_bytes` are upper bounds.
     """
 
     def __init__(self, *, complete: bool) -> None:
@@ -95,7 +95,7 @@ class WorkingSet:
         self.pending_bytes = 0
 
     def get(self, kind: Kind[Folded], suffix: str) -> Folded | None:
-        """Raises `DocumentUnusable` if what is stored cannot be decoded."""
+        """Return a document, None if it is absent; raise `DocumentUnusable` if it is damaged."""
         document: Any = self.documents.get((kind.name, suffix), _NOT_HELD)
         if document is _NOT_HELD:
             if self.complete:
@@ -107,7 +107,7 @@ class WorkingSet:
         return folded
 
     def put(self, kind: Kind[Folded], suffix: str, document: Folded) -> None:
-        """Have a document written: a new one, or the one that is held, changed in place."""
+        """Schedule the write of a document: a new one, or the held one after a change in place."""
         key = (kind.name, suffix)
         if key not in self.dirty:
             self.dirty[key] = kind
@@ -132,7 +132,7 @@ class WorkingSet:
         self._set(self.fields, (kind, suffix), field, None)
 
     def delete(self, kind: str, suffix: str) -> None:
-        """Drop a key; what is set in it afterwards is written after that."""
+        """Delete a key; later writes to it are applied after the deletion."""
         key = (kind, suffix)
         self.documents[key] = None
         self.dirty.pop(key, None)
@@ -153,10 +153,9 @@ class WorkingSet:
             del entries[:-STREAM_ENTRIES_MAX]
 
     def take_operations(self, *, final: bool = True) -> list[Operation]:
-        """All that is pending, in an order that may be written as it stands; nothing is pending
-        then.
+        """Remove and return all pending operations, in an order that is safe to write.
 
-        Unless it is final, documents and entries stay: a build writes them once, at its end.
+        Unless `final`, documents and entries stay: a build writes them once, at its end.
         """
         operations = [Operation(b"D", key, ()) for key in self._deleted]
         for key, members in self.members.items():
@@ -192,7 +191,7 @@ class WorkingSet:
 
 
 def stream_operations(key: Key, entries: Sequence[Entry]) -> Iterator[Operation]:
-    """Add entries to a stream, and keep its last `STREAM_ENTRIES_MAX`."""
+    """Yield the operations that add entries to a stream and trim it to `STREAM_ENTRIES_MAX`."""
     for start in range(0, len(entries), MEMBERS_A_COMMAND):
         part = entries[start : start + MEMBERS_A_COMMAND]
         arguments = [argument for entry in part for argument in entry]
@@ -215,7 +214,7 @@ def _member_operations(key: Key, members: Mapping[bytes, int | None]) -> Iterato
 
 
 def _ranking(key: Key, ranked: list[bytes]) -> Operation:
-    """Ranks and members of one sorted set, after how many arguments they are."""
+    """Return the operation for ranks and members of one sorted set, preceded by their number."""
     return Operation(b"Z", key, (b"%d" % len(ranked), *ranked), len(ranked) // 2)
 
 

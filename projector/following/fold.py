@@ -1,13 +1,13 @@
-"""Folding events into one partition, and parking the entity of one that cannot be applied.
+"""Fold events into one partition, and park the entity of an event that cannot be applied.
 
-A parked entity's documents stay as they were before that event and are shown as stale; its later
-events are passed over, and `starfold parked retry` folds them all once the cause is mended. All
-other entities go on. `apply` raises before it changes anything, so nothing has to be undone. An
-erasure is never passed over: what cannot be changed is deleted. Neither is an event that ends
-access tokens.
+A parked entity's documents stay as they were before that event, and readers see them marked as
+stale. The fold skips its later events; `starfold parked retry` folds them all once the cause is
+fixed. All other entities keep updating. `apply` raises before it changes anything, so nothing has
+to be undone. The fold never skips an erasure: it deletes what it cannot change. Nor does it skip an
+event that ends access tokens.
 
-Where not the event is at fault but a stored document, which is damaged or gone, the entity is
-parked as damaged, and the healer refolds it from the log.
+If a stored document is at fault instead of the event (damaged or missing), the fold parks the
+entity as damaged, and the healer rebuilds it from the log.
 """
 
 from __future__ import annotations
@@ -26,14 +26,14 @@ from shared.read_model.documents import Parked
 from shared.read_model.keys import PartitionKeys
 from shared.read_model.kinds import PARKED_ENTITIES, PARKED_MARK
 
-# A partition with more than this has something other the matter with it than a few bad events.
+# A partition with more parked entities has a problem other than a few bad events.
 PARKED_MAX = 100
 
 log = structlog.get_logger()
 
 
 class PartitionFold:
-    """Folds into `working_set`; `parked` are the entities that are passed over."""
+    """Fold events into `working_set`; skip the `parked` entities."""
 
     def __init__(
         self,
@@ -51,7 +51,7 @@ class PartitionFold:
     def fold(self, event: LogEvent) -> None:
         """Apply one event that concerns this partition, or park its entity.
 
-        Raises `TooManyParked`; the working set is then to be thrown away.
+        Raises `TooManyParked`; the caller must then discard the working set.
         """
         parked = self.parked and self._definition.entity(event.event) in self.parked
         erasure = type(event.event) is UserErased
@@ -59,13 +59,13 @@ class PartitionFold:
         if parked and not erasure and not always:
             return
         fault: Exception
-        # A projection that reads nothing personal ignores personal data that does not open.
+        # Unreadable personal data does not matter to a projection that uses none.
         if event.fault is not None and self._definition.personal and not always:
             fault = ProjectionFault(event.fault)
         else:
             try:
                 self._apply(self.working_set, event)
-            except Exception as error:  # noqa: BLE001  # The entity is parked, and shown with why.
+            except Exception as error:  # noqa: BLE001  # Parks the entity and reports the error.
                 fault = error
             else:
                 return
@@ -111,14 +111,14 @@ class PartitionFold:
 
 
 def mark(working_set: WorkingSet, parked: Parked) -> None:
-    """Mark an entity as parked: for readers beside its documents, for operators in the index."""
+    """Mark an entity as parked: beside its documents for readers, in the index for operators."""
     working_set.put(PARKED_MARK, parked.entity.hex, parked)
     encoded = PARKED_MARK.encode(parked)
     working_set.set_field(PARKED_ENTITIES, "", parked.entity.bytes, encoded)
 
 
 def _described(fault: Exception) -> str:
-    """What went wrong, without a byte of the event: messages that are not ours may quote it."""
+    """Describe an error without quoting the event: messages of other code may contain its data."""
     if isinstance(fault, ProjectionFault):
         return str(fault)
     frame = traceback.extract_tb(fault.__traceback__)[-1]

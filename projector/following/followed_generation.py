@@ -1,9 +1,9 @@
-"""A generation that is followed: its partitions, and what a batch of the log makes of them.
+"""A generation that is followed: its partitions, and how new events change them.
 
-Its checkpoints are held against the log first: if another event stands at one of them, or none,
-the log is not the one that was applied (a restored backup, a fail-over that lost its tail), and the
-generation stops. It stops too at an event that it may need and that this release cannot read, and
-where too many entities are parked. A stopped generation is tried again now and then.
+The generation first compares its checkpoints with the log. If the log holds no event, or another
+one, at a checkpoint, it is not the log that was applied (a restored backup, a failover that lost
+events), and the generation stops. It also stops at an event that it may need and this release
+cannot read, and when too many entities are parked. A stopped generation retries periodically.
 """
 
 from __future__ import annotations
@@ -29,19 +29,22 @@ RETRY_STOPPED_EVERY_S = 5.0
 log = structlog.get_logger()
 
 
-class Share(NamedTuple):
-    """What of a batch concerns one partition; `last` is the place of the batch's last event."""
+class Slice(NamedTuple):
+    """The events of a pass that concern one partition.
 
-    followed: Followed
+    `last` is the place of the pass's last event.
+    """
+
+    followed: FollowedGeneration
     partition: Partition
     events: Sequence[LogEvent]
     last: Place
 
 
-class Followed:
+class FollowedGeneration:
     """One generation: its partitions that have a checkpoint, at least one.
 
-    `stopped` says why it does not follow, None while it does.
+    `stopped` holds the reason why it does not follow, None while it does.
     """
 
     def __init__(self, generation: Generation, stored: Sequence[bytes]) -> None:
@@ -56,7 +59,7 @@ class Followed:
         self._retry_at = 0.0
 
     def has(self, stored: Sequence[bytes]) -> bool:
-        """Whether just the partitions with a checkpoint are followed."""
+        """Whether the followed partitions are exactly those with a checkpoint."""
         present = [number for number, one in enumerate(stored) if one != ABSENT]
         return present == [one.keys.partition for one in self.partitions]
 
@@ -67,21 +70,21 @@ class Followed:
 
     @property
     def lowest(self) -> Position:
-        """Events after this are still to be folded into some partition."""
+        """The position after which some partition still has events to fold."""
         return min(partition.reached.position for partition in self.partitions)
 
     @property
     def lags(self) -> bool:
-        """Whether some partition has come further than its checkpoint says."""
+        """Whether some partition is ahead of its stored checkpoint."""
         return any(partition.lags for partition in self.partitions)
 
-    def shares(
+    def slices(
         self, events: Sequence[LogEvent], *, reached_end: bool, advance_idle: bool
-    ) -> list[Share]:
-        """What of a batch concerns each partition; nothing if the generation stops at it.
+    ) -> list[Slice]:
+        """Return the slice of the events for each partition; none if the generation stops.
 
-        `reached_end` says that the log has no event after these. With `advance_idle` partitions
-        that no event concerns have a share too, which is empty.
+        `reached_end` says that the log has no later event. With `advance_idle`, partitions without
+        events also have a slice, which is empty.
         """
         try:
             self._require_same_log(events, reached_end=reached_end)
@@ -96,26 +99,24 @@ class Followed:
         elif self.stopped is not None:
             self.stopped = None
             self._log().info("generation_resumed")
-        return self._shares(events[:readable], advance_idle=advance_idle)
+        return self._slices(events[:readable], advance_idle=advance_idle)
 
-    def fold(self, shares: Sequence[Share]) -> list[tuple[Share, Call]]:
-        """The calls for its shares, in order; none if the generation stops at one."""
+    def fold(self, slices: Sequence[Slice]) -> list[tuple[Slice, Call]]:
+        """Return the calls for the slices, in order; none if the generation stops at one."""
         try:
             return [
-                (share, call)
-                for share in shares
-                for call in share.partition.fold(share.events, share.last)
+                (one, call) for one in slices for call in one.partition.fold(one.events, one.last)
             ]
         except TooManyParked as error:
             self._give_up(error)
             return []
 
-    def _shares(self, events: Sequence[LogEvent], *, advance_idle: bool) -> list[Share]:
+    def _slices(self, events: Sequence[LogEvent], *, advance_idle: bool) -> list[Slice]:
         if not events:
             return []
         last = events[-1].place
-        by_partition = self.definition.shares(events)
-        shares = []
+        by_partition = self.definition.by_partition(events)
+        slices = []
         for partition in self.partitions:
             reached = partition.reached.position
             own = by_partition.get(partition.keys.partition, [])
@@ -123,23 +124,23 @@ class Followed:
                 own = [event for event in own if event.position > reached]
             behind = partition.checkpoint.position < last.position
             if own or (advance_idle and behind):
-                shares.append(Share(self, partition, own, last))
+                slices.append(Slice(self, partition, own, last))
             elif reached < last.position:
                 partition.pass_over(last)
-        return shares
+        return slices
 
     def _require_same_log(self, events: Sequence[LogEvent], *, reached_end: bool) -> None:
-        """Raise `LogDiverged` if another event, or none, stands where a partition has come to."""
+        """Raise `LogDiverged` if the log has another event, or none, where a partition stands."""
         last = events[-1].position if events else START
         for partition in self.partitions:
             position = partition.reached.position
             if position > START and (position <= last or reached_end):
                 index = bisect_left(events, position, key=_position)
-                standing = events[index] if index < len(events) else None
-                partition.require_same_log(standing)
+                current = events[index] if index < len(events) else None
+                partition.require_same_log(current)
 
     def _give_up(self, reason: StarfoldError) -> None:
-        """Stop, and forget what was folded and is not written."""
+        """Stop, and drop what was folded but not written."""
         for partition in self.partitions:
             partition.reset(partition.stored)
         self._stop(reason)

@@ -1,6 +1,4 @@
-"""One partition of a followed generation: where it stands, and folding a batch of events into
-calls.
-"""
+"""One partition of a followed generation: its checkpoint, and folding its events into calls."""
 
 from __future__ import annotations
 
@@ -16,7 +14,7 @@ from projector.documents.calls import (
     Call,
 )
 from projector.documents.place import Place, place_of
-from projector.documents.store import ABSENT, Found
+from projector.documents.store import ABSENT, PartitionContents
 from projector.documents.working_set import Corrupt, Key, WorkingSet
 from projector.following.fold import PartitionFold
 from projector.projections import LogEvent, Projection
@@ -29,9 +27,9 @@ DOCUMENTS_CACHED_MAX = 20_000
 
 
 class Partition:
-    """The stored checkpoint is the truth; everything else here may be dropped at any time.
+    """A partition's cached state; only the stored checkpoint is authoritative.
 
-    `reached` is at it or ahead of it: between the two is no event that concerns the partition.
+    `reached` is at the checkpoint or ahead of it; no event between the two concerns the partition.
     """
 
     def __init__(self, definition: Projection, keys: PartitionKeys, stored: bytes) -> None:
@@ -41,37 +39,37 @@ class Partition:
         self.reset(stored)
 
     def reset(self, stored: bytes) -> None:
-        """Forget everything but the stored checkpoint."""
+        """Drop everything but the stored checkpoint."""
         self._stand_at(stored)
         self._working_set = WorkingSet(complete=False)
         self._fold: PartitionFold | None = None
 
     @property
     def lags(self) -> bool:
-        """Whether the stored checkpoint is to be brought up."""
+        """Whether the stored checkpoint still has to be advanced."""
         return self.checkpoint.position < self.reached.position
 
     @property
     def needs_parked(self) -> bool:
-        """Whether the parked entities have to be loaded before anything is folded."""
+        """Whether the parked entities have to be loaded before folding."""
         return self._fold is None
 
-    def require_same_log(self, standing: LogEvent | None) -> None:
-        """Raise `LogDiverged` unless the event at the place that it has reached is that event."""
+    def require_same_log(self, current: LogEvent | None) -> None:
+        """Raise `LogDiverged` unless `current` is the event that the partition last applied."""
         at = self.reached
-        if standing is None:
+        if current is None:
             raise LogDiverged(
-                f"{self.keys.prefix} has applied position {at.position}, which is gone"
+                f"{self.keys.prefix} has applied position {at.position}, which the log lacks now"
             )
-        if not standing.place.is_of_same_event(at):
+        if not current.place.is_of_same_event(at):
             raise LogDiverged(
                 f"{self.keys.prefix} has applied version {at.version} of stream {at.stream_id} at"
-                f" position {at.position}, where version {standing.version} of"
-                f" {standing.stream_id} is there now, another event"
+                f" position {at.position}, where the log now has version {current.version} of"
+                f" {current.stream_id}"
             )
 
     def missing(self, events: Sequence[LogEvent]) -> list[Key]:
-        """The documents that folding these events reads and that are not held yet."""
+        """Return the documents that folding these events reads and that are not loaded yet."""
         held = self._working_set.documents
         reads = self._definition.reads
         wanted: dict[Key, None] = {}
@@ -81,8 +79,8 @@ class Partition:
                     wanted[key] = None
         return list(wanted)
 
-    def hold(self, missing: Sequence[Key], found: Found) -> None:
-        """Take in what was stored of the missing documents, and who is parked."""
+    def hold(self, missing: Sequence[Key], found: PartitionContents) -> None:
+        """Cache the missing documents as they are stored, and the parked entities."""
         if self._fold is None:
             parked = {one.entity: one for one in found.parked}
             self._fold = PartitionFold(self._definition, self.keys, self._working_set, parked)
@@ -91,10 +89,10 @@ class Partition:
             held[key] = _decoded(KINDS[key[0]], value)
 
     def fold(self, events: Sequence[LogEvent], last: Place) -> list[Call]:
-        """The calls that bring the partition to `last`, the place of the batch's last event.
+        """Return the calls that bring the partition to `last`, the place of the pass's last event.
 
-        Cut at event boundaries so that none is too large; each expects what the one before it
-        leaves.
+        Calls are cut at event boundaries to stay within their size limits; each one expects the
+        checkpoint that the one before it writes.
         """
         calls: list[Call] = []
         expected = self.stored
@@ -114,11 +112,11 @@ class Partition:
         return calls
 
     def pass_over(self, last: Place) -> None:
-        """No event up to this place concerns the partition; nothing is written of that yet."""
+        """Advance over events that do not concern the partition, without writing that yet."""
         self.reached = last
 
     def applied(self, call: Call) -> None:
-        """The call was applied."""
+        """Record that the call was applied."""
         self._stand_at(call.new)
         if len(self._working_set.documents) > DOCUMENTS_CACHED_MAX:
             self.reset(call.new)
@@ -143,7 +141,7 @@ def _decoded(kind: Kind[Any], stored: bytes | None) -> object:
 
 
 def checkpoint_at(place: Place, definition_version: int, build_token: UUID) -> bytes:
-    """The stored checkpoint of a partition whose last event is at this place."""
+    """Encode the checkpoint of a partition whose last event is at this place."""
     return encode_checkpoint(
         Checkpoint(
             place.position,

@@ -1,6 +1,6 @@
-"""The switch: a generation that has caught up becomes the active one.
+"""The switch: make a generation that has caught up the active one.
 
-The projector's upkeep does it where that was asked for, and `starfold switch` at once.
+The projector's upkeep does it if that was requested; `starfold switch` does it at once.
 """
 
 from __future__ import annotations
@@ -23,12 +23,12 @@ log = structlog.get_logger()
 
 
 def switch_if_ready(generations: Generations, store: PartitionStore, wanted: Generation) -> bool:
-    """Make a generation that is followed active once it is nowhere behind the one that is.
+    """Make a generation active if none of its partitions is behind the active one's.
 
-    The log may grow faster than it can be looked at: it is enough to have reached where the active
-    one stood at the first look, and better to be ahead of it at the last. It has to be followed by
-    then, since some readers go on with the old one for a moment. An active one that has stopped is
-    not waited for: its log may be gone.
+    Return whether it is active. The log may grow faster than the two can be compared: it is enough
+    to reach the active generation's positions at the first look, and better to pass those at the
+    last. The generation must be followed by then, because some readers use the old one for another
+    moment. A stopped active generation is ignored: its log may be gone.
     """
     if wanted.state not in ("following", "retired"):
         return False
@@ -37,11 +37,11 @@ def switch_if_ready(generations: Generations, store: PartitionStore, wanted: Gen
         return False
     first = _positions(store, active) if active is not None else []
     give_up_at = time.monotonic() + WITHIN_S
-    standing = first
+    active_positions = first
     positions = _positions(store, wanted)
-    while not _covers(positions, standing) and time.monotonic() < give_up_at:
+    while not _covers(positions, active_positions) and time.monotonic() < give_up_at:
         time.sleep(POLL_S)
-        standing = _positions(store, active) if active is not None else []
+        active_positions = _positions(store, active) if active is not None else []
         positions = _positions(store, wanted)
     if not _covers(positions, first) or not generations.switch(wanted.projection, wanted.number):
         return False
@@ -63,15 +63,15 @@ def _followed_active(generations: Generations, projection: str) -> Generation | 
 
 
 def _positions(store: PartitionStore, generation: Generation) -> list[Position]:
-    """Of each partition; of a generation without one there are none."""
+    """Return the position of each partition; none if a partition has no checkpoint."""
     stored: Sequence[bytes] = store.checkpoints(generation.all_keys)
     if ABSENT in stored:
         return []
     return [decode_checkpoint(checkpoint).position for checkpoint in stored]
 
 
-def _covers(positions: Sequence[Position], standing: Sequence[Position]) -> bool:
-    """Whether no partition is behind the one that its readers read so far."""
-    if not positions or len(positions) == len(standing):
-        return bool(positions) and all(map(ge, positions, standing))
-    return min(positions) >= max(standing, default=START)
+def _covers(positions: Sequence[Position], active_positions: Sequence[Position]) -> bool:
+    """Whether no partition is behind the one that its readers have used so far."""
+    if not positions or len(positions) == len(active_positions):
+        return bool(positions) and all(map(ge, positions, active_positions))
+    return min(positions) >= max(active_positions, default=START)

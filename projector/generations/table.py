@@ -1,10 +1,9 @@
-"""The table of generations in PostgreSQL, which says what exists, and the readers' copy of it in
-Redis.
+"""The table of generations in PostgreSQL, which is authoritative, and the readers' copy in Redis.
 
     building -> following -> active -> retired -> purged
 
 Every change is one transaction under one advisory lock, so that several projectors and operators
-may try the same at once.
+may attempt the same change at once.
 """
 
 from __future__ import annotations
@@ -31,8 +30,8 @@ Reason = Literal["first start", "lost", "new definition", "replay"]
 AuditState = Literal["none", "wanted", "passed", "failed"]
 Cursor = AnyCursor[Any]
 
-# A reader may still hold the number of a generation that was switched away from, and an operator
-# may want it back. After that it is purged, and no longer switched to.
+# A reader may still use the number of a retired generation, and an operator may want to switch back
+# to it. After this time it is purged and cannot become active again.
 RETIRED_KEPT_S = 600.0
 
 _LOCK_ID = 0x5346_4745_4E53  # "SFGENS" in ASCII.
@@ -64,7 +63,7 @@ FROM generations g
 WHERE b.projection = %s AND b.number = %s AND b.share = %s AND b.build_token = %s
     AND g.projection = b.projection AND g.number = b.number AND g.state = 'building'
 """
-# Until a projector has taken it up it stands still, and readers of the active one are ahead of it.
+# Not followed until a projector takes it up; meanwhile readers of the active one are ahead.
 _FOLLOW_WHEN_BUILT = """
 UPDATE generations g SET state = 'following', stopped = (
     SELECT 'no projector follows it yet'
@@ -79,10 +78,10 @@ WHERE g.projection = %s AND g.number = %s AND g.state = 'building'
 
 
 class Generation(NamedTuple):
-    """One row of the table; `retired_for_s` counts from the switch away from it.
+    """One row of the table; `retired_for_s` counts from the switch to another generation.
 
-    `audit` says whether one is wanted before it becomes active, and how it ended; `stopped` why the
-    projector does not follow it, None while it does.
+    `audit` says whether an audit is required before the generation becomes active, and its result;
+    `stopped` why the projector does not follow it, None while it does.
     """
 
     projection: str
@@ -101,9 +100,10 @@ class Generation(NamedTuple):
 
     @property
     def may_switch(self) -> bool:
-        """Whether no audit stands in the way of making it active.
+        """Whether its audit state allows it to become active.
 
-        What replaces a lost one is audited afterwards: until then nothing can be read at all.
+        The replacement of a lost generation is audited afterwards: until then nothing can be read
+        at all.
         """
         return (
             self.audit in ("none", "passed")
@@ -117,7 +117,7 @@ class Generation(NamedTuple):
 
 
 class Build(NamedTuple):
-    """One share of a generation's building."""
+    """The build of one share of a generation."""
 
     projection: str
     number: int
@@ -130,13 +130,13 @@ class Build(NamedTuple):
 
 
 class Generations:
-    """The table, on connections of the event store. Errors of the server are the library's."""
+    """The table, accessed through the event store's connections; it raises the library's errors."""
 
     def __init__(self, datastore: Datastore) -> None:
         self._datastore = datastore
 
     def all(self) -> list[Generation]:
-        """Every generation but the purged ones, oldest first."""
+        """Return every generation that is not purged, oldest first."""
         with self._rows() as cursor:
             return _select(cursor, "state <> 'purged'")
 
@@ -146,7 +146,7 @@ class Generations:
         return found[0] if found else None
 
     def newest_definitions(self) -> dict[str, int]:
-        """The highest definition version that there ever was a generation of, by projection."""
+        """Return the highest definition version that ever had a generation, by projection."""
         with self._rows() as cursor:
             rows = cursor.execute(
                 "SELECT projection, max(definition_version) AS newest FROM generations"
@@ -163,7 +163,7 @@ class Generations:
         switch_when_ready: bool,
         audit: AuditState = "none",
     ) -> Generation:
-        """Create a generation in state `building`, its partitions spread over `shares`."""
+        """Create a generation in state `building`, with its partitions spread over `shares`."""
         with self._changing() as cursor:
             name, version = definition.name, definition.version
             row = cursor.execute(
@@ -193,15 +193,13 @@ class Generations:
     def take_build(
         self, projection: str, number: int, share: int, token: UUID, target: Position
     ) -> Build | None:
-        """Become the builder of a share; None if it is built or its generation is no longer
-        building.
-        """
+        """Become the builder of a share; return None if it needs no build any more."""
         with self._changing() as cursor:
             row = cursor.execute(_TAKE_BUILD, [token, target, projection, number, share]).fetchone()
         return Build(*row) if row else None
 
     def report_progress(self, build: Build, token: UUID, folded_events: int) -> bool:
-        """Keep a build's progress; False if it was taken over, or its generation purged."""
+        """Store a build's progress; return False if it was taken over, or its generation purged."""
         with self._rows() as cursor:
             cursor.execute(
                 _REPORT_PROGRESS,
@@ -210,7 +208,7 @@ class Generations:
             return cursor.rowcount == 1
 
     def finish_build(self, build: Build, token: UUID) -> None:
-        """A share is built; when all are, the generation is followed."""
+        """Mark a share as built; after the last one, the generation is followed."""
         with self._changing() as cursor:
             cursor.execute(
                 "UPDATE builds SET built_at = now() WHERE projection = %s AND number = %s"
@@ -220,8 +218,9 @@ class Generations:
             cursor.execute(_FOLLOW_WHEN_BUILT, [build.projection, build.number])
 
     def switch(self, projection: str, number: int) -> bool:
-        """Make a followed or retired generation the active one; False if it is neither, or retired
-        for so long that it may be being purged.
+        """Make a followed or retired generation the active one; return False if it is neither.
+
+        A generation that is retired long enough to be purged counts as neither.
         """
         with self._changing() as cursor:
             ready = _select(
@@ -248,7 +247,7 @@ class Generations:
             return True
 
     def switch_when_ready(self, projection: str, number: int, *, wanted: bool = True) -> bool:
-        """Have a generation become active once it has caught up, or not; False if it never will."""
+        """Set whether a generation becomes active on catching up; return False if it cannot."""
         with self._changing() as cursor:
             cursor.execute(
                 "UPDATE generations SET switch_when_ready = %s WHERE projection = %s"
@@ -272,8 +271,9 @@ class Generations:
             cursor.execute(statement.format(change), parameters)
 
     def publish(self, store: PartitionStore) -> bool:
-        """Bring the readers' copy up to date; True if it was not. Serialized, so that none is
-        older.
+        """Update the readers' copy; return False if it was up to date.
+
+        Serialized by the lock, so that an older copy never replaces a newer one.
         """
         with self._changing() as cursor:
             active = _select(cursor, "state = 'active'")
@@ -294,7 +294,7 @@ class Generations:
             return True
 
     def log_id(self) -> UUID:
-        """Which log this database holds; a new database has another one."""
+        """Return the identity of the log in this database; every new database has its own."""
         with self._rows() as cursor:
             row = cursor.execute("SELECT log_id FROM log_identity").fetchone()
         assert row is not None
@@ -303,9 +303,7 @@ class Generations:
 
     @contextmanager
     def bootstrap_locks(self, projections: Sequence[str]) -> Iterator[list[str]]:
-        """Hold the locks under which lost generations are made good; yields the projections whose
-        lock no other projector holds.
-        """
+        """Hold the projections' bootstrap locks; yield those that no other projector holds."""
         if self._datastore.pooler:
             with self._rows() as cursor, cursor.connection.transaction():
                 take = "pg_try_advisory_xact_lock"

@@ -1,4 +1,4 @@
-"""Reading the log: decoded events, their personal data opened with the keys of their subjects."""
+"""Read the log: decode events, and open their personal data with the keys of their subjects."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from shared.log.event_store import EventStore
 from shared.log.sealing import KeyWrap
 from shared.log.stored_row import StoredRow
 
-# So many keys are tried at the start before the one that wraps them is refused.
+# Keys tried at the start before the wrapping key is rejected.
 KEYS_TRIED = 3
-# Of one fetch, where the log is read from end to end.
-BATCH_EVENTS = 5_000
+# Events of one fetch when the whole log is read.
+FETCH_EVENTS = 5_000
 
 
 class LogReader:
-    """Fetches the log in order. Keys are asked for with every fetch: an erased subject has none."""
+    """Fetch the log in order, and the keys with each fetch: an erased subject has none."""
 
     def __init__(self, store: EventStore, codec: Codec, key_wrap: KeyWrap) -> None:
         self._store = store
@@ -30,10 +30,10 @@ class LogReader:
         self._key_wrap = key_wrap
 
     def fetch(self, start: Position, limit: int, *, personal: bool = True) -> list[LogEvent]:
-        """At most `limit` events from `start` on, inclusive; personal data only if asked for.
+        """Return at most `limit` events from `start` on, inclusive.
 
-        An event that cannot be decoded comes as `Unreadable`; one whose personal data does not
-        open comes with its `fault`.
+        Personal data is opened only on request. An event that cannot be decoded comes as
+        `Unreadable`; one whose personal data cannot be opened comes with its `fault`.
         """
         events: list[LogEvent] = []
         sealed: list[tuple[int, Decoded, UserId]] = []
@@ -52,13 +52,13 @@ class LogReader:
             self._open(events, sealed)
         return events
 
-    def batches(
+    def fetches(
         self, projection: Projection, *, after: Position, until: Position
     ) -> Iterator[list[LogEvent]]:
-        """The log after a position up to another, or to an event that cannot be folded."""
+        """Yield the log after one position up to another, or to an event that cannot be folded."""
         start = Position(after + 1)
         while start <= until:
-            events = self.fetch(start, BATCH_EVENTS, personal=projection.personal)
+            events = self.fetch(start, FETCH_EVENTS, personal=projection.personal)
             wanted = events[: projection.readable(events)]
             while wanted and wanted[-1].position > until:
                 wanted.pop()
@@ -69,9 +69,7 @@ class LogReader:
             start = Position(wanted[-1].position + 1)
 
     def recorded_at(self, position: Position) -> datetime | None:
-        """When the first event from a position on was recorded; None if there is none, or nobody
-        can read it.
-        """
+        """Return when the first event from a position on was recorded; None if none can be read."""
         for row in self._store.fetch(position, 1):
             try:
                 return self._codec.decode_sealed(row.topic, row.state).metadata.recorded_at
@@ -83,14 +81,14 @@ class LogReader:
         return self._store.head()
 
     def require_sealing_key(self) -> None:
-        """Raise `Misconfigured` if the settings' key opens none of the keys of the last users."""
+        """Raise `Misconfigured` if the wrapping key opens none of the last users' keys."""
         wrapped_keys = self._store.last_wrapped_keys(KEYS_TRIED)
         _, faults = self._unwrapped(wrapped_keys)
         if wrapped_keys and len(faults) == len(wrapped_keys):
             raise Misconfigured(next(iter(faults.values())))
 
     def _open(self, events: list[LogEvent], sealed: Iterable[tuple[int, Decoded, UserId]]) -> None:
-        """Put the events with opened personal data in the place of the sealed ones."""
+        """Replace the sealed events by copies with opened personal data."""
         subjects = {subject for _, _, subject in sealed}
         keys, faults = self._unwrapped(self._store.wrapped_keys(list(subjects)))
         for index, decoded, subject in sealed:
@@ -106,7 +104,7 @@ class LogReader:
     def _unwrapped(
         self, wrapped_keys: dict[UserId, bytes]
     ) -> tuple[dict[UserId, bytes], dict[UserId, str]]:
-        """The keys that open, and why the others do not."""
+        """Return the keys that could be unwrapped, and the faults of the others."""
         keys: dict[UserId, bytes] = {}
         faults: dict[UserId, str] = {}
         for user_id, wrapped in wrapped_keys.items():
@@ -124,5 +122,5 @@ def _unreadable(row: StoredRow, error: Exception) -> LogEvent:
 
 
 def _named(error: Exception) -> str:
-    """The error without what it says of other people's data: its message only if it is ours."""
+    """Name an error without quoting other people's data: use the message only of our own errors."""
     return str(error) if isinstance(error, Misconfigured) else type(error).__name__

@@ -1,4 +1,4 @@
-"""Waiting for the log to grow: LISTEN, with a poll as backstop for a notification that got lost."""
+"""Wait for the log to grow: LISTEN, with polling as a backstop for lost notifications."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from shared.log.connections import Connection, cause_of, connect
 from shared.log.event_store import CHANNEL
 
 POLL_S = 1.0
-# Where nothing can be listened to.
+# Poll interval where LISTEN is not available.
 POLL_ALONE_S = 0.1
 RECONNECT_EVERY_S = 1.0
-# A connection over which nothing came for this time is asked whether it still stands: the server,
-# or something between, may have dropped it without a word.
+# A connection that is silent for this long is probed: the server, or a proxy in between, may have
+# dropped it silently.
 SILENT_MAX_S = 5.0
 ANSWER_WITHIN_S = 2.0
 
@@ -25,10 +25,10 @@ log = structlog.get_logger()
 
 
 class WakeUp:
-    """A connection that listens. Listens before the caller's first fetch, so that nothing falls
-    between.
+    """A listening connection.
 
-    Without a DSN, behind a transaction pooler, only the poll remains.
+    It listens before the caller's first fetch, so that no notification falls between the two.
+    Without a DSN, behind a transaction pooler, it only polls.
     """
 
     def __init__(self, dsn: str | None) -> None:
@@ -38,7 +38,7 @@ class WakeUp:
         self._heard_at = 0.0
 
     def listen(self) -> None:
-        """Start to listen, if that is not so already; without a server only the poll remains."""
+        """Start to listen if it does not already; without a server it only polls."""
         if self._connection is not None:
             self._require_answer(self._connection)
         if (
@@ -58,7 +58,7 @@ class WakeUp:
         self._heard_at = time.monotonic()
 
     def forget(self) -> None:
-        """Drop what was said so far: whoever fetches after this sees all of it."""
+        """Discard the notifications so far: a fetch after this call sees their events."""
         if self._connection is None:
             return
         try:
@@ -85,7 +85,7 @@ class WakeUp:
             self._connection = None
 
     def _require_answer(self, connection: Connection[Any]) -> None:
-        """Close a connection that does not answer any more."""
+        """Close a connection that no longer answers."""
         if time.monotonic() - self._heard_at < SILENT_MAX_S:
             return
         try:

@@ -1,4 +1,4 @@
-"""The definitions that this release carries."""
+"""The projection definitions of this release."""
 
 from projector.projections import changes, movies, profiles
 from projector.projections.definition import LogEvent, Projection, Unreadable

@@ -1,6 +1,6 @@
-"""Folding of access documents: roles, ended sessions and revoked keys, by subject.
+"""Fold access documents: roles, ended sessions and revoked keys, by token subject.
 
-Part of `profiles`. These events change nothing but the access document, so they are folded even
+They are part of `profiles`. These events change only the access document, so they are folded even
 while the user is parked.
 """
 
@@ -83,7 +83,7 @@ def _known(documents: Documents, subject_id: UUID) -> AccessDocument:
 
 
 def _with_ended(known: AccessDocument, event: SessionEnded) -> AccessDocument:
-    """Add the ended session, and drop those whose tokens have all expired by this event's time."""
+    """Add the ended session, and drop sessions whose tokens have all expired by then."""
     if known.erased or known.revoked:
         return known
     now_ms = milliseconds(event.ended_at)

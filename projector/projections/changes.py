@@ -1,6 +1,4 @@
-"""`changes`: a capped stream of which movies changed, in log order, for whoever keeps a copy of
-them.
-"""
+"""`changes`: a capped stream of changed movies in log order, for consumers that keep a copy."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a projection is: a pure fold, its version, and how it is spread over partitions."""
+"""Definition of a projection: a pure fold, its version, and its distribution over partitions."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ KNOWN_TOPICS = frozenset(event_type.__name__ for event_type in EVENT_TYPES)
 
 
 class LogEvent(msgspec.Struct, frozen=True, gc=False):
-    """An event at its place in the log, and its `state` as it is stored.
+    """An event at its place in the log, with its `state` as it is stored.
 
-    `fault` says why it cannot be applied as it was stored.
+    `fault` is the reason why it cannot be applied as stored.
     """
 
     position: Position
@@ -37,25 +37,25 @@ class LogEvent(msgspec.Struct, frozen=True, gc=False):
 
 
 class Unreadable(Event, frozen=True, kw_only=True):
-    """Stands for an event that this release cannot decode."""
+    """Placeholder for an event that this release cannot decode."""
 
     topic: str
     reason: str
 
 
 def _holds_nothing_personal(_documents: Documents, _event: Event) -> None:
-    """For projections without a person's data."""
+    """Do nothing: the projection holds no personal data."""
 
 
 class Projection(NamedTuple):
-    """A definition. Any change of what it writes is a new `version` and needs a replay.
+    """A projection's definition; any change of its output requires a new `version` and a replay.
 
-    `entities` names, by event type, the field that says which entity the event concerns; types that
-    are not in it do not concern the projection. `reads` are the documents that `apply` will read.
-    `apply` raises before it changes anything, so that an event is applied whole or not at all.
-    `personal` says that it looks at personal data: for the others nothing is opened. `erase` does
-    without `apply` where that fails on a `UserErased`: it deletes whatever is the person's. Events
-    of the types `always` are applied also while their entity is parked, and need nothing opened.
+    `entities` maps event types to the field that names the entity concerned; other types do not
+    concern the projection. `reads` returns the documents that `apply` will read. `apply` raises
+    before it changes anything, so that an event is applied whole or not at all. `personal` says
+    whether it uses personal data; for other projections nothing is opened. `erase` replaces `apply`
+    where that fails on a `UserErased`: it deletes all of the person's documents. Events of the
+    types `always` are applied even while their entity is parked, and need nothing opened.
     """
 
     name: str
@@ -69,7 +69,7 @@ class Projection(NamedTuple):
     always: frozenset[type[Event]] = frozenset()
 
     def entity(self, event: Event) -> UUID | None:
-        """The entity that an event concerns, None if it does not concern the projection."""
+        """Return the entity that an event concerns; None if it does not concern the projection."""
         field = self.entities.get(type(event))
         if field is None:
             return None
@@ -77,27 +77,27 @@ class Projection(NamedTuple):
         return entity
 
     def readable(self, events: Sequence[LogEvent]) -> int:
-        """How many events there are before the first that may concern it and cannot be read."""
+        """Count the events before the first unreadable one that may concern the projection."""
         for index, logged in enumerate(events):
             event = logged.event
             if type(event) is Unreadable and self._may_need(event.topic):
                 return index
         return len(events)
 
-    def shares(self, events: Iterable[LogEvent]) -> dict[int, list[LogEvent]]:
-        """The events that concern each partition, in their order."""
+    def by_partition(self, events: Iterable[LogEvent]) -> dict[int, list[LogEvent]]:
+        """Return the events that concern each partition, in their order."""
         entities, partitions = self.entities, self.partitions
-        shares: dict[int, list[LogEvent]] = {}
+        by_partition: dict[int, list[LogEvent]] = {}
         for logged in events:
             field = entities.get(type(logged.event))
             if field is not None:
                 number = partition_of(getattr(logged.event, field), partitions)
-                share = shares.get(number)
-                if share is None:
-                    shares[number] = [logged]
+                own = by_partition.get(number)
+                if own is None:
+                    by_partition[number] = [logged]
                 else:
-                    share.append(logged)
-        return shares
+                    own.append(logged)
+        return by_partition
 
     def _may_need(self, topic: str) -> bool:
         if topic not in KNOWN_TOPICS:

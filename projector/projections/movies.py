@@ -1,4 +1,4 @@
-"""`movies`: details, statistics, daily history, and who rated each movie."""
+"""`movies`: details, statistics, daily history, and the users who rated each movie."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def reads(event: Event) -> tuple[Key, ...]:
 
 
 def apply(documents: Documents, logged: LogEvent) -> None:
-    """Raises `ProjectionFault` where a movie that is rated or changed is not there."""
+    """Apply an event; raise `ProjectionFault` if the movie that it rates or changes is missing."""
     event = logged.event
     match event:
         case RatingSubmitted():
@@ -87,27 +87,28 @@ def apply(documents: Documents, logged: LogEvent) -> None:
             documents.unrank(CATALOGUE, "", event.movie_id.bytes)
             documents.put(MOVED, event.movie_id.hex, MovedDocument(into=event.into))
         case MovieDetailsChanged():
-            standing = documents.get(MOVIE, event.movie_id.hex)
-            if standing is None:
+            existing = documents.get(MOVIE, event.movie_id.hex)
+            if existing is None:
                 raise DocumentUnusable(f"movie {event.movie_id} changed and was never created")
             changed = movie_document(
-                event.movie_id, event.details, standing.created_at, logged.version
+                event.movie_id, event.details, existing.created_at, logged.version
             )
             documents.put(MOVIE, event.movie_id.hex, changed)
         case _:
             pass
 
 
-def standing_scores(documents: Documents, entity: str, *, removed: int | None) -> Scores:
-    """An entity's scores, which stand since it was created, to be changed in place.
+def existing_scores(documents: Documents, entity: str, *, removed: int | None) -> Scores:
+    """Return an entity's scores, to be changed in place.
 
-    Raises `ProjectionFault` if there are none, or the one to be removed is not among them.
+    Raises `DocumentUnusable` if it has none, and `ProjectionFault` if the score to be removed is
+    not among them.
     """
     scores = documents.get(STATISTICS, entity)
     if scores is None:
-        raise DocumentUnusable(f"there are no statistics of {entity}, which was never created")
+        raise DocumentUnusable(f"{entity} has no statistics: it was never created")
     if removed is not None and scores.histogram[removed - 1] == 0:
-        raise ProjectionFault(f"{entity} has no score of {removed} half stars to take away")
+        raise ProjectionFault(f"{entity} has no score of {removed} half stars to remove")
     return scores
 
 
@@ -129,10 +130,10 @@ def _move(
 ) -> None:
     """Move a score in the statistics and in the history.
 
-    Times in events are in UTC. Both differences belong to the day of the change: the days before
-    it stay as they were.
+    Times in events are in UTC. Both differences belong to the day of the change: earlier days stay
+    as they were.
     """
-    scores = standing_scores(documents, movie, removed=removed)
+    scores = existing_scores(documents, movie, removed=removed)
     key = year_suffix(movie, at.year)
     year = documents.get(HISTORY, key) or HistoryYear({})
     move_score(scores.histogram, removed=removed, added=added)
@@ -147,7 +148,7 @@ def _move(
 
 
 def _moved(movie: str, at: datetime) -> tuple[Key, ...]:
-    """What `_move` reads."""
+    """Return the documents that `_move` reads."""
     return ((STATISTICS.name, movie), (HISTORY.name, year_suffix(movie, at.year)))
 
 

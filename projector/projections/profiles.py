@@ -1,5 +1,6 @@
-"""`profiles`: each user's public face, e-mail address, statistics, ratings, reviews, and what is
-known against their access tokens. All that is personal is here.
+"""`profiles`: each user's public profile, e-mail address, statistics, ratings, reviews and access.
+
+It is the only projection with personal data.
 """
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ import msgspec
 from projector.documents.working_set import Documents, Key
 from projector.projections import access
 from projector.projections.definition import LogEvent, Projection
-from projector.projections.movies import move_score, standing_scores
+from projector.projections.movies import existing_scores, move_score
 from shared.errors import DocumentUnusable
 from shared.ids import UserId
 from shared.log.events import (
@@ -40,7 +41,7 @@ def reads(event: Event) -> tuple[Key, ...]:
 
 
 def apply(documents: Documents, logged: LogEvent) -> None:
-    """Raises `ProjectionFault` where a user who rates or changes is not there."""
+    """Apply an event; raise `ProjectionFault` if the user who acts is missing."""
     event = logged.event
     match event:
         case RatingSubmitted():
@@ -100,7 +101,7 @@ def _rate(documents: Documents, event: RatingSubmitted, logged: LogEvent) -> Non
 def _move(
     documents: Documents, logged: LogEvent, user: str, *, removed: int | None, added: int | None
 ) -> None:
-    scores = standing_scores(documents, user, removed=removed)
+    scores = existing_scores(documents, user, removed=removed)
     move_score(scores.histogram, removed=removed, added=added)
     scores.position = logged.position
     documents.put(STATISTICS, user, scores)

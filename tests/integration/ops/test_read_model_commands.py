@@ -198,7 +198,7 @@ def test_a_rewound_log_stops_a_projection_and_a_replay_heals_it(
 
     def stopped() -> bool:
         live = [one for one in wiring.generations.all() if one.state == "active"]
-        return all("another event" in str(one.stopped) for one in live)
+        return all("where the log now has" in str(one.stopped) for one in live)
 
     eventually(stopped)
     for projection in ("movies", "profiles", "changes"):

@@ -31,8 +31,8 @@ FAULTS = {"movies": 34, "profiles": 20, "changes": 1}
 @pytest.fixture(autouse=True)
 def _small_pieces(monkeypatch: pytest.MonkeyPatch) -> None:
     """As a large read model is taken to pieces."""
-    monkeypatch.setattr(shadow, "SLICE_MEMBERS", 3)
-    monkeypatch.setattr(audit, "SLICES_A_READ", 10)
+    monkeypatch.setattr(shadow, "RANGE_MEMBERS", 3)
+    monkeypatch.setattr(audit, "RANGES_A_READ", 10)
     monkeypatch.setattr(audit, "EVENTS_A_PASS", 100)
     monkeypatch.setattr(audit, "CONFIRM_S", 0.0)
 

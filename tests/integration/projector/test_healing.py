@@ -318,7 +318,7 @@ def test_what_is_lost_is_rebuilt_in_one_pass_over_the_log(
         return fetch(reader, *arguments, **options)
 
     monkeypatch.setattr(LogReader, "fetch", counted)
-    monkeypatch.setattr("projector.building.builder.BATCH_EVENTS", 50)
+    monkeypatch.setattr("projector.building.builder.FETCH_EVENTS", 50)
     bootstrapped(live.wiring)
     assert fetched == sorted(set(fetched)), "no part of the log is read twice"
     assert_exact(live.wiring)

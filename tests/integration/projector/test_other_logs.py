@@ -49,7 +49,7 @@ def test_a_new_database_beside_a_kept_redis_gets_its_own_read_models(new: System
     wiring = new.projector_wiring()
     wait_until_applied(wiring)
     _assert_exact(wiring)
-    assert any("of another log" in one.what for one in wiring.incidents.recent())
+    assert any("belonged to another log" in one.what for one in wiring.incidents.recent())
 
 
 def test_nothing_of_another_log_is_served(system: System, new: System) -> None:

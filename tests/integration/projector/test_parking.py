@@ -246,7 +246,7 @@ def test_bytes_that_cannot_be_decoded_stop_only_what_they_may_concern(system: Sy
 def test_a_generation_far_behind_holds_nobody_up(
     system: System, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("projector.following.follower.BATCH_EVENTS_MAX", 10)
+    monkeypatch.setattr("projector.following.follower.FETCH_EVENTS_MAX", 10)
     monkeypatch.setattr("projector.following.follower.IDLE_ADVANCE_S", 0.0)
     wiring = system.projector_wiring()
     history = History(system)

@@ -1,4 +1,4 @@
-"""Slices: what an audit reads of a partition, key by key."""
+"""Key ranges: the unit in which an audit reads the keys of a partition."""
 
 from __future__ import annotations
 
@@ -11,13 +11,14 @@ import redis
 from projector.documents.working_set import Key
 
 Type = Literal["string", "zset", "hash", "stream", "absent"]
-# By member, field or entry; a string document by the empty name.
+# By member, field or entry name; a string document has the empty name.
 Parts = Mapping[bytes, bytes | int]
 
 
-class Slice(NamedTuple):
-    """A key that is read as one type, or of a large sorted set the ranks from `low` (inclusive) to
-    `high` (exclusive).
+class KeyRange(NamedTuple):
+    """A key read as one type; of a large sorted set only part of it.
+
+    That part has ranks from `low` (inclusive) to `high` (exclusive).
     """
 
     key: Key
@@ -26,7 +27,7 @@ class Slice(NamedTuple):
     high: int | None = None
 
 
-def read_slice(pipeline: Any, key: str, part: Slice) -> None:
+def read_range(pipeline: Any, key: str, part: KeyRange) -> None:
     match part.type:
         case "string":
             pipeline.get(key)
@@ -43,11 +44,11 @@ def read_slice(pipeline: Any, key: str, part: Slice) -> None:
 
 
 def _whole(rank: float) -> int:
-    """A stored rank; -1, which none has, for a damaged one that is no number."""
+    """Return a stored rank, or -1 (which no member has) for a damaged one that is not finite."""
     return int(rank) if isfinite(rank) else -1
 
 
-def parts_of(part: Slice, answer: Any) -> Parts | None:
+def parts_of(part: KeyRange, answer: Any) -> Parts | None:
     if isinstance(answer, redis.ResponseError):
         return None
     match part.type:
