@@ -8,7 +8,7 @@ STAMP := $(VENV)/installed
 TEST_PROCESSES ?= 4
 PARALLEL := -n $(TEST_PROCESSES) --dist worksteal
 
-.PHONY: help install run sample test check faults bench lock clean
+.PHONY: help install run sample test check faults bench docs lock clean
 .DEFAULT_GOAL := help
 
 help:  ## Show what can be made
@@ -52,6 +52,9 @@ faults: $(STAMP)  ## Kill and pause everything under load, for minutes, and comp
 
 bench: $(STAMP)  ## Run the benchmarks
 	@$(BIN)/python -m bench
+
+docs: $(STAMP)  ## Build the documents as a site, build/site/index.html
+	@$(BIN)/properdocs build --quiet
 
 lock:  ## Resolve the dependencies again and lock them with hashes
 	uv pip compile --quiet --universal --python-version 3.11 --no-strip-extras --generate-hashes --no-header --no-annotate \
