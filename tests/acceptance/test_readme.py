@@ -1,10 +1,11 @@
-"""The README's tour, block by block, as a new user would run it."""
+"""The README's tour and its client in Python, as a new user would run them."""
 
 from __future__ import annotations
 
 import re
 import shutil
 import subprocess
+import sys
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,6 +16,9 @@ from tests.support.local_starfold import Local
 
 ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text()
+EXAMPLE, PRINTED = re.findall(
+    r"^```python\n(.*?)^```\n\n```text\n(.*?)^```", README, re.MULTILINE | re.DOTALL
+)[0]
 TOUR = re.findall(r"^```sh tour\n(.*?)^```", README, re.MULTILINE | re.DOTALL)
 # What differs from run to run.
 _VARYING = re.compile(
@@ -23,29 +27,40 @@ _VARYING = re.compile(
 
 
 @pytest.fixture(scope="module")
-def said() -> Iterator[str]:
-    """What the tour prints, all its blocks run by one shell."""
+def local() -> Iterator[Local]:
     folder = Path(tempfile.mkdtemp(prefix="sf-tour-"))
     (folder / ".venv").symlink_to(ROOT / ".venv")
     local = Local(folder / ".starfold")
     try:
         local.up()
-        script = "set -e\n" + "\necho\n".join(TOUR)
-        for default, port in ((8080, local.command_port), (8081, local.query_port)):
-            script = script.replace(f"127.0.0.1:{default}", f"127.0.0.1:{port}")
-        shell = subprocess.run(
-            ["sh", "-c", script],
-            check=False,
-            cwd=folder,
-            capture_output=True,
-            text=True,
-            timeout=120,
-        )
-        assert shell.returncode == 0, shell.stderr
-        yield shell.stdout
+        yield local
     finally:
         local.close()
         shutil.rmtree(folder)
+
+
+@pytest.fixture(scope="module")
+def said(local: Local) -> str:
+    """What the tour prints, all its blocks run by one shell."""
+    return _run(local, "sh", "-c", "set -e\n" + "\necho\n".join(TOUR))
+
+
+def _run(local: Local, *command: str) -> str:
+    """Return what a block prints that is run as it stands, but for the ports."""
+    *program, script = command
+    for default, port in ((8080, local.command_port), (8081, local.query_port)):
+        assert f"127.0.0.1:{default}" in script
+        script = script.replace(f"127.0.0.1:{default}", f"127.0.0.1:{port}")
+    done = subprocess.run(
+        [*program, script],
+        check=False,
+        cwd=local.home.path.parent,
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout
 
 
 def test_the_tour_has_blocks_and_they_run(said: str) -> None:
@@ -60,3 +75,11 @@ def test_the_readme_shows_what_is_really_printed(said: str) -> None:
     for answer in shown:
         unwrapped = re.sub(r"\n\s*", "", answer)
         assert _VARYING.sub("*", unwrapped) in printed
+
+
+def test_the_client_in_python_prints_what_is_shown(local: Local, said: str) -> None:
+    """After the tour, whose movie is the best that there is."""
+    assert said
+    assert _run(local, sys.executable, "-c", EXAMPLE) == PRINTED
+    statements = [line for line in EXAMPLE.splitlines() if line.strip()]
+    assert len(statements) <= 20

@@ -13,6 +13,7 @@ from pydantic_settings import BaseSettings
 
 import command_api.app
 import query_api.app
+from bench.chart import CHART, chart, figures
 from command_api.settings import CommandSettings
 from ops.cli import app as cli
 from ops.compose.init import FirstStepsSettings, SchemaSettings
@@ -144,13 +145,34 @@ def test_files_that_documents_name_exist() -> None:
 
 
 def test_links_lead_somewhere() -> None:
+    """To a file that exists, and to a heading in it."""
     broken = [
-        f"{document.name}: {target}"
-        for document in [ROOT / "README.md", *(ROOT / "docs").rglob("*.md")]
-        for target in re.findall(r"\]\(([^)#:]+)\)", document.read_text())
-        if not (document.parent / target).exists()
+        f"{document.name}: {target}{anchor}"
+        for document in _documents()
+        for target, anchor in re.findall(r"\]\(([^)#:]*)(#[^)]+)?\)", document.read_text())
+        if not _leads_somewhere(document.parent / target if target else document, anchor)
     ]
     assert broken == []
+
+
+def _leads_somewhere(file: Path, anchor: str) -> bool:
+    if not anchor:
+        return file.exists()
+    headings = re.findall(r"^#+ (.+)$", file.read_text(), re.MULTILINE)
+    return anchor[1:] in {re.sub(r"[^\w -]", "", one).lower().replace(" ", "-") for one in headings}
+
+
+def test_the_speed_in_short_is_that_which_was_measured() -> None:
+    """In the section that it names, and the README and the chart show the same."""
+    benchmarks = (ROOT / "docs/benchmarks.md").read_text()
+    shown = figures(benchmarks)
+    assert len(shown) == 6
+    assert figures((ROOT / "README.md").read_text()) == shown
+    assert CHART.read_text() == chart(shown), "run `python -m bench.chart`"
+    named = re.findall(r"newest figures, from \[(.+)\]", benchmarks)[0]
+    measured = re.split(rf"^### .*{named}$", benchmarks, flags=re.MULTILINE)[1].split("\n### ")[0]
+    numbers = {float(one) for one in re.findall(r"\d+\.\d+", measured)}
+    assert {float(one.ratio) for one in shown} <= numbers
 
 
 def _status(record: Path) -> tuple[str, str]:
