@@ -38,6 +38,7 @@ from command_api.deciding.user import (
     ChangePassword,
     ChangeProfile,
     ChangeRole,
+    ChangeUser,
     CreateExternalUser,
     EraseUser,
     SignUp,
@@ -293,9 +294,7 @@ def _sign_up(command: SignUp, streams: Streams) -> Decision:
     return Decision("created" if created else "unchanged", command.user_id, stream_id)
 
 
-def _change_user(
-    command: ChangeRole | ChangeProfile | ChangePassword, streams: Streams
-) -> Decision:
+def _change_user(command: ChangeUser, streams: Streams) -> Decision:
     stream_id = StreamId(command.user_id)
     events = user.decide(command, streams.account(command.user_id))
     for event in events:

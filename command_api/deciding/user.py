@@ -21,7 +21,8 @@ from shared.log.events import (
 )
 from shared.versions import Condition, profile_version
 
-UserEvent = UserCreated | UserProfileChanged | UserPasswordChanged | UserRoleChanged | UserErased
+UserChanged = UserProfileChanged | UserPasswordChanged | UserRoleChanged
+UserEvent = UserCreated | UserChanged | UserErased
 
 
 class User(msgspec.Struct, frozen=True, kw_only=True):
@@ -115,7 +116,8 @@ class EraseUser(msgspec.Struct, frozen=True, kw_only=True):
     now: datetime
 
 
-UserCommand = SignUp | CreateExternalUser | ChangeProfile | ChangePassword | ChangeRole | EraseUser
+ChangeUser = ChangeProfile | ChangePassword | ChangeRole
+UserCommand = SignUp | CreateExternalUser | ChangeUser | EraseUser
 
 
 def decide(command: UserCommand, user: User) -> list[UserEvent]:
