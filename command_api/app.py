@@ -6,6 +6,7 @@ import asyncio
 import time
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
+from functools import partial
 from typing import NamedTuple
 
 import structlog
@@ -13,10 +14,11 @@ from fastapi import FastAPI
 
 from command_api.bulk.requests import BulkRequests
 from command_api.bulk.room import BulkRoom
+from command_api.commit.closed_movies import ClosedMovies
 from command_api.commit.committer import Committer
 from command_api.commit.dispatcher import Dispatcher
-from command_api.commit.merges import Merges
 from command_api.commit.shared_look_up import SharedLookUp
+from command_api.deciding.movie import imdb_stream_id
 from command_api.http.commands import Commands
 from command_api.http.gate import CommandGate
 from command_api.http.movies import Movies
@@ -87,7 +89,7 @@ class _Parts(NamedTuple):
     dispatcher: Dispatcher
     passwords: Passwords
     upkeep: Upkeep
-    merges: Merges
+    closed_movies: ClosedMovies
     tasks: Tasks
     rooms: Sequence[object]
     gate: CommandGate
@@ -100,7 +102,7 @@ def create_app(settings: CommandSettings) -> Service:
     async def lifespan(app: FastAPI) -> AsyncIterator[dict[str, object]]:
         parts = _wire(settings)
         parts.dispatcher.start(parts.tasks)
-        background = {parts.upkeep.start(parts.tasks), parts.merges.start(parts.tasks)}
+        background = {parts.upkeep.start(parts.tasks), parts.closed_movies.start(parts.tasks)}
         assert isinstance(app, Service)
         app.before_refusal = RefusalPace().wait
         app.serve(parts.rooms, parts.gate)
@@ -176,7 +178,7 @@ def _wire(settings: CommandSettings) -> _Parts:
         settings.token_private_key.get_secret_value(), issuer=issuer, audience=audience
     )
     commands = Commands(dispatcher, secret)
-    merges = Merges(store, dispatcher, codec)
+    closed_movies = ClosedMovies(store, dispatcher, codec, partial(imdb_stream_id, secret))
     bulk = BulkRequests(BulkRoom(), dispatcher, secret)
     export = Export(store, codec, key_wrap)
     rooms = (
@@ -184,7 +186,7 @@ def _wire(settings: CommandSettings) -> _Parts:
         Sessions(
             commands, sessions, accounts, passwords, authentication, log_in_limits, token_issuer
         ),
-        Movies(commands, bulk, merges, secret),
+        Movies(commands, bulk, closed_movies, secret),
         Ratings(commands, bulk),
         Operations(
             SharedLookUp(store.head), tasks, settings.token_public_key, settings.metrics_token
@@ -192,4 +194,4 @@ def _wire(settings: CommandSettings) -> _Parts:
     )
     gate = CommandGate(authentication, rate_limits, Callers(store, codec, key_wrap))
     upkeep = Upkeep(store, sessions, ledger)
-    return _Parts(store, dispatcher, passwords, upkeep, merges, tasks, rooms, gate)
+    return _Parts(store, dispatcher, passwords, upkeep, closed_movies, tasks, rooms, gate)

@@ -10,6 +10,7 @@
     │   ├── Forbidden               the caller may not do this
     │   ├── NotAuthenticated        no caller, or one that cannot be believed
     │   ├── Moved                   a movie that was merged into another one
+    │   ├── Gone                    a movie that was withdrawn
     │   ├── Conflict                another fact stands against it (a taken e-mail, a taken imdb_id)
     │   ├── RatingSuperseded        a rating dated before the standing one
     │   ├── StaleVersion            the caller decided on an older version than the standing one
@@ -102,6 +103,12 @@ class Moved(Rejected):
         super().__init__(f"movie {movie_id} was merged into {into}")
         self.into = into
         self.location = f"/v1/movies/{into}"
+
+
+class Gone(Rejected):
+    """A movie was withdrawn, for good."""
+
+    code = "gone"
 
 
 class Forbidden(Rejected):

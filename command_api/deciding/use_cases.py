@@ -19,8 +19,10 @@ from command_api.deciding.movie import (
     ChangeMovieDetails,
     CompleteMerge,
     CreateMovie,
+    EndWithdrawal,
     MergeMovie,
     Movie,
+    StartWithdrawal,
 )
 from command_api.deciding.principal import (
     Console,
@@ -43,6 +45,7 @@ from command_api.deciding.user import (
     EraseUser,
     SignUp,
 )
+from shared.errors import Conflict
 from shared.ids import CLOSURES, StreamId, UserId, merges_stream_id, rating_stream_id
 from shared.log.events import ExternalIdReserved, MovieAbsorbed, Role
 
@@ -58,6 +61,8 @@ Command = (
     | ChangeMovieDetails
     | MergeMovie
     | CompleteMerge
+    | StartWithdrawal
+    | EndWithdrawal
     | SubmitRating
     | WithdrawRating
     | MoveRating
@@ -110,7 +115,10 @@ def needs(command: Command, principal: Principal) -> Needs:
             merges = (merges_stream_id(command.movie_id), merges_stream_id(command.into))
             whole = (StreamId(command.movie_id), StreamId(command.into), *caller)
             return Needs(latest=(CLOSURES, *merges), whole=whole)
-        case CompleteMerge():
+        case StartWithdrawal():
+            latest = (CLOSURES, merges_stream_id(command.movie_id))
+            return Needs(latest=latest, whole=(StreamId(command.movie_id), *caller))
+        case CompleteMerge() | EndWithdrawal():
             return Needs(whole=(StreamId(command.movie_id),))
         case SignUp():
             whole = (StreamId(command.user_id), command.email_stream)
@@ -135,11 +143,13 @@ def needs(command: Command, principal: Principal) -> Needs:
 
 def further_needs(command: Command, streams: Streams) -> tuple[StreamId, ...]:
     """The streams to load besides, which only the state of those loaded first can name."""
-    if isinstance(command, ChangeMovieDetails | MergeMovie):
+    if isinstance(command, ChangeMovieDetails | MergeMovie | EndWithdrawal):
         given_up = command.stream_given_up(streams.movie(command.movie_id))
         return () if given_up is None else (given_up,)
     if isinstance(command, WithdrawRating):
         return _absorbed_ratings(command, streams)
+    if isinstance(command, StartWithdrawal):
+        return tuple(map(StreamId, streams.absorbed_before(command.movie_id)))
     return ()
 
 
@@ -162,9 +172,9 @@ def authorize(command: Command, principal: Principal, streams: Streams) -> None:
                 require_role(streams.user(command.user_id), EVERYBODY)
             else:
                 _require(principal, OPERATORS, "erasure", streams)
-        case MoveRating() | CompleteMerge():
+        case MoveRating() | CompleteMerge() | EndWithdrawal():
             assert isinstance(principal, Console)
-        case CreateMovie() | ChangeMovieDetails() | MergeMovie():
+        case CreateMovie() | ChangeMovieDetails() | MergeMovie() | StartWithdrawal():
             _require(principal, CURATORS, "movies", streams)
         case SignUp() | EndSession():
             pass
@@ -192,8 +202,10 @@ def decide(command: Command, principal: Principal, streams: Streams) -> Decision
             return _change_movie(command, streams)
         case MergeMovie():
             return _merge_movie(command, streams)
-        case CompleteMerge():
-            return _complete_merge(command, streams)
+        case StartWithdrawal():
+            return _start_withdrawal(command, streams)
+        case CompleteMerge() | EndWithdrawal():
+            return _settle_closed_movie(command, streams)
         case MoveRating():
             return _move_rating(command, streams)
         case _:
@@ -375,7 +387,7 @@ def _change_movie(command: CreateMovie | ChangeMovieDetails, streams: Streams) -
 
 
 def _release_imdb_id(
-    command: ChangeMovieDetails | MergeMovie, current: Movie, streams: Streams
+    command: ChangeMovieDetails | MergeMovie | EndWithdrawal, current: Movie, streams: Streams
 ) -> None:
     """Free the IMDb id that the movie gives up."""
     given_up = command.stream_given_up(current)
@@ -405,10 +417,26 @@ def _merge_movie(command: MergeMovie, streams: Streams) -> Decision:
     return Decision("changed", command.into, stream_id)
 
 
-def _complete_merge(command: CompleteMerge, streams: Streams) -> Decision:
+def _start_withdrawal(command: StartWithdrawal, streams: Streams) -> Decision:
     stream_id = StreamId(command.movie_id)
     current = streams.movie(command.movie_id)
     events = movie.decide(command, current, streams.version(stream_id))
+    if events:
+        for absorbed in streams.absorbed(command.movie_id):
+            if not streams.movie(absorbed).merge_completed:
+                raise Conflict(f"ratings of movie {absorbed} are still moving to this one")
+        streams.close(command.movie_id)
+    for event in events:
+        streams.record(stream_id, event)
+    return Decision("changed" if events else "unchanged", command.movie_id, stream_id)
+
+
+def _settle_closed_movie(command: CompleteMerge | EndWithdrawal, streams: Streams) -> Decision:
+    stream_id = StreamId(command.movie_id)
+    current = streams.movie(command.movie_id)
+    events = movie.decide(command, current, streams.version(stream_id))
+    if isinstance(command, EndWithdrawal) and not command.rated and events:
+        _release_imdb_id(command, current, streams)
     for event in events:
         streams.record(stream_id, event)
     return Decision("changed" if events else "unchanged", command.movie_id, stream_id)

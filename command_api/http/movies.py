@@ -1,7 +1,8 @@
-"""Movies: created and corrected by curators and services."""
+"""Movies: created, corrected, merged and withdrawn by curators and services."""
 
 from __future__ import annotations
 
+from functools import partial
 from http import HTTPStatus
 from uuid import UUID
 
@@ -18,10 +19,17 @@ from command_api.bodies.models import (
     RowsAnswer,
 )
 from command_api.bulk.requests import BulkJson, BulkRequests, RowKind
-from command_api.commit.merges import Merges
-from command_api.deciding.movie import ChangeMovieDetails, CreateMovie, MergeMovie
+from command_api.commit.closed_movies import ClosedMovies, rated
+from command_api.deciding.movie import (
+    ChangeMovieDetails,
+    CreateMovie,
+    MergeMovie,
+    StartWithdrawal,
+    imdb_stream_id,
+)
 from command_api.http.commands import (
     CHANGED,
+    DONE,
     STALE,
     Commands,
     Conditional,
@@ -31,13 +39,14 @@ from command_api.http.commands import (
     creation,
 )
 from command_api.identity.access import CATALOGUE
-from shared.ids import MovieId, StreamId, keyed_uuid, new_uuid7
+from shared.ids import MovieId, keyed_uuid, new_uuid7
 from shared.web.answer import Answer, AnswerKind
-from shared.web.openapi import MOVED
+from shared.web.openapi import CLOSED
 from shared.web.operation import Request, operation
 from shared.web.problems import Refused
 
-IMDB_ID_TAKEN = AnswerKind("Another movie has this IMDb id.")
+IMDB_ID_TAKEN = AnswerKind("Another movie has this IMDb id, or this one is just being withdrawn.")
+BEING_WITHDRAWN = AnswerKind("One of the movies is just being withdrawn.")
 
 
 class MovieCorrection(Keyed, Conditional):
@@ -50,12 +59,13 @@ class MergedMovie(Keyed):
 
 class Movies:
     def __init__(
-        self, commands: Commands, bulk: BulkRequests, merges: Merges, secret: bytes
+        self, commands: Commands, bulk: BulkRequests, closed_movies: ClosedMovies, secret: bytes
     ) -> None:
         self._commands = commands
         self._bulk = bulk
-        self._merges = merges
+        self._closed_movies = closed_movies
         self._secret = secret
+        self._imdb_stream_of = partial(imdb_stream_id, secret)
 
     @operation(
         "POST",
@@ -69,7 +79,7 @@ class Movies:
             200: answered("A movie with this external id exists", MovieAnswer, ("ETag",)),
             409: IMDB_ID_TAKEN,
         }
-        | MOVED,
+        | CLOSED,
     )
     async def create_movie(self, request: Request[Keyed, MovieBody]) -> Answer:
         """Add a movie (curators, operators, service keys with the scope `movies`).
@@ -103,7 +113,7 @@ class Movies:
         body=JsonBody(MovieChangesBody, MOVIE_BYTES_MAX),
         answers=CHANGED
         | STALE
-        | MOVED
+        | CLOSED
         | {409: IMDB_ID_TAKEN, 428: AnswerKind("`If-Match` is missing.")},
     )
     async def change_movie(self, request: Request[MovieCorrection, MovieChangesBody]) -> Answer:
@@ -134,7 +144,11 @@ class Movies:
         access=CATALOGUE,
         parameters=MergedMovie,
         body=JsonBody(MergeBody, OTHER_FIELDS_BYTES),
-        answers=MOVED | {202: answered("Merged; the ratings are moving", MovieAnswer)},
+        answers=CLOSED
+        | {
+            202: answered("Merged; the ratings are moving", MovieAnswer),
+            409: BEING_WITHDRAWN,
+        },
     )
     async def merge_movie(self, request: Request[MergedMovie, MergeBody]) -> Answer:
         """Merge a movie into another one, which stays (curators).
@@ -149,8 +163,36 @@ class Movies:
             now=self._commands.now(),
         )
         outcome = await self._commands.send_once(command, request)
-        self._merges.hurry()
+        self._closed_movies.hurry()
         return answer(outcome, {"movie_id": outcome.subject}, HTTPStatus.ACCEPTED)
+
+    @operation(
+        "DELETE",
+        "/v1/movies/{movie_id}",
+        tag="movies",
+        access=CATALOGUE,
+        parameters=MovieCorrection,
+        answers=DONE
+        | STALE
+        | CLOSED
+        | {409: AnswerKind("The movie has ratings, or some are still moving to it.")},
+    )
+    async def withdraw_movie(self, request: Request[MovieCorrection, None]) -> Answer:
+        """Withdraw a movie that has no ratings, for good (curators).
+
+        From then on its id is answered with 410; its IMDb id is free. 204 also for one that was
+        withdrawn before.
+        """
+        movie_id = MovieId(request.parameters.movie_id)
+        if await self._closed_movies.is_rated(movie_id):
+            raise rated(movie_id)
+        command = StartWithdrawal(
+            movie_id=movie_id,
+            condition=request.parameters.condition,
+            now=self._commands.now(),
+        )
+        await self._commands.send_once(command, request)
+        return answer(await self._closed_movies.end_withdrawal(movie_id))
 
     def _creation(self, body: MovieBody) -> CreateMovie:
         if body.external_id is None:
@@ -163,6 +205,3 @@ class Movies:
             imdb_stream=None if body.imdb_id is None else self._imdb_stream_of(body.imdb_id),
             now=self._commands.now(),
         )
-
-    def _imdb_stream_of(self, imdb_id: str) -> StreamId:
-        return StreamId(keyed_uuid(self._secret, "imdb", imdb_id))

@@ -36,14 +36,16 @@ from command_api.identity.access import MEMBERS, RATERS
 from shared.ids import MovieId, UserId, rating_stream_id
 from shared.versions import Condition
 from shared.web.answer import Answer, AnswerKind, json_bytes
-from shared.web.openapi import MOVED
+from shared.web.openapi import CLOSED
 from shared.web.operation import Request, operation
 
 RATED = {
     201: answered("The first rating of this movie", RatingAnswer, ("ETag", "Location")),
     200: answered("A changed opinion, or the same one again", RatingAnswer, ("ETag",)),
-    409: AnswerKind("The rating is dated before the current one."),
-} | MOVED
+    409: AnswerKind(
+        "The rating is dated before the current one, or the movie is just being withdrawn."
+    ),
+} | CLOSED
 
 
 class RatedMovie(Keyed, Conditional):
@@ -80,7 +82,7 @@ class Ratings:
         tag="ratings",
         access=MEMBERS,
         parameters=RatedMovie,
-        answers=DONE | STALE | MOVED,
+        answers=DONE | STALE | CLOSED | {409: AnswerKind("The movie is just being withdrawn.")},
     )
     async def withdraw_rating(self, request: Request[RatedMovie, None]) -> Answer:
         """Take one's rating back; 204 also where there is none."""

@@ -94,10 +94,11 @@ class Export:
 
     async def _titles(self, movies: list[StreamId]) -> dict[StreamId, str]:
         titles: dict[StreamId, str] = {}
-        for movie, rows in (await self._store.load(LoadRequest(latest=movies))).streams.items():
-            event = self._codec.decode(rows[-1].topic, rows[-1].state, {}).event
-            if isinstance(event, MovieCreated | MovieDetailsChanged):
-                titles[movie] = event.details.title
+        for movie, rows in (await self._store.load(LoadRequest(whole=movies))).streams.items():
+            for row in rows:
+                event = self._codec.decode(row.topic, row.state, {}).event
+                if isinstance(event, MovieCreated | MovieDetailsChanged):
+                    titles[movie] = event.details.title
         return titles
 
     def _entry(self, row: StoredRow, keys: Keys) -> Document:

@@ -9,6 +9,8 @@ from shared.log.events import (
     MovieCreated,
     MovieDetailsChanged,
     MovieMerged,
+    MovieReopened,
+    MovieWithdrawn,
     RatingMoved,
     RatingSubmitted,
     RatingWithdrawn,
@@ -29,6 +31,8 @@ def apply(documents: Documents, logged: LogEvent) -> None:
             MovieCreated()
             | MovieDetailsChanged()
             | MovieMerged()
+            | MovieWithdrawn()
+            | MovieReopened()
             | RatingSubmitted()
             | RatingWithdrawn()
             | RatingMoved()
@@ -47,6 +51,8 @@ PROJECTION = Projection(
         MovieCreated: "movie_id",
         MovieDetailsChanged: "movie_id",
         MovieMerged: "movie_id",
+        MovieWithdrawn: "movie_id",
+        MovieReopened: "movie_id",
         RatingSubmitted: "movie_id",
         RatingWithdrawn: "movie_id",
         RatingMoved: "movie_id",

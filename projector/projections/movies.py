@@ -13,16 +13,18 @@ from shared.log.events import (
     MovieCreated,
     MovieDetailsChanged,
     MovieMerged,
+    MovieReopened,
+    MovieWithdrawn,
     RatingMoved,
     RatingSubmitted,
     RatingWithdrawn,
 )
-from shared.read_model.documents import HISTORY_STEP, HistoryYear, MovedDocument, movie_document
+from shared.read_model.documents import HISTORY_STEP, ClosedDocument, HistoryYear, movie_document
 from shared.read_model.keys import MOVIES, PARTITIONS
 from shared.read_model.kinds import (
     CATALOGUE,
+    CLOSED,
     HISTORY,
-    MOVED,
     MOVIE,
     RATERS,
     STATISTICS,
@@ -41,7 +43,7 @@ def reads(event: Event) -> tuple[Key, ...]:
             return _moved(event.movie_id.hex, event.withdrawn_at)
         case RatingMoved():
             return _moved(event.movie_id.hex, event.moved_at)
-        case MovieDetailsChanged():
+        case MovieDetailsChanged() | MovieReopened():
             return ((MOVIE.name, event.movie_id.hex),)
         case _:
             return ()
@@ -81,12 +83,13 @@ def apply(documents: Documents, logged: LogEvent) -> None:
             documents.put(MOVIE, movie, created)
             documents.put(STATISTICS, movie, Scores([0] * BINS, logged.position))
             documents.rank(CATALOGUE, "", event.movie_id.bytes, milliseconds(event.created_at))
-        case MovieMerged():
-            # The statistics and the raters go with the ratings, as they move.
+        case MovieMerged() | MovieWithdrawn():
+            # The statistics and the raters of a merged one go with the ratings, as they move.
+            into = event.into if isinstance(event, MovieMerged) else None
             documents.delete(MOVIE.name, event.movie_id.hex)
             documents.unrank(CATALOGUE, "", event.movie_id.bytes)
-            documents.put(MOVED, event.movie_id.hex, MovedDocument(into=event.into))
-        case MovieDetailsChanged():
+            documents.put(CLOSED, event.movie_id.hex, ClosedDocument(into=into))
+        case MovieDetailsChanged() | MovieReopened():
             existing = documents.get(MOVIE, event.movie_id.hex)
             if existing is None:
                 raise DocumentUnusable(f"movie {event.movie_id} changed and was never created")
@@ -165,6 +168,8 @@ PROJECTION = Projection(
         MovieCreated: "movie_id",
         MovieDetailsChanged: "movie_id",
         MovieMerged: "movie_id",
+        MovieWithdrawn: "movie_id",
+        MovieReopened: "movie_id",
         RatingSubmitted: "movie_id",
         RatingWithdrawn: "movie_id",
         RatingMoved: "movie_id",

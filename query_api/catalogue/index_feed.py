@@ -40,7 +40,7 @@ from shared.ids import START, Position
 from shared.read_model.checkpoints import Checkpoint
 from shared.read_model.generations import GenerationCopy, Layout, layout_of
 from shared.read_model.keys import CHANGES, MOVIES, PartitionKeys, document_name, partition_of
-from shared.read_model.kinds import CATALOGUE, MOVED, MOVIE, PARKED_MARK, STATISTICS
+from shared.read_model.kinds import CATALOGUE, CLOSED, MOVIE, PARKED_MARK, STATISTICS
 
 # A round costs a millisecond or two: a movie that is rated all the time is read once in each.
 ROUND_EVERY_S = 0.1
@@ -307,20 +307,20 @@ class IndexFeed:
         index.newest = max(index.newest, position)
         documents = list(zip(movies, stored[::2], stored[1::2], strict=True))
         absent = [movie for movie, details, _ in documents if details is None]
-        moved = await self._moved(keys, absent) if absent else ()
+        closed = await self._closed(keys, absent) if absent else ()
         for movie, details, statistics in documents:
-            if movie in moved:
+            if movie in closed:
                 self._remove(index, movie)
             else:
                 self._put_one(index, keys, layout, movie, details, statistics)
         await asyncio.sleep(0)
         return position
 
-    async def _moved(self, keys: PartitionKeys, movies: Sequence[bytes]) -> Collection[bytes]:
-        """Those of the movies that were merged into others."""
-        names = [document_name(MOVED.name, movie.hex()) for movie in movies]
+    async def _closed(self, keys: PartitionKeys, movies: Sequence[bytes]) -> Collection[bytes]:
+        """Return the movies that left the catalogue."""
+        names = [document_name(CLOSED.name, movie.hex()) for movie in movies]
         _, stored = await self._reads.documents(keys, names)
-        return {movie for movie, moved in zip(movies, stored, strict=True) if moved is not None}
+        return {movie for movie, one in zip(movies, stored, strict=True) if one is not None}
 
     def _remove(self, index: Index, movie: bytes) -> None:
         index.remove(movie)
@@ -358,12 +358,12 @@ class IndexFeed:
             # One whose first event is parked has no documents, and nothing is damaged.
             names = [
                 document_name(kind.name, movie.hex())
-                for kind in (MOVIE, STATISTICS, PARKED_MARK, MOVED)
+                for kind in (MOVIE, STATISTICS, PARKED_MARK, CLOSED)
             ]
             checkpoint, stored = await self._reads.documents(keys, names)
-            details, statistics, parked, moved = stored
+            details, statistics, parked, closed = stored
             self._unread.discard(movie)
-            if moved is not None:
+            if closed is not None:
                 self._remove(index, movie)
                 continue
             if details is None and statistics is None and parked is not None:

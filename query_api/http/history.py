@@ -12,7 +12,7 @@ import msgspec
 from query_api.http import shapes
 from query_api.http.absent import AbsentMovies
 from query_api.http.parameters import AsOf, ListRead, Read
-from query_api.http.responses import MOVED, document, documented, listing
+from query_api.http.responses import CLOSED, document, documented, listing
 from query_api.redis_reads.freshness import Freshness
 from query_api.redis_reads.reader import Documents, Reader
 from query_api.views.cursors import Cursors
@@ -63,7 +63,7 @@ class History:
         tag="movies",
         access="anyone",
         parameters=StatsRead,
-        answers=documented(shapes.PastStatistics, description="As of that day") | MOVED,
+        answers=documented(shapes.PastStatistics, description="As of that day") | CLOSED,
     )
     async def get_movie_stats(self, request: Request[StatsRead, None]) -> Answer:
         """A movie's rating statistics at the end of any past day, exact, by the time of rating.
@@ -87,7 +87,7 @@ class History:
         tag="movies",
         access="anyone",
         parameters=HistoryRead,
-        answers=documented(shapes.HistoryPage, description="A page of days") | MOVED,
+        answers=documented(shapes.HistoryPage, description="A page of days") | CLOSED,
     )
     async def list_movie_history(self, request: Request[HistoryRead, None]) -> Answer:
         """The days on which a movie's ratings changed, with count and average at the end of

@@ -8,7 +8,7 @@ from query_api.catalogue.index import KEY_TYPES, Filter, Sort
 from query_api.http import shapes
 from query_api.http.absent import AbsentMovies
 from query_api.http.parameters import ListRead, Read, Text, Year
-from query_api.http.responses import MOVED, document, documented, listing
+from query_api.http.responses import CLOSED, document, documented, listing
 from query_api.redis_reads.freshness import Freshness
 from query_api.redis_reads.reader import Documents, Reader
 from query_api.views.cursors import Cursors
@@ -109,7 +109,7 @@ class Movies:
         tag="movies",
         access="anyone",
         parameters=MovieRead,
-        answers=documented(shapes.Movie, description="The movie") | MOVED,
+        answers=documented(shapes.Movie, description="The movie") | CLOSED,
     )
     async def get_movie(self, request: Request[MovieRead, None]) -> Answer:
         """A movie's details and its rating statistics; `position` is of the last rating in them.
@@ -134,7 +134,7 @@ class Movies:
         tag="movies",
         access="anyone",
         parameters=RatersRead,
-        answers=documented(shapes.RatersPage, description="Who rated it") | MOVED,
+        answers=documented(shapes.RatersPage, description="Who rated it") | CLOSED,
     )
     async def list_movie_ratings(self, request: Request[RatersRead, None]) -> Answer:
         """A movie's ratings, the newest or the highest first; private users' are counted, not

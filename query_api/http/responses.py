@@ -29,10 +29,10 @@ _JSON = JSON.encode()
 _json = msgspec.json.Encoder().encode
 
 
-# A read of a movie that was merged.
-MOVED = {
+# A read of a movie that left the catalogue.
+CLOSED = {
     status: kind._replace(headers=(*kind.headers, POSITION_HEADER))
-    for status, kind in openapi.MOVED.items()
+    for status, kind in openapi.CLOSED.items()
 }
 
 

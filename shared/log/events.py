@@ -155,8 +155,33 @@ class MovieMergeCompleted(Event, frozen=True, kw_only=True):
     completed_at: datetime
 
 
+class MovieWithdrawalStarted(Event, frozen=True, kw_only=True):
+    """A curator wants to withdraw a movie; it takes no ratings until that is decided."""
+
+    movie_id: MovieId
+    started_at: datetime
+
+
+class MovieWithdrawn(Event, frozen=True, kw_only=True):
+    """A movie that had no ratings left the catalogue for good."""
+
+    movie_id: MovieId
+    withdrawn_at: datetime
+
+
+class MovieReopened(Event, frozen=True, kw_only=True):
+    """A movie takes ratings again: it had some, so that it could not be withdrawn.
+
+    `details` are all of the movie's, so that the last event of its stream says enough.
+    """
+
+    movie_id: MovieId
+    details: MovieFields
+    reopened_at: datetime
+
+
 class MovieClosed(Event, frozen=True, kw_only=True):
-    """A movie takes no ratings any more; on the stream of closures, which there is once."""
+    """A movie takes no ratings until its own stream says so; on the one stream of closures."""
 
     movie_id: MovieId
 
@@ -257,6 +282,9 @@ EVENT_TYPES: tuple[type[Event], ...] = (
     MovieDetailsChanged,
     MovieMerged,
     MovieMergeCompleted,
+    MovieWithdrawalStarted,
+    MovieWithdrawn,
+    MovieReopened,
     MovieClosed,
     MovieAbsorbed,
     RatingSubmitted,

@@ -35,10 +35,10 @@ class MovieDocument(msgspec.Struct, frozen=True, kw_only=True):
     version: int
 
 
-class MovedDocument(msgspec.Struct, frozen=True, kw_only=True):
-    """In the place of a merged movie: the one that stays."""
+class ClosedDocument(msgspec.Struct, frozen=True, kw_only=True):
+    """In the place of a movie that left: the one it was merged into, None if it was withdrawn."""
 
-    into: MovieId
+    into: MovieId | None
 
 
 class ProfileDocument(msgspec.Struct, frozen=True, kw_only=True):

@@ -17,8 +17,8 @@ from shared.ids import Position
 from shared.read_model.access import AccessDocument
 from shared.read_model.checksum import CHECKSUM_BYTES, checked, with_checksum
 from shared.read_model.documents import (
+    ClosedDocument,
     HistoryYear,
-    MovedDocument,
     MovieDocument,
     Parked,
     PrivateDocument,
@@ -92,7 +92,7 @@ def _stored(
 
 
 MOVIE: Kind[MovieDocument] = _stored("movie", _json, msgspec.json.Decoder(MovieDocument).decode)
-MOVED: Kind[MovedDocument] = _stored("moved", _json, msgspec.json.Decoder(MovedDocument).decode)
+CLOSED: Kind[ClosedDocument] = _stored("closed", _json, msgspec.json.Decoder(ClosedDocument).decode)
 PROFILE: Kind[ProfileDocument] = _stored(
     "profile", _json, msgspec.json.Decoder(ProfileDocument).decode
 )
@@ -112,7 +112,7 @@ ACCESS: Kind[AccessDocument] = _stored("access", _json, msgspec.json.Decoder(Acc
 PARKED_MARK: Kind[Parked] = _stored("parked", _json, msgspec.json.Decoder(Parked).decode)
 KINDS: dict[str, Kind[Any]] = {
     kind.name: kind
-    for kind in (MOVIE, MOVED, PROFILE, PRIVATE, STATISTICS, HISTORY, ACCESS, PARKED_MARK)
+    for kind in (MOVIE, CLOSED, PROFILE, PRIVATE, STATISTICS, HISTORY, ACCESS, PARKED_MARK)
 }
 
 # Keys of these kinds are no string documents: sorted sets, a hash, a stream.

@@ -141,13 +141,15 @@ class Problem(BaseModel):
     errors: list[FieldProblem] = Field(default=[], description="The bad fields, if there are any")
 
 
-MOVED = {
+# A movie that left the catalogue.
+CLOSED = {
     301: AnswerKind(
         "The movie was merged into another one.",
         Problem,
         ("Location", "Link"),
         media_type=PROBLEM_JSON,
-    )
+    ),
+    410: AnswerKind("The movie was withdrawn."),
 }
 
 
@@ -176,6 +178,7 @@ _REFUSALS: Mapping[int, _Refusal] = {
     403: _Refusal("Forbidden", "Not allowed to this caller."),
     404: _Refusal("NotFound", "What is named does not exist, or is private."),
     409: _Refusal("Conflict", "Another fact stands against it."),
+    410: _Refusal("Gone", "The movie was withdrawn."),
     412: _Refusal("StaleVersion", "It has another version than `If-Match` names."),
     413: _Refusal("TooLarge", "The body is too large."),
     415: _Refusal("UnsupportedMediaType", "The body is not sent as JSON."),

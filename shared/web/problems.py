@@ -71,7 +71,12 @@ PROBLEM_TYPES: Mapping[str, ProblemType] = {
     "method-not-allowed": ProblemType(
         405, "Method not allowed", "the path has other methods; `Allow` names them"
     ),
-    "conflict": ProblemType(409, "Conflict", "an e-mail address or IMDb id is taken"),
+    "conflict": ProblemType(
+        409,
+        "Conflict",
+        "an e-mail address or IMDb id is taken, or a movie has ratings or is just being withdrawn",
+    ),
+    "gone": ProblemType(410, "Gone", "the movie was withdrawn"),
     "rating-superseded": ProblemType(
         409, "Rating superseded", "a rating dated before the current one"
     ),

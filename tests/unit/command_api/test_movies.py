@@ -4,9 +4,22 @@ from __future__ import annotations
 
 import pytest
 
-from command_api.deciding.movie import CompleteMerge, Movie
-from shared.errors import InvalidInput, Moved, NotFound, StaleVersion
-from shared.log.events import Event, MovieMergeCompleted
+from command_api.deciding.movie import (
+    CompleteMerge,
+    EndWithdrawal,
+    Movie,
+    StartWithdrawal,
+    evolve,
+    require_open,
+)
+from shared.errors import Conflict, Gone, InvalidInput, Moved, NotFound, StaleVersion
+from shared.log.events import (
+    Event,
+    MovieMergeCompleted,
+    MovieReopened,
+    MovieWithdrawalStarted,
+    MovieWithdrawn,
+)
 from shared.versions import condition_of
 from tests.support.builders import (
     NOON,
@@ -104,3 +117,56 @@ class TestMerging:
         assert merge_movie().stream_given_up(Movie()) is None
         movie = Movie(details=movie_fields(imdb_id="tt1"))
         assert merge_movie().stream_given_up(movie) == imdb_stream("tt1")
+
+
+STARTED = MovieWithdrawalStarted(movie_id=STALKER, started_at=NOON)
+WITHDRAWN = MovieWithdrawn(movie_id=STALKER, withdrawn_at=NOON)
+REOPENED = MovieReopened(movie_id=STALKER, details=movie_fields(), reopened_at=NOON)
+
+
+def start(condition: str | None = None) -> StartWithdrawal:
+    stated = None if condition is None else condition_of(condition)
+    return StartWithdrawal(movie_id=STALKER, condition=stated, now=NOON)
+
+
+def end(*, rated: bool) -> EndWithdrawal:
+    return EndWithdrawal(movie_id=STALKER, rated=rated, imdb_stream_of=imdb_stream, now=NOON)
+
+
+class TestWithdrawing:
+    def test_a_movie_without_ratings_is_withdrawn_once(self) -> None:
+        given(movie_created()).when(start()).then(STARTED)
+        given(movie_created(), STARTED).when(start()).then_nothing()
+        given(movie_created(), STARTED).when(end(rated=False)).then(WITHDRAWN)
+        given(movie_created(), STARTED, WITHDRAWN).when(start()).then_nothing()
+        given(movie_created(), STARTED, WITHDRAWN).when(end(rated=False)).then_nothing()
+
+    def test_a_movie_with_ratings_is_reopened_as_it_was(self) -> None:
+        given(movie_created(), STARTED).when(end(rated=True)).then(REOPENED)
+        reopened = (movie_created(), STARTED, REOPENED)
+        given(*reopened).when(end(rated=True)).then_nothing()
+        given(*reopened).when(change_movie(condition=condition_of('"3"'))).then(
+            movie_details_changed(details=movie_fields(year=1980))
+        )
+
+    def test_only_an_existing_movie_that_is_as_stated_is_withdrawn(self) -> None:
+        given().when(start()).then_refused(NotFound)
+        given(movie_created(), movie_merged()).when(start()).then_refused(Moved)
+        history = (movie_created(), movie_details_changed(details=movie_fields(year=1981)))
+        given(*history).when(start('"1"')).then_refused(StaleVersion, "version 2")
+        given(*history).when(start('"2"')).then(STARTED)
+
+    @pytest.mark.parametrize(
+        "command",
+        [create_movie(), change_movie(), merge_movie()],
+        ids=["create", "change", "merge"],
+    )
+    def test_nothing_else_is_done_to_it(self, command: object) -> None:
+        given(movie_created(), STARTED).when(command).then_refused(Conflict, "being withdrawn")
+        given(movie_created(), STARTED, WITHDRAWN).when(command).then_refused(Gone)
+
+    def test_its_last_event_is_enough_to_say_whether_it_takes_ratings(self) -> None:
+        for last, error in ((STARTED, Conflict), (WITHDRAWN, Gone)):
+            with pytest.raises(error):
+                require_open(evolve(Movie(), last), STALKER)
+        require_open(evolve(Movie(), REOPENED), STALKER)

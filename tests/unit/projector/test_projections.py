@@ -16,16 +16,27 @@ from command_api.deciding.rating import Rating
 from projector.documents.working_set import Corrupt, Key, WorkingSet
 from projector.projections import DEFINITIONS
 from shared.errors import ProjectionFault
-from shared.ids import MovieId, Position, UserId
-from shared.log.events import Event, UserErased
+from shared.ids import MovieId, Position, UserId, Version
+from shared.log.events import (
+    Event,
+    MovieReopened,
+    MovieWithdrawalStarted,
+    MovieWithdrawn,
+    UserErased,
+)
 from shared.read_model.checksum import with_checksum
-from shared.read_model.documents import HISTORY_STEP, HistoryYear, MovedDocument
+from shared.read_model.documents import (
+    HISTORY_STEP,
+    ClosedDocument,
+    HistoryYear,
+    movie_document,
+)
 from shared.read_model.kinds import (
     CATALOGUE,
     CHANGED_MOVIES,
+    CLOSED,
     HISTORY,
     KINDS,
-    MOVED,
     MOVIE,
     PRIVATE,
     PROFILE,
@@ -94,10 +105,30 @@ def test_a_merged_movie_is_not_in_the_catalogue_and_says_where_it_went() -> None
     given("movies", movie_created(), rating_submitted()).when(movie_merged()).times(2).then(
         {
             (MOVIE.name, STALKER.hex): None,
-            (MOVED.name, STALKER.hex): MovedDocument(into=SOLARIS),
+            (CLOSED.name, STALKER.hex): ClosedDocument(into=SOLARIS),
             (CATALOGUE, ""): None,
             statistics(STALKER): Scores(histogram(_6=1), Position(2)),
         }
+    )
+
+
+def test_a_withdrawn_movie_is_not_in_the_catalogue() -> None:
+    withdrawn = MovieWithdrawn(movie_id=STALKER, withdrawn_at=NOON)
+    given("movies", movie_created()).when(withdrawn).times(2).then(
+        {
+            (MOVIE.name, STALKER.hex): None,
+            (CLOSED.name, STALKER.hex): ClosedDocument(into=None),
+            (CATALOGUE, ""): None,
+        }
+    )
+
+
+def test_a_reopened_movie_is_shown_with_the_details_of_that_event() -> None:
+    started = MovieWithdrawalStarted(movie_id=STALKER, started_at=NOON)
+    reopened = MovieReopened(movie_id=STALKER, details=movie_fields(year=1980), reopened_at=NOON)
+    document = movie_document(STALKER, movie_fields(year=1980), NOON, Version(1))
+    given("movies", movie_created(), started).when(reopened).times(2).then(
+        {(MOVIE.name, STALKER.hex): document}
     )
 
 
