@@ -1,4 +1,4 @@
-"""`python -m query_api [--workers N]`: serve the query API until SIGTERM, then drain and exit."""
+"""Serve the query API until SIGTERM, drain and exit: `python -m query_api [--workers N]`."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from shared.web.server import serve, stop_with_parent
 
 
 def application() -> FastAPI:
-    """Made in each worker's own process."""
+    """Return the application of one worker process."""
     stop_with_parent()
     settings = settings_from_environment(QuerySettings)
     configure_logging(settings, process="query-api")
@@ -40,7 +40,7 @@ def main() -> None:
 
 
 def _require_no_cluster(settings: QuerySettings) -> None:
-    """A server that does not answer yet is waited for later on."""
+    """Refuse a Redis cluster; a server that does not answer yet is checked again later."""
     client = redis_client(settings.redis_url.get_secret_value())
     try:
         require_no_cluster(client, "STARFOLD_REDIS_URL")

@@ -32,7 +32,7 @@ from query_api.redis_reads.generations import ActiveGenerations
 from query_api.redis_reads.reader import Reader
 from query_api.settings import QuerySettings
 from query_api.views.cursors import Cursors
-from query_api.views.live_updates import Streams
+from query_api.views.live_updates import LiveUpdates
 from query_api.views.movie_ratings import Raters
 from query_api.views.pages import Pages
 from query_api.views.profiles import Profiles
@@ -48,12 +48,12 @@ log = structlog.get_logger()
 
 DESCRIPTION = """Serves movies, their averages, and user profiles from the read models.
 
-Every answer states the log position that it stands at as `Starfold-Position`; a request with
+Every answer reports its position in the log as `Starfold-Position`; a request with
 `Starfold-At-Least` waits until the read model has applied that position."""
 
 BODY_BYTES_MAX = 1024
 CANCEL_AGAIN_S = 0.2
-# A background task without a success for this time is started again, and said by `/ready`.
+# A background task without a success for this long is restarted and reported by `/ready`.
 STALE_AFTER_S = 15.0
 EXPECTED = (Unavailable, DocumentDamaged, RedisError, OSError)
 
@@ -78,7 +78,7 @@ CROSS_ORIGIN_ANSWER_HEADERS = (
 
 
 class _Parts(NamedTuple):
-    """What runs while the application does, and what serves."""
+    """The background parts of the application, and the parts that answer requests."""
 
     client: redis.asyncio.Redis
     tasks: Tasks
@@ -86,13 +86,13 @@ class _Parts(NamedTuple):
     generations: ActiveGenerations
     freshness: Freshness
     feed: IndexFeed
-    streams: Streams
+    live_updates: LiveUpdates
     rooms: Sequence[object]
     gate: ReadGate
 
 
 def create_app(settings: QuerySettings) -> Service:
-    """The application; its resources are opened and closed by its lifespan."""
+    """Return the application; its lifespan opens and closes its resources."""
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[dict[str, object]]:
@@ -101,7 +101,7 @@ def create_app(settings: QuerySettings) -> Service:
         app.serve(parts.rooms, parts.gate)
         running = _start(parts)
         log.info("query_api_started", port=settings.port)
-        yield {END_STREAMS: parts.streams.end, CHARGE_ADDRESS: parts.gate.charge_address}
+        yield {END_STREAMS: parts.live_updates.end, CHARGE_ADDRESS: parts.gate.charge_address}
         await _end(running)
         await parts.client.aclose()
         log.info("query_api_stopped")
@@ -122,7 +122,10 @@ def create_app(settings: QuerySettings) -> Service:
 
 
 def _start(parts: _Parts) -> list[asyncio.Task[None]]:
-    """The background tasks. Answers are right without freshness and damage reports, only later."""
+    """Start the background tasks.
+
+    Without freshness and damage reports, answers are still correct, but later.
+    """
     tasks = parts.tasks
     generations = tasks.health("generations", stale_after_s=STALE_AFTER_S)
     index = tasks.health("index", stale_after_s=STALE_AFTER_S)
@@ -137,7 +140,10 @@ def _start(parts: _Parts) -> list[asyncio.Task[None]]:
 
 
 async def _end(tasks: Sequence[asyncio.Task[None]]) -> None:
-    """Cancel until all have ended: below, a cancellation may be turned into another error."""
+    """Cancel the tasks until all have ended.
+
+    One cancellation may not be enough: a library may turn it into another error.
+    """
     pending = set(tasks)
     while pending:
         for task in pending:
@@ -157,7 +163,7 @@ def _wire(settings: QuerySettings) -> _Parts:
     feed = IndexFeed(client, reads, generations, freshness, changes, damage)
     cursors = Cursors(settings.cursor_key.get_secret_value())
     pages, absent = Pages(reader, feed), AbsentMovies(reader, feed)
-    streams = Streams(
+    live_updates = LiveUpdates(
         feed,
         changes,
         open_max=min(settings.streams_max, descriptors().streams_max),
@@ -167,7 +173,7 @@ def _wire(settings: QuerySettings) -> _Parts:
         Movies(reader, freshness, cursors, pages, Raters(reader), absent),
         History(reader, freshness, cursors, absent),
         Users(reader, feed, freshness, cursors, pages, Profiles(reader, feed)),
-        Live(streams, feed, freshness),
+        Live(live_updates, feed, freshness),
         Operations(client, generations, feed, tasks, settings.metrics_token),
     )
     gate = ReadGate(
@@ -180,4 +186,4 @@ def _wire(settings: QuerySettings) -> _Parts:
         ReadLimits(address=settings.read_limit_address, caller=settings.read_limit_caller),
         CallerAccess(reader, freshness),
     )
-    return _Parts(client, tasks, damage, generations, freshness, feed, streams, rooms, gate)
+    return _Parts(client, tasks, damage, generations, freshness, feed, live_updates, rooms, gate)

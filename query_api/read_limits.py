@@ -1,7 +1,7 @@
-"""Rate limits of reads, and how much one caller may have open at a time.
+"""Rate limits of reads, and limits on what one caller may have open at a time.
 
-A read costs one token, and more where it was much work. Each process counts for itself: the caller
-is the address, or the subject of an access token that was verified.
+A read costs one token, and more if it is expensive. Each process counts for itself; the caller is
+the address, or the subject of a verified access token.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from shared.web.token_buckets import Buckets, RateLimit
 from shared.web.tokens import Claims
 
 WINDOW_S = 60
-# For each slice of a long search, and for so many ratings that are sorted for a page.
+# Cost of each slice of a long search, and number of sorted ratings for one token.
 SLICE_TOKENS = 10
 SORTED_A_TOKEN = 100
 
@@ -35,20 +35,21 @@ _caller: ContextVar[_Caller | None] = ContextVar("caller", default=None)
 
 
 class ReadLimits:
-    """`address` and `caller` are tokens a minute; 0 is no limit."""
+    """The limits `address` and `caller`, in tokens a minute; 0 means no limit."""
 
     def __init__(self, *, address: int, caller: int) -> None:
         self._addresses = RateLimit("address", Buckets(address, window_s=WINDOW_S))
         self._callers = RateLimit("caller", Buckets(caller, window_s=WINDOW_S))
 
     def require_address(self, scope: Scope, fields: Fields) -> None:
-        """Charge a read without a credential to its address, and state what is left; raises
-        `TooManyRequests`.
+        """Charge a read without a credential to its address, and report the remaining tokens.
+
+        Raises `TooManyRequests`.
         """
         self._require(self._addresses, address_of(scope), fields)
 
     def require_caller(self, claims: Claims, fields: Fields) -> None:
-        """The same of a read with a token, charged to the subject of that."""
+        """Charge a read with a token to the token's subject, in the same way."""
         self._require(self._callers, claims.user_id, fields)
 
     @staticmethod
@@ -59,8 +60,9 @@ class ReadLimits:
             raise _refusal(limit, retry_after_s)
 
     def require_room(self, scope: Scope, fields: Fields) -> None:
-        """Raise `TooManyRequests` where the address has no token, before a credential is looked
-        at.
+        """Raise `TooManyRequests` if the address has no token left.
+
+        Called before a credential is checked.
         """
         address = address_of(scope)
         wait_s = self._addresses.buckets.wait_s(address)
@@ -69,7 +71,7 @@ class ReadLimits:
             raise _refusal(self._addresses, wait_s)
 
     def charge_rejected(self, scope: Scope, fields: Fields) -> None:
-        """Charge a credential that was not believed to its address."""
+        """Charge a rejected credential to its address."""
         self._addresses.take(address_of(scope), 1, fields)
 
 
@@ -79,14 +81,14 @@ def _refusal(limit: RateLimit, retry_after_s: int) -> TooManyRequests:
 
 
 def charge_work(tokens: int) -> None:
-    """Charge the caller of this read for work that is done."""
+    """Charge the caller of this read for the work it has caused."""
     caller = _caller.get()
     if caller is not None:
         caller.buckets.charge(caller.key, tokens)
 
 
 class OpenPlaces:
-    """Places that one caller may hold at a time; 0 is no limit."""
+    """A limit on the places that one caller may hold at a time; 0 means no limit."""
 
     def __init__(self, what: str, places_max: int) -> None:
         self._what = what
@@ -95,7 +97,7 @@ class OpenPlaces:
 
     @contextmanager
     def place(self) -> Iterator[None]:
-        """Raises `TooManyRequests` where the caller of this read holds all of theirs."""
+        """Hold a place; raise `TooManyRequests` if the caller of this read holds the maximum."""
         caller = _caller.get()
         key = None if caller is None else caller.key
         if self._places_max and self._held[key] >= self._places_max:

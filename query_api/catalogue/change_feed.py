@@ -1,4 +1,4 @@
-"""The change feed: the capped Redis stream of `changes`, which says which movies have changed."""
+"""The change feed: the capped Redis stream of `changes`, which lists the movies that changed."""
 
 from __future__ import annotations
 
@@ -20,19 +20,19 @@ CHANGES_A_ROUND = 2_000
 MOVIE_ID_BYTES = 16
 
 
-class Outrun(Exception):
-    """The stream of changes no longer holds what follows, or another generation is active."""
+class ReloadNeeded(Exception):
+    """Raised when the feed no longer holds the next changes, or another generation is active."""
 
 
-class Changed(NamedTuple):
-    """The movies that changed and the position of each one's last change, all up to `last`."""
+class ChangedMovies(NamedTuple):
+    """The changed movies with the position of each one's last change, up to `last`."""
 
     last: Position
     movies: Mapping[bytes, Position]
 
 
 class ChangeFeed:
-    """Reads the stream of one generation of `changes`."""
+    """Reads the change feed of one generation of `changes`."""
 
     def __init__(self, client: redis.asyncio.Redis, damage: Damage) -> None:
         self._client: Any = client
@@ -41,7 +41,10 @@ class ChangeFeed:
     async def history(
         self, changes: GenerationCopy, until: Position
     ) -> tuple[Position, list[Change]]:
-        """The changes that the stream still holds, and the position after which those are all."""
+        """Return the changes that the feed still holds, and where they start to be complete.
+
+        They are complete after the returned position.
+        """
         keys, layout = PartitionKeys(CHANGES, changes.number, 0), layout_of(CHANGES, changes)
         with self._damage.contained(keys):
             entries = await self._client.xrange(keys.document(CHANGED_MOVIES), "-", f"{until}-0")
@@ -56,13 +59,15 @@ class ChangeFeed:
                 held.clear()
         return complete_after, held
 
-    async def after(self, changes: GenerationCopy, seen: Position) -> Changed:
-        """What changed after `seen`; raises `Outrun` if the capped stream may have dropped some
-        of it, or an entry does not say which movie.
+    async def after(self, changes: GenerationCopy, seen: Position) -> ChangedMovies:
+        """Return the movies that changed after `seen`.
+
+        Raises `ReloadNeeded` if the capped feed may have dropped some changes, or an entry does not
+        name its movie.
         """
         keys, layout = PartitionKeys(CHANGES, changes.number, 0), layout_of(CHANGES, changes)
         stream = keys.document(CHANGED_MOVIES)
-        # Read at one moment: all changes up to the checkpoint are among the entries, and no other.
+        # One transaction: the entries are exactly the changes up to the checkpoint.
         with self._damage.contained(keys):
             pipeline = self._client.pipeline(transaction=True)
             pipeline.get(keys.checkpoint)
@@ -71,40 +76,43 @@ class ChangeFeed:
             checkpoint, entries, oldest = await pipeline.execute()
             applied = decoded_checkpoint(checkpoint).position
             if entries and _entry_position(entries[-1]) > applied:
-                raise DocumentDamaged("the stream of changes is ahead of its checkpoint")
+                raise DocumentDamaged("the change feed is ahead of its checkpoint")
         if not entries:
-            return Changed(max(seen, applied), {})
+            return ChangedMovies(max(seen, applied), {})
         if _entry_position(oldest[0]) > seen + 1 and await self._has_dropped(stream):
-            raise Outrun
+            raise ReloadNeeded
         try:
             changed = {_entry_movie(layout, entry): _entry_position(entry) for entry in entries}
         except DocumentDamaged as damaged:
             self._damage.found(keys, None, str(damaged))
-            raise Outrun from damaged
+            raise ReloadNeeded from damaged
         last = applied if len(entries) < CHANGES_A_ROUND else _entry_position(entries[-1])
-        return Changed(last, changed)
+        return ChangedMovies(last, changed)
 
     async def _has_dropped(self, stream: str) -> bool:
-        """Whether the stream has ever dropped an entry since it was followed."""
+        """Whether the feed has dropped an entry since its generation was followed."""
         about = await self._client.xinfo_stream(stream)
         return bool(about["entries-added"] > about["length"])
 
 
 def decoded_checkpoint(checkpoint: bytes | None) -> Checkpoint:
-    """Return the checkpoint, or raise `Unavailable` without one and `DocumentDamaged`."""
+    """Decode a checkpoint.
+
+    Raises `Unavailable` without one, and `DocumentDamaged` for a damaged one.
+    """
     if checkpoint is None:
         raise Unavailable("a read model is being built")
     return decode_checkpoint(checkpoint)
 
 
 def _entry_position(entry: Sequence[Any]) -> Position:
-    """Of an entry of the stream: its id, `<position>-0`, and its fields."""
+    """Return the position of a feed entry: its id is `<position>-0`."""
     return Position(int(entry[0].split(b"-")[0]))
 
 
 def _entry_movie(layout: Layout, entry: Sequence[Any]) -> bytes:
-    """The movie that changed; raises `DocumentDamaged`."""
+    """Return the movie that changed; raise `DocumentDamaged` if the entry does not name one."""
     stored = entry[1].get(CHANGED_MOVIE_FIELD)
     if stored is None or len(movie := layout.document(stored)) != MOVIE_ID_BYTES:
-        raise DocumentDamaged("an entry does not say which movie changed")
+        raise DocumentDamaged("an entry does not name the movie that changed")
     return movie

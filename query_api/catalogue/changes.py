@@ -1,7 +1,7 @@
-"""What changed lately: each movie once, with the position of its last change, and who watches it.
+"""Recent changes: each movie once, with the position of its last change, and its watchers.
 
-Written by the feed of the index, round by round; whoever watches sleeps until a movie of theirs has
-changed. A movie needs one place here however often it changes, so that nothing has to be dropped.
+The index feed writes them in every round; a watcher sleeps until one of its movies changes. A movie
+takes one entry however often it changes, so that nothing has to be dropped.
 """
 
 from __future__ import annotations
@@ -13,28 +13,31 @@ from operator import itemgetter
 
 from shared.ids import START, Position
 
-# A movie that changed, as of its last change.
+# A changed movie with the position of its last change.
 Change = tuple[Position, bytes]
 
 
 class Changes:
-    """Not thread-safe: it belongs to the event loop."""
+    """The recent changes of one process.
+
+    Not thread-safe: it belongs to the event loop.
+    """
 
     def __init__(self) -> None:
-        # In the order of the last change.
+        # Ordered by last change.
         self._last: dict[bytes, Position] = {}
         self._complete_after = START
         self._watching: dict[bytes | None, set[asyncio.Event]] = {}
 
     def restart(self, complete_after: Position, changes: Iterable[Change]) -> None:
-        """The index was loaded anew: these are all changes after that position, in order."""
+        """Replace all changes after a reload: the given ones are complete after the position."""
         self._last.clear()
         self._complete_after = complete_after
         self._take(changes)
         self.wake_all()
 
     def note(self, changed: Mapping[bytes, Position]) -> None:
-        """These have changed since the last time, and the index holds them as they are now."""
+        """Record movies that have changed; the index already holds their new state."""
         self._take((at, movie) for movie, at in sorted(changed.items(), key=itemgetter(1)))
         for movie in changed:
             self._wake(movie)
@@ -42,7 +45,7 @@ class Changes:
             self._wake(None)
 
     def after(self, position: Position, movies: frozenset[bytes] | None) -> list[Change] | None:
-        """What changed after the position, in order; None if that is not known any more."""
+        """Return the changes after the position, in order; None if they are no longer known."""
         if position < self._complete_after:
             return None
         if movies is not None:
@@ -58,7 +61,7 @@ class Changes:
 
     @contextmanager
     def watch(self, movies: frozenset[bytes] | None) -> Iterator[asyncio.Event]:
-        """An event that is set whenever one of the movies has changed; None is all of them."""
+        """Yield an event that is set whenever one of the movies changes; None means all movies."""
         woken = asyncio.Event()
         keys = [None] if movies is None else movies
         for key in keys:

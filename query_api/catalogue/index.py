@@ -1,8 +1,8 @@
-"""The catalogue's index: every movie in memory, in every order that it can be listed in.
+"""The catalogue's index: every movie in memory, in every order that a list can have.
 
-Orders are plain sorted lists of keys. A movie that changes is noted, and an order is brought up to
-date when it is next used: by bisection where few movies moved, by merging where many did. Pages are
-found in it by `query_api/catalogue/search.py`.
+Orders are plain sorted lists of keys. The index notes a movie that changes, and updates an order
+when it is next used: by bisection if few movies moved, by merging if many did.
+`query_api/catalogue/search.py` finds pages in it.
 """
 
 from __future__ import annotations
@@ -19,24 +19,24 @@ from shared.ids import START
 from shared.read_model.kinds import MOVIE
 from shared.read_model.ranks import milliseconds
 
-# `match`, for a search alone: titles that are what was searched for, then those that begin with
-# it, then the others, each by weighted average.
+# `match` is for searches only: titles equal to the search text, then titles that begin with it,
+# then the others, each group by weighted average.
 Sort = Literal["match", "weighted", "average", "count", "newest", "title"]
 Order = Literal["weighted", "average", "count", "newest", "title"]
 SORTS: tuple[Sort, ...] = get_args(Sort)
 ORDERS: tuple[Order, ...] = get_args(Order)
-# Those in which a rating moves a movie.
+# Orders in which a rating moves a movie.
 RATED_ORDERS: tuple[Order, ...] = ("weighted", "average", "count")
-# A title is found with what stands inside its words and without it: Schindler's, Spider-Man, E.T.
+# A title is found with and without the punctuation inside its words: Schindler's, Spider-Man, E.T.
 _JOINED = str.maketrans("", "", "'\u2019-\u2010.\u00b7")
-# So many moved movies an order is brought up to date for, also when nobody asks: whoever asks next
-# is not held up for longer than that takes, some milliseconds.
+# Update an order after this many moved movies even if nobody uses it, so that its next user does
+# not wait longer than some milliseconds.
 MOVED_MAX = 2_000
-# Merging beats bisection where more than one movie in so many has moved.
+# Merging is faster than bisection when more than one movie in this many has moved.
 MERGE_ONE_IN = 128
 
-# Sort values and last title, year, and the movie id as bytes, which makes it unique. The year is in
-# every key so that a list of some years looks at nothing else of the movies that it passes over.
+# Sort values, then title, year and movie id, which makes the key unique. Every key has the year, so
+# that a list limited to some years need not look up the movies that it skips.
 Key = tuple[Any, ...]
 KEY_TYPES: dict[Sort, type[Key]] = {
     "match": tuple[int, float, int, str, int, bytes],
@@ -51,7 +51,7 @@ _json = msgspec.json.Encoder().encode
 
 
 class Ratings(msgspec.Struct, frozen=True, gc=False):
-    """What a list shows of a movie's statistics."""
+    """The statistics of a movie that a list shows."""
 
     count: int
     average: float | None
@@ -62,9 +62,9 @@ _decode_ratings = msgspec.json.Decoder(Ratings).decode
 
 
 class Film(NamedTuple):
-    """What the index holds of a movie's details; `stored` is what it was made from.
+    """The details of a movie in the index; `stored` is the document that they come from.
 
-    `shown_id` is its id as text, `listed` the beginning of its JSON in a list.
+    `shown_id` is the id as text, `listed` the beginning of the movie's JSON in a list.
     """
 
     movie_id: bytes
@@ -72,7 +72,7 @@ class Film(NamedTuple):
     stored: bytes
     title: str
     title_key: str
-    # The same object where no article leads it.
+    # The same object as `title_key` if the title has no leading article.
     bare_title_key: str
     year: int
     created_ms: int
@@ -84,19 +84,19 @@ class Film(NamedTuple):
 
 
 class Entry(msgspec.Struct, gc=False):
-    """A movie as the index holds it. What a list shows of it is encoded when it is first shown."""
+    """A movie in the index; its JSON in a list is encoded on first use."""
 
     film: Film
     ratings: Ratings
     _item: bytes | None = None
     _rated: bytes | None = None
     weighted: Key | None = None
-    # What is stored of it cannot be read: this is how it was before.
+    # The stored documents are unreadable; this is their last readable state.
     stale: bool = False
 
     @property
     def item(self) -> bytes:
-        """Its JSON in a list."""
+        """The movie's JSON in a list."""
         if self._item is None:
             end = b',"stale":true}' if self.stale else b"}"
             self._item = b"".join((self.film.listed, b',"ratings":', _json(self.ratings), end))
@@ -104,7 +104,7 @@ class Entry(msgspec.Struct, gc=False):
 
     @property
     def rated(self) -> bytes:
-        """The beginning of its JSON in a list of somebody's ratings."""
+        """The beginning of the movie's JSON in a user's list of ratings."""
         if self._rated is None:
             film = self.film
             self._rated = rated_part(film.shown_id, film.title, film.year, self.ratings.average)
@@ -114,7 +114,7 @@ class Entry(msgspec.Struct, gc=False):
 def rated_part(
     movie_id: str, title: str | None = None, year: int | None = None, average: float | None = None
 ) -> bytes:
-    """A rated movie's part of the JSON, to be followed by the user's; ends with a comma."""
+    """Encode the movie's members of a rating's JSON, ending with a comma; the user's follow."""
     shown = {"movie_id": movie_id, "title": title, "year": year, "movie_average": average}
     return _json(shown)[:-1] + b","
 
@@ -147,7 +147,7 @@ _KEYS: dict[Order, Callable[[Film, Ratings], Key]] = {
 
 
 class Filter(NamedTuple):
-    """What a list is narrowed to; every part that is given must hold."""
+    """The conditions of a list; a movie must meet all that are set."""
 
     genre: str | None = None
     director: str | None = None
@@ -157,22 +157,25 @@ class Filter(NamedTuple):
 
 
 class Index:
-    """All movies. Not thread-safe: it belongs to the event loop."""
+    """All movies of the catalogue.
+
+    Not thread-safe: it belongs to the event loop.
+    """
 
     def __init__(self) -> None:
         self.entries: dict[bytes, Entry] = {}
-        # The newest position that anything in it may be of.
+        # The newest position of anything in the index.
         self.newest = START
-        # Counts the movies whose genres were not known before.
+        # Incremented whenever a movie is new or its genres change.
         self.genres_revision = 0
         self._orders: dict[Order, list[Key]] = {order: [] for order in ORDERS}
-        # The entries that still stand in an order in the place of newer ones, None for none.
+        # Old entries whose keys are still in an order, None for a movie that is new in it.
         self._moved: dict[Order, dict[bytes, Entry | None]] = {order: {} for order in ORDERS}
         self._by_word: dict[str, set[bytes]] = {}
         self._words: list[str] = []
 
     def put(self, movie: bytes, details: bytes, statistics: bytes) -> None:
-        """Add a movie, or bring it up to date; both documents as they are stored."""
+        """Add or update a movie, from both of its documents as they are stored."""
         old = self.entries.get(movie)
         ratings = _decode_ratings(statistics)
         orders = RATED_ORDERS
@@ -183,7 +186,7 @@ class Index:
         else:
             film = _film(details)
             if film.movie_id != movie:
-                raise DocumentDamaged("a document is another movie's")
+                raise DocumentDamaged("a document belongs to another movie")
             orders = ORDERS
             if old is None or old.film.genre_names != film.genre_names:
                 self.genres_revision += 1
@@ -192,7 +195,7 @@ class Index:
         self._note_moved(movie, old, orders)
 
     def remove(self, movie: bytes) -> None:
-        """Take a movie out, if it is there."""
+        """Remove a movie if the index has it."""
         old = self.entries.pop(movie, None)
         if old is None:
             return
@@ -202,13 +205,13 @@ class Index:
         self._note_moved(movie, old, ORDERS)
 
     def mark_stale(self, movie: bytes) -> None:
-        """Show a movie as one that stands still, until it is next put."""
+        """Show a movie as stale until it is next put."""
         entry = self.entries.get(movie)
         if entry is not None and not entry.stale:
             self.entries[movie] = Entry(entry.film, entry.ratings, stale=True)
 
     def key_maker(self, order: Order) -> Callable[[bytes], Key]:
-        """What makes a movie's key in an order."""
+        """Return the function that makes a movie's key in an order."""
         key_of, entries = _KEYS[order], self.entries
 
         def key(movie: bytes) -> Key:
@@ -216,7 +219,7 @@ class Index:
             return key_of(entry.film, entry.ratings)
 
         def weighted(movie: bytes) -> Key:
-            """Kept, since every search needs it."""
+            """Return the cached key: every search needs it."""
             entry = entries[movie]
             if entry.weighted is None:
                 entry.weighted = key_of(entry.film, entry.ratings)
@@ -224,13 +227,13 @@ class Index:
 
         return weighted if order == "weighted" else key
 
-    def settled(self, order: Order) -> list[Key]:
-        """The keys of an order, brought up to date."""
+    def sorted_keys(self, order: Order) -> list[Key]:
+        """Return the sorted keys of an order, after applying the changes so far."""
         keys, moved = self._orders[order], self._moved[order]
         if len(moved) * MERGE_ONE_IN > len(keys):
             keys = [key for key in keys if key[-1] not in moved]
             keys += sorted(map(self.key_maker(order), filter(self.entries.__contains__, moved)))
-            keys.sort()  # Two runs that are in order already: this merges them.
+            keys.sort()  # Two sorted runs: `sort` merges them.
             self._orders[order] = keys
         else:
             key_of = self.key_maker(order)
@@ -243,7 +246,7 @@ class Index:
         return keys
 
     def beginning(self, prefix: str) -> list[set[bytes]]:
-        """The movies of each word that begins so."""
+        """Return the sets of movies for each word that begins with the prefix."""
         matching = []
         for place in range(bisect_left(self._words, prefix), len(self._words)):
             word = self._words[place]
@@ -257,7 +260,7 @@ class Index:
             moved = self._moved[order]
             moved.setdefault(movie, old)
             if len(moved) > MOVED_MAX:
-                self.settled(order)
+                self.sorted_keys(order)
 
     def _index_words(self, film: Film, old: frozenset[str]) -> None:
         for word in old - film.words:

@@ -1,12 +1,12 @@
-"""Keeping the index: loaded from `movies`, then fed by `changes`, in rounds.
+"""Keep the index up to date: load it from `movies`, then follow `changes` in rounds.
 
-A change says only which movie it was. A round reads what has changed since the last one and then
-each of those movies once, from its own partition, in one round trip for all; a partition that has
-not yet applied the change is read again. So what the index holds of a movie is never older than the
-position that the index states.
+A change names only the movie. A round reads the changes since the last one, and then each of those
+movies once from its own partition, all in one round trip; it repeats the read of a partition that
+has not yet applied the change. So a movie in the index is never older than the position that the
+index reports.
 
-A movie whose documents are damaged or missing stays in the index as it was, marked as stale, and is
-read again until it is whole; all others go on.
+A movie whose documents are damaged or missing keeps its last state, marked as stale, and is read
+again until it is repaired; all other movies keep updating.
 """
 
 from __future__ import annotations
@@ -24,9 +24,9 @@ from prometheus_client import Gauge
 
 from query_api.catalogue.change_feed import (
     MOVIE_ID_BYTES,
-    Changed,
+    ChangedMovies,
     ChangeFeed,
-    Outrun,
+    ReloadNeeded,
     decoded_checkpoint,
 )
 from query_api.catalogue.changes import Changes
@@ -42,42 +42,42 @@ from shared.read_model.generations import GenerationCopy, Layout, layout_of
 from shared.read_model.keys import CHANGES, MOVIES, PartitionKeys, document_name, partition_of
 from shared.read_model.kinds import CATALOGUE, CLOSED, MOVIE, PARKED_MARK, STATISTICS
 
-# A round costs a millisecond or two: a movie that is rated all the time is read once in each.
+# A round costs a millisecond or two, and reads a constantly rated movie once.
 ROUND_EVERY_S = 0.1
-# After this time an index that lacks damaged movies is better than none.
+# After this time, serve an index that lacks the damaged movies rather than none.
 HEALING_MAX_S = 30.0
-# Rounds are rarer while nothing changes, unless somebody waits for a position.
+# Rounds are less frequent while nothing changes, unless a reader waits for a position.
 QUIET_ROUND_EVERY_S = 0.5
 QUIET_AFTER_S = 2.0
 MOVIES_A_READ = 200
 POLL_S = 0.05
-# Whether documents were repaired.
+# How often to check whether documents were repaired.
 LOOK_EVERY_S = 1.0
-# An index that completes no round for this time is behind, and this process is not ready.
+# Without a completed round for this long, the index is behind and the process not ready.
 BEHIND_AFTER_S = 5.0
-# Before a load, so that an index that is outrun again and again does not take all of the time.
+# Delay before a load, so that repeated reloads do not take all of the processor's time.
 RELOAD_S = 0.1
 
 log = structlog.get_logger()
 
-POSITION = Gauge("starfold_index_position", "Log position that the index of the catalogue is at.")
+POSITION = Gauge("starfold_index_position", "Log position of the catalogue's index.")
 ROUND_AGE = Gauge(
-    "starfold_index_round_age_seconds", "Time since the index last took in all that had changed."
+    "starfold_index_round_age_seconds", "Time since the index last included all changes."
 )
 DAMAGED_MOVIES = Gauge(
-    "starfold_index_damaged_movies", "Movies that the index cannot read, and shows as they were."
+    "starfold_index_damaged_movies", "Movies that the index cannot read, and shows as stale."
 )
 
 
 class _Sources(NamedTuple):
-    """The generations that the index is made of."""
+    """The generations that the index reads."""
 
     movies: GenerationCopy | None = None
     changes: GenerationCopy | None = None
 
 
 class IndexFeed:
-    """Owns the index that readers see; it is replaced as a whole by a load."""
+    """Owns the index that readers see; a load replaces it as a whole."""
 
     def __init__(
         self,
@@ -109,22 +109,22 @@ class IndexFeed:
 
     @property
     def round_age_s(self) -> float:
-        """Time since everything that had changed was taken in."""
+        """Time since the index last contained every known change."""
         return time.monotonic() - self._round_at
 
     def require_current(self) -> None:
-        """Raise `Unavailable` if the index is not loaded, or does not move."""
+        """Raise `Unavailable` if the index is not loaded, or is behind."""
         self.require()
         if self.round_age_s > BEHIND_AFTER_S:
             raise Unavailable(
-                f"the index of the catalogue stands at position {self.position} for"
+                f"the index of the catalogue has been at position {self.position} for"
                 f" {self.round_age_s:.0f} s"
             )
 
     def require(self, wanted: Position = START) -> Index:
-        """The index as it is; raises `Unavailable` before it is loaded.
+        """Return the current index; raise `Unavailable` before it is loaded.
 
-        Somebody waits for `wanted`: until it stands there, the next round begins at once.
+        If the index is behind `wanted`, the next rounds follow without a pause until it gets there.
         """
         if wanted > self.position:
             self._wanted = max(wanted, self._wanted)
@@ -135,10 +135,10 @@ class IndexFeed:
         return self._index
 
     async def step(self, alive: Callable[[], None]) -> None:
-        """Load and follow until another load is needed; `alive` is called at every round."""
+        """Load and follow until a reload is needed; call `alive` in every round."""
         try:
             await self._load_and_follow(alive)
-        except Outrun:
+        except ReloadNeeded:
             log.info("index_reloads", position=self.position)
 
     async def _load_and_follow(self, alive: Callable[[], None]) -> None:
@@ -153,11 +153,11 @@ class IndexFeed:
             loaded.append(await self._load(index, movies, number))
             alive()
         seen = min(start.position, *(checkpoint.position for checkpoint in loaded))
-        # Partitions that rest are brought up a moment later: readers would step back.
+        # Catch up to the position served before, so that readers never see older data.
         while seen < min(start.position, self.position):
             changed = await self._change_feed.after(changes, seen)
-            if changed.last == seen:  # Redis has lost its tail since the start.
-                raise Outrun
+            if changed.last == seen:  # Redis has lost recent writes since the start.
+                raise ReloadNeeded
             await self._take_in(index, movies, changed, alive)
             seen = changed.last
         await self._wait_for_healing(index, movies, loaded, seen, alive)
@@ -194,8 +194,10 @@ class IndexFeed:
         seen: Position,
         alive: Callable[[], None],
     ) -> None:
-        """Give the projector time to heal what could not be read: an index that lacks a movie would
-        answer as if there were none. Raises `Outrun` once it is healed: all is loaded again.
+        """Give the projector time to heal unreadable movies before the index is served.
+
+        An index that lacks a movie would answer that it does not exist. Raises `ReloadNeeded` once
+        the partition is healed.
         """
         give_up_at = time.monotonic() + HEALING_MAX_S
         while self._unread and time.monotonic() < give_up_at:
@@ -206,10 +208,10 @@ class IndexFeed:
             await self._read_again(index, movies, seen)
 
     def _require_same_sources(self) -> None:
-        """Raise `Outrun` if another generation is active than those that are read."""
+        """Raise `ReloadNeeded` if another generation has become active."""
         active = _Sources(self._generations.get(MOVIES), self._generations.get(CHANGES))
         if active != self._sources:
-            raise Outrun
+            raise ReloadNeeded
 
     def _reached(self, position: Position) -> None:
         self._round_at = time.monotonic()
@@ -222,7 +224,7 @@ class IndexFeed:
             self._hurry.clear()
 
     async def _pause(self, news: asyncio.Event, seconds: float) -> None:
-        """Wait for so long, or while somebody waits for a position, for news."""
+        """Wait for the given time, or for news while a reader waits for a position."""
         if self._hurry.is_set() and asyncio.get_running_loop().time() < self._wanted_until:
             await self._freshness.wait_for(news, POLL_S)
             return
@@ -236,15 +238,15 @@ class IndexFeed:
     async def _require_same_builds(
         self, movies: GenerationCopy, loaded: Sequence[Checkpoint]
     ) -> None:
-        """Raises `Outrun` where documents were repaired: that is no change of the log's."""
+        """Raise `ReloadNeeded` after a repair of documents, which the change feed does not show."""
         keys = [PartitionKeys(MOVIES, movies.number, number) for number in range(len(loaded))]
-        standing = await asyncio.gather(*map(self._checkpoint, keys))
-        for before, now in zip(loaded, standing, strict=True):
+        checkpoints = await asyncio.gather(*map(self._checkpoint, keys))
+        for before, now in zip(loaded, checkpoints, strict=True):
             if before.build_token != now.build_token:
-                raise Outrun
+                raise ReloadNeeded
 
     async def _load(self, index: Index, movies: GenerationCopy, number: int) -> Checkpoint:
-        """One partition's movies; the checkpoint is of before they were read."""
+        """Load one partition's movies; return its checkpoint from before the read."""
         keys, layout = PartitionKeys(MOVIES, movies.number, number), layout_of(MOVIES, movies)
         checkpoint = await self._checkpoint(keys)
         with self._damage.contained(keys):
@@ -255,7 +257,7 @@ class IndexFeed:
         return checkpoint
 
     def _is_member(self, keys: PartitionKeys, layout: Layout, member: bytes, rank: float) -> bool:
-        """Whether a member of the catalogue is one that was written; else it is noted."""
+        """Whether a member of the catalogue is valid; report it as damage otherwise."""
         try:
             layout.rank(member, rank)
         except DocumentDamaged as damaged:
@@ -267,7 +269,7 @@ class IndexFeed:
         self,
         index: Index,
         movies: GenerationCopy,
-        changed: Changed,
+        changed: ChangedMovies,
         alive: Callable[[], None],
     ) -> None:
         """Read each changed movie, once its partition has applied the change."""
@@ -288,7 +290,7 @@ class IndexFeed:
                 if position < max(found.values())
             }
             if waiting:
-                # Neither may ever get there: a restored log is replayed one after the other.
+                # Some may never arrive: after a restore, read models are replayed one by one.
                 self._require_same_sources()
                 alive()
                 await self._pause(news, POLL_S)
@@ -296,7 +298,7 @@ class IndexFeed:
     async def _put(
         self, index: Index, keys: PartitionKeys, layout: Layout, movies: Sequence[bytes]
     ) -> Position:
-        """Read movies of one partition and take them in; returns the position that they are of."""
+        """Read movies of one partition into the index; return the partition's position."""
         names = [
             document_name(kind.name, movie.hex())
             for movie in movies
@@ -335,7 +337,7 @@ class IndexFeed:
         details: bytes | None,
         statistics: bytes | None,
     ) -> None:
-        """Take a movie in; one that cannot be read stays as it was."""
+        """Put a movie into the index; one that cannot be read keeps its last state."""
         try:
             index.put(movie, layout.document(_there(details)), layout.document(_there(statistics)))
         except (DocumentDamaged, msgspec.MsgspecError) as damaged:
@@ -349,13 +351,13 @@ class IndexFeed:
     async def _read_again(
         self, index: Index, movies: GenerationCopy, seen: Position
     ) -> Mapping[bytes, Position]:
-        """Read the movies that could not be read; returns those that are whole again."""
+        """Read the unreadable movies again; return the ones that are repaired."""
         layout = layout_of(MOVIES, movies)
         healed: dict[bytes, Position] = {}
         for movie in list(self._unread)[:MOVIES_A_READ]:
             number = partition_of(UUID(bytes=movie), movies.partitions)
             keys = PartitionKeys(MOVIES, movies.number, number)
-            # One whose first event is parked has no documents, and nothing is damaged.
+            # A movie whose first event is parked has no documents, but nothing is damaged.
             names = [
                 document_name(kind.name, movie.hex())
                 for kind in (MOVIE, STATISTICS, PARKED_MARK, CLOSED)
@@ -385,7 +387,7 @@ class IndexFeed:
 
 
 def _there(stored: bytes | None) -> bytes:
-    """Return a stored document, or raise `DocumentDamaged` where it is missing."""
+    """Return a stored document, or raise `DocumentDamaged` if it is missing."""
     if stored is None:
         raise DocumentDamaged("a document is missing")
     return stored

@@ -1,8 +1,8 @@
-"""Finding a page of the catalogue: seeking to its cursor's key, so that nothing is counted.
+"""Find a page of the catalogue by seeking to its cursor's key, so that nothing is counted.
 
-A search that meets much holds the event loop for a slice at a time: it is a generator that pauses
-once it has held the event loop for `SLICE_S`. The index may change meanwhile: an order is then
-sought again after the last key that was looked at, as the next page would.
+A long search runs as a generator that pauses after it has held the event loop for `SLICE_S`. The
+index may change during a pause: the search then seeks again after the last key that it examined, as
+the next page would.
 """
 
 from __future__ import annotations
@@ -19,40 +19,40 @@ from query_api.catalogue.search_key import search_key, search_words, without_art
 from query_api.read_limits import SLICE_TOKENS, charge_work
 from shared.errors import Overloaded
 
-# Below this many candidates of a search they are sorted; above, the order is walked and tested.
+# Sort up to this many candidates of a search; for more, walk the order and test each key.
 SORT_CANDIDATES_MAX = 500
 WORST_MATCH = 2
 YEAR_MIN, YEAR_MAX = 0, 9_999
 # Maximum number of distinct words of a search; the rest is ignored.
 WORDS_MAX = 10
-# Looked at between two looks at the clock.
+# Keys examined between two looks at the clock.
 CHUNK = 500
 SLICE_S = 0.002
 LONG_SEARCHES_MAX = 64
-# Everything but `q`.
+# All conditions but `q`.
 _NO_FILTER = Filter()[:-1]
 
 Found = list[tuple[Key, Entry]]
 Result = TypeVar("Result")
-# Pauses wherever the event loop may turn.
+# A search that pauses wherever the event loop may run other tasks.
 Sliced = Generator[None, None, Result]
 
 
 class Searches:
-    """Runs searches; those that pause take turns, one at a time."""
+    """Runs searches; long ones take turns, one slice at a time."""
 
     def __init__(self) -> None:
         self._turn = asyncio.Lock()
         self._long = 0
 
     async def run(self, search: Sliced[Found]) -> Found:
-        """Return what it finds; raise `Overloaded` where too many are under way."""
+        """Return the search's result; raise `Overloaded` if too many searches are running."""
         try:
             next(search)
         except StopIteration as ended:
             return list(ended.value)
         if self._long >= LONG_SEARCHES_MAX:
-            raise Overloaded(f"{self._long} long searches are under way already")
+            raise Overloaded(f"{self._long} long searches are running already")
         self._long += 1
         try:
             while True:
@@ -67,14 +67,14 @@ class Searches:
 
 
 def page(index: Index, sort: Sort, wanted: Filter, *, after: Key | None, limit: int) -> Found:
-    """At most `limit` movies after the key, in order, without a pause."""
+    """Return at most `limit` movies after the key, in order, without pausing."""
     return _finished(search(index, sort, wanted, after=after, limit=limit))
 
 
 def search(
     index: Index, sort: Sort, wanted: Filter, *, after: Key | None, limit: int
 ) -> Sliced[Found]:
-    """The same in slices."""
+    """Search like `page`, but in slices."""
     slice_ = _Slice()
     selection = _Selection(index, wanted, limit, slice_)
     if wanted.q is None:
@@ -95,8 +95,9 @@ def search(
 
 
 def wanted_words(q: str) -> list[str]:
-    """The words to look for: each once, and none that another one begins with, since a title with
-    a word that begins so is found by that one.
+    """Return the distinct words to look for, without those that another word begins with.
+
+    A title with a word that begins with the longer one also matches the shorter one.
     """
     distinct = list(islice(dict.fromkeys(search_words(q)), WORDS_MAX))
     return [
@@ -107,13 +108,13 @@ def wanted_words(q: str) -> list[str]:
 
 
 class _Slice:
-    """How long a search has held the event loop."""
+    """Measures how long a search has held the event loop."""
 
     def __init__(self) -> None:
         self._ends_at = time.perf_counter() + SLICE_S
 
     def pause(self) -> Sliced[None]:
-        """Pause if it was for long enough."""
+        """Pause if the search has held the event loop for long enough."""
         if time.perf_counter() >= self._ends_at:
             yield
             self._ends_at = time.perf_counter() + SLICE_S
@@ -133,7 +134,7 @@ class _Selection:
         self._slice = slice_
 
     def take(self, order: Order, movies: set[bytes], after: Key | None) -> Sliced[None]:
-        """Some movies in an order: a few are sorted, of many the order is walked."""
+        """Add the given movies in an order: sort a few of them, or walk the order for many."""
         if len(movies) > SORT_CANDIDATES_MAX:
             yield from self.walk(order, after, movies)
         elif movies and len(self.found) < self._limit:
@@ -143,9 +144,9 @@ class _Selection:
             self._test(keys if after is None else keys[bisect_right(keys, after) :], None)
 
     def walk(self, order: Order, after: Key | None, movies: set[bytes] | None) -> Sliced[None]:
-        """All movies of an order, or some."""
+        """Add the movies of an order, or only the given ones."""
         while len(self.found) < self._limit:
-            keys = self._index.settled(order)
+            keys = self._index.sorted_keys(order)
             start = 0 if after is None else bisect_right(keys, after)
             chunk = keys[start : start + CHUNK]
             if not chunk:
@@ -179,7 +180,7 @@ class _Selection:
 
 
 def _matching(index: Index, words: Sequence[str], slice_: _Slice) -> Sliced[set[bytes]]:
-    """Movies of whose title every word begins some word."""
+    """Return the movies in whose title each word is the beginning of some word."""
     by_prefix: list[list[set[bytes]]] = []
     for word in words:
         by_prefix.append(index.beginning(word))
@@ -187,7 +188,7 @@ def _matching(index: Index, words: Sequence[str], slice_: _Slice) -> Sliced[set[
     if not by_prefix:
         return set()
     by_prefix.sort(key=_size)
-    # The rarest first: all that a word finds which stands in most titles is not gathered then.
+    # The rarest word first, so that the movies of a very common word need not be collected.
     found: set[bytes] = set()
     for number, matching in enumerate(by_prefix):
         if number and not found:
@@ -204,7 +205,7 @@ def _matching(index: Index, words: Sequence[str], slice_: _Slice) -> Sliced[set[
 def _classified(
     index: Index, movies: set[bytes], q: str, slice_: _Slice
 ) -> Sliced[list[set[bytes]]]:
-    """The movies by how well their titles match, the best first."""
+    """Group the movies by how well their titles match, the best first."""
     by_match: list[set[bytes]] = [set() for _ in range(WORST_MATCH + 1)]
     wanted = without_article(q)
     entries = index.entries
@@ -216,7 +217,7 @@ def _classified(
                 continue  # It has left the catalogue since it was found.
             film = entry.film
             title, bare_title = film.title_key, film.bare_title_key
-            # Most titles do not begin with it: no call for each of them.
+            # Most titles do not begin with it: avoid a function call for each of them.
             if title.startswith(q) or (
                 (bare_title is not title or wanted is not q) and bare_title.startswith(wanted)
             ):

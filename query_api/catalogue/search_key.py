@@ -1,11 +1,11 @@
-"""Search keys: texts as they are compared, without case, accents, and what typing leaves out."""
+"""Search keys: texts without case, accents and optional punctuation, for comparisons."""
 
 from __future__ import annotations
 
 import unicodedata
 from collections.abc import Iterable
 
-# Letters with a stroke or a ligature are letters of their own to Unicode: they do not decompose.
+# Letters with a stroke or a ligature are distinct letters in Unicode and do not decompose.
 _LETTERS = str.maketrans(
     {
         "ø": "o", "ł": "l", "đ": "d", "ð": "d", "þ": "th", "æ": "ae", "œ": "oe", "ı": "i",
@@ -18,7 +18,7 @@ _ARTICLES = ("the ", "a ", "an ", "le ", "la ", "les ", "l'", "el ", "il ", "lo 
 
 def search_key(text: str) -> str:
     """Return the text without case and accents: `KIŞ` and `kış` are `kis`, `Ærø` is `aero`."""
-    # Case folds again after decomposing: capital sharp s and ligatures decompose to capitals.
+    # Decompose again after `casefold`: capital sharp s and ligatures decompose to capitals.
     decomposed = unicodedata.normalize("NFKD", unicodedata.normalize("NFKD", text).casefold())
     plain = "".join(c for c in decomposed if not unicodedata.combining(c))
     return plain if plain.isascii() else plain.translate(_LETTERS)
@@ -29,16 +29,16 @@ def search_keys(names: Iterable[str]) -> frozenset[str]:
 
 
 def search_words(text: str) -> list[str]:
-    """Return the words of a text as search keys; whatever is neither letter nor digit divides them.
+    """Return the words of a text as search keys, split at everything but letters and digits.
 
-    Of a text without letters and digits, such as `$`, what stands between white space is a word.
+    A text without letters and digits, such as `$`, is split at white space instead.
     """
     key = search_key(text)
     return "".join(c if c.isalnum() else " " for c in key).split() or key.split()
 
 
 def without_article(key: str) -> str:
-    """Return a title's search key without a leading article, unless nothing else is in it."""
+    """Return a title's search key without its leading article, unless nothing else remains."""
     if key.startswith(_ARTICLES):
         end = key.index("'" if key.startswith("l'") else " ") + 1
         return key[end:].lstrip() or key

@@ -14,7 +14,7 @@ from shared.read_model.kinds import CLOSED, MOVIE, STATISTICS
 
 
 class AbsentMovies:
-    """Tells a movie that does not exist from one that left or whose documents are lost."""
+    """Distinguishes movies that do not exist from those that left, and from lost documents."""
 
     def __init__(self, reader: Reader, feed: IndexFeed) -> None:
         self._reader = reader
@@ -23,9 +23,9 @@ class AbsentMovies:
     async def error(
         self, movie_id: UUID, position: Position, parked: bytes | None = None
     ) -> StarfoldError:
-        """Return the error to raise; a movie whose very first event is parked exists all the same.
+        """Return the error to raise; a movie whose first event is parked exists nevertheless.
 
-        Raises `DocumentDamaged` itself where some document is there, or the index has the movie.
+        Raises `DocumentDamaged` if some document of the movie exists, or the index has the movie.
         """
         if parked is not None:
             return Unavailable(f"movie {movie_id} cannot be shown: see `starfold parked`")

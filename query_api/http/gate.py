@@ -1,4 +1,4 @@
-"""Gate of the query API: who may read what, and how often."""
+"""Gate of the query API: check who may read what, and how often."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from shared.web.openapi import ACCESS_TOKEN, Admission
 from shared.web.operation import Request
 from shared.web.tokens import Claims, TokenVerifier, bearer_token
 
-# `nobody` is asked who they are, and not charged: probes and scrapes.
+# Operations for `nobody` need no credential and are not charged: probes and scrapes.
 Access = Literal["anyone", "members", "nobody", "operators"]
 
 ADMISSIONS: Mapping[Access, Admission] = {
@@ -31,14 +31,14 @@ ADMISSIONS: Mapping[Access, Admission] = {
 
 Read = Request[Any, Any]
 
-# A private profile is its user's alone, and any read with a dead token a 401.
+# Answers depend on the credential: a private profile, or 401 for an ended token.
 _VARY = (b"vary", b"authorization")
 
 
 class ReadGate:
-    """Refuses a caller before any parameter is validated.
+    """Refuses callers before any parameter is validated.
 
-    A request without a credential costs nothing more. For one with a credential, the check of the
+    A request without a credential causes no extra work. For one with a credential, the check of the
     token and the operation's own read share a round trip to Redis, and the answer waits for both.
     """
 
@@ -69,14 +69,14 @@ class ReadGate:
             request.caller = claims
             return await _answered(request, respond, check)
         finally:
-            # Its exception is retrieved also where nobody awaits it, because the client has left.
+            # Retrieve its exception even if the client has left and nothing awaits it.
             if not check.done():
                 check.cancel()
             elif not check.cancelled():
                 check.exception()
 
     def _verified(self, request: Read, authorization: str) -> Claims:
-        """The claims of a token, whose subject is charged; of a rejected one the address is."""
+        """Verify a token and charge its subject, or the address if the token is rejected."""
         fields = request.answer_fields
         self._limits.require_room(request.scope, fields)
         try:
@@ -102,13 +102,13 @@ async def _answered(request: Read, respond: Respond, check: asyncio.Task[Claims]
 def _require(access: Access, claims: Claims) -> None:
     if access == "members" and claims.service:
         raise Forbidden("this needs a user's access token")
-    # Releases before this one issued tokens of keys that said so.
+    # Earlier releases issued operator tokens for service keys.
     if access == "operators" and (claims.service or claims.role != "operator"):
-        raise Forbidden("this is for operators")
+        raise Forbidden("this is for operators only")
 
 
 def _wanted(request: Read) -> Position:
-    """Return the position in `Starfold-At-Least`; that of a malformed one is reported later."""
+    """Return the position in `Starfold-At-Least`; a malformed one is reported later."""
     try:
         return parse_position(request.field(b"starfold-at-least"))
     except InvalidInput:

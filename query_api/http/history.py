@@ -39,8 +39,12 @@ class HistoryRead(ListRead):
     movie_id: UUID
 
 
-class _Past(NamedTuple):
-    """`rated_at_position` is of the movie's last rating, so that what others do changes no tag."""
+class _MovieHistory(NamedTuple):
+    """A movie's history.
+
+    `rated_at_position` is the position of the movie's last rating, so that the ETag does not change
+    with other movies.
+    """
 
     position: Position
     rated_at_position: Position
@@ -63,12 +67,15 @@ class History:
         tag="movies",
         access="anyone",
         parameters=StatsRead,
-        answers=documented(shapes.PastStatistics, description="As of that day") | CLOSED,
+        answers=documented(
+            shapes.PastStatistics, description="The statistics at the end of that day"
+        )
+        | CLOSED,
     )
     async def get_movie_stats(self, request: Request[StatsRead, None]) -> Answer:
-        """A movie's rating statistics at the end of any past day, exact, by the time of rating.
+        """Return a movie's exact rating statistics at the end of a past day, by time of rating.
 
-        `position` is of the last rating that is known, whatever day it is of.
+        `position` is the position of the last known rating, whatever its day.
         """
         asked = request.parameters
         today = datetime.now(UTC).date()
@@ -90,9 +97,7 @@ class History:
         answers=documented(shapes.HistoryPage, description="A page of days") | CLOSED,
     )
     async def list_movie_history(self, request: Request[HistoryRead, None]) -> Answer:
-        """The days on which a movie's ratings changed, with count and average at the end of
-        each.
-        """
+        """List the days on which a movie's ratings changed, with count and average at day's end."""
         asked = request.parameters
         of = f"history:{asked.movie_id.hex}"
         after = self._cursors.open(of, asked.cursor, date) if asked.cursor else date.min
@@ -109,8 +114,8 @@ class History:
             cursor = self._cursors.seal(of, found[asked.limit - 1].date)
         return listing(request, items, cursor, past.position)
 
-    async def _past(self, movie_id: UUID, wanted_position: Position) -> _Past:
-        """Every year's changes, in one read; raises `NotFound`."""
+    async def _past(self, movie_id: UUID, wanted_position: Position) -> _MovieHistory:
+        """Read the changes of every year in one round trip; raise `NotFound` without the movie."""
         movie = movie_id.hex
         years = range(FIRST_YEAR, datetime.now(UTC).year + 1)
         names = [document_name(kind.name, movie) for kind in (MOVIE, STATISTICS, PARKED_MARK)]
@@ -128,4 +133,4 @@ class History:
             for year, changes in zip(years, stored, strict=True)
             if changes is not None
         }
-        return _Past(found.position, STATISTICS.parse(statistics).position, parked, decoded)
+        return _MovieHistory(found.position, STATISTICS.parse(statistics).position, parked, decoded)

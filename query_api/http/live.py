@@ -10,7 +10,7 @@ from query_api.catalogue.index_feed import IndexFeed
 from query_api.http.parameters import After, movie_ids, whole
 from query_api.http.shapes import STREAM
 from query_api.redis_reads.freshness import Freshness
-from query_api.views.live_updates import BEFORE_ALL, StreamResponse, Streams, Wanted
+from query_api.views.live_updates import BEFORE_ALL, LiveUpdates, LiveUpdatesResponse, Subscription
 from shared.errors import InvalidInput, ProjectionBehind
 from shared.ids import START, Position
 from shared.web.answer import Answer, AnswerKind
@@ -21,12 +21,12 @@ MOVIES_MAX = 100
 MOVIES_CHARS_MAX = 37 * MOVIES_MAX
 
 
-class StreamRead(Parameters):
+class LiveUpdatesRead(Parameters):
     movies: Annotated[
         str | None,
         Field(
             max_length=MOVIES_CHARS_MAX,
-            description=f"Ids of up to {MOVIES_MAX} movies, separated by commas; left out, all",
+            description=f"Ids of at most {MOVIES_MAX} movies, separated by commas; default: all",
         ),
     ] = None
     after: After = None
@@ -34,7 +34,7 @@ class StreamRead(Parameters):
         str | None,
         Header("Last-Event-ID"),
         Field(
-            description="The last event's id, which goes before `after`",
+            description="The last event's id, which takes precedence over `after`",
             json_schema_extra={"pattern": "^[0-9]{1,19}$"},
         ),
     ] = None
@@ -45,8 +45,8 @@ class _Current(NamedTuple):
 
 
 class Live:
-    def __init__(self, streams: Streams, feed: IndexFeed, freshness: Freshness) -> None:
-        self._streams = streams
+    def __init__(self, live_updates: LiveUpdates, feed: IndexFeed, freshness: Freshness) -> None:
+        self._live_updates = live_updates
         self._feed = feed
         self._freshness = freshness
 
@@ -55,7 +55,7 @@ class Live:
         "/v1/stream",
         tag="stream",
         access="anyone",
-        parameters=StreamRead,
+        parameters=LiveUpdatesRead,
         answers={
             200: AnswerKind(
                 "Events for as long as the connection lasts",
@@ -65,12 +65,12 @@ class Live:
             )
         },
     )
-    async def stream(self, request: Request[StreamRead, None]) -> Answer:
-        """A movie's count and average whenever it has changed, with the log position as the id.
+    async def stream(self, request: Request[LiveUpdatesRead, None]) -> Answer:
+        """Send a movie's count and average whenever they change, with the log position as event id.
 
-        An event states the movie as it is by then: several changes may come as one. `reset` says
-        that what happened since the id is not known any more: read again what is shown, and go on.
-        Nothing says who rated. To begin where a page was read, give its `Starfold-Position` as
+        An event shows the movie's current state: several changes may arrive as one event. `reset`
+        means that the changes since the given id are no longer known: read again what you show, and
+        continue. Events do not say who rated. To start from a page, pass its `Starfold-Position` as
         `after`.
         """
         asked = request.parameters
@@ -81,12 +81,16 @@ class Live:
             begin = current
         else:
             begin = Position(resumed) if resumed <= current else BEFORE_ALL
-        return Answer(200, [], stream=StreamResponse(self._streams, Wanted(chosen, begin), current))
+        return Answer(
+            200,
+            [],
+            stream=LiveUpdatesResponse(self._live_updates, Subscription(chosen, begin), current),
+        )
 
     async def _current(self, wanted: Position) -> Position:
-        """The position of the index, once it is the wanted one; else soon enough, as it is.
+        """Return the position of the index, waiting for `wanted` up to the usual limit.
 
-        A position that is not reached is of another log: a backup was restored.
+        A position that is never reached belongs to another log: a backup was restored.
         """
 
         async def read() -> _Current:
@@ -102,5 +106,5 @@ class Live:
 def _position(last_event_id: str) -> int:
     position = whole(last_event_id)
     if position is None:
-        raise InvalidInput("the id is not one that this API gave", pointer="/header/last-event-id")
+        raise InvalidInput("the id is not one of this API", pointer="/header/last-event-id")
     return position

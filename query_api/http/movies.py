@@ -1,4 +1,4 @@
-"""Movies: one with its statistics, lists and search, who rated one."""
+"""Movies: details and statistics, lists and search, ratings of a movie."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _DOCUMENTS = (MOVIE.name, STATISTICS.name, PARKED_MARK.name)
 
 
 class CatalogueRead(ListRead):
-    """The order of a list of movies, and what narrows it."""
+    """The order of a list of movies, and its filters."""
 
     sort: Sort | None = None
     genre: Text = None
@@ -41,9 +41,9 @@ class CatalogueRead(ListRead):
 
     @property
     def order(self) -> Sort:
-        """Raises `InvalidInput` for a match with nothing."""
+        """The order; raises `InvalidInput` for `match` without a search text."""
         if self.sort == "match" and self.q is None:
-            raise InvalidInput("match is the order of a search: give q", pointer="/query/sort")
+            raise InvalidInput("the order match needs a search: give q", pointer="/query/sort")
         return self.sort or ("weighted" if self.q is None else "match")
 
 
@@ -82,11 +82,12 @@ class Movies:
         answers=documented(shapes.MoviesPage, description="A page of movies"),
     )
     async def list_movies(self, request: Request[CatalogueRead, None]) -> Answer:
-        """Movies in an order, narrowed by every filter given.
+        """List movies in an order, filtered by every condition given.
 
-        `q` finds titles in which every word of it begins a word, without case or accents, and with
-        or without the apostrophes, hyphens and dots inside words. It orders them by how well they
-        match unless `sort` says otherwise; without `q` the order is `weighted`.
+        `q` finds titles in which each of its words is the beginning of some word. It ignores case
+        and accents, and finds words with or without their apostrophes, hyphens and dots. A search
+        is ordered by how well titles match unless `sort` says otherwise; without `q` the order is
+        `weighted`.
         """
         asked = request.parameters
         order, wanted, at_least = asked.order, asked.wanted, asked.at_least
@@ -112,9 +113,9 @@ class Movies:
         answers=documented(shapes.Movie, description="The movie") | CLOSED,
     )
     async def get_movie(self, request: Request[MovieRead, None]) -> Answer:
-        """A movie's details and its rating statistics; `position` is of the last rating in them.
+        """Return a movie's details and rating statistics, with the position of its last rating.
 
-        `stale: true` says that one of its events could not be applied.
+        `stale: true` means that one of the movie's events could not be applied.
         """
         asked = request.parameters
 
@@ -134,13 +135,13 @@ class Movies:
         tag="movies",
         access="anyone",
         parameters=RatersRead,
-        answers=documented(shapes.RatersPage, description="Who rated it") | CLOSED,
+        answers=documented(shapes.RatersPage, description="A page of ratings") | CLOSED,
     )
     async def list_movie_ratings(self, request: Request[RatersRead, None]) -> Answer:
-        """A movie's ratings, the newest or the highest first; private users' are counted, not
-        shown.
+        """List a movie's ratings, newest or highest first; private users count but are not shown.
 
-        So a page may hold fewer than `limit` while there are more: `next_cursor` says so.
+        A page may therefore hold fewer than `limit` ratings while there are more: follow
+        `next_cursor`.
         """
         asked = request.parameters
         movie_id, sort = asked.movie_id, asked.sort

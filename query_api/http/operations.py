@@ -1,4 +1,4 @@
-"""Health, readiness, metrics, and how far each projection is, for operators."""
+"""Health, readiness and metrics, and the progress of each projection for operators."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ class Operations:
         access="operators",
         answers={
             200: AnswerKind(
-                "As the projector last wrote it",
+                "The projector's latest status",
                 Projections,
                 ("Cache-Control",),
                 Projections.EXAMPLE,
@@ -49,13 +49,13 @@ class Operations:
         },
     )
     async def list_projections(self, _request: Plain) -> Answer:
-        """Every generation: state, checkpoint, lag in events and seconds, rate, parked, stopped.
+        """List every generation: state, checkpoint, lag, rate, parked entities, stop reason.
 
-        As of `at`, which moves on about once a second while a projector runs.
+        The values date from `at`, which a running projector updates about once a second.
         """
         status = await read_value(self._client, STATUS_KEY)
         if status is None:
-            raise Unavailable("no projector has said yet how far it is")
+            raise Unavailable("no projector has reported its status yet")
         return bytes_answer(status, JSON).with_field(b"cache-control", "no-cache")
 
     @operation(
@@ -63,10 +63,10 @@ class Operations:
         "/health",
         tag="operations",
         access="nobody",
-        answers={200: AnswerKind("It is", Health, example=Health.EXAMPLE)},
+        answers={200: AnswerKind("The process is alive", Health, example=Health.EXAMPLE)},
     )
     async def health(self, _request: Plain) -> Answer:
-        """The process is alive and its event loop turns."""
+        """Return 200 if the process is alive and its event loop runs."""
         return json_answer({"status": "alive"})
 
     @operation(
@@ -75,13 +75,14 @@ class Operations:
         tag="operations",
         access="nobody",
         answers={
-            200: AnswerKind("It is", Readiness, example=Readiness.EXAMPLE),
-            503: AnswerKind("It is not yet."),
+            200: AnswerKind("The process is ready", Readiness, example=Readiness.EXAMPLE),
+            503: AnswerKind("The process is not ready yet."),
         },
     )
     async def ready(self, _request: Plain) -> Answer:
-        """Redis answers, every read model is there, every background task works, and the index is
-        up to date; else 503.
+        """Return 200 if Redis answers, every read model exists and all background tasks work.
+
+        The catalogue's index must be up to date too; otherwise the status is 503.
         """
         await self._generations.refresh()
         active = {}
@@ -106,5 +107,5 @@ class Operations:
         answers=METRICS_ANSWERS,
     )
     async def metrics(self, request: Plain) -> Answer:
-        """Prometheus text format; behind a bearer token where `STARFOLD_METRICS_TOKEN` is set."""
+        """Return metrics in Prometheus's text format; `STARFOLD_METRICS_TOKEN` may protect them."""
         return exposed(request, self._metrics_token)

@@ -1,6 +1,6 @@
-"""Parameters: exactly what the contract says, where pydantic would take more.
+"""Parameter types that are stricter than pydantic's own.
 
-It reads `1_0`, digits of other scripts and `10.0` as whole numbers, and `0` as a day of 1970.
+Pydantic reads `1_0`, digits of other scripts and `10.0` as whole numbers, and `0` as a day of 1970.
 """
 
 from __future__ import annotations
@@ -32,15 +32,15 @@ _CONTROLS = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 
 
 def whole(text: str) -> int | None:
-    """The number that a text of 1 to 19 ASCII digits says, None for any other text."""
+    """Return the number in a text of 1 to 19 ASCII digits, None for any other text."""
     return int(text) if _DIGITS.fullmatch(text) else None
 
 
 def movie_ids(text: str, *, ids_max: int) -> frozenset[bytes]:
-    """The ids in a list separated by commas; raises `InvalidInput`."""
+    """Return the ids in a comma-separated list; raise `InvalidInput` for anything else."""
     parts = [part.strip(" ") for part in text.split(",")]
     if not all(map(_UUID.fullmatch, parts)):
-        raise InvalidInput("these are not ids separated by commas", pointer="/query/movies")
+        raise InvalidInput("these are not comma-separated ids", pointer="/query/movies")
     ids = frozenset(UUID(part).bytes for part in parts)
     if len(ids) > ids_max:
         raise InvalidInput(f"{len(ids)} movies are more than {ids_max}", pointer="/query/movies")
@@ -69,7 +69,7 @@ def _without_controls(value: str) -> str:
 Limit = Annotated[int, Field(ge=1, le=LIMIT_MAX), BeforeValidator(_whole)]
 Year = Annotated[
     Annotated[int, Field(ge=0, le=YEAR_MAX), BeforeValidator(_whole)] | None,
-    Field(description="A year of release, included"),
+    Field(description="A year of release, inclusive"),
 ]
 Text = Annotated[
     str | None,
@@ -81,17 +81,19 @@ Text = Annotated[
     ),
 ]
 AsOf = Annotated[
-    date | None, BeforeValidator(_day), Field(description="The end of this UTC day; left out, now")
+    date | None,
+    BeforeValidator(_day),
+    Field(description="The statistics at the end of this UTC day; default: now"),
 ]
 After = Annotated[
     Annotated[int, Field(ge=0, le=POSITION_MAX), BeforeValidator(_whole)] | None,
-    Field(description="A position to go on from; left out, now"),
+    Field(description="The position to continue from; default: the current one"),
 ]
-Cursor = Annotated[str | None, Field(description="`next_cursor` of the page before")]
+Cursor = Annotated[str | None, Field(description="`next_cursor` of the previous page")]
 
 
 class Read(Parameters):
-    """What any read may ask for."""
+    """The parameters of every read."""
 
     at_least: Annotated[
         Position,
@@ -106,7 +108,7 @@ class Read(Parameters):
 
 
 class ListRead(Read):
-    """What any read of a list may ask for."""
+    """The parameters of every list."""
 
     cursor: Cursor = None
     limit: Limit = LIMIT_DEFAULT

@@ -1,4 +1,4 @@
-"""From what was read to an answer: position, ETag, pages. Documents are passed through as bytes."""
+"""Build answers from what was read: position, ETag, pages; documents pass through as bytes."""
 
 from __future__ import annotations
 
@@ -18,18 +18,18 @@ from shared.web.openapi import NEWEST_HEADER
 from shared.web.operation import Request
 from shared.web.problems import POSITION_HEADER
 
-# Below, compressing costs more than it saves.
+# Smaller answers cost more to compress than compression saves.
 COMPRESSED_MIN_BYTES = 4_096
 COMPRESSION_LEVEL = 1
 TAG_CHARS = 24
 
-# What a query string may hold as it is (RFC 3986), and what is quoted in it already.
+# Characters allowed in a query string (RFC 3986), including those already quoted.
 _QUERY_CHARS = "%+=:@!$'()*,;/?"
 _JSON = JSON.encode()
 _json = msgspec.json.Encoder().encode
 
 
-# A read of a movie that left the catalogue.
+# Answers for a movie that left the catalogue.
 CLOSED = {
     status: kind._replace(headers=(*kind.headers, POSITION_HEADER))
     for status, kind in openapi.CLOSED.items()
@@ -37,12 +37,12 @@ CLOSED = {
 
 
 def documented(shape: type[Shape], *, description: str) -> dict[int, AnswerKind]:
-    """Document the answers of a read, whose body is passed through as bytes."""
+    """Document the answers of a read, whose body passes through as bytes."""
     headers = (POSITION_HEADER, NEWEST_HEADER, "ETag", "Cache-Control")
     paged = (*headers, "Link") if "next_cursor" in shape.model_fields else headers
     return {
         200: AnswerKind(description, shape, paged, shape.EXAMPLE),
-        304: AnswerKind("It is what `If-None-Match` names", headers=paged),
+        304: AnswerKind("The caller has it: `If-None-Match` names its tag", headers=paged),
     }
 
 
@@ -56,16 +56,15 @@ def document(
     own: bool = False,
     version: str | None = None,
 ) -> Answer:
-    """Answer with a body, its tag and its position, or 304 if the caller has it; large ones are
-    compressed.
+    """Answer with a body, its ETag and its position, or with 304 if the caller has it.
 
-    `version` is the one that commands take as the condition of a change.
-    `newest` is stated where the body may hold more than up to the position. `own`: it is the
-    caller's alone.
+    Large bodies are compressed. `version` is the one that commands take as the condition of a
+    change. `newest` is reported if the body may include changes after the position. `own` marks a
+    body that only the caller may see.
     """
     etag = etag_of(body, version)
     fields = [
-        # To be kept, and asked about with its tag each time.
+        # Clients keep the answer, and revalidate it with its tag each time.
         (b"cache-control", b"private, no-cache" if own else b"no-cache"),
         (b"starfold-position", b"%d" % position),
     ]
@@ -95,14 +94,14 @@ def listing(
     position: Position,
     newest: Position = START,
 ) -> Answer:
-    """Answer with a page of items that are JSON already; `cursor` is where the next one begins."""
+    """Answer with a page of items that are JSON already; `cursor` starts the next page."""
     link = None if cursor is None else f'<{_next_page(request, cursor)}>; rel="next"'
     parts = (b'{"items":[', b",".join(items), b'],"next_cursor":', _json(cursor), b"}")
     return document(request, b"".join(parts), position, newest=newest, link=link)
 
 
 def _next_page(request: Request[Any, Any], cursor: str) -> str:
-    """The request's own address with another cursor, which needs no quoting."""
+    """Return the request's own target with another cursor, which needs no quoting."""
     query_string: bytes = request.scope["query_string"]
     parts = [
         quote(part, safe=_QUERY_CHARS)
@@ -113,13 +112,13 @@ def _next_page(request: Request[Any, Any], cursor: str) -> str:
 
 
 def etag_of(body: bytes, version: str | None = None) -> str:
-    """A strong tag of these very bytes, and of the version that they show."""
+    """Return a strong tag of these bytes, including the version that they show."""
     digest = sha256(body).hexdigest()[:TAG_CHARS]
     return f'"{digest}"' if version is None else f'"{version}-{digest}"'
 
 
 def knows(if_none_match: str, etag: str) -> bool:
-    """Whether an `If-None-Match` names the tag, also made weak by a proxy that compresses."""
+    """Whether `If-None-Match` names the tag; a compressing proxy may have made it weak."""
     tags = [tag.strip().removeprefix("W/") for tag in if_none_match.split(",")]
     return etag in tags or tags == ["*"]
 

@@ -1,6 +1,6 @@
-"""Shapes and examples of answers, for the documentation alone: bodies are passed through as bytes.
+"""Shapes and examples of answers, used only for documentation: bodies pass through as bytes.
 
-Tests hold the examples and real answers against the shapes.
+Tests compare the examples and real answers with the shapes.
 """
 
 from __future__ import annotations
@@ -17,9 +17,9 @@ from shared.read_model.statistics import BINS
 
 TAGS = {
     "movies": "Movies with the statistics of their ratings, now and in the past.",
-    "users": "Profiles, and what users rated.",
+    "users": "Profiles, and the ratings of users.",
     "stream": "Live updates of the movies' statistics.",
-    "operations": "Health, metrics and projections, for those who run Starfold.",
+    "operations": "Health, metrics and projections, for operators.",
 }
 
 _MOVIE_ID = "8d3f2f0e-6c1b-8f7a-9b0e-2f6f1f3a9c11"
@@ -41,7 +41,7 @@ Cursor = Annotated[str | None, Field(description="`cursor` of the next page; nul
 Stale = Annotated[
     Literal[True],
     Field(
-        description="There only if one of the events could not be applied",
+        description="Present only if one of the events could not be applied",
         json_schema_extra=lambda schema: schema.pop("default"),
     ),
 ]
@@ -49,7 +49,7 @@ Bin = Annotated[int, Field(ge=0)]
 
 
 class Shape(BaseModel):
-    """Nothing else is in an answer; that more may come one day is left open to clients."""
+    """Base of all shapes: answers have no other members today, but clients must accept new ones."""
 
     EXAMPLE: ClassVar[dict[str, Any]]
 
@@ -74,7 +74,7 @@ class Statistics(Shape):
     weighted_average: Stars | None
     histogram: Annotated[
         list[Bin],
-        Field(min_length=BINS, max_length=BINS, description="Of each half star, 0.5 first"),
+        Field(min_length=BINS, max_length=BINS, description="Ratings by half star, 0.5 first"),
     ]
     position: Annotated[int, Field(description="Log position of the last rating in them")]
     weighted_by: WeightedBy
@@ -276,7 +276,7 @@ class OwnProfile(Profile):
 
 
 class RatedMovie(Shape):
-    """Title, year and average are null for a movie that came a moment ago."""
+    """Title, year and average are null for a movie created a moment ago."""
 
     movie_id: UUID
     title: str | None
@@ -307,24 +307,24 @@ class RatingsPage(Shape):
 
 
 class GenerationState(Shape):
-    """How far one generation of a read model is."""
+    """The progress of one generation of a read model."""
 
     projection: str
     generation: int
     state: str
     definition: int
     audit: str
-    checkpoint: Annotated[int | None, Field(description="Of the partition that is furthest behind")]
+    checkpoint: Annotated[int | None, Field(description="Of the partition furthest behind")]
     lag_events: int | None
     lag_s: float | None
     events_per_s: float | None
     parked: Annotated[int, Field(description="Movies or users whose event could not be applied")]
-    stopped: Annotated[str | None, Field(description="Why it is not followed")]
+    stopped: Annotated[str | None, Field(description="Why the projector does not follow it")]
 
 
 class Projections(Shape):
     at: datetime
-    head: Annotated[int, Field(description="The last position of the log by then")]
+    head: Annotated[int, Field(description="The last position of the log at that time")]
     generations: list[GenerationState]
 
     EXAMPLE = {

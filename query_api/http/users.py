@@ -66,10 +66,10 @@ class Users:
         tag="users",
         access="members",
         parameters=Read,
-        answers=documented(shapes.OwnProfile, description="One's own profile"),
+        answers=documented(shapes.OwnProfile, description="The caller's own profile"),
     )
     async def get_me(self, request: Request[Read, None]) -> Answer:
-        """One's own profile, also when it is private, with what nobody else is shown."""
+        """Return the caller's own profile, even if it is private, with its private fields."""
         caller, at_least = request.caller, request.parameters.at_least
 
         async def read() -> Profile:
@@ -87,11 +87,11 @@ class Users:
         answers=documented(shapes.Profile, description="The profile"),
     )
     async def get_profile(self, request: Request[ProfileRead, None]) -> Answer:
-        """A user's profile and the statistics of all their ratings; a private one is 404 to others.
+        """Return a user's profile and rating statistics; others get 404 for a private one.
 
-        `genres` are those of the rated movies, the most often rated first, and `favourite_genres`
-        those that the user likes best; `first` and `last` go by the time of rating. `stale: true`
-        says that one of the user's events could not be applied.
+        `genres` are the genres of the rated movies, most often rated first; `favourite_genres` are
+        the ones that the user likes best. `first` and `last` go by the time of rating. `stale:
+        true` means that one of the user's events could not be applied.
         """
         asked, caller = request.parameters, request.caller
 
@@ -110,7 +110,7 @@ class Users:
         answers=documented(shapes.RatingsPage, description="A page of ratings"),
     )
     async def list_user_ratings(self, request: Request[RatingsRead, None]) -> Answer:
-        """The movies that a user rated: newest rating, highest score or title first.
+        """List the movies that a user rated: newest rating, highest score or title first.
 
         `difference` is the user's score less the movie's average.
         """
@@ -141,7 +141,7 @@ class Users:
         answers=documented(shapes.RatedMovie, description="The rating"),
     )
     async def get_user_rating(self, request: Request[RatingRead, None]) -> Answer:
-        """One user's rating of one movie."""
+        """Return one user's rating of one movie."""
         asked, caller = request.parameters, request.caller
         user_id, movie_id = asked.user_id, asked.movie_id
 
@@ -186,5 +186,5 @@ def _profile(
 
 
 def _unknown(user_id: UUID) -> NotFound:
-    """Raised once a read is fresh enough, never by the read itself: it may be behind."""
+    """Return the error, to be raised only after a read that is fresh enough."""
     return NotFound(f"there is no user {user_id}")

@@ -1,4 +1,4 @@
-"""Check access tokens against the log, as the `profiles` read model has it.
+"""Check access tokens against the log, through the `profiles` read model.
 
 A token describes its bearer at the time of issue. Later events (a session ended, a password was
 replaced, a role changed, a user was erased, a key was revoked) are in the subject's access
@@ -18,15 +18,19 @@ from shared.web.tokens import Claims
 
 
 class CallerAccess:
-    """Raises where the read model cannot be read: a token never passes for lack of an answer."""
+    """Checks callers, and raises if the read model cannot be read.
+
+    A token never passes for lack of an answer.
+    """
 
     def __init__(self, reader: Reader, freshness: Freshness) -> None:
         self._reader = reader
         self._freshness = freshness
 
     async def current(self, claims: Claims, wanted: Position) -> Claims:
-        """Return the claims with the subject's current role, or raise `NotAuthenticated` for a
-        token that an event up to `wanted`, or a later one, has ended.
+        """Return the claims with the subject's current role.
+
+        Raises `NotAuthenticated` if an event up to `wanted`, or a later one, has ended the token.
         """
 
         async def read() -> Documents:
@@ -39,7 +43,7 @@ class CallerAccess:
 
 
 def checked_claims(claims: Claims, known: AccessDocument) -> Claims:
-    """Apply an access document to the claims; raise `NotAuthenticated` for an ended token. Pure."""
+    """Apply an access document to the claims; raise `NotAuthenticated` for an ended token."""
     if known.erased:
         raise NotAuthenticated("the user of this access token no longer exists")
     if known.revoked:

@@ -1,9 +1,8 @@
-"""Coalesced reads of Redis: what is asked for while a round trip is under way goes together in the
-next one.
+"""Coalesced reads of Redis: reads requested during a round trip share the next one.
 
-A client library's cost per round trip is larger than everything else in a read; under load one
-round trip serves many requests. Each partition's checkpoint and documents come in one MGET, so that
-they are of the same moment.
+A client library's cost per round trip exceeds everything else in a read; under load one round trip
+serves many requests. Each partition's checkpoint and documents come from one MGET, so that they are
+consistent.
 """
 
 from __future__ import annotations
@@ -26,45 +25,45 @@ from shared.read_model.kinds import PROFILE, RATINGS, REVIEWS
 
 READS_A_ROUND_TRIP_MAX = 512
 WAITING_MAX = 20_000
-# Redis takes its time over scripts: while it runs those of one round trip, the next is made ready.
-# Plain reads are the cheaper the more go together.
+# Scripts are slow in Redis: while it runs one round trip's scripts, the process prepares the next
+# round trip. Plain reads are cheaper the more of them share a round trip.
 CALLS_UNDER_WAY_MAX = 2
 TIMEOUT_S = 1.0
 _NO_ANSWER = "the read models do not answer"
 
 log = structlog.get_logger()
 
-# What `rated.lua` reads of each user, in this order.
+# What `rated.lua` reads for each user, in this order.
 _OPINION = (PROFILE.name, RATINGS, REVIEWS)
 
 Values = list[bytes | None]
-# The checkpoint, and documents in the order asked.
+# The checkpoint, and the documents in the requested order.
 PartitionRead = tuple[bytes | None, Values]
-# The checkpoint; members and ranks of a sorted set in turn, highest first; documents; and the
-# members' fields in a hash, if one was asked for and is there.
+# The checkpoint; members and ranks of a sorted set alternating, highest first; documents; and the
+# members' fields in a hash, if one was requested and exists.
 Page = tuple[bytes | None, list[bytes], Values, Values]
-# The checkpoint; of each user in turn profile, rank and review, or an error for a key of another
+# The checkpoint; then profile, rank and review for each user, or an error for a key of another
 # type.
 Opinions = tuple[bytes | None, list[bytes | redis.ResponseError | None]]
 Arguments = tuple[int | str | bytes, ...]
 
 
 class _Script(NamedTuple):
-    """A script and the name that Redis knows it by once it is loaded."""
+    """A script, and the digest by which Redis knows it once it is loaded."""
 
     text: bytes
     sha: str
 
 
 class _Call(NamedTuple):
-    """Of a script, with the checkpoint as its first key."""
+    """A call of a script, with the checkpoint as its first key."""
 
     script: _Script
     names: Sequence[str]
     arguments: Arguments
 
 
-class _Waiting(NamedTuple):
+class _PendingRead(NamedTuple):
     keys: PartitionKeys
     documents: Sequence[str]
     call: _Call | None
@@ -72,22 +71,21 @@ class _Waiting(NamedTuple):
 
 
 class CoalescedReads:
-    """Reads of partitions, each of one moment.
+    """Reads of partitions, each consistent in itself.
 
-    Raises `Unavailable` at once when Redis does not answer.
-
-    A Redis that hangs is found out after `TIMEOUT_S`; from then on one round trip at a time tries
-    it, and all others are refused without waiting, until it answers.
+    Raises `Unavailable` at once when Redis does not answer. A Redis that hangs is detected after
+    `TIMEOUT_S`; from then on one round trip at a time probes it, and all other reads are refused
+    without waiting, until it answers.
     """
 
     def __init__(self, client: redis.asyncio.Redis) -> None:
         self._client = client
-        self._waiting: list[_Waiting] = []
+        self._waiting: list[_PendingRead] = []
         self._round_trips: set[asyncio.Task[None]] = set()
         self._hangs = False
 
     async def documents(self, keys: PartitionKeys, documents: Sequence[str]) -> PartitionRead:
-        """The documents, named by what follows the partition's prefix."""
+        """Read documents by their names after the partition's prefix."""
         read: PartitionRead = await self._enqueue(keys, documents)
         return read
 
@@ -101,7 +99,7 @@ class CoalescedReads:
         documents: Sequence[str] = (),
         fields_of: str | None = None,
     ) -> Page:
-        """At most `limit` members after the given rank and member; `fields_of` names a hash."""
+        """Read at most `limit` members after a rank and member; `fields_of` names a hash."""
         bound, member = (str(after[0]), after[1]) if after is not None else ("", b"")
         names = (sorted_set, fields_of or sorted_set, *documents)
         call = _Call(_PAGE, names, (limit, bound, member))
@@ -109,7 +107,7 @@ class CoalescedReads:
         return page
 
     async def opinions(self, keys: PartitionKeys, users: Sequence[str], movie: bytes) -> Opinions:
-        """What users of the partition, by their ids in hex, say of a movie."""
+        """Read the ratings of a movie by users of one partition, given by their ids in hex."""
         names = [document_name(kind, user) for user in users for kind in _OPINION]
         opinions: Opinions = await self._enqueue(keys, (), _Call(_RATED, names, (movie,)))
         return opinions
@@ -126,50 +124,51 @@ class CoalescedReads:
             raise Overloaded(f"{len(self._waiting)} reads are waiting already")
         loop = asyncio.get_running_loop()
         future: asyncio.Future[Any] = loop.create_future()
-        self._waiting.append(_Waiting(keys, documents, call, future))
+        self._waiting.append(_PendingRead(keys, documents, call, future))
         if len(self._round_trips) < (1 if call is None else CALLS_UNDER_WAY_MAX):
             self._round_trips.add(loop.create_task(self._run()))
         return await future
 
     async def _run(self) -> None:
         while self._waiting:
-            batch = self._waiting[:READS_A_ROUND_TRIP_MAX]
+            reads = self._waiting[:READS_A_ROUND_TRIP_MAX]
             del self._waiting[:READS_A_ROUND_TRIP_MAX]
             try:
                 async with asyncio.timeout(TIMEOUT_S):
                     try:
-                        await self._round_trip(batch)
+                        await self._round_trip(reads)
                     except redis.exceptions.NoScriptError:
                         await self._load_scripts()
-                        await self._round_trip(batch)
+                        await self._round_trip(reads)
             except (redis.RedisError, TimeoutError, OSError) as error:
                 log.warning("read_models_unavailable", error=f"{type(error).__name__}: {error}")
                 if isinstance(error, (TimeoutError, redis.TimeoutError)):
                     self._hangs = True
-                    batch += self._waiting
+                    reads += self._waiting
                     self._waiting.clear()
-                _fail(batch, Unavailable(_NO_ANSWER))
+                _fail(reads, Unavailable(_NO_ANSWER))
             except Exception as error:  # noqa: BLE001  # Every waiting read must get an answer.
-                _fail(batch, error)
+                _fail(reads, error)
             else:
                 self._hangs = False
-        # At once, not when the task is seen to have ended: what is asked for until then would wait
-        # for a round trip that does not come.
+        # Remove the task now rather than when its end is noticed: a read enqueued in between would
+        # wait for a round trip that never starts.
         this = asyncio.current_task()
         assert this is not None
         self._round_trips.discard(this)
 
     async def _load_scripts(self) -> None:
-        """Redis does not keep them when it starts anew. Not the library's scripts, which ask before
-        each call whether they are there.
+        """Load the scripts, which a restarted Redis has lost.
+
+        The library's own script objects ask Redis before each call whether it has the script.
         """
         for script in (_PAGE, _RATED):
             await self._client.script_load(script.text)
 
-    async def _round_trip(self, batch: Sequence[_Waiting]) -> None:
+    async def _round_trip(self, reads: Sequence[_PendingRead]) -> None:
         by_partition: dict[PartitionKeys, dict[str, int]] = {}
-        plain = [one for one in batch if one.call is None]
-        calls = [(one, one.call) for one in batch if one.call is not None]
+        plain = [one for one in reads if one.call is None]
+        calls = [(one, one.call) for one in reads if one.call is not None]
         for waiting in plain:
             wanted = by_partition.setdefault(waiting.keys, {CHECKPOINT: 0})
             for document in waiting.documents:
@@ -192,17 +191,16 @@ class CoalescedReads:
             _resolve(waiting, (values[0], documents))
 
     async def _answered(self, commands: Sequence[tuple[str | int | bytes, ...]]) -> list[Any]:
-        """What Redis says to each; raises the first refusal but for those of a wrong type, which
-        concern one call alone.
+        """Return Redis's replies; raise the first error that is not about a key's type.
 
-        Over a connection of the client's pool, without the client's layers around each command:
-        they cost more than all else that is done for it here.
+        An error about a key's type concerns one call alone. The commands bypass the client's
+        layers, which cost more than everything else in a round trip.
         """
         pool = self._client.connection_pool
         connection = await pool.get_connection()
         try:
             await connection.send_packed_command([packed(one) for one in commands])
-            # All are read, or what comes next would be taken for another's.
+            # Read all replies, or the connection's next user would get them.
             results = [await _result(connection) for _ in commands]
         finally:
             await pool.release(connection)
@@ -214,7 +212,7 @@ class CoalescedReads:
 
 async def _result(connection: AbstractConnection) -> Any:
     try:
-        # `_run` has a time limit for all; one for each would cost each something.
+        # `_run` limits the whole round trip; a timer per read would cost every read.
         return await connection.read_response(timeout=math.inf)
     except redis.ResponseError as refusal:
         return refusal
@@ -229,20 +227,20 @@ _PAGE = _script("page.lua")
 _RATED = _script("rated.lua")
 
 
-def _resolve(waiting: _Waiting, result: object) -> None:
+def _resolve(waiting: _PendingRead, result: object) -> None:
     if not waiting.future.done():
         waiting.future.set_result(result)
 
 
-def _resolve_call(waiting: _Waiting, result: object) -> None:
-    """As above; a key of another type is damage of what was asked for, and of nothing else."""
+def _resolve_call(waiting: _PendingRead, result: object) -> None:
+    """Resolve a call; a key of another type means damage of the requested data only."""
     if isinstance(result, redis.ResponseError):
-        _fail([waiting], DocumentDamaged("a key is of another type"))
+        _fail([waiting], DocumentDamaged("a key has another type"))
     else:
         _resolve(waiting, result)
 
 
-def _fail(batch: Sequence[_Waiting], error: Exception) -> None:
-    for waiting in batch:
+def _fail(reads: Sequence[_PendingRead], error: Exception) -> None:
+    for waiting in reads:
         if not waiting.future.done():
             waiting.future.set_exception(error)

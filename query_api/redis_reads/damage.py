@@ -1,4 +1,4 @@
-"""Damaged values that readers met: counted, logged within bounds, and reported to the projector."""
+"""Damaged values that readers found: counted, logged at a limited rate, and reported."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ LOGGED_MAX = 100
 
 DAMAGED = Counter(
     "starfold_damaged_reads",
-    "Reads that met a value which is not what was written.",
+    "Reads that found a damaged value.",
     ["projection"],
 )
 
@@ -34,7 +34,10 @@ log = structlog.get_logger()
 
 
 class Damage:
-    """What was found since it was last sent. Belongs to the event loop."""
+    """The damage found since the last report to the projector.
+
+    Belongs to the event loop.
+    """
 
     def __init__(self, client: redis.asyncio.Redis) -> None:
         self._client: Any = client
@@ -43,9 +46,9 @@ class Damage:
         self._logged_at: dict[DamageReport, float] = {}
 
     def found(self, keys: PartitionKeys, entity: UUID | None, reason: str) -> DocumentDamaged:
-        """Note a damaged value of an entity, or of what its partition shares (None).
+        """Record a damaged value of an entity, or of its partition's shared keys (None).
 
-        Returns the error to raise.
+        Return the error to raise.
         """
         report = DamageReport(*keys, entity)
         DAMAGED.labels(keys.projection).inc()
@@ -58,7 +61,7 @@ class Damage:
 
     @contextmanager
     def contained(self, keys: PartitionKeys) -> Iterator[None]:
-        """Note what is wrong with a key that a partition shares, and raise `DocumentDamaged`."""
+        """Record damage of a partition's shared key, and raise `DocumentDamaged`."""
         try:
             yield
         except DocumentDamaged as damaged:
@@ -66,12 +69,10 @@ class Damage:
         except redis.ResponseError as refusal:
             if not is_wrong_type(refusal):
                 raise
-            raise self.found(keys, None, "a key is of another type") from refusal
+            raise self.found(keys, None, "a key has another type") from refusal
 
     async def send(self) -> None:
-        """Wait for damage, for `LOOK_EVERY_S` at most, and add it to the set of which the projector
-        heals.
-        """
+        """Wait up to `LOOK_EVERY_S` for damage, and add it to the set that the projector heals."""
         try:
             async with asyncio.timeout(LOOK_EVERY_S):
                 await self._some.wait()
@@ -83,7 +84,7 @@ class Damage:
             await self._client.sadd(DAMAGED_KEY, *(report.encoded() for report in reports))
 
     def _log(self, report: DamageReport, reason: str) -> None:
-        """One line an entity and minute, of so many entities at most."""
+        """Log once a minute for each entity, for a limited number of entities."""
         now = time.monotonic()
         logged_at = self._logged_at.get(report)
         if logged_at is not None and now < logged_at + LOGGED_AGAIN_S:

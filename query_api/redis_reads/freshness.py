@@ -1,8 +1,7 @@
-"""Waiting until the read models have applied a position: pushed by the projector, polled as a
-backstop.
+"""Wait until the read models have applied a position: announced by the projector, or polled.
 
-The projector announces what it has written hundreds of times a second under load. That is listened
-to only while somebody waits, and for a while after.
+Under load, the projector announces its writes hundreds of times a second. The process therefore
+listens only while a reader waits, and for a while after.
 """
 
 from __future__ import annotations
@@ -22,15 +21,15 @@ WAIT_MAX_S = 2.0
 POLL_S = 0.05
 WAITERS_MAX = 2_000
 LOOK_EVERY_S = 1.0
-# Subscribing anew costs the next one who waits a millisecond or two.
+# Keep listening for this long: a new subscription would cost the next waiter some milliseconds.
 LISTEN_ON_S = 5.0
-# A subscription that has said nothing for this time is asked whether it stands.
+# Probe a subscription that has been silent for this long.
 SILENT_MAX_S = 3.0
 DIGITS_MAX = 19
 
 
 class Positioned(Protocol):
-    """What a read says of itself: the oldest checkpoint among its partitions."""
+    """The result of a read: its position is the oldest checkpoint among its partitions."""
 
     @property
     def position(self) -> Position: ...
@@ -40,10 +39,10 @@ Read = TypeVar("Read", bound=Positioned)
 
 
 def parse_position(header: str | None) -> Position:
-    """The value of `Starfold-At-Least`; raises `InvalidInput` unless it is a position."""
+    """Return the position in `Starfold-At-Least`; raise `InvalidInput` if it is not one."""
     if header is None:
         return START
-    # Not `int` of a long text: that takes quadratic time, and Python refuses it.
+    # Limit the length first: `int` takes quadratic time, and Python refuses very long texts.
     if len(header) <= DIGITS_MAX and header.isascii() and header.isdigit():
         position = int(header)
         if position <= POSITION_MAX:
@@ -52,7 +51,7 @@ def parse_position(header: str | None) -> Position:
 
 
 class Freshness:
-    """Repeats a read until it is new enough."""
+    """Repeats a read until it is fresh enough."""
 
     def __init__(self, client: redis.asyncio.Redis, places: OpenPlaces) -> None:
         self._client = client
@@ -63,7 +62,7 @@ class Freshness:
         self._waiters = 0
 
     async def at_least(self, wanted: Position, read: Callable[[], Awaitable[Read]]) -> Read:
-        """The read, no older than `wanted`; raises `ProjectionBehind` after `WAIT_MAX_S`."""
+        """Return a read no older than `wanted`; raise `ProjectionBehind` after `WAIT_MAX_S`."""
         news = self.news
         result = await read()
         if result.position >= wanted:
@@ -79,7 +78,7 @@ class Freshness:
 
     @property
     def news(self) -> asyncio.Event:
-        """What comes next. To be taken before a read: what is written meanwhile is not missed."""
+        """The event of the next write; take it before a read, so that no write is missed."""
         return self._news
 
     async def wait_for(self, news: asyncio.Event, seconds: float) -> None:
@@ -94,12 +93,12 @@ class Freshness:
             return
 
     def tell(self) -> None:
-        """There is news: whoever waits is woken; whoever reads from now on waits for the next."""
+        """Wake the waiters; later readers wait for the next news."""
         self._news.set()
         self._news = asyncio.Event()
 
     async def step(self, alive: Callable[[], None]) -> None:
-        """Listen to the projector while somebody waits, or wait a while for somebody who does."""
+        """Listen to the projector while a reader waits, or wait a while for such a reader."""
         try:
             async with asyncio.timeout(LOOK_EVERY_S):
                 await self._needed.wait()
@@ -120,15 +119,14 @@ class Freshness:
                 return result
             if loop.time() >= give_up_at:
                 raise ProjectionBehind(
-                    f"the read model stands at position {result.position}, not yet at {wanted}"
+                    f"the read model is at position {result.position}, not yet at {wanted}"
                 ).at(result.position)
 
     async def _listen(self, alive: Callable[[], None]) -> None:
         loop = asyncio.get_running_loop()
         async with self._client.pubsub() as subscription:
             await subscription.subscribe(APPLIED_CHANNEL)
-            # The first message says that the subscription stands: what was written before it is
-            # then to be read.
+            # The first message confirms the subscription: read what was written before it.
             heard_at_s, asked = loop.time(), False
             while loop.time() - self._needed_at <= LISTEN_ON_S:
                 if await subscription.get_message(timeout=LOOK_EVERY_S) is not None:

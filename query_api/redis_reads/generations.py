@@ -1,4 +1,4 @@
-"""Which generation of each projection is active: the readers' copy, read whenever it changes."""
+"""The active generation of each projection: the readers' copy, read whenever it changes."""
 
 from __future__ import annotations
 
@@ -14,19 +14,20 @@ from shared.errors import DocumentDamaged, Unavailable
 from shared.read_model.generations import GenerationCopy, generation_copy
 from shared.read_model.keys import GENERATIONS_CHANNEL, GENERATIONS_KEY
 
-# A switch is announced. The backstop, for an announcement that was missed.
+# Backstop for a missed announcement of a switch.
 REFRESH_EVERY_S = 1.0
 PARTITIONS_MAX = 16_384
 
 _decode = msgspec.json.Decoder(dict[str, GenerationCopy]).decode
 
-# Readers' copy by projection.
+# The readers' copy by projection.
 Copy = dict[str, GenerationCopy]
 
 
 class ActiveGenerations:
-    """A cache that may be a moment old: a generation that was switched away from goes on being
-    followed. A damaged copy changes nothing in it; the projector writes another within a second.
+    """A cache that may be a moment old: the projector keeps following a retired generation.
+
+    A damaged copy leaves the cache unchanged; the projector writes another within a second.
     """
 
     def __init__(self, client: redis.asyncio.Redis) -> None:
@@ -38,7 +39,7 @@ class ActiveGenerations:
         return self._copy.get(projection)
 
     async def require(self, projection: str) -> GenerationCopy:
-        """The active generation; raises `Unavailable` while there is none."""
+        """Return the active generation; raise `Unavailable` while there is none."""
         generation = self._copy.get(projection)
         if generation is None:
             await self.refresh()
@@ -48,10 +49,10 @@ class ActiveGenerations:
         return generation
 
     async def refresh(self) -> None:
-        """Read the copy again; callers at the same time share one read."""
+        """Read the copy again; simultaneous callers share one read."""
         if self._refreshing is None:
             self._refreshing = asyncio.get_running_loop().create_task(self._read())
-            # Its callers may all be gone by then.
+            # All of its callers may have left by then.
             self._refreshing.add_done_callback(_retrieve)
         await asyncio.shield(self._refreshing)
 
@@ -60,7 +61,7 @@ class ActiveGenerations:
         async with self._client.pubsub() as subscription:
             await subscription.subscribe(GENERATIONS_CHANNEL)
             while True:
-                # The first message says that the subscription stands: then the copy is read.
+                # The first message confirms the subscription: read the copy then.
                 await subscription.get_message(timeout=REFRESH_EVERY_S)
                 await self.refresh()
                 alive()
@@ -74,7 +75,7 @@ class ActiveGenerations:
 
 
 def _decoded(stored: bytes) -> Copy:
-    """The copy; raises `DocumentDamaged`."""
+    """Decode the copy; raise `DocumentDamaged` for a damaged one."""
     try:
         found: Copy = _decode(stored)
     except (msgspec.MsgspecError, UnicodeDecodeError) as error:

@@ -1,9 +1,10 @@
--- A page of a sorted set, highest rank first, with its partition's checkpoint and documents as of the same moment.
+-- Returns a page of a sorted set, highest rank first, with its partition's checkpoint and documents of the same
+-- moment.
 --
--- KEYS[1] the checkpoint; KEYS[2] the sorted set; KEYS[3] a hash of which the members' fields are wanted, or the
--- sorted set again for none; KEYS[4..] documents.
--- ARGV[1] how many members; ARGV[2] and ARGV[3] the rank and member to go on after, empty for the first page.
--- Members of one rank come in descending order; ranks are compared as numbers, members as bytes.
+-- KEYS[1] is the checkpoint; KEYS[2] the sorted set; KEYS[3] a hash whose fields for the members are returned, or
+-- the sorted set again for none; KEYS[4..] documents.
+-- ARGV[1] is the number of members; ARGV[2] and ARGV[3] are the rank and member to continue after, empty for the
+-- first page. Members of equal rank come in descending order; ranks are compared as numbers, members as bytes.
 local wanted = tonumber(ARGV[1])
 local rank, after = ARGV[2], ARGV[3]
 local page, offset = {}, 0

@@ -1,8 +1,9 @@
--- What some users say of one movie: profile, rank and review of each, with their partition's checkpoint as of the same moment.
+-- Returns profile, rank and review of users of one partition for one movie, with the partition's checkpoint of the
+-- same moment.
 --
--- KEYS[1] the checkpoint; then of each user the profile, the sorted set of their ratings, and the hash of their reviews.
--- ARGV[1] the movie.
--- Three values for each user; false for what there is not, an error for a key of another type.
+-- KEYS[1] is the checkpoint; then come each user's profile, sorted set of ratings, and hash of reviews. ARGV[1] is
+-- the movie. The script returns three values for each user: false for a missing one, an error for a key of another
+-- type.
 local found = {}
 for i = 2, #KEYS, 3 do
     found[#found + 1] = redis.pcall('GET', KEYS[i])

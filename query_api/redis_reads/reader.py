@@ -1,8 +1,7 @@
-"""Reading entities from the active generations, each with the position that its partition stands
-at.
+"""Read entities from the active generations, with the position of their partition.
 
-What is read is checked here: a value that is not what was written is never passed on. It is noted,
-so that the projector heals it, and raised as `DocumentDamaged`.
+The reader validates all it reads and never passes on a damaged value: it reports the damage, so
+that the projector heals it, and raises `DocumentDamaged`.
 """
 
 from __future__ import annotations
@@ -23,14 +22,14 @@ from shared.read_model.keys import PROFILES, PartitionKeys, document_name, parti
 from shared.read_model.kinds import PARKED_MARK
 
 ATTEMPTS = 2
-# Partitions of generations whose positions are remembered.
+# Partitions of generations whose last positions are cached.
 SEEN_MAX = 1_024
 
 
 class Documents(NamedTuple):
-    """An entity's documents, in the order asked, and their partition's position.
+    """An entity's documents in the requested order, and their partition's position.
 
-    `build` is another one whenever the documents were not written by following the log.
+    `build` changes whenever the documents were written by something other than following the log.
     """
 
     position: Position
@@ -45,7 +44,7 @@ class Documents(NamedTuple):
 class RankedPage(NamedTuple):
     """Members of an entity's sorted set, highest rank first, with documents of the same moment.
 
-    `fields` are the members' in a hash, if one was asked for; empty if there is none.
+    `fields` are the members' fields in a hash, if one was requested; empty if there is none.
     """
 
     position: Position
@@ -56,7 +55,7 @@ class RankedPage(NamedTuple):
 
 
 class RatedMovie(NamedTuple):
-    """What a user says of a movie, of one moment."""
+    """A user's rating of a movie, read at one moment."""
 
     profile: bytes | None
     rank: int | None
@@ -64,14 +63,14 @@ class RatedMovie(NamedTuple):
 
 
 class _Place(NamedTuple):
-    """Where an entity is read, and how its values are stored there."""
+    """The partition of an entity, and the layout of its values."""
 
     keys: PartitionKeys
     layout: Layout
 
 
 class _Seen(NamedTuple):
-    """A checkpoint as it was read, stored and decoded: most reads find the same one again."""
+    """A checkpoint both stored and decoded: most reads find the same one again."""
 
     stored: bytes | None
     checkpoint: Checkpoint
@@ -82,8 +81,11 @@ _NOWHERE: tuple[GenerationCopy | None, list[_Place]] = (None, [])
 
 
 class Reader:
-    """A partition without a checkpoint is no empty one: its generation is read again, then it is
-    `Unavailable`. So is one that stands at an older position than this process has read before.
+    """Reads entities, and refuses partitions that are lost or have gone back.
+
+    A partition without a checkpoint is not an empty one: the generations are refreshed once, then
+    the reader raises `Unavailable`. It does so too for a checkpoint older than one that this
+    process has read.
     """
 
     def __init__(
@@ -92,18 +94,18 @@ class Reader:
         self._reads = reads
         self._generations = generations
         self._damage = damage
-        # The newest checkpoint that was read of each partition.
+        # The newest checkpoint read of each partition.
         self._seen: dict[PartitionKeys, _Seen] = {}
         # The partitions of the active generation, by projection.
         self._places: dict[str, tuple[GenerationCopy | None, list[_Place]]] = {}
 
     async def documents(self, projection: str, entity: UUID, kinds: Sequence[str]) -> Documents:
-        """The entity's documents of the given kinds."""
+        """Return the entity's documents of the given kinds."""
         hex_id = entity.hex
         return await self.named(projection, entity, [document_name(kind, hex_id) for kind in kinds])
 
     async def named(self, projection: str, entity: UUID, names: Sequence[str]) -> Documents:
-        """Documents of the entity's partition, by what follows its prefix."""
+        """Return documents of the entity's partition, by their names after its prefix."""
         for _ in range(ATTEMPTS):
             keys, layout = await self._place(projection, entity)
             seen = self._seen.get(keys, _NONE)
@@ -129,7 +131,7 @@ class Reader:
         kinds: Sequence[str] = (),
         fields_of: str | None = None,
     ) -> RankedPage:
-        """A page of the entity's sorted set, with what a hash of theirs has of each member."""
+        """Return a page of the entity's sorted set, with the members' fields of a hash."""
         hex_id = entity.hex
         for _ in range(ATTEMPTS):
             keys, layout = await self._place(projection, entity)
@@ -160,13 +162,14 @@ class Reader:
     async def rated(
         self, movie_id: UUID, users: Sequence[bytes]
     ) -> tuple[Position, Position, Sequence[RatedMovie]]:
-        """What users say of a movie, in the order asked, and the oldest and the newest of their
-        positions.
+        """Return users' ratings of a movie in the requested order, and two positions.
+
+        Those are the oldest and the newest position of the partitions read.
         """
         movie = movie_id.bytes
         for _ in range(ATTEMPTS):
             places = await self._all_places(PROFILES)
-            # By partition, where its users stand in the order asked.
+            # The indexes of each partition's users in the requested order.
             by_partition: dict[int, list[int]] = {}
             for number, user in enumerate(users):
                 by_partition.setdefault(int.from_bytes(user) % len(places), []).append(number)
@@ -195,8 +198,10 @@ class Reader:
         raise Unavailable(f"the read model {PROFILES} is being built")
 
     async def require_absent(self, projection: str, entity: UUID, *kinds: str) -> None:
-        """Raise `DocumentDamaged` if some document of the entity is there: it was created, and what
-        was not found has been lost. A parked entity may lack any.
+        """Raise `DocumentDamaged` if some document of the entity exists.
+
+        The entity was then created, and the missing document has been lost. A parked entity may
+        lack any.
         """
         read = await self.documents(projection, entity, (*kinds, PARKED_MARK.name))
         *values, parked = read.values
@@ -204,7 +209,7 @@ class Reader:
             raise await self.lost(projection, entity)
 
     async def lost(self, projection: str, entity: UUID) -> DocumentDamaged:
-        """Note that a document of an entity is missing; returns the error to raise."""
+        """Report that a document of an entity is missing; return the error to raise."""
         keys, _ = await self._place(projection, entity)
         return self._damage.found(keys, entity, "a document is missing")
 
@@ -223,8 +228,9 @@ class Reader:
             raise self._damage.found(keys, UUID(bytes=user), str(damaged)) from damaged
 
     def _checkpoint(self, keys: PartitionKeys, stored: bytes, seen: _Seen) -> Checkpoint:
-        """The stored checkpoint; raises `Unavailable` for one older than what was `seen` before the
-        read began: Redis has lost its tail, and may show what was revoked or erased since.
+        """Return the decoded checkpoint; raise `Unavailable` if it is older than `seen`.
+
+        Redis has then lost recent writes, and might show data that was revoked or erased since.
         """
         if stored == seen.stored:
             return seen.checkpoint
@@ -233,7 +239,7 @@ class Reader:
         except DocumentDamaged as damaged:
             raise self._damage.found(keys, None, str(damaged)) from damaged
         if checkpoint.position < seen.checkpoint.position:
-            raise Unavailable(f"the read model {keys.projection} is being brought up again")
+            raise Unavailable(f"the read model {keys.projection} is catching up again")
         if checkpoint.position >= self._seen.get(keys, _NONE).checkpoint.position:
             if len(self._seen) >= SEEN_MAX:
                 self._seen.clear()
@@ -245,7 +251,7 @@ class Reader:
         return places[partition_of(entity, len(places))]
 
     async def _all_places(self, projection: str) -> list[_Place]:
-        """The partitions of the active generation, by number."""
+        """Return the partitions of the active generation, by number."""
         generation = self._generations.get(projection)
         if generation is None:
             generation = await self._generations.require(projection)

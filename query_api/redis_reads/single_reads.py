@@ -1,4 +1,4 @@
-"""A value by its key, outside of every partition: who is active, how far the projector is."""
+"""Reads of keys outside all partitions: the active generations and the projector's status."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ TIMEOUT_S = 1.0
 
 
 async def read_value(client: redis.asyncio.Redis, key: str) -> bytes | None:
-    """None where there is none; raises `Unavailable` when Redis does not answer."""
+    """Return the value, None if there is none; raise `Unavailable` when Redis does not answer."""
     try:
         async with asyncio.timeout(TIMEOUT_S):
-            # The library's type leaves open whether answers are decoded; they are not.
+            # The library's type leaves open whether replies are decoded; they are not.
             value: Any = await client.get(key)
     except (redis.RedisError, TimeoutError, OSError) as error:
         raise Unavailable("the read models do not answer") from error

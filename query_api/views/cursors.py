@@ -1,8 +1,8 @@
-"""Opaque cursors: where a page ended, by its sort key and never by a count of rows.
+"""Opaque cursors: the sort key at which a page ended, never a count of rows.
 
-A cursor may hold the key of a row that its bearer may not see, a private rater's, so it is sealed
-with authenticated encryption. It is bound to its list: another list or order refuses it. The same
-key gives the same cursor (AES-SIV, which needs no nonce), so that an unchanged page keeps its ETag.
+A cursor may hold the key of a row that its bearer may not see (a private user's rating), so it is
+sealed with authenticated encryption. It is bound to its list: other lists and orders refuse it. The
+same key gives the same cursor (AES-SIV needs no nonce), so that an unchanged page keeps its ETag.
 """
 
 from __future__ import annotations
@@ -30,12 +30,12 @@ class Cursors:
         self._sealing = AESSIV(key)
 
     def seal(self, of: str, key: object) -> str:
-        """Return the cursor of a list, named by all that it must not be mixed up with."""
+        """Return the cursor for a key of a list, whose name includes all that distinguishes it."""
         sealed = self._sealing.encrypt(_encode(key), [of.encode()])
         return base64.urlsafe_b64encode(sealed).rstrip(b"=").decode()
 
     def open(self, of: str, cursor: str, key_type: type[Key]) -> Key:
-        """Return the key; raise `InvalidInput` for a cursor that was not made here for the list."""
+        """Return the key in a cursor; raise `InvalidInput` for a cursor of another list."""
         if len(cursor) > CURSOR_CHARS_MAX:
             raise _foreign()
         try:
@@ -47,5 +47,5 @@ class Cursors:
 
 
 def _foreign() -> InvalidInput:
-    detail = "the cursor is not one that this API gave for this list"
+    detail = "the cursor does not belong to this list"
     return InvalidInput(detail, pointer="/query/cursor")

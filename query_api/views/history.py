@@ -1,4 +1,4 @@
-"""A movie's statistics in the past, from what each UTC day added to its histogram."""
+"""A movie's statistics in the past, from the changes of its histogram on each UTC day."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import NamedTuple
 from shared.read_model.documents import HISTORY_STEP, HistoryYear
 from shared.read_model.statistics import BINS
 
-# No rating is dated before: see the limits of `rated_at`.
+# The limits of `rated_at` exclude earlier ratings.
 FIRST_YEAR = 1970
 
 Histogram = tuple[int, ...]
@@ -25,7 +25,7 @@ class Day(NamedTuple):
 
 
 def days(years: Mapping[int, HistoryYear]) -> Iterator[Day]:
-    """Every day with a change, in order, each with the running sum up to its end."""
+    """Yield every day with a change, in order, with the histogram at its end."""
     bins = [0] * BINS
     for year in sorted(years):
         added = sorted(years[year].added.items())
@@ -36,7 +36,7 @@ def days(years: Mapping[int, HistoryYear]) -> Iterator[Day]:
 
 
 def histogram_at(years: Mapping[int, HistoryYear], end_of: date) -> Histogram:
-    """The histogram at the end of a day."""
+    """Return the histogram at the end of a day."""
     last = NO_SCORES
     for day in days(years):
         if day.date > end_of:

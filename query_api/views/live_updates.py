@@ -1,8 +1,8 @@
-"""Live updates as server-sent events: what each connection is sent, and how many there may be.
+"""Live updates as server-sent events: the events of each connection, and their number.
 
-A connection remembers only how far it is. When a movie of its own has changed, it is sent that
-movie as it is by then, so that a slow client gets fewer and newer events and nothing piles up for
-it; one that takes nothing at all is cut off by the server (`shared/web/protocol.py`).
+A connection stores only its position. When one of its movies changes, it gets the movie's current
+state, so that a slow client receives fewer and newer events and nothing accumulates for it; the
+server closes a connection that takes no data at all.
 """
 
 from __future__ import annotations
@@ -26,35 +26,35 @@ from shared.ids import START, Position
 from shared.web.problems import POSITION_HEADER
 
 HEARTBEAT_S = 15.0
-# When a client that was cut off comes back.
+# Delay before a disconnected client reconnects.
 RETRY_MS = 2_000
-# What is handed to the server at a time: some 50 KB.
+# Events handed to the server at a time: about 50 KB.
 EVENTS_A_CHUNK = 500
-# Nothing is known after it: who resumes here is told to read anew.
+# No change is known after it: a client that resumes here gets a `reset`.
 BEFORE_ALL = Position(START - 1)
 
-STREAMS = Gauge("starfold_streams", "Open streams of changes.")
+STREAMS = Gauge("starfold_streams", "Open live-update connections.")
 
 _json = msgspec.json.Encoder().encode
 
 
-class Wanted(NamedTuple):
-    """What a client asks for: changes after a position, of some movies or of all (None)."""
+class Subscription(NamedTuple):
+    """The changes that a client requests: after a position, of some movies or all (None)."""
 
     movies: frozenset[bytes] | None
     after: Position
 
 
 class _Encoded(NamedTuple):
-    """Events of all movies; connections that are equally far share them."""
+    """Encoded events of all movies, shared by the connections at the same position."""
 
     after: Position
     position: Position
     chunks: Sequence[bytes] | None
 
 
-class Streams:
-    """All connections of this process; they share the feed's reads of Redis."""
+class LiveUpdates:
+    """All live-update connections of this process; they share the feed's reads of Redis."""
 
     def __init__(
         self, feed: IndexFeed, changes: Changes, *, open_max: int, places: OpenPlaces
@@ -69,11 +69,12 @@ class Streams:
 
     @contextmanager
     def place(self) -> Iterator[None]:
-        """Taken by a connection while it is open; raises `Overloaded` when there is none, and
-        `TooManyRequests` where its caller holds too many.
+        """Hold a place while a connection is open.
+
+        Raises `Overloaded` if no place is free, and `TooManyRequests` if the caller holds too many.
         """
         if self._open >= self._open_max:
-            raise Overloaded(f"{self._open} streams are open already")
+            raise Overloaded(f"{self._open} live-update connections are open already")
         with self._places.place():
             self._open += 1
             STREAMS.inc()
@@ -84,13 +85,13 @@ class Streams:
                 STREAMS.dec()
 
     def end(self) -> None:
-        """The server stops: every stream ends now, and its client will connect elsewhere."""
+        """End every connection, since the server stops; clients reconnect elsewhere."""
         if not self._ended:
             self._ended = True
             self._changes.wake_all()
 
-    async def events(self, wanted: Wanted) -> AsyncIterator[bytes]:
-        """The stream, in chunks of whole events. Ends when the server stops."""
+    async def events(self, wanted: Subscription) -> AsyncIterator[bytes]:
+        """Yield the events in chunks of whole events, until the server stops."""
         after = wanted.after
         yield format_sse_event(retry=RETRY_MS, id=None if after < START else str(after))
         with self._changes.watch(wanted.movies) as woken:
@@ -102,16 +103,16 @@ class Streams:
                     chunks = [format_sse_event(event="reset", data_str="{}", id=str(position))]
                 for chunk in chunks:
                     yield chunk
-                    await asyncio.sleep(0)  # Only then is it known that the client is slow.
+                    await asyncio.sleep(0)  # Let the server notice that a client is slow.
                 after = max(after, position)
                 if not await _set_in_time(woken):
-                    # With an id, so that a client whose movies rest does not fall behind.
+                    # The id lets clients whose movies do not change keep up with the log.
                     yield format_sse_event(comment="still here", id=str(after))
 
     def _encoded(
         self, movies: frozenset[bytes] | None, after: Position, position: Position
     ) -> Sequence[bytes] | None:
-        """What changed after a position, up to the feed's own; None if that is not known."""
+        """Return the encoded changes after a position, up to the feed's; None if unknown."""
         if movies is not None:
             return self._chunks(movies, after)
         if (self._of_all.after, self._of_all.position) != (after, position):
@@ -139,26 +140,26 @@ class Streams:
         return format_sse_event(data_str=_json(shown).decode(), id=str(position))
 
 
-class StreamResponse(EventSourceResponse):
-    """Takes its place for as long as it is sent."""
+class LiveUpdatesResponse(EventSourceResponse):
+    """Holds its place for as long as the response lasts."""
 
-    def __init__(self, streams: Streams, wanted: Wanted, position: Position) -> None:
+    def __init__(self, live_updates: LiveUpdates, wanted: Subscription, position: Position) -> None:
         headers = {
             "Cache-Control": "no-cache",
             POSITION_HEADER: str(position),
-            # Else proxies may hold back what is sent.
+            # Proxies may buffer the events otherwise.
             "X-Accel-Buffering": "no",
         }
-        super().__init__(streams.events(wanted), headers=headers)
-        self._streams = streams
+        super().__init__(live_updates.events(wanted), headers=headers)
+        self._live_updates = live_updates
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        with self._streams.place():
+        with self._live_updates.place():
             await super().__call__(scope, receive, send)
 
 
 async def _set_in_time(woken: asyncio.Event) -> bool:
-    """Wait for it; False after `HEARTBEAT_S`."""
+    """Wait for the event; return False after `HEARTBEAT_S`."""
     try:
         async with asyncio.timeout(HEARTBEAT_S):
             await woken.wait()

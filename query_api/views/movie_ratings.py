@@ -1,8 +1,8 @@
-"""A movie's ratings: who rated it is the movie's, what they say is read from their own partitions.
+"""A movie's ratings: the movie lists its raters, and their own partitions hold what they say.
 
-Two round trips, whatever the page: the movie's raters, then for all users at once profile, score
-and review, those of one user of the same moment. Private users are left out, so that a page may
-hold fewer ratings than were asked for, and none, while there are more.
+A page takes two round trips: one for the movie's raters, one for profile, score and review of all
+users, consistent for each user. Private users are left out, so that a page may hold fewer ratings
+than requested, or none, while there are more.
 """
 
 from __future__ import annotations
@@ -14,8 +14,8 @@ from uuid import UUID
 import msgspec
 
 from query_api.redis_reads.reader import RatedMovie, Reader
-from query_api.views.keyed import SORTED_MAX, Keyed, cut, ordered, score_key
 from query_api.views.pages import Page
+from query_api.views.sort_keys import SORTED_MAX, KeyedRow, cut, ordered, score_key
 from shared.log.events import Visibility
 from shared.read_model.keys import MOVIES
 from shared.read_model.kinds import MOVIE, RATERS
@@ -30,8 +30,8 @@ RATERS_KEY_TYPES: dict[RatersSort, type[tuple[Any, ...]]] = {
 _json = msgspec.json.Encoder().encode
 
 
-class _Face(msgspec.Struct, gc=False):
-    """What a profile shows of a rater; the id stays text."""
+class _Rater(msgspec.Struct, gc=False):
+    """The part of a profile that a rating shows; the id stays text."""
 
     user_id: str
     display_name: str | None
@@ -39,7 +39,7 @@ class _Face(msgspec.Struct, gc=False):
     erased: bool
 
 
-_decode_face = msgspec.json.Decoder(_Face).decode
+_decode_rater = msgspec.json.Decoder(_Rater).decode
 
 
 class _Opinion(msgspec.Struct, gc=False):
@@ -54,7 +54,7 @@ class _Opinion(msgspec.Struct, gc=False):
 
 
 class Raters:
-    """Makes the pages."""
+    """Builds the pages of a movie's ratings."""
 
     def __init__(self, reader: Reader) -> None:
         self._reader = reader
@@ -62,7 +62,7 @@ class Raters:
     async def page(
         self, movie_id: UUID, sort: RatersSort, *, after: tuple[Any, ...] | None, limit: int
     ) -> Page:
-        """`items` is None where there is no such movie."""
+        """Return a page; its `items` are None if the movie does not exist."""
         by_time = sort == "newest"
         read = await self._reader.page(
             MOVIES,
@@ -74,7 +74,7 @@ class Raters:
         )
         if read.values[0] is None:
             return Page(read.position, None, None)
-        raters: list[Keyed[bytes]]
+        raters: list[KeyedRow[bytes]]
         if by_time:
             raters = [((rank, user), user) for user, rank in read.members]
         else:
@@ -90,14 +90,14 @@ class Raters:
 
 
 def _item(rated: RatedMovie) -> bytes | None:
-    """None for a private user, and for one who has withdrawn the rating since."""
+    """Encode a rating; None for a private user, and for a rating withdrawn since."""
     if rated.profile is None or rated.rank is None:
         return None
-    face = _decode_face(rated.profile)
-    if face.visibility != "public":
+    rater = _decode_rater(rated.profile)
+    if rater.visibility != "public":
         return None
     rated_at, half_stars = from_rating_rank(rated.rank)
     review = None if rated.review is None else rated.review.decode()
     return _json(
-        _Opinion(face.user_id, face.display_name, face.erased, half_stars / 2, review, rated_at)
+        _Opinion(rater.user_id, rater.display_name, rater.erased, half_stars / 2, review, rated_at)
     )

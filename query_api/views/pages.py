@@ -1,7 +1,7 @@
-"""Pages of lists: what stands in them, where they go on, and the position that they are of.
+"""Pages of lists: their rows, the key after which they continue, and their position.
 
-A user's ratings come in one round trip; the movies' part of them is in the catalogue's index, which
-states its position. So a page is as old as the older of the two.
+A user's ratings come in one round trip; the movies' part of them comes from the catalogue's index,
+which has its own position. A page is therefore as old as the older of the two.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from query_api.catalogue.search import Searches
 from query_api.catalogue.search import search as searched
 from query_api.redis_reads.reader import Reader
 from query_api.views.cursors import Cursors
-from query_api.views.keyed import SORTED_MAX, cut, ordered, score_key
+from query_api.views.sort_keys import SORTED_MAX, cut, ordered, score_key
 from shared.ids import START, Position
 from shared.log.events import Visibility
 from shared.read_model.keys import PROFILES
@@ -38,20 +38,20 @@ RATINGS_KEY_TYPES: dict[RatingsSort, type[tuple[Any, ...]]] = {
 _json = msgspec.json.Encoder().encode
 
 
-class _Face(msgspec.Struct, gc=False):
-    """What of a profile says who may see it, and which version it is."""
+class _ProfileHead(msgspec.Struct, gc=False):
+    """The part of a profile that decides who may see it and which version it is."""
 
     display_name: str | None
     visibility: Visibility
 
 
-_decode_face = msgspec.json.Decoder(_Face).decode
+_decode_head = msgspec.json.Decoder(_ProfileHead).decode
 
 Member = tuple[bytes, int]
 
 
 class _Opinion(msgspec.Struct, gc=False):
-    """The user's part of a rating as the API shows it; the movie's comes before it."""
+    """The user's part of a rating as the API shows it; the movie's part precedes it."""
 
     score: float
     difference: float | None
@@ -60,27 +60,28 @@ class _Opinion(msgspec.Struct, gc=False):
 
 
 class Page(NamedTuple):
-    """`items` is None where what they belong to is not there, or not to be seen.
+    """A page; its `items` are None if their owner does not exist or may not be seen.
 
-    All up to `position` is in them, and nothing after `newest`; `START` is the position itself.
+    It includes everything up to `position` and nothing after `newest`; `START` stands for
+    `position`.
     """
 
     position: Position
     items: list[bytes] | None
     next_key: tuple[Any, ...] | None
     newest: Position = START
-    # Of what a page of one row shows, for commands.
+    # The version of a single row, for commands.
     version: str | None = None
 
     def cursor(self, cursors: Cursors, of: str) -> str | None:
-        """Where the next page begins, None at the end of the list."""
+        """Return the cursor of the next page, None at the end of the list."""
         return None if self.next_key is None else cursors.seal(of, self.next_key)
 
 
 class Pages:
-    """Makes pages; Redis is read through `reader`, the catalogue is in memory.
+    """Builds pages from Redis, through `reader`, and from the catalogue in memory.
 
-    `at_least` is what the caller will wait for if the page is older.
+    `at_least` is the position that the caller will wait for if the page is older.
     """
 
     def __init__(self, reader: Reader, feed: IndexFeed) -> None:
@@ -97,7 +98,7 @@ class Pages:
         limit: int,
         at_least: Position = START,
     ) -> Page:
-        """Movies in an order; a search is in that of the best match unless told otherwise."""
+        """Return a page of movies; a search is ordered by best match unless `sort` differs."""
         position = self._feed.position
         index = self._feed.require(at_least)
         search = searched(index, sort, wanted, after=after, limit=limit + 1)
@@ -115,7 +116,7 @@ class Pages:
         limit: int,
         at_least: Position = START,
     ) -> Page:
-        """The movies that a user rated."""
+        """Return a page of the movies that a user rated."""
         index = self._feed.require(at_least)
         of_index = self._feed.position
         newest = sort == "newest"
@@ -147,27 +148,30 @@ class Pages:
 
 
 def is_visible(stored: bytes | None, user_id: UUID, caller: Claims | None) -> bool:
-    """Nobody is not, and a private user only to themselves: not to operators either."""
+    """Whether the caller may see a profile; a private one is visible to its user only.
+
+    Operators see no private profiles either.
+    """
     if stored is None:
         return False
     own = caller is not None and caller.user_id == user_id
-    return own or _decode_face(stored).visibility == "public"
+    return own or _decode_head(stored).visibility == "public"
 
 
 def version_of_profile(stored: bytes) -> str:
-    """The version of a profile's document, as commands make it of the same facts."""
-    face = _decode_face(stored)
-    return profile_version(face.display_name, face.visibility)
+    """Return the version of a profile, computed from the same facts as commands do."""
+    head = _decode_head(stored)
+    return profile_version(head.display_name, head.visibility)
 
 
 def version_of_rating(rank: int, review: bytes | None) -> str:
-    """The same of a rating."""
+    """Return the version of a rating, computed from the same facts as commands do."""
     rated_at, half_stars = from_rating_rank(rank)
     return rating_version(half_stars, None if review is None else review.decode(), rated_at)
 
 
 def rating_item(entry: Entry | None, member: Member, review: bytes | None) -> bytes:
-    """One rating as the API shows it."""
+    """Encode one rating as the API shows it."""
     movie, rank = member
     rated_at, half_stars = from_rating_rank(rank)
     score = half_stars / 2

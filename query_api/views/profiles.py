@@ -1,8 +1,8 @@
-"""Profiles: documents of the user's partition, and what their ratings say with the catalogue.
+"""Profiles: the user's documents, and a summary of their ratings with the catalogue.
 
-The second part takes all of a user's ratings and the genres of their movies, which the catalogue's
-index holds. It is kept here with the very statistics that it was made of, which state the position
-of the user's last rating, and only while no movie's genres change: it is never older than they are.
+The summary takes all of a user's ratings, and their movies' genres from the catalogue's index. It
+is cached with the exact statistics that it was computed from, which include the position of the
+user's last rating, and only until some movie's genres change: it is never older than they are.
 """
 
 from __future__ import annotations
@@ -21,10 +21,10 @@ from shared.read_model.keys import PROFILES
 from shared.read_model.kinds import PARKED_MARK, PRIVATE, PROFILE, RATINGS, STATISTICS
 from shared.web.tokens import Claims
 
-# Of a user with more ratings there are statistics, and no genres.
+# For a user with more ratings there are statistics but no genres.
 RATINGS_MAX = 20_000
 # A kilobyte each.
-KEPT_MAX = 20_000
+CACHED_MAX = 20_000
 NO_TASTE = b',"genres":null,"favourite_genres":null,"first":null,"last":null'
 
 _KINDS = (PROFILE.name, STATISTICS.name, PARKED_MARK.name)
@@ -32,9 +32,9 @@ _OWN_KINDS = (*_KINDS, PRIVATE.name)
 
 
 class Profile(NamedTuple):
-    """`body` is None where there is none, or none that the caller may see.
+    """A profile; its `body` is None if there is none, or none that the caller may see.
 
-    All up to `position` is in it, and nothing after `newest`.
+    It includes everything up to `position` and nothing after `newest`.
     """
 
     position: Position
@@ -43,20 +43,20 @@ class Profile(NamedTuple):
     version: str | None = None
 
 
-class _Kept(NamedTuple):
+class _CachedTaste(NamedTuple):
     build: UUID
     statistics: bytes | None
     taste: bytes
 
 
 class Profiles:
-    """Reads in one round trip, or in two where the user has rated since the last read."""
+    """Reads a profile in one round trip, or in two if the user has rated since the last read."""
 
     def __init__(self, reader: Reader, feed: IndexFeed) -> None:
         self._reader = reader
         self._feed = feed
-        self._kept: dict[UUID, _Kept] = {}
-        # What the kept ones were made with.
+        self._cached: dict[UUID, _CachedTaste] = {}
+        # The index from which the cached summaries were computed.
         self._index: Index | None = None
         self._genres_revision = 0
 
@@ -68,7 +68,7 @@ class Profiles:
         own: bool = False,
         at_least: Position = START,
     ) -> Profile:
-        """`own` is with the private fields; `at_least` is what the caller will wait for."""
+        """Return a profile, `own` with private fields; the caller may wait for `at_least`."""
         index = self._feed.require(at_least)
         of_index = self._feed.position
         kinds = _OWN_KINDS if own else _KINDS
@@ -78,7 +78,7 @@ class Profiles:
             if values[0] is None and values[1] is not None and values[2] is None:
                 raise await self._reader.lost(PROFILES, user_id)
             return Profile(position, None)
-        taste = self._known(user_id, read.build, values[1])
+        taste = self._cached_taste(user_id, read.build, values[1])
         if taste is None:
             page = await self._reader.page(
                 PROFILES, user_id, RATINGS, limit=RATINGS_MAX + 1, after=None, kinds=kinds
@@ -86,7 +86,7 @@ class Profiles:
             position, values = page.position, page.values
             if not is_visible(values[0], user_id, caller):
                 return Profile(position, None)
-            taste = self._made(user_id, index, page)
+            taste = self._computed_taste(user_id, index, page)
         assert values[0] is not None
         body = with_ratings(values[0], values[1], values[2], taste)
         if own:
@@ -95,22 +95,22 @@ class Profiles:
         newest, version = max(position, index.newest), version_of_profile(values[0])
         return Profile(min(position, of_index), body, newest, version)
 
-    def _known(self, user_id: UUID, build: UUID, statistics: bytes | None) -> bytes | None:
+    def _cached_taste(self, user_id: UUID, build: UUID, statistics: bytes | None) -> bytes | None:
         index = self._feed.require()
         if index is not self._index or index.genres_revision != self._genres_revision:
-            self._kept.clear()
+            self._cached.clear()
             self._index, self._genres_revision = index, index.genres_revision
             return None
-        kept = self._kept.get(user_id)
-        if kept is None or kept.build != build or kept.statistics != statistics:
+        cached = self._cached.get(user_id)
+        if cached is None or cached.build != build or cached.statistics != statistics:
             return None
-        return kept.taste
+        return cached.taste
 
-    def _made(self, user_id: UUID, index: Index, page: RankedPage) -> bytes:
+    def _computed_taste(self, user_id: UUID, index: Index, page: RankedPage) -> bytes:
         too_many = len(page.members) > RATINGS_MAX
         taste = NO_TASTE if too_many else taste_of(index.entries, page.members)
         if index is self._index and index.genres_revision == self._genres_revision:
-            if len(self._kept) >= KEPT_MAX:
-                del self._kept[next(iter(self._kept))]
-            self._kept[user_id] = _Kept(page.build, page.values[1], taste)
+            if len(self._cached) >= CACHED_MAX:
+                del self._cached[next(iter(self._cached))]
+            self._cached[user_id] = _CachedTaste(page.build, page.values[1], taste)
         return taste

@@ -1,4 +1,4 @@
-"""Documents put together to what the API shows, as bytes."""
+"""Compose stored documents into the JSON that the API shows, as bytes."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ _WEIGHTED_BY = b',"weighted_by":' + msgspec.json.encode(WEIGHTED_BY)
 def with_ratings(
     details: bytes, statistics: bytes | None, parked: bytes | None, more: bytes = b""
 ) -> bytes:
-    """A movie or a profile with its statistics, and `stale` if it is parked.
+    """Return a movie or profile with its statistics, and `stale` if it is parked.
 
-    `more` are further members of `ratings`, each after a comma.
+    `more` holds further members of `ratings`, each preceded by a comma.
     """
     stale = b',"stale":true}' if parked is not None else b"}"
     if statistics is None:

@@ -1,6 +1,6 @@
-"""What all of a user's ratings together say: genres, favourites, the first and the last.
+"""A summary of all of a user's ratings: genres, favourites, first and last rating.
 
-A movie's genres are its own as they are now: whoever corrects them corrects what is said of all who
+It uses the movies' current genres: a correction of a movie changes the summaries of all users who
 rated it.
 """
 
@@ -20,7 +20,7 @@ GENRES_MAX = 100
 FAVOURITES_MAX = 3
 # A genre that was rated less often is no favourite.
 FAVOURITE_RATINGS_MIN = 3
-# Of a favourite: as if it had so many ratings more, of the user's average.
+# Weight of the user's mean in a favourite's score, as a number of ratings.
 FAVOURITE_PULL = 5
 
 _json = msgspec.json.Encoder().encode
@@ -29,8 +29,8 @@ Member = tuple[bytes, int]
 
 
 def taste_of(entries: Mapping[bytes, Entry], members: Sequence[Member]) -> bytes:
-    """JSON members of `ratings`, each after a comma; `members` are all ratings, newest first."""
-    # Genre: how many, and the sum of half stars.
+    """Return JSON members of `ratings`, each preceded by a comma, from all ratings newest first."""
+    # For each genre, the number of ratings and the sum of half stars.
     tallies: dict[str, list[int]] = {}
     total = 0
     for movie, rank in members:
@@ -38,7 +38,7 @@ def taste_of(entries: Mapping[bytes, Entry], members: Sequence[Member]) -> bytes
         total += half_stars
         entry = entries.get(movie)
         if entry is None:
-            continue  # Not in the index yet, so the answer states a position before it.
+            continue  # Not in the index yet, so the answer reports a position before it.
         for genre in entry.film.genre_names:
             tally = tallies.get(genre)
             if tally is None:
@@ -56,7 +56,7 @@ def taste_of(entries: Mapping[bytes, Entry], members: Sequence[Member]) -> bytes
 
 
 def _genres(tallies: Mapping[str, Sequence[int]]) -> list[dict[str, Any]]:
-    """The most often rated first."""
+    """Return the genres, most often rated first."""
     ordered = sorted(tallies.items(), key=lambda item: (-item[1][0], item[0]))
     return [
         {"genre": genre, "count": count, "average": stars(sum_half_stars, count)}
@@ -65,7 +65,10 @@ def _genres(tallies: Mapping[str, Sequence[int]]) -> list[dict[str, Any]]:
 
 
 def _favourites(tallies: Mapping[str, Sequence[int]], ratings: int, total: int) -> list[str]:
-    """The best liked first; few ratings say little, so they are drawn to the user's average."""
+    """Return the best-liked genres, smoothed towards the user's mean.
+
+    The mean has the weight of `FAVOURITE_PULL` ratings, because few ratings say little.
+    """
     liked = [
         (-(total_of * ratings + FAVOURITE_PULL * total) / (count + FAVOURITE_PULL), -count, genre)
         for genre, (count, total_of) in tallies.items()
