@@ -1,4 +1,4 @@
-"""`starfold`: the operator's commands. Each says what is wrong in one line and exits with 1."""
+"""`starfold`: the operator's commands; each reports an error on one line and exits with 1."""
 
 from __future__ import annotations
 
@@ -35,36 +35,36 @@ log = structlog.get_logger()
 app = typer.Typer(add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False)
 imports = typer.Typer(no_args_is_help=True)
 app.add_typer(imports, name="import", help="Import ratings from elsewhere.")
-app.add_typer(users, name="users", help="List users, give them roles, erase them.")
-app.add_typer(keys, name="keys", help="Make, list and revoke service keys.")
-app.add_typer(parked, name="parked", help="What could not be applied, and what to do with it.")
+app.add_typer(users, name="users", help="List users, change their roles, erase them.")
+app.add_typer(keys, name="keys", help="Create, list and revoke service keys.")
+app.add_typer(parked, name="parked", help="List, retry or discard entities that are parked.")
 app.command()(erase)
 app.command()(verify)
 app.command()(status)
 
 ProjectionArgument = Annotated[str, typer.Argument(help="movies, profiles or changes.")]
-GenerationArgument = Annotated[int, typer.Argument(min=1, help="Its number.")]
+GenerationArgument = Annotated[int, typer.Argument(min=1, help="The generation's number.")]
 
 
 @app.command()
 def up(
     home: HomeOption = DEFAULT_HOME,
-    host: Annotated[str, typer.Option(help="Where the APIs listen.")] = "127.0.0.1",
+    host: Annotated[str, typer.Option(help="Address on which the APIs listen.")] = "127.0.0.1",
     command_port: Annotated[int, typer.Option(min=1, max=65535)] = 8080,
     query_port: Annotated[int, typer.Option(min=1, max=65535)] = 8081,
     catalogue: Annotated[
-        str, typer.Option(help="A catalogue's file, or none.")
+        str, typer.Option(help="A catalogue file, default or none.")
     ] = catalogues.DEFAULT,
 ) -> None:
     """Start Starfold on this machine: servers, both APIs, projector and worker."""
     try:
         from ops.local.stack import (
-            Stack,  # Imported late: only the extra `local` brings what it needs.
+            Stack,  # Imported late: only the extra `local` brings its dependencies.
         )
     except ModuleNotFoundError as error:
         raise OperatorError(
-            f"`starfold up` needs {error.name}: pip install 'starfold[local]'. In a container there"
-            " is nothing to start: `docker compose up` starts the services"
+            f"`starfold up` needs {error.name}: pip install 'starfold[local]'. In a container,"
+            " `docker compose up` starts the services instead"
         ) from error
 
     catalogues.require_readable(catalogue)
@@ -83,17 +83,17 @@ def token(home: HomeOption = DEFAULT_HOME) -> None:
 def replay(
     projection: ProjectionArgument,
     home: HomeOption = DEFAULT_HOME,
-    workers: Annotated[int, typer.Option(min=1, max=16, help="Jobs to split it into.")] = 1,
+    workers: Annotated[int, typer.Option(min=1, max=16, help="Number of parallel jobs.")] = 1,
     switch: Annotated[bool, typer.Option(help="Make it live once it has caught up.")] = True,
-    audit: Annotated[bool, typer.Option(help="Only if it is what the log makes of it.")] = True,
+    audit: Annotated[bool, typer.Option(help="Switch only if it passes an audit.")] = True,
     throttle: Annotated[
-        float | None, typer.Option(min=1, help="Read at most so many events a second.")
+        float | None, typer.Option(min=1, help="Maximum events to read a second.")
     ] = None,
-    detach: Annotated[bool, typer.Option("--detach", help="Do not wait for it.")] = False,
+    detach: Annotated[bool, typer.Option("--detach", help="Do not wait for the replay.")] = False,
 ) -> None:
-    """Build a projection's read model anew beside the live one, then switch, without downtime.
+    """Rebuild a projection's read model from the log, then switch to it, without downtime.
 
-    Ctrl-C cancels it: what was built is dropped. One that was detached is cancelled with purge.
+    Ctrl-C cancels the replay and drops what was built. A detached replay is cancelled with purge.
     """
     replays = Replays(Home(home))
     generation = replays.start(
@@ -121,13 +121,11 @@ def switch(
     generation: GenerationArgument,
     home: HomeOption = DEFAULT_HOME,
     audit: Annotated[bool, typer.Option(help="A new one has to pass an audit first.")] = True,
-    wait: Annotated[
-        float, typer.Option(min=0, help="Seconds until it gives up, and says why.")
-    ] = SWITCH_WAIT_S,
+    wait: Annotated[float, typer.Option(min=0, help="Timeout in seconds.")] = SWITCH_WAIT_S,
 ) -> None:
     """Make a generation the live one, forward or back.
 
-    Where that is not possible in time, and after Ctrl-C, nothing is switched, not later either.
+    After a timeout or Ctrl-C nothing is switched, not even later.
     """
     Replays(Home(home)).switch(projection, generation, audit=audit, wait_s=wait)
     typer.echo(f"generation {generation} of {projection} is active")
@@ -137,14 +135,14 @@ def switch(
 def purge(
     projection: ProjectionArgument, generation: GenerationArgument, home: HomeOption = DEFAULT_HOME
 ) -> None:
-    """Drop a generation that is not the live one; a build of it gives up."""
+    """Delete a generation that is not live; a build of it gives up."""
     dropped = Replays(Home(home)).purge(projection, generation)
     typer.echo(f"generation {generation} of {projection} is purged: {dropped} keys")
 
 
 @imports.command()
 def movielens(
-    folder: Annotated[Path, typer.Argument(help="The folder of ml-100k.inter, .item and .user.")],
+    folder: Annotated[Path, typer.Argument(help="Folder with ml-100k.inter, .item and .user.")],
     home: HomeOption = DEFAULT_HOME,
 ) -> None:
     """Import MovieLens 100K; may be interrupted and run again."""
@@ -152,7 +150,7 @@ def movielens(
 
 
 def main() -> None:
-    """The console script: whatever goes wrong is one line on standard error, and exit status 1."""
+    """Run the console script: report any error on one line of standard error, and exit with 1."""
     try:
         forget_libpq_variables()
         configure_logging(settings_from_environment(Settings), process="starfold")
@@ -162,10 +160,10 @@ def main() -> None:
         sys.exit(stop.exit_code)
     except KeyboardInterrupt:
         sys.exit(INTERRUPTED)
-    except Exception as error:  # An operator needs the cause, not our stack.
+    except Exception as error:  # An operator needs the cause, not a stack trace.
         log.debug("command_failed", exc_info=True)
         if isinstance(error, BrokenPipeError):
-            # Or the interpreter would try to print the rest at its end, and complain.
+            # Otherwise the interpreter would flush to the closed pipe at exit, and complain.
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(f"starfold: {failure_text(error)}")
 

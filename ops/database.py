@@ -1,4 +1,4 @@
-"""The database that the log is in."""
+"""The database of the log."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ WITHIN_S = 60.0
 
 
 def create_database(maintenance_dsn: str, name: str) -> None:
-    """Create the database unless it exists; the string leads to another one of the server."""
+    """Create the database unless it exists; connect through another database of the server."""
     with connect(maintenance_dsn, autocommit=True, answer_within_s=WITHIN_S) as connection:
         known = connection.execute("SELECT 1 FROM pg_database WHERE datname = %s", [name])
         if known.fetchone() is None:

@@ -4,4 +4,4 @@ from __future__ import annotations
 
 
 class OperatorError(Exception):
-    """What is wrong and, where it helps, what to do about it."""
+    """The message says what is wrong and, where it helps, what to do about it."""

@@ -1,4 +1,4 @@
-"""What went wrong with a command, on one line, with the path or the server that it is about."""
+"""Describe the failure of a command on one line, with the path or server concerned."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ def failure_text(error: Exception) -> str:
         case OperatorError():
             text = str(error)
         case BrokenPipeError():
-            text = "nobody reads the output any more"
+            text = "the reader of the output has closed it"
         case PersistenceError() | psycopg.Error():
-            away = "has no room on its disk" if is_storage_full(error) else "does not answer"
+            away = "has a full disk" if is_storage_full(error) else "does not answer"
             text = f"PostgreSQL {away}: {cause_of(error)}"
         case redis.AuthenticationError():
-            text = f"Redis refuses user or password: {error}"
+            text = f"Redis refuses the user or password: {error}"
         case redis.RedisError():
             text = f"Redis does not answer: {error}"
         case httpx.HTTPError():
@@ -38,7 +38,7 @@ def failure_text(error: Exception) -> str:
 
 
 def _of_the_system(error: OSError) -> str:
-    """The path, where there is one, and the reason as the system has it."""
+    """Return the paths, if any, and the operating system's reason."""
     reason = error.strerror or str(error) or type(error).__name__
     paths = [str(path) for path in (error.filename, error.filename2) if path is not None]
     return ": ".join([" to ".join(paths), reason]) if paths else reason

@@ -1,4 +1,4 @@
-"""Options that many commands take."""
+"""Options that many commands share."""
 
 from __future__ import annotations
 
@@ -9,4 +9,4 @@ import typer
 
 DEFAULT_HOME = Path(".starfold")
 
-HomeOption = Annotated[Path, typer.Option("--home", help="The folder of a local Starfold.")]
+HomeOption = Annotated[Path, typer.Option("--home", help="Folder of a local Starfold.")]

@@ -1,4 +1,4 @@
-"""A progress bar on a terminal; elsewhere a log line now and then."""
+"""A progress bar on a terminal; elsewhere, periodic log lines."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ log = structlog.get_logger()
 
 
 class Progress:
-    """Counts units of work towards a total, with rate and time left; from several threads."""
+    """Counts units of work towards a total, with rate and time left; thread-safe."""
 
     def __init__(self, label: str, total: int) -> None:
         self._label = label

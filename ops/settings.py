@@ -1,4 +1,4 @@
-"""Settings of the worker and of the commands that give it jobs."""
+"""Settings of the worker, and of the commands that queue its jobs."""
 
 from __future__ import annotations
 
@@ -9,22 +9,22 @@ from shared.process.settings import SealingSettings, Settings
 
 
 class JobsSettings(Settings):
-    """Read from `STARFOLD_*`. RQ's Redis is a setting of its own and need not be a cluster."""
+    """Settings from `STARFOLD_*`; RQ's Redis may be separate from the read models' one."""
 
     jobs_redis_url: RedisUrl
-    # The worker touches it while it works, for a health check.
+    # The worker touches this file while it works, for a health check.
     heartbeat_file: NewFile | None = None
 
 
 class WriteSideSettings(DatabaseSettings, SealingSettings):
-    """Read from `STARFOLD_*` by commands that read accounts and commit beside the command API."""
+    """Settings from `STARFOLD_*` for commands that read accounts and commit events."""
 
     reservation_secret: Base64Secret
     erasure_ledger: NewFile | None = None
 
 
 class OwnerSettings(Settings):
-    """Read from `STARFOLD_*` by commands on what no service may change, as service keys."""
+    """Settings from `STARFOLD_*` for commands that need the owner, such as service keys."""
 
     owner_database_url: PostgresUrl
     database_schema: SchemaName = "starfold"

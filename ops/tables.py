@@ -1,4 +1,4 @@
-"""Tables on a terminal, and the same as tab-separated lines where something else reads them."""
+"""Tables on a terminal, and tab-separated lines elsewhere."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from rich.text import Text
 
 
 def print_table(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
-    """One line a row; None is left blank, times are UTC."""
+    """Print one line for each row; None is blank, times are UTC."""
     if not sys.stdout.isatty():
         for row in (columns, *rows):
             print("\t".join(_text(cell) for cell in row))

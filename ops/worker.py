@@ -1,4 +1,4 @@
-"""`python -m ops.worker`: take operators' jobs from RQ and run each in a process of its own.
+"""Take operators' jobs from RQ and run each in its own process: `python -m ops.worker`.
 
 A job that is interrupted, with its worker or alone, is queued again.
 """
@@ -33,8 +33,9 @@ from shared.process.settings import settings_from_environment
 from shared.process.tasks import TaskHealth, Tasks
 from shared.read_model.clients import require_no_cluster
 
-# A job whose worker was killed is taken up within the sum of these: the silence that says so, the
-# time until a worker looks for such jobs, and the time that an idle one waits for a new job.
+# A job whose worker was killed is taken up within the sum of these: the silence that reveals it,
+# the interval at which workers look for such jobs, and the time that an idle one waits for a new
+# job.
 SILENT_MAX_S = 10
 MAINTENANCE_EVERY_S = 4
 IDLE_WAIT_S = 1
@@ -48,7 +49,7 @@ log = structlog.get_logger()
 
 
 class JobsWorker(Worker):
-    """Ends the job at hand when it is told to stop; a job's process never outlives its worker.
+    """Ends the current job when it is stopped; a job's process never outlives its worker.
 
     Each heartbeat touches `heartbeat_file`, for a health check.
     """
@@ -75,23 +76,23 @@ class JobsWorker(Worker):
             self.recovery.succeeded()
 
     def register_again(self) -> None:
-        """Be among the workers again, where Redis has lost them."""
+        """Register the worker again if Redis has lost it."""
         if not self.connection.sismember("rq:workers", self.key):
             self.connection.delete(self.key)
             self.register_birth()  # type: ignore[no-untyped-call]  # RQ's own, without types.
 
     @property
     def should_run_maintenance_tasks(self) -> bool:
-        """RQ asks before it waits for a job. Raises `SystemExit` once a stop was requested."""
+        """Called by RQ before it waits for a job; raises `SystemExit` once a stop was requested."""
         if self._stop_requested:
             raise SystemExit
         return bool(super().should_run_maintenance_tasks)
 
     def request_stop(self, signum: int, frame: FrameType | None) -> None:
-        """End the job at hand, and then this worker; without a job, end here.
+        """End the current job, and then this worker; without a job, exit at once.
 
-        RQ raises its own exception in the latter case, which an `except Exception` around whatever
-        runs just then takes for a failure of that.
+        RQ would raise an exception of its own, which an `except Exception` around the running code
+        would mistake for a failure.
         """
         self._stop_requested = True
         if not self.horse_pid:
@@ -109,7 +110,7 @@ class JobsWorker(Worker):
 def main() -> None:
     """Work until SIGTERM or SIGINT."""
     settings = settings_from_environment(JobsSettings)
-    # Jobs read theirs again, in processes of their own: said here, not by each of them.
+    # Validate the settings of the jobs here; each job's process reads them again.
     projector_settings = settings_from_environment(ProjectorSettings)
     configure_logging(settings, process="worker")
     forget_libpq_variables()
@@ -117,7 +118,7 @@ def main() -> None:
     try:
         require_no_cluster(jobs.connection, "STARFOLD_JOBS_REDIS_URL")
         drop_unusable_keys(jobs)
-    except redis.RedisError as error:  # RQ waits for a server that is away.
+    except redis.RedisError as error:  # RQ waits for a server that does not answer.
         log.warning("redis_unavailable", reason=failure_text(error))
     worker = JobsWorker(
         [jobs.queue],
@@ -151,6 +152,6 @@ def main() -> None:
 if __name__ == "__main__":
     try:
         main()
-    except Exception as error:  # Whatever it is, one line says why it ends.
+    except Exception as error:  # One line says why the worker ends, whatever the error.
         log.debug("worker_failed", exc_info=True)
         sys.exit(f"starfold worker: {failure_text(error)}")

@@ -1,4 +1,4 @@
-"""`starfold erase --reapply`: erase again, after a restore, whom the restored backup still knew."""
+"""Erase again, after a restore, users whom the backup still held: `starfold erase --reapply`."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ USERS_AT_ONCE = 500
 _DELETE_KEYS = b"DELETE FROM subject_keys WHERE user_id = ANY (%s::uuid[])"
 
 
-class Reapplied(NamedTuple):
-    """How many the ledger names, how many of them were there again and are erased now."""
+class ReapplyResult(NamedTuple):
+    """The number of users in the ledger, and how many of them were erased again."""
 
     named: int
     erased: int
@@ -32,32 +32,32 @@ class Reapplied(NamedTuple):
 def erase(
     home: HomeOption = DEFAULT_HOME,
     reapply_ledger: Annotated[
-        bool, typer.Option("--reapply", help="Erase again whom the ledger names.")
+        bool, typer.Option("--reapply", help="Erase the users in the ledger again.")
     ] = False,
     ledger: Annotated[
-        Path | None, typer.Option(help="Another ledger than that of the settings.")
+        Path | None, typer.Option(help="Ledger file; default: from the settings.")
     ] = None,
 ) -> None:
-    """Erase again, after a restore, those who were erased since the backup was made."""
+    """Erase again, after a restore, the users who were erased since the backup."""
     if not reapply_ledger:
-        raise OperatorError("say what to erase: --reapply erases again whom the ledger names")
+        raise OperatorError("say what to erase: --reapply erases the users in the ledger again")
     with write_side_of(Home(home)) as write_side:
         path = ledger or write_side.erasure_ledger
         if path is None:
-            raise OperatorError("no erasure ledger is kept: set STARFOLD_ERASURE_LEDGER")
+            raise OperatorError("there is no erasure ledger: set STARFOLD_ERASURE_LEDGER")
         if ledger is not None and not ledger.exists():
             raise OperatorError(f"there is no erasure ledger {ledger}")
-        # The first erasure makes the file.
+        # The first erasure creates the file.
         named = read_ledger(path) if path.exists() else []
         if not named:
-            typer.echo(f"nobody to erase again: {path} names nobody")
+            typer.echo(f"no users to erase again: {path} is empty")
             return
         reapplied = reapply(write_side, named)
     typer.echo(f"{reapplied.named} in the ledger, {reapplied.erased} erased again")
 
 
-def reapply(write_side: WriteSide, named: Sequence[UserId]) -> Reapplied:
-    """May be interrupted and run again, also while the command API serves."""
+def reapply(write_side: WriteSide, named: Sequence[UserId]) -> ReapplyResult:
+    """Erase the named users that exist; may be interrupted and run beside the command API."""
     erased = 0
     for start in range(0, len(named), USERS_AT_ONCE):
         users = named[start : start + USERS_AT_ONCE]
@@ -66,6 +66,6 @@ def reapply(write_side: WriteSide, named: Sequence[UserId]) -> Reapplied:
         again = asyncio.run(accounts.several(users))
         commands = [accounts.erasure(account, now) for account in again]
         erased += len(write_side.commit(commands))
-        # Of users whose erasure is in the restored log, but whose key was restored from elsewhere.
+        # Keys that were restored although the log has the erasure.
         asyncio.run(write_side.store.execute(_DELETE_KEYS, [list(users)]))
-    return Reapplied(len(named), erased)
+    return ReapplyResult(len(named), erased)

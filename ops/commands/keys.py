@@ -1,4 +1,4 @@
-"""`starfold keys`: the API keys of services. A key is shown once, when it is made."""
+"""The API keys of services: `starfold keys`. A key is printed once, when it is created."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ _LIST = (
     " FROM service_keys ORDER BY created_at, key_id"
 )
 _LOCK = "SELECT hold_append_lock()"
-# Refused, and nothing recorded, where the key has been revoked before.
+# Appends nothing if the key has already been revoked.
 _APPEND = (
     "SELECT append_events(stream_ids => ARRAY[%(key_id)s::uuid], versions => ARRAY[1::bigint],"
     " topics => ARRAY[%(topic)s::text], states => ARRAY[%(state)s::bytea],"
@@ -44,14 +44,14 @@ keys = typer.Typer(no_args_is_help=True)
 
 @keys.command()
 def create(
-    name: Annotated[str, typer.Argument(help="What the key is for.")],
+    name: Annotated[str, typer.Argument(help="Purpose of the key.")],
     scope: Annotated[list[str], typer.Option(help=f"One of {', '.join(SCOPES)}; may be repeated.")],
     home: HomeOption = DEFAULT_HOME,
 ) -> None:
-    """Make a service key and print it: it cannot be shown again."""
+    """Create a service key and print it: it cannot be shown again."""
     unknown = sorted(set(scope).difference(SCOPES))
     if unknown:
-        raise OperatorError(f"there is no scope {unknown[0]!r}: choose of {', '.join(SCOPES)}")
+        raise OperatorError(f"there is no scope {unknown[0]!r}: choose from {', '.join(SCOPES)}")
     if not 1 <= len(name) <= NAME_CHARS_MAX or not name.isprintable():
         raise OperatorError(f"a key's name is 1 to {NAME_CHARS_MAX} printable characters")
     api_key = new_api_key()
@@ -62,7 +62,7 @@ def create(
 
 @keys.command("list")
 def list_keys(home: HomeOption = DEFAULT_HOME) -> None:
-    """List service keys, revoked ones too."""
+    """List service keys, including revoked ones."""
     with owner_connection(Home(home)) as connection:
         rows = connection.execute(_LIST).fetchall()
     print_table(("key", "name", "scopes", "created", "last used", "revoked"), rows)
@@ -70,13 +70,13 @@ def list_keys(home: HomeOption = DEFAULT_HOME) -> None:
 
 @keys.command()
 def revoke(
-    key_id: Annotated[str, typer.Argument(help="Its id, or the key itself.")],
+    key_id: Annotated[str, typer.Argument(help="The key's id, or the key itself.")],
     home: HomeOption = DEFAULT_HOME,
 ) -> None:
-    """Let a key open nothing any more, within a second; its sessions and their tokens end."""
+    """Revoke a key within a second, and end its sessions and their tokens."""
     wanted = uuid_of(key_id.removeprefix(API_KEY_PREFIX).partition("_")[0], "key")
     with owner_connection(Home(home)) as connection:
-        # Before any row lock, as every append does: else the two could wait for each other.
+        # Take the append lock before any row lock, as every append does, to avoid a deadlock.
         connection.execute(_LOCK)
         if not connection.execute(_REVOKE, [wanted]).rowcount:
             raise OperatorError(f"there is no key {wanted}")

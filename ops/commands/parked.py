@@ -1,4 +1,4 @@
-"""`starfold parked`: movies and users whose events could not be applied, and their fate."""
+"""Movies and users whose events could not be applied: `starfold parked`."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ from shared.read_model.documents import Parked
 parked = typer.Typer(no_args_is_help=True)
 
 ProjectionArgument = Annotated[str, typer.Argument(help="movies, profiles or changes.")]
-EntityArgument = Annotated[str, typer.Argument(help="The id of the movie or user.")]
+EntityArgument = Annotated[str, typer.Argument(help="Id of the movie or user.")]
 
 
 @parked.command("list")
 def list_parked(home: HomeOption = DEFAULT_HOME) -> None:
-    """List what is parked, in every generation that is kept up to date."""
+    """List the parked entities of every generation that is kept up to date."""
     rows = []
     with wired(Home(home)) as wiring:
         for generation in _followed(wiring):
@@ -46,7 +46,7 @@ def show(
 ) -> None:
     """Show why an entity is parked."""
     with wired(Home(home)) as wiring:
-        one = _of(wiring, generation_of(wiring, projection, None), entity)
+        one = _parked_entity(wiring, generation_of(wiring, projection, None), entity)
     for name in one.__struct_fields__:
         typer.echo(f"{name}: {getattr(one, name)}")
 
@@ -55,12 +55,12 @@ def show(
 def retry(
     projection: ProjectionArgument, entity: EntityArgument, home: HomeOption = DEFAULT_HOME
 ) -> None:
-    """Fold all events of a parked entity anew, once the cause is mended; exit code 1 if it is not.
+    """Fold a parked entity's events again once the cause is fixed; exit code 1 if it is not.
 
-    In every generation of the projection, so that a switch back shows the same.
+    This happens in every generation of the projection, so that a switch back shows the same.
     """
     with wired(Home(home)) as wiring:
-        wanted = _of(wiring, generation_of(wiring, projection, None), entity).entity
+        wanted = _parked_entity(wiring, generation_of(wiring, projection, None), entity).entity
         alone = DEFINITIONS[projection].partitions > 1
         left = []
         for generation in _followed(wiring):
@@ -84,9 +84,9 @@ def retry(
 def discard(
     projection: ProjectionArgument, entity: EntityArgument, home: HomeOption = DEFAULT_HOME
 ) -> None:
-    """Leave an entity as it was before the event, marked as stale; a replay tries again."""
+    """Accept an entity as it was before the event, marked as stale; a replay tries again."""
     with wired(Home(home)) as wiring:
-        wanted = _of(wiring, generation_of(wiring, projection, None), entity).entity
+        wanted = _parked_entity(wiring, generation_of(wiring, projection, None), entity).entity
         for generation in _followed(wiring):
             own = {one.entity for one in _parked(wiring, generation)}
             if generation.projection == projection and wanted in own:
@@ -108,7 +108,7 @@ def _parked(wiring: Wiring, generation: Generation) -> list[Parked]:
     return [one for entities in wiring.store.parked(generation.all_keys) for one in entities]
 
 
-def _of(wiring: Wiring, generation: Generation, entity: str) -> Parked:
+def _parked_entity(wiring: Wiring, generation: Generation, entity: str) -> Parked:
     wanted = uuid_of(entity, "movie or user")
     for one in _parked(wiring, generation):
         if one.entity == wanted:

@@ -1,4 +1,4 @@
-"""The read models, for commands that look at them or change them."""
+"""The read models, for commands that inspect or change them."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def wired(home: Home) -> Iterator[Wiring]:
 
 
 def definition_of(projection: str) -> Projection:
-    """Raises `OperatorError`."""
+    """Return the projection's definition; raise `OperatorError` if there is none."""
     if projection not in DEFINITIONS:
         raise OperatorError(
             f"there is no projection {projection!r}; there are {', '.join(DEFINITIONS)}"

@@ -1,7 +1,7 @@
-"""Replays: a projection's read model is built anew beside the live one, which then gives way.
+"""Replays: rebuild a projection's read model beside the live one, and switch to it.
 
-The build runs as RQ jobs, one for each share of the partitions. The projector follows what is built
-and switches; this only gives the order and looks on.
+The build runs as RQ jobs, one for each share of the partitions. The projector follows the new
+generation and switches; this module only orders the replay and watches it.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from rq.exceptions import NoSuchJobError
 from rq.job import Job, JobStatus
 
 from ops.commands.read_models import definition_of
-from ops.commands.replay_waits import Waiting
+from ops.commands.replay_waits import WaitReport
 from ops.errors import OperatorError
 from ops.home.access import jobs_settings, projector_settings
 from ops.home.folder import Home
@@ -28,7 +28,7 @@ from projector.wiring import wire
 
 POLL_S = 0.2
 SWITCH_WAIT_S = 60.0
-# A replay of which nothing has moved for this long is not waited for any more.
+# Give up on a replay that has made no progress for this long.
 STILL_MAX_S = 120.0
 COLUMNS = ("projection", "generation", "state", "why", "definition", "built", "audit", "stopped")
 BUILT: tuple[State, ...] = ("following", "active", "retired")
@@ -38,7 +38,7 @@ log = structlog.get_logger()
 
 
 class Replays:
-    """Starts replays and looks after generations, for the commands of `starfold`."""
+    """Starts replays and manages generations, for the commands of `starfold`."""
 
     def __init__(self, home: Home) -> None:
         self._jobs = JobQueue(jobs_settings(home))
@@ -54,9 +54,9 @@ class Replays:
         audit: bool = True,
         events_per_s: float | None = None,
     ) -> Generation:
-        """Order a replay; `events_per_s` bounds how fast its jobs read, taken together.
+        """Order a replay; `events_per_s` limits the total rate at which its jobs read.
 
-        Raises `OperatorError` if there is one already, or nobody to do it.
+        Raises `OperatorError` if a replay exists already, or no worker runs.
         """
         definition = definition_of(projection)
         self._jobs.require_worker()
@@ -64,8 +64,8 @@ class Replays:
             if one.projection == projection and one.state in ("building", "following"):
                 raise OperatorError(
                     f"generation {one.number} of {projection} is {one.state} already:"
-                    f" `starfold switch {projection} {one.number}` makes it the live one,"
-                    f" `starfold purge {projection} {one.number}` drops it"
+                    f" `starfold switch {projection} {one.number}` makes it live,"
+                    f" `starfold purge {projection} {one.number}` deletes it"
                 )
         generation = self._generations.create(
             definition,
@@ -82,14 +82,14 @@ class Replays:
         return generation
 
     def watch(self, generation: Generation) -> Generation:
-        """Show progress until the generation is built and, where that was asked for, live.
+        """Show progress until the generation is built and, if requested, live.
 
-        Raises `OperatorError` where it never will be, and after `STILL_MAX_S` without any progress.
+        Raises `OperatorError` if it cannot get there, and after `STILL_MAX_S` without any progress.
         """
         goal = BUILT_AND_LIVE if generation.switch_when_ready else BUILT
         head = self._wiring.reader.head()
         shares = len(self._generations.builds(generation.projection, generation.number))
-        waiting = Waiting(self._wiring, f"replay {generation.projection}")
+        waiting = WaitReport(self._wiring, f"replay {generation.projection}")
         with Progress(f"replay {generation.projection}", head * shares) as progress:
             while True:
                 current = self._current(generation)
@@ -104,20 +104,20 @@ class Replays:
                 reason = waiting.look(current)
                 if waiting.still_s > STILL_MAX_S and not being_audited:
                     raise OperatorError(
-                        f"generation {current.number} of {current.projection} has not moved for"
-                        f" {STILL_MAX_S:.0f} s: {reason}. The replay is kept: `starfold replays`"
-                        f" shows it, `starfold purge {current.projection} {current.number}`"
-                        " drops it"
+                        f"generation {current.number} of {current.projection} has made no progress"
+                        f" for {STILL_MAX_S:.0f} s: {reason}. The replay is kept: `starfold"
+                        f" replays` shows it, `starfold purge {current.projection}"
+                        f" {current.number}` deletes it"
                     )
                 time.sleep(POLL_S)
 
     def switch(
         self, projection: str, number: int, *, audit: bool = True, wait_s: float = SWITCH_WAIT_S
     ) -> None:
-        """Make a generation the live one, forward or back; returns when it is.
+        """Make a generation the live one, forward or back; return when it is.
 
-        One that was never live has to pass an audit first, unless told otherwise. Raises
-        `OperatorError` after `wait_s`; then, and when it is interrupted, nothing is switched later.
+        A generation that was never live has to pass an audit first, unless `audit` is false. Raises
+        `OperatorError` after `wait_s`; then, and after an interrupt, nothing is switched later.
         """
         generation = self._get(projection, number)
         if generation.state == "active":
@@ -132,46 +132,46 @@ class Replays:
             raise OperatorError(f"generation {number} of {projection} is {generation.state}")
         try:
             self._await_switch(self._get(projection, number), wait_s)
-        except BaseException:  # Also Ctrl-C: nobody waits for the switch any more.
+        except BaseException:  # Also on Ctrl-C: nobody waits for the switch any more.
             if not generation.switch_when_ready:
                 self._generations.switch_when_ready(projection, number, wanted=False)
             raise
 
     def _await_switch(self, generation: Generation, wait_s: float) -> None:
-        # What cannot be done now is left to the projector, which looks now and then.
+        # If it is not possible now, the projector switches later, in its periodic upkeep.
         if generation.may_switch and switch_if_ready(
             self._generations, self._wiring.store, generation
         ):
             return
         give_up_at = time.monotonic() + wait_s
-        waiting = Waiting(self._wiring, f"switch {generation.projection} {generation.number}")
+        waiting = WaitReport(self._wiring, f"switch {generation.projection} {generation.number}")
         while generation.state != "active":
             self._require_future(generation)
             reason = waiting.look(generation)
             if time.monotonic() > give_up_at:
                 raise OperatorError(
                     f"generation {generation.number} of {generation.projection} did not become"
-                    f" active within {wait_s:.0f} s: {reason}. Nothing was switched; `--wait` waits"
-                    " longer"
+                    f" active within {wait_s:.0f} s: {reason}. Nothing was switched; set a longer"
+                    " timeout with `--wait`"
                 )
             time.sleep(POLL_S)
             generation = self._current(generation)
 
     def cancel(self, generation: Generation) -> Generation:
-        """Drop what a replay has built, unless it has become live already; its jobs give up."""
+        """Delete what a replay has built, unless it is live already; its jobs give up."""
         if self._current(generation).state in ("building", "following"):
             self.purge(generation.projection, generation.number)
         return self._current(generation)
 
     def purge(self, projection: str, number: int) -> int:
-        """Drop a generation that is not live; returns how many keys that were."""
+        """Delete a generation that is not live; return the number of deleted keys."""
         generation = self._get(projection, number)
         if generation.state in ("active", "purged"):
             raise OperatorError(f"generation {number} of {projection} is {generation.state}")
         return purge(self._generations, self._wiring.store, generation)
 
     def print(self) -> None:
-        """A line a generation."""
+        """Print a line for each generation."""
         rows = []
         for one in self._generations.all():
             builds = self._generations.builds(one.projection, one.number)
@@ -204,15 +204,15 @@ class Replays:
                 raise OperatorError(f"job {job_id} failed: {' '.join(last)}")
 
     def _require_future(self, generation: Generation) -> None:
-        """Raise `OperatorError` if it will never get where it is wanted."""
+        """Raise `OperatorError` if the generation can never become what was requested."""
         number, projection = generation.number, generation.projection
         if generation.state == "purged":
             raise OperatorError(f"generation {number} was purged meanwhile")
         if generation.state == "following" and generation.audit == "failed":
             raise OperatorError(
-                f"generation {number} has not passed its audit:"
+                f"generation {number} has failed its audit:"
                 f" `starfold verify {projection} --generation {number}` says why,"
-                f" `starfold switch {projection} {number} --no-audit` makes it live all the same"
+                f" `starfold switch {projection} {number} --no-audit` makes it live anyway"
             )
         builds = self._generations.builds(projection, number)
         self._raise_failure(

@@ -1,4 +1,4 @@
-"""What a replay or a switch waits for, in words; and how long nothing has moved."""
+"""What a replay or a switch waits for, in words, and the time since the last progress."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ PROJECTOR_SILENT_MAX_S = 10.0
 log = structlog.get_logger()
 
 
-class Waiting:
-    """Says now and then on standard error what is waited for, and since when nothing has moved."""
+class WaitReport:
+    """Reports periodically on standard error what a command waits for."""
 
     def __init__(self, wiring: Wiring, what: str) -> None:
         self._wiring = wiring
@@ -34,11 +34,11 @@ class Waiting:
 
     @property
     def still_s(self) -> float:
-        """How long nothing has moved."""
+        """Time since the last progress."""
         return time.monotonic() - self._moved_at
 
     def look(self, generation: Generation) -> str:
-        """Return what is waited for."""
+        """Return what the command waits for."""
         reason, progress = self._reason(generation)
         seen = (generation.state, generation.audit, progress)
         if seen != self._seen:
@@ -49,7 +49,7 @@ class Waiting:
         return reason
 
     def _reason(self, generation: Generation) -> tuple[str, object]:
-        """What is waited for, and a value that changes with every progress."""
+        """Return what the command waits for, and a value that changes with every progress."""
         if generation.state == "building":
             builds = self._wiring.generations.builds(generation.projection, generation.number)
             built = sum(one.built for one in builds)
@@ -57,15 +57,15 @@ class Waiting:
             return f"{built} of {len(builds)} shares are built, {folded} events folded", folded
         lowest = self._lowest(generation)
         if generation.state == "following" and generation.audit == "wanted":
-            return "its audit, which a worker does", lowest
+            return "a worker has not finished its audit", lowest
         if self._is_projector_silent():
-            return "no projector runs", lowest
+            return "no projector is running", lowest
         if generation.stopped is not None:
             return generation.stopped, lowest
         head = self._wiring.reader.head()
         if lowest is None:
-            return "partitions of it have no readable checkpoint: a projector rebuilds them", None
-        return f"it stands at position {lowest} of {head}", lowest
+            return "some partitions have no readable checkpoint: a projector rebuilds them", None
+        return f"it is at position {lowest} of {head}", lowest
 
     def _lowest(self, generation: Generation) -> Position | None:
         stored = self._wiring.store.checkpoints(generation.all_keys)

@@ -1,4 +1,4 @@
-"""`starfold status`: how far each projection is."""
+"""The progress of each projection: `starfold status`."""
 
 from __future__ import annotations
 
@@ -38,9 +38,9 @@ COLUMNS = (
 
 def status(
     home: HomeOption = DEFAULT_HOME,
-    watch: Annotated[bool, typer.Option("--watch", help="Go on until Ctrl-C.")] = False,
+    watch: Annotated[bool, typer.Option("--watch", help="Repeat until Ctrl-C.")] = False,
 ) -> None:
-    """Show checkpoints, lag, rates, and what is parked or has stopped; over a second."""
+    """Show checkpoints, lag and rates over a second, and parked or stopped projections."""
     place = Home(home)
     with wired(place) as wiring:
         sampler = Sampler(wiring)
@@ -75,7 +75,7 @@ def _heading(now: Status) -> str:
 
 
 def _set_aside(home: Home) -> Iterator[str]:
-    """A line for each damaged file of Valkey that is kept in the home."""
+    """Yield a line for each damaged file of Valkey that the home keeps."""
     for one in all_set_aside(home):
         yield (
             f"Valkey's snapshot was damaged ({one.reason}) and was set aside at"
@@ -85,7 +85,7 @@ def _set_aside(home: Home) -> Iterator[str]:
 
 
 def _incidents(wiring: Wiring) -> Iterator[str]:
-    """A line for each thing that the projector has mended lately."""
+    """Yield a line for each recent repair by the projector."""
     for one in wiring.incidents.recent():
         yield f"{one.at:%Y-%m-%d %H:%M:%S} UTC: {one.what}"
 

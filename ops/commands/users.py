@@ -1,4 +1,4 @@
-"""`starfold users`: who there is, and what they may do."""
+"""List users, change their roles, erase them: `starfold users`."""
 
 from __future__ import annotations
 
@@ -29,10 +29,10 @@ users = typer.Typer(no_args_is_help=True)
 @users.command("list")
 def list_users(
     home: HomeOption = DEFAULT_HOME,
-    role: Annotated[str | None, typer.Option(help="Only those with this role.")] = None,
-    limit: Annotated[int, typer.Option(min=1, help="At most so many.")] = 1_000,
+    role: Annotated[str | None, typer.Option(help="Only users with this role.")] = None,
+    limit: Annotated[int, typer.Option(min=1, help="Maximum number of users.")] = 1_000,
 ) -> None:
-    """List users in the order in which they came; erased ones are left out."""
+    """List users in the order of their sign-up; erased ones are left out."""
     if role is not None:
         _require_role(role)
     with write_side_of(Home(home)) as write_side:
@@ -61,7 +61,7 @@ def erase_user(
     user: Annotated[str, typer.Argument(help="The user's id or e-mail address.")],
     home: HomeOption = DEFAULT_HOME,
 ) -> None:
-    """Forget a user for good: personal data becomes unreadable, scores stay in the averages."""
+    """Erase a user for good: personal data becomes unreadable, scores stay in the averages."""
     local = Home(home)
     user_id = _user_id(local, user)
     with write_side_of(local) as write_side:
@@ -101,4 +101,4 @@ def _user_id(home: Home, user: str) -> UserId:
 
 def _require_role(role: str) -> None:
     if role not in ROLES:
-        raise OperatorError(f"there is no role {role!r}: choose of {', '.join(ROLES)}")
+        raise OperatorError(f"there is no role {role!r}: choose from {', '.join(ROLES)}")

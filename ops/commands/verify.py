@@ -1,4 +1,4 @@
-"""`starfold verify`: are the read models what the log makes of them? And mend them."""
+"""Compare the read models with the log, and repair them: `starfold verify`."""
 
 from __future__ import annotations
 
@@ -31,20 +31,20 @@ SHOWN_MAX = 100
 
 
 def verify(
-    projection: Annotated[str | None, typer.Argument(help="Only this one.")] = None,
+    projection: Annotated[str | None, typer.Argument(help="Only this projection.")] = None,
     home: HomeOption = DEFAULT_HOME,
-    movie: Annotated[str | None, typer.Option(help="Only what there is of this movie.")] = None,
-    user: Annotated[str | None, typer.Option(help="Only what there is of this user.")] = None,
+    movie: Annotated[str | None, typer.Option(help="Only this movie.")] = None,
+    user: Annotated[str | None, typer.Option(help="Only this user.")] = None,
     generation: Annotated[
-        int | None, typer.Option(min=1, help="Its number; the live one without it.")
+        int | None, typer.Option(min=1, help="Generation; default: the live one.")
     ] = None,
-    repair: Annotated[bool, typer.Option("--repair", help="Mend each difference.")] = False,
+    repair: Annotated[bool, typer.Option("--repair", help="Repair each difference.")] = False,
     detach: Annotated[bool, typer.Option("--detach", help="Leave it to a worker.")] = False,
 ) -> None:
     """Compare read models with a fresh fold of the log; exit code 1 if anything differs."""
     projections, entity = _subject(projection, movie, user)
     if generation is not None and len(projections) > 1:
-        raise OperatorError("a generation is one of a projection: name the projection too")
+        raise OperatorError("a generation belongs to a projection: name the projection too")
     place = Home(home)
     with wired(place) as wiring:
         chosen = [generation_of(wiring, name, generation) for name in projections]
@@ -58,7 +58,7 @@ def verify(
 
 
 def generation_of(wiring: Wiring, projection: str, number: int | None) -> Generation:
-    """The live generation, or the one with this number."""
+    """Return the live generation, or the one with this number."""
     definition_of(projection)
     for one in wiring.generations.all():
         if one.projection == projection and (
@@ -99,13 +99,13 @@ def _subject(
     projection: str | None, movie: str | None, user: str | None
 ) -> tuple[list[str], UUID | None]:
     if movie is not None and user is not None:
-        raise OperatorError("a movie or a user, not both")
+        raise OperatorError("give a movie or a user, not both")
     if projection is not None:
         definition_of(projection)
     for named, value, own in ((movie, "movie", MOVIES), (user, "user", PROFILES)):
         if named is not None:
             if projection not in (None, own):
-                raise OperatorError(f"{projection} has nothing of a {value} alone: {own} has")
+                raise OperatorError(f"{projection} cannot be compared for one {value}, {own} can")
             return [own], uuid_of(named, value)
     return [projection] if projection else list(DEFINITIONS), None
 
@@ -128,7 +128,7 @@ def _verified(
 
 def _leave_to_worker(home: Home, generations: Sequence[Generation], *, whole: bool) -> None:
     if not whole:
-        raise OperatorError("a worker compares whole generations and repairs nothing")
+        raise OperatorError("a worker can only compare whole generations, without repair")
     jobs = JobQueue(jobs_settings(home))
     jobs.require_worker()
     for one in generations:

@@ -1,4 +1,4 @@
-"""The write side as operators' commands use it: the log and its keys, without the command API."""
+"""The write side for operators' commands: the log and its keys, without the command API."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ from shared.log.connections import cause_of, connect
 from shared.log.sealing import KeyWrap
 from shared.process.tasks import Tasks
 
-# Lists of all users take their time.
+# Lists of all users take long.
 PATIENCE_S = 60.0
 
 
@@ -51,7 +51,7 @@ class WriteSide:
         self._committer = committer
 
     def commit(self, commands: Sequence[Command]) -> list[Outcome]:
-        """In order, as who is at the console; raises what the first refused one raises."""
+        """Commit the commands in order as the console user; raise the first one's refusal."""
 
         async def run() -> list[Outcome]:
             dispatcher = Dispatcher(self._committer)
@@ -69,7 +69,7 @@ class WriteSide:
 
 @contextmanager
 def write_side_of(home: Home) -> Iterator[WriteSide]:
-    """Raises `OperatorError` if nothing says where it is, and if its database does not answer."""
+    """Yield the write side; raise `OperatorError` if it is not configured or does not answer."""
     settings = write_side_settings(home)
     database_url, schema = settings.database_url.get_secret_value(), settings.database_schema
     server = Server(
@@ -97,7 +97,10 @@ def write_side_of(home: Home) -> Iterator[WriteSide]:
 
 @contextmanager
 def owner_connection(home: Home) -> Iterator[psycopg.Connection[TupleRow]]:
-    """Of the role that owns the schema, in one transaction. Raises `OperatorError` as above."""
+    """Yield a connection of the schema's owner, in one transaction.
+
+    Raises `OperatorError` if the server does not answer.
+    """
     settings = owner_settings(home)
     try:
         with connect(
@@ -113,7 +116,7 @@ def owner_connection(home: Home) -> Iterator[psycopg.Connection[TupleRow]]:
 
 
 def uuid_of(text: str, what: str) -> UUID:
-    """Raises `OperatorError` for what is no UUID."""
+    """Parse a UUID; raise `OperatorError` if the text is none."""
     try:
         return UUID(text)
     except ValueError:

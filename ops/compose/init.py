@@ -1,8 +1,8 @@
-"""`python -m ops.compose.init`: what the containers of the compose file do before they are of use.
+"""Prepare the containers of the compose file: `python -m ops.compose.init`.
 
-    secrets       make the secrets, once, and issue to each container what it needs, and no more
-    schema        make the database, migrate it and set the roles' passwords
-    first-steps   make the operator's account and load the catalogue
+    secrets       create the secrets once, and issue to each container what it needs
+    schema        create the database, migrate it and set the roles' passwords
+    first-steps   create the operator's account and load the catalogue
 
 Every step may be interrupted and run again.
 """
@@ -43,31 +43,31 @@ ADDRESSES = Addresses(command_url="http://command-api:8080", query_url="http://q
 POSTGRES_WITHIN_S = 60.0
 CONNECT_WITHIN_S = 2
 POLL_S = 0.5
-# Read models are rebuilt first where Redis has lost them.
+# Read models that Redis has lost are rebuilt first.
 QUERY_WITHIN_S = 600.0
 
 log = structlog.get_logger()
 
 
 class SchemaSettings(OwnerSettings):
-    """Read from `STARFOLD_*` by the step that migrates the database."""
+    """Settings from `STARFOLD_*` for the step that migrates the database."""
 
     command_password: SecretStr
     projector_password: SecretStr
 
 
 class FirstStepsSettings(OwnerSettings):
-    """Read from `STARFOLD_*` by the first steps."""
+    """Settings from `STARFOLD_*` for the first steps."""
 
-    # `default` or `none`; or a file that was mounted into the container.
+    # `default`, `none`, or a file that was mounted into the container.
     catalogue: str = catalogue.DEFAULT
-    # Where the ports of both APIs are published on this machine, for the line that says so.
+    # Ports of both APIs as published on this machine, for the final message.
     command_port: Port = 8080
     query_port: Port = 8081
 
 
 def make_schema(settings: SchemaSettings) -> None:
-    """Make the database if it is missing, and migrate it. Raises `OperatorError`."""
+    """Create the database if it is missing, and migrate it; raise `OperatorError` on failure."""
     owner_dsn = settings.owner_database_url.get_secret_value()
     parameters = conninfo_to_dict(owner_dsn)
     maintenance_dsn = make_conninfo(owner_dsn, dbname=MAINTENANCE_DATABASE)
@@ -94,7 +94,7 @@ def _wait_for_postgres(dsn: str) -> None:
             if "password authentication failed" in said:
                 raise OperatorError(
                     "PostgreSQL refuses the owner's password: the volumes `postgres-data` and"
-                    " `secrets` are not of the same installation. Restore the one that was lost"
+                    " `secrets` belong to different installations. Restore the one that was lost"
                     " or replaced; `docker compose down -v` deletes all data and starts from"
                     " scratch"
                 ) from error
@@ -106,7 +106,7 @@ def _wait_for_postgres(dsn: str) -> None:
 
 
 def take_first_steps(home: Home, settings: FirstStepsSettings) -> None:
-    """Leave in the home what the commands of `starfold` look for there."""
+    """Write to the home what the commands of `starfold` need."""
     home.remember_addresses(ADDRESSES)
     owner_dsn = settings.owner_database_url.get_secret_value()
     operator = bootstrap(home, owner_dsn)
@@ -140,6 +140,6 @@ def main(arguments: list[str]) -> None:
 if __name__ == "__main__":
     try:
         main(sys.argv[1:])
-    except Exception as error:  # Whatever it is, one line says why nothing starts.
+    except Exception as error:  # One line says why nothing starts, whatever the error.
         log.debug("step_failed", exc_info=True)
         sys.exit(f"starfold: {failure_text(error)}")

@@ -1,6 +1,6 @@
-"""What each container of the compose file is issued: its own settings, and no others.
+"""Issue to each container of the compose file its own settings, and no others.
 
-A container sees only its own folder: each is a volume of its own.
+A container sees only its own folder: each is a separate volume.
 """
 
 from __future__ import annotations
@@ -21,8 +21,9 @@ LEDGER = Path("/var/lib/starfold/ledger/erasures.jsonl")
 READABLE_BY_ALL = 0o444
 POSTGRES_START = Path(__file__).with_name("postgres_start.sh")
 
-# The role of each service, and the settings that it needs, without `STARFOLD_`. Only the operator's
-# container, which runs for one command, and the first steps may do what the database's owner may.
+# The role of each service, and the settings that it needs, without `STARFOLD_`. Only the first
+# steps and the operator's container, which runs for one command, have the rights of the database's
+# owner.
 NEEDS: Mapping[str, tuple[str, tuple[str, ...]]] = {
     "schema": (OWNER_ROLE, ("OWNER_DATABASE_URL", "COMMAND_PASSWORD", "PROJECTOR_PASSWORD")),
     "first-steps": (OWNER_ROLE, ("OWNER_DATABASE_URL",)),
@@ -62,7 +63,7 @@ log = structlog.get_logger()
 
 
 class SecretsHome(Home):
-    """The folder of the secrets. Servers are other containers, and the ledger is kept elsewhere."""
+    """The folder of the secrets; servers run in other containers, and the ledger is elsewhere."""
 
     @property
     def erasure_ledger(self) -> Path:
@@ -76,9 +77,9 @@ class SecretsHome(Home):
 
 
 def issue_secrets(home: Home, issued: Path) -> None:
-    """Write each container's files; one that is right already is left alone.
+    """Write each container's files; leave up-to-date ones alone.
 
-    Raises `OperatorError` if the secrets are gone that other volumes were issued from.
+    Raises `OperatorError` if the secrets from which other volumes were issued are gone.
     """
     if not home.secrets_file.exists() and (issued / "postgres/password").exists():
         raise OperatorError(

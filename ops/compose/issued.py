@@ -1,4 +1,4 @@
-"""`python -m ops.compose.issued PROGRAM`: become a program, with its container's own settings.
+"""Start a program with its container's own settings: `python -m ops.compose.issued PROGRAM`.
 
 Imports only the standard library: every container starts with it.
 """
@@ -14,11 +14,11 @@ OWN_SETTINGS = Path("/etc/starfold/environment")
 
 
 class NothingIssued(Exception):
-    """The file of settings is missing."""
+    """Raised when the file of settings is missing."""
 
 
 def take_settings(settings: Path = OWN_SETTINGS) -> None:
-    """Add the issued settings to the environment; a variable that is set already stays as it is."""
+    """Add the issued settings to the environment; variables that are already set win."""
     if not settings.exists():
         raise NothingIssued(f"{settings} is missing: no settings were issued to this container")
     for line in settings.read_text().splitlines():

@@ -1,10 +1,10 @@
 #!/bin/sh
-# Start PostgreSQL in its container. `python -m ops.compose.init secrets` issues this file to it.
+# Start PostgreSQL in its container, to which `python -m ops.compose.init secrets` issues this file.
 #
-# initdb works in a draft that takes the data folder's name once it is complete, so that a kill at
-# any moment leaves either a complete cluster or a draft. The log is in a database of its own, and
-# PostgreSQL numbers the databases that users create from 16384: a data folder without one is what
-# an interrupted first start left, and holds no event.
+# initdb writes to a draft, which is renamed to the data folder once it is complete, so that a kill
+# at any moment leaves either a complete cluster or a draft. The log has its own database, and
+# PostgreSQL numbers user-created databases from 16384: a data folder without one comes from an
+# interrupted first start and holds no event.
 set -eu
 
 draft=$PGDATA.draft
@@ -26,7 +26,7 @@ room_kib() {
 
 rm -rf "$draft"
 if [ -e "$PGDATA" ] && ls "$PGDATA" > /dev/null && ! has_database; then
-  echo "starfold: $PGDATA is of an interrupted first start and holds no event; it is made again" >&2
+  echo "starfold: $PGDATA comes from an interrupted first start and is empty; creating it again" >&2
   rm -rf "$PGDATA"
 fi
 if [ ! -e "$PGDATA" ]; then
@@ -38,10 +38,10 @@ if [ ! -e "$PGDATA" ]; then
   mv "$draft" "$PGDATA"
 fi
 
-# Without room PostgreSQL ends again and again, and Docker would wait a minute between two starts.
+# On a full disk PostgreSQL would exit again and again, and Docker would back off for a minute.
 waited=
 while [ "$(room_kib)" -lt "$room_kib_min" ]; do
-  [ -n "$waited" ] || echo "starfold: no room on the disk of ${PGDATA%/*}; waiting for 32 MiB" >&2
+  [ -n "$waited" ] || echo "starfold: the disk of ${PGDATA%/*} is full; waiting for 32 MiB" >&2
   waited=yes
   sleep 1
 done

@@ -1,4 +1,4 @@
-"""Where a command finds Starfold: in `STARFOLD_*` settings, else in the home of a local one."""
+"""Find Starfold's addresses and credentials: in `STARFOLD_*`, else in a local home."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from shared.process.settings import Settings, settings_from_environment
 
 
 class ApiSettings(Settings):
-    """Read from `STARFOLD_*` by commands that call the APIs of a Starfold that is not in a home."""
+    """Settings from `STARFOLD_*` for commands that call the APIs of a remote Starfold."""
 
     command_url: HttpUrl | None = None
     query_url: HttpUrl | None = None
@@ -26,7 +26,7 @@ class ApiSettings(Settings):
 
 
 class Access(NamedTuple):
-    """Both APIs and an operator's service key; `local` if they are a home's."""
+    """Both APIs and an operator's service key; `local` if they come from a home."""
 
     addresses: Addresses
     api_key: str
@@ -34,7 +34,7 @@ class Access(NamedTuple):
 
 
 def access_of(home: Home) -> Access:
-    """Raises `OperatorError` if neither the settings nor the home say it."""
+    """Return the access; raise `OperatorError` if neither the settings nor the home have it."""
     settings = settings_from_environment(ApiSettings)
     if settings.command_url and settings.query_url and settings.api_key:
         addresses = Addresses(settings.command_url, settings.query_url)
@@ -43,7 +43,7 @@ def access_of(home: Home) -> Access:
 
 
 def projector_settings(home: Home) -> ProjectorSettings:
-    """For commands on the read models. Raises `OperatorError` and `Misconfigured`."""
+    """Return the settings for commands on the read models."""
     _take_environment(home, PROJECTOR_ROLE)
     return settings_from_environment(ProjectorSettings)
 
@@ -54,13 +54,13 @@ def jobs_settings(home: Home) -> JobsSettings:
 
 
 def write_side_settings(home: Home) -> WriteSideSettings:
-    """For commands on accounts. Raises `OperatorError` and `Misconfigured`."""
+    """Return the settings for commands on accounts."""
     _take_environment(home, COMMAND_ROLE)
     return settings_from_environment(WriteSideSettings)
 
 
 def owner_settings(home: Home) -> OwnerSettings:
-    """`STARFOLD_OWNER_DATABASE_URL`, else the owner's access to the home's database."""
+    """Return the owner's settings: `STARFOLD_OWNER_DATABASE_URL`, else from the home."""
     if "STARFOLD_OWNER_DATABASE_URL" in os.environ:
         return settings_from_environment(OwnerSettings)
     if "STARFOLD_DATABASE_URL" in os.environ:

@@ -1,6 +1,4 @@
-"""A client of both APIs for imports: bounded concurrency, and patience with a server that is busy
-or away.
-"""
+"""Client of both APIs for imports, with bounded concurrency and retries."""
 
 from __future__ import annotations
 
@@ -16,7 +14,7 @@ from ops.errors import OperatorError
 from ops.home.folder import Addresses
 
 TIMEOUT_S = 30.0
-# Long enough for a server to be restarted.
+# Long enough for a server to restart.
 PATIENCE_S = 60.0
 PAUSE_FIRST_S = 0.1
 PAUSE_MAX_S = 2.0
@@ -29,7 +27,7 @@ log = structlog.get_logger()
 
 
 class ApiClient:
-    """Calls with a credential. Safe to use from several threads."""
+    """Calls the APIs with a credential; thread-safe."""
 
     def __init__(self, addresses: Addresses, credential: str | None) -> None:
         self._addresses = addresses
@@ -48,25 +46,25 @@ class ApiClient:
         self._http.close()
 
     def command(self, method: str, path: str, body: object) -> httpx.Response:
-        """Send a command that is safe to send again; raises `OperatorError` when it is refused."""
+        """Send a command that is safe to repeat; raise `OperatorError` if it is refused."""
         response = self.send(method, path, body)
         if response.is_error:
-            raise OperatorError(f"{method} {path} was answered with {problem_text(response)}")
+            raise OperatorError(f"{method} {path} failed with {problem_text(response)}")
         return response
 
     def send(self, method: str, path: str, body: object) -> httpx.Response:
-        """Send a command that is safe to send again; return the answer, also a refusal."""
+        """Send a command that is safe to repeat; return the answer, even if it is a refusal."""
         url = self._addresses.command_url + path
         return self._patiently(method, url, json=body, headers=self._credential)
 
     def rows(self, path: str, field: str, rows: Sequence[Row]) -> list[dict[str, Any]]:
-        """Send a batch; returns a result for each row, in order."""
+        """Send rows in one bulk request; return a result for each row, in order."""
         response = self.command("POST", path, {field: list(rows)})
         results: list[dict[str, Any]] = response.json()["results"]
         return results
 
     def head(self) -> int:
-        """The position of the last event in the log."""
+        """Return the position of the last event in the log."""
         response = self._patiently("GET", f"{self._addresses.command_url}/ready")
         if response.is_error:
             raise OperatorError(f"the command API is not ready: {problem_text(response)}")
@@ -74,7 +72,7 @@ class ApiClient:
         return head
 
     def wait_query_ready(self, within_s: float) -> None:
-        """Wait until the query API is ready; raises `OperatorError` after the given time."""
+        """Wait until the query API is ready; raise `OperatorError` after the given time."""
         url = f"{self._addresses.query_url}/ready"
         give_up_at = time.monotonic() + within_s
         while (ready := self._patiently("GET", url)).is_error:
@@ -82,12 +80,12 @@ class ApiClient:
                 raise OperatorError(f"the query API is not ready: {problem_text(ready)}")
 
     def query(self, path: str, *, at_least: int = 0, **parameters: Any) -> Any:
-        """A read no older than the given position."""
+        """Return the result of a read no older than the given position."""
         headers = {"Starfold-At-Least": str(at_least)}
         url = self._addresses.query_url + path
         response = self._patiently("GET", url, params=parameters, headers=headers)
         if response.is_error:
-            raise OperatorError(f"GET {path} was answered with {problem_text(response)}")
+            raise OperatorError(f"GET {path} failed with {problem_text(response)}")
         return response.json()
 
     def _patiently(self, method: str, url: str, **options: Any) -> httpx.Response:
@@ -110,16 +108,16 @@ class ApiClient:
 
 
 def http_client(*urls: str) -> httpx.Client:
-    """Return a client for these addresses, which no variable sends through a proxy.
+    """Return a client for these addresses that ignores proxy variables.
 
-    It reads the machine's certificates only for https: that takes as long as many a command.
+    It loads the machine's certificates only for https: that takes as long as many a command.
     """
     encrypted = any(url.lower().startswith("https:") for url in urls)
     return httpx.Client(timeout=TIMEOUT_S, trust_env=False, verify=encrypted)
 
 
 def problem_text(response: httpx.Response) -> str:
-    """Return the status and what the answer says of the problem."""
+    """Return the status and detail of a problem response."""
     try:
         detail = response.json().get("detail", "")
     except ValueError:

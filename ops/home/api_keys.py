@@ -1,4 +1,4 @@
-"""Service keys as they are made and kept."""
+"""Create and store service keys."""
 
 from __future__ import annotations
 
@@ -20,21 +20,21 @@ _KNOWN = "SELECT 1 FROM service_keys WHERE key_id = %s"
 
 
 def new_api_key() -> str:
-    """`sfk_<key id, 32 hex digits>_<secret>`."""
+    """Return a new key: `sfk_<key id, 32 hex digits>_<secret>`."""
     return f"{API_KEY_PREFIX}{uuid4().hex}_{secrets.token_urlsafe(32)}"
 
 
 def keep_api_key(
     connection: psycopg.Connection[Any], api_key: str, name: str, scopes: Sequence[str]
 ) -> None:
-    """Only a hash of the secret is kept; a key that is there already stays as it is."""
+    """Store a hash of the key's secret; an existing key is left unchanged."""
     key_id, secret = _parts(api_key)
     secret_hash = hashlib.sha256(secret.encode()).digest()
     connection.execute(_INSERT, [key_id, name, secret_hash, list(scopes)])
 
 
 def is_api_key_known(connection: psycopg.Connection[Any], api_key: str) -> bool:
-    """Tell whether the database has the key, revoked or not."""
+    """Whether the database has the key, revoked or not."""
     return connection.execute(_KNOWN, [_parts(api_key)[0]]).fetchone() is not None
 
 

@@ -1,4 +1,4 @@
-"""First steps: a service key and the operator's account, written to `operator.json` in the home."""
+"""First steps: create a service key and the operator's account, and store them in the home."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ log = structlog.get_logger()
 
 
 class Operator(msgspec.Struct, frozen=True):
-    """What is in `operator.json`."""
+    """The contents of `operator.json`."""
 
     email: str
     password: str
@@ -32,11 +32,11 @@ class Operator(msgspec.Struct, frozen=True):
 
 
 def bootstrap(home: Home, owner_dsn: str, schema: str = DATABASE_SCHEMA) -> Operator:
-    """Return the operator's credentials; make key and account where the database has no such key.
+    """Return the operator's credentials; create key and account if the database lacks the key.
 
-    The key's row says that a database has been bootstrapped, so that a new or restored one is
-    bootstrapped again. The credentials are in a draft until all is made, so that an interrupted
-    try continues with the same ones.
+    The key's row marks a database as bootstrapped, so that a new or restored one is bootstrapped
+    again. The credentials stay in a draft until everything is created, so that an interrupted
+    attempt continues with the same ones.
     """
     draft = home.path / "operator.draft.json"
     finished = home.operator_file.exists()
@@ -62,17 +62,18 @@ def _credentials(file: Path) -> Operator:
 
 
 def operator_of(home: Home) -> Operator:
-    """Raises `OperatorError` where there is none yet."""
+    """Return the operator's credentials; raise `OperatorError` if there are none yet."""
     if not home.operator_file.exists():
         raise OperatorError(
-            f"there is no operator in {home.path} yet: has `starfold up` been ready? With Docker"
-            " Compose the operator's commands run as `docker compose run --rm operator starfold …`"
+            f"there is no operator in {home.path} yet: wait until `starfold up` is ready. With"
+            " Docker Compose, run the operator's commands as `docker compose run --rm operator"
+            " starfold …`"
         )
     return msgspec.json.decode(home.operator_file.read_bytes(), type=Operator)
 
 
 def access_token(home: Home) -> str:
-    """A new access token of the operator."""
+    """Return a new access token of the operator."""
     operator = operator_of(home)
     url = home.addresses().command_url
     try:
@@ -90,16 +91,16 @@ def access_token(home: Home) -> str:
             " it was changed, or the account was erased"
         )
     if response.is_error:
-        raise OperatorError(f"{url} gave no token: {problem_text(response)}")
+        raise OperatorError(f"{url} issued no token: {problem_text(response)}")
     token: str = response.json()["access_token"]
     return token
 
 
 def _create_account(home: Home, operator: Operator, draft: Path) -> Operator:
-    """Sign up and take the role; an account made by an interrupted try is found by logging in.
+    """Sign up and grant the role; log in instead if an interrupted attempt made the account.
 
-    Where the address belongs to an account with another password, whose credentials were lost with
-    an earlier home, the new account gets an address of its own.
+    If the address belongs to an account with another password, whose credentials were lost with an
+    earlier home, the new account gets another address.
     """
     with (
         ApiClient(home.addresses(), None) as visitor,
@@ -119,7 +120,7 @@ def _create_account(home: Home, operator: Operator, draft: Path) -> Operator:
 
 
 def _signed_up(visitor: ApiClient, operator: Operator) -> str | None:
-    """Return the account's id; None if the address belongs to an account with another password."""
+    """Return the account's id; None if its address has another account with another password."""
     credentials = {"email": operator.email, "password": operator.password}
     signed_up = visitor.send("POST", "/v1/users", {**credentials, "display_name": "Operator"})
     if signed_up.status_code == httpx.codes.CREATED:
@@ -135,7 +136,7 @@ def _signed_up(visitor: ApiClient, operator: Operator) -> str | None:
 
 
 def _subject(session: httpx.Response) -> str:
-    """The user that a token is of, which was just issued to us: its signature is not checked."""
+    """Return a token's user; it was just issued to us, so its signature is not checked."""
     payload = session.json()["access_token"].split(".")[1]
     padded = payload + "=" * (-len(payload) % 4)
 

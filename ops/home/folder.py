@@ -1,6 +1,4 @@
-"""The home of a local Starfold: its data, its secrets, its sockets, and the lock that says it is in
-use.
-"""
+"""The home of a local Starfold: its data, secrets, sockets and lock."""
 
 from __future__ import annotations
 
@@ -26,19 +24,19 @@ from shared.log.schema import COMMAND_ROLE, PROJECTOR_ROLE
 OWNER_ROLE = "starfold_owner"
 DATABASE = "starfold"
 MAINTENANCE_DATABASE = "postgres"
-# A file in the data of PostgreSQL, once initdb has finished.
+# A file in PostgreSQL's data folder that marks a finished initdb.
 INITIALIZED = "starfold_initialized"
-# A Unix socket's path may be 107 bytes long, 103 on macOS; PostgreSQL's own part is 18.
+# A Unix socket's path may have 107 bytes, 103 on macOS; PostgreSQL's own part has 18.
 SOCKET_FOLDER_BYTES_MAX = 80
 JOBS_DATABASE = 1
-# A folder that has one of these is a home already. The lock is the first thing in a new one.
+# A folder with one of these is a home; a new home gets the lock first.
 _OWN_FILES = frozenset({"lock", "secrets.json", "postgres"})
 
 
 class Secrets(msgspec.Struct, frozen=True, kw_only=True):
-    """Made once and kept in `secrets.json`; keys are base64 of 32 bytes.
+    """The secrets, created once and stored in `secrets.json`; keys are base64 of 32 bytes.
 
-    `valkey_password` is the password of the Redis user that may do everything.
+    `valkey_password` belongs to the Redis user with all permissions.
     """
 
     owner_password: str
@@ -55,7 +53,7 @@ class Secrets(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def cursor_key(self) -> str:
-        """Derived, so that a home that was made before there were cursor keys has one too."""
+        """Derived, so that homes from before cursor keys have one too."""
         derivation = HKDF(algorithm=SHA256(), length=32, salt=None, info=b"starfold cursors")
         return _base64(derivation.derive(base64.b64decode(self.reservation_secret)))
 
@@ -74,15 +72,17 @@ class Secrets(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Addresses(msgspec.Struct, frozen=True):
-    """Where the APIs of a home listen, or did when they last ran."""
+    """The last known addresses of a home's APIs."""
 
     command_url: str
     query_url: str
 
 
 class Home:
-    """A folder of mode 0700. Nothing outside it is changed, except for sockets where its path is
-    too long or has unusual characters.
+    """A folder of mode 0700 with everything that belongs to a local Starfold.
+
+    Nothing outside it changes, except for sockets if its path is too long or has unusual
+    characters.
     """
 
     def __init__(self, path: Path) -> None:
@@ -95,7 +95,7 @@ class Home:
 
     @property
     def bootstrapped_file(self) -> Path:
-        """Exists once this start has made or found the operator's key and account."""
+        """Exists once this start has created or found the operator's key and account."""
         return self.path / "bootstrapped"
 
     @property
@@ -120,12 +120,13 @@ class Home:
 
     @property
     def set_aside(self) -> Path:
-        """Where damaged files of Valkey are kept."""
+        """The folder for damaged files of Valkey."""
         return self.path / "set-aside"
 
     def create(self) -> None:
-        """Make the folder, or take an empty one or a home; raises `OperatorError` for a folder with
-        other content, which stays as it is.
+        """Create the folder, or accept an empty one or an existing home.
+
+        Raises `OperatorError` for a folder with other content, and leaves it unchanged.
         """
         try:
             self.path.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -143,7 +144,7 @@ class Home:
         return not content or not content.isdisjoint(_OWN_FILES)
 
     def lock(self) -> None:
-        """Hold the home until this process ends; raises `OperatorError` if another one does."""
+        """Lock the home until this process ends; raise `OperatorError` if it is in use."""
         self._lock = (self.path / "lock").open("w")
         try:
             fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -157,8 +158,9 @@ class Home:
         return self.path / "secrets.json"
 
     def secrets(self) -> Secrets:
-        """Return the secrets. What is missing is made: all at the first call, and what an older
-        release did not have.
+        """Return the secrets, creating the missing ones.
+
+        All are created at the first call; later, the ones that an older release did not have.
         """
         file = self.secrets_file
         stored: dict[str, str] = {}
@@ -188,15 +190,17 @@ class Home:
         write_private(self.path / "addresses.json", msgspec.json.encode(addresses))
 
     def addresses(self) -> Addresses:
-        """Raises `OperatorError` for a home in which nothing was ever started."""
+        """Return the addresses; raise `OperatorError` for a home that was never started."""
         file = self.path / "addresses.json"
         if not file.exists():
             raise OperatorError(f"there is no Starfold in {self.path}: start it with `starfold up`")
         return msgspec.json.decode(file.read_bytes(), type=Addresses)
 
     def sockets(self) -> Path:
-        """The folder of the servers' sockets: in the home, or a private one where the home's path
-        is too long or has characters that have a meaning in connection strings and settings.
+        """Return the folder of the servers' sockets.
+
+        It is in the home, or a private one elsewhere if the home's path is too long or has
+        characters with a meaning in connection strings and settings.
         """
         inside = self.path / "sockets"
         if len(os.fsencode(inside)) <= SOCKET_FOLDER_BYTES_MAX and _is_plain(inside):
@@ -225,9 +229,7 @@ class Home:
         return f"unix://{user}:{password}@{socket}?db={database}"
 
     def environment(self, role: str, redis_user: str = redis_users.WORKER) -> dict[str, str]:
-        """The `STARFOLD_*` variables of a process that uses the database as the given role, and
-        Redis as the given user.
-        """
+        """Return the `STARFOLD_*` variables of a process with these roles in database and Redis."""
         own = self.secrets()
         passwords = {OWNER_ROLE: own.owner_password, **own.role_passwords}
         return {
@@ -244,12 +246,12 @@ class Home:
 
 
 def _is_plain(path: Path) -> bool:
-    """libpq separates hosts by commas, PostgreSQL socket folders likewise, with quotes around."""
+    """Whether a path is safe in libpq's host lists and PostgreSQL's socket folders."""
     return not any(character in ",\"'\\" or not character.isprintable() for character in str(path))
 
 
 def write_private(file: Path, content: bytes) -> None:
-    """Write a file of mode 0600, whole or not at all."""
+    """Write a file of mode 0600 atomically."""
     draft = file.with_suffix(".new")
     draft.unlink(missing_ok=True)
     descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)

@@ -1,7 +1,7 @@
-"""The users of Redis: what each service may do, as the ACL file that Redis reads at its start.
+"""The users of Redis and their permissions, as the ACL file that Redis reads at its start.
 
-The user `default`, whom a client without a name would be, is off. A rule that is missing here shows
-as `NOPERM` in the service's log.
+The user `default`, which clients without a name would use, is off. A missing permission appears as
+`NOPERM` in the service's log.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ OWNER = "starfold_owner"
 QUERY_API = "query-api"
 PROJECTOR = "projector"
 WORKER = "worker"
-# For health checks: may say PING without a password, and nothing else.
+# For health checks: may only PING, without a password.
 HEALTH = "health"
 
 _READ_MODELS = "sf:*"
@@ -31,7 +31,7 @@ _RULES: Mapping[str, str] = {
         " -publish"
     ),
     PROJECTOR: f"~{_READ_MODELS} &{_READ_MODELS} {_SAFE} {_REWRITES}",
-    # RQ looks for its workers among the clients, and locks its jobs' keys.
+    # RQ finds its workers in the list of clients, and locks the keys of its jobs.
     WORKER: f"~{_READ_MODELS} ~{_JOBS} &{_READ_MODELS} &{_JOBS} {_SAFE} {_REWRITES} +client|list",
 }
 NAMES = tuple(_RULES)

@@ -1,4 +1,4 @@
-"""Damaged files of Valkey that a home keeps for a while, and when each was set aside."""
+"""Damaged files of Valkey that a home keeps for a while."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import structlog
 from ops.home.folder import Home
 
 SET_ASIDE_MAX = 2
-# The files hold personal data in clear, also that of people who are erased later.
+# The files hold personal data in clear, also of people who are erased later.
 SET_ASIDE_KEPT = timedelta(days=7)
 _REASON_FILE = "reason"
 _AT_FORMAT = "%Y%m%dT%H%M%S.%fZ"
@@ -21,7 +21,7 @@ log = structlog.get_logger()
 
 
 class SetAside(NamedTuple):
-    """Files that Valkey could not start from, the time they were set aside, and why."""
+    """Files that Valkey could not start from, with the time and reason of their removal."""
 
     at: datetime
     reason: str
@@ -29,7 +29,7 @@ class SetAside(NamedTuple):
 
 
 def set_aside(home: Home, file: Path, reason: str) -> None:
-    """Move a damaged file out of Valkey's way; where that fails, delete it."""
+    """Move a damaged file out of Valkey's way; delete it if it cannot be moved."""
     folder = home.set_aside / datetime.now(UTC).strftime(_AT_FORMAT)
     try:
         folder.mkdir(mode=0o700, parents=True)
@@ -50,7 +50,7 @@ def set_aside(home: Home, file: Path, reason: str) -> None:
 
 
 def all_set_aside(home: Home) -> list[SetAside]:
-    """What was set aside and is still kept, oldest first."""
+    """Return the files that are still kept, oldest first."""
     if not home.set_aside.is_dir():
         return []
     found = []
@@ -67,7 +67,7 @@ def all_set_aside(home: Home) -> list[SetAside]:
 
 
 def forget_old(home: Home) -> None:
-    """Delete what is older than a week or than the last erasure, and all but the last few."""
+    """Delete files older than a week or than the last erasure, and all but the newest few."""
     kept_from = datetime.now(UTC) - SET_ASIDE_KEPT
     if home.erasure_ledger.exists():
         erased_at = datetime.fromtimestamp(home.erasure_ledger.stat().st_mtime, UTC)

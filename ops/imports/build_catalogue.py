@@ -1,6 +1,6 @@
-"""Makes `ops/imports/catalogue.jsonl.xz` from the `movies.db` of the bokeh-sampledata wheel (CC0).
+"""Build `ops/imports/catalogue.jsonl.xz` from `movies.db` in the bokeh-sampledata wheel (CC0).
 
-Usage: python -m ops.imports.build_catalogue MOVIES_DB
+Usage: `python -m ops.imports.build_catalogue MOVIES_DB`.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ FROM omdb ORDER BY "Year", "Title", "ID"
 
 
 def main() -> None:
-    """Write the compact form: one JSON object a line, empty fields left out."""
+    """Write the compact form: one JSON object a line, without empty fields."""
     connection = sqlite3.connect(sys.argv[1])
     connection.row_factory = sqlite3.Row
     rows = [_row(row) for row in connection.execute(_SELECT)]

@@ -1,8 +1,8 @@
-"""Loading a catalogue of movies through the command API; goes on where it was interrupted.
+"""Load a catalogue of movies through the command API; an interrupted load resumes.
 
 A catalogue is a file of JSON objects, one a line, with the fields of `POST /v1/movies`; `.xz` and
-`.gz` are unpacked. Each needs an `external_id`, by which a movie that is there already is known
-again.
+`.gz` files are decompressed. Each object needs an `external_id`, which identifies a movie that
+exists already.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ from shared.log.connections import connect
 DEFAULT_CATALOGUE = Path(__file__).with_name("catalogue.jsonl.xz")
 DEFAULT = "default"
 NONE = "none"
-ROWS_A_BATCH = 500
+ROWS_A_REQUEST = 500
 REJECTED_SHOWN_MAX = 100
 LOADED = "catalogue.loaded"
 LOADED_WITHIN_S = 300.0
@@ -48,9 +48,10 @@ log = structlog.get_logger()
 Movie = dict[str, Any]
 
 
-class Loaded(msgspec.Struct, frozen=True):
-    """What a home remembers of the catalogue that it loaded: its name and size, and the last event
-    of the log then. Another log has another event there, or none.
+class LoadedCatalogue(msgspec.Struct, frozen=True):
+    """The record of a loaded catalogue: its name and size, and the log's last event at that time.
+
+    Another log has another event at that position, or none.
     """
 
     catalogue: str
@@ -77,13 +78,13 @@ def load(
         last = log_connection.execute(_LAST_EVENT).fetchone()
     if last is not None:
         position, stream_id, version = last
-        loaded = Loaded(name, position, str(stream_id), version)
+        loaded = LoadedCatalogue(name, position, str(stream_id), version)
         write_private(marker, msgspec.json.encode(loaded))
 
 
 def _is_loaded(marker: Path, name: str, log_connection: psycopg.Connection[TupleRow]) -> bool:
     try:
-        loaded = msgspec.json.decode(marker.read_bytes(), type=Loaded)
+        loaded = msgspec.json.decode(marker.read_bytes(), type=LoadedCatalogue)
     except (FileNotFoundError, msgspec.DecodeError):
         return False
     found = log_connection.execute(_EVENT, [loaded.position]).fetchone()
@@ -94,22 +95,22 @@ def _is_loaded(marker: Path, name: str, log_connection: psycopg.Connection[Tuple
 def _send(movies: Sequence[Movie], client: ApiClient) -> None:
     rejected: list[str] = []
     with Progress("catalogue", len(movies)) as progress:
-        for batch in _batches(movies):
+        for chunk in _chunks(movies):
             for movie, result in zip(
-                batch, client.rows("/v1/movies/batch", "movies", batch), strict=True
+                chunk, client.rows("/v1/movies/batch", "movies", chunk), strict=True
             ):
                 if result["status"] == "rejected":
                     rejected.append(
                         f"{movie['title']} ({movie['year']}): {result['problem']['detail']}"
                     )
-            progress.advance(len(batch))
+            progress.advance(len(chunk))
     for reason in rejected[:REJECTED_SHOWN_MAX]:
         log.warning("movie_rejected", movie=reason)
     log.info("catalogue_loaded", movies=len(movies) - len(rejected), rejected=len(rejected))
 
 
 def wait_loaded(home: Home) -> None:
-    """Wait until the catalogue of a local Starfold is there: films are matched to all of it."""
+    """Wait until a local Starfold has its whole catalogue, which films are matched with."""
     give_up_at = time.monotonic() + LOADED_WITHIN_S
     if not (home.path / LOADED).exists():
         log.info("waiting", to="have the catalogue loaded", at_most_s=LOADED_WITHIN_S)
@@ -120,9 +121,9 @@ def wait_loaded(home: Home) -> None:
 
 
 def read(file: Path) -> list[Movie]:
-    """Return the movies of a file; raises `OperatorError` that names the first bad line.
+    """Return the movies of a file; raise `OperatorError` naming the first bad line.
 
-    Blank lines are passed over, and a byte-order mark before the first one.
+    Blank lines and a byte-order mark are skipped.
     """
     movies: list[Movie] = []
     try:
@@ -138,7 +139,7 @@ def read(file: Path) -> list[Movie]:
 
 
 def _movie(line: bytes, place: str) -> Movie:
-    """Decode a line, which must have what a movie needs; the command API checks the values."""
+    """Decode a line and check its required fields; the command API checks the values."""
     try:
         movie = msgspec.json.decode(line, type=Movie)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
@@ -150,7 +151,7 @@ def _movie(line: bytes, place: str) -> Movie:
 
 
 def require_readable(choice: str) -> None:
-    """Raise `OperatorError` for a catalogue with a bad line, or one that is not there."""
+    """Raise `OperatorError` for a catalogue that is missing or has a bad line."""
     if choice not in (DEFAULT, NONE):
         read(Path(choice))
 
@@ -163,6 +164,6 @@ def _open(file: Path) -> IO[bytes] | gzip.GzipFile:
     return file.open("rb")
 
 
-def _batches(movies: Sequence[Movie]) -> Iterator[Sequence[Movie]]:
-    for start in range(0, len(movies), ROWS_A_BATCH):
-        yield movies[start : start + ROWS_A_BATCH]
+def _chunks(movies: Sequence[Movie]) -> Iterator[Sequence[Movie]]:
+    for start in range(0, len(movies), ROWS_A_REQUEST):
+        yield movies[start : start + ROWS_A_REQUEST]

@@ -1,7 +1,7 @@
-"""Importing MovieLens: users and films by external id, ratings through the batch route.
+"""Import MovieLens: users and films by external id, ratings through the bulk route.
 
-Every step finds what an earlier run has made and makes only what is missing, so that an import may
-be interrupted anywhere and run again.
+Every step finds what an earlier run has created and creates only what is missing, so that an import
+may be interrupted anywhere and run again.
 """
 
 from __future__ import annotations
@@ -27,9 +27,9 @@ from ops.progress import Progress
 from query_api.catalogue.search_key import search_key
 
 SOURCE = "movielens"
-CREATIONS_A_BATCH = 500
-RATINGS_A_BATCH = 1_000
-# Each lane sends one batch at a time; a user's ratings go through one lane, in their order.
+CREATIONS_A_REQUEST = 500
+RATINGS_A_REQUEST = 1_000
+# Each lane has one request in flight; a user's ratings share a lane, to keep their order.
 LANES = 4
 PAGE_MOVIES = 100
 
@@ -39,7 +39,7 @@ Element = TypeVar("Element")
 
 
 def import_from(home: Home, folder: Path) -> None:
-    """Import a folder's files; the report is printed also when that is interrupted."""
+    """Import a folder's files, and print the report even after an interrupt."""
     files = movielens_files.read(folder)
     access = access_of(home)
     if access.local:
@@ -54,7 +54,7 @@ def import_from(home: Home, folder: Path) -> None:
 
 
 class Import:
-    """One run. `report` is true at any time, also when the run is interrupted."""
+    """One run of the import; `report` is accurate at any time, even after an interrupt."""
 
     def __init__(self, client: ApiClient, files: Files) -> None:
         self._client = client
@@ -63,27 +63,29 @@ class Import:
         self.report = Report.of(files)
 
     def run(self) -> None:
-        """Raises `OperatorError` if Starfold refuses or does not answer any more."""
+        """Run the import; raise `OperatorError` if Starfold refuses or stops answering."""
         users = self._users()
         movies = self._movies()
         self._rate(users, movies)
 
     def _users(self) -> dict[str, str]:
-        """Starfold's user id for each user of the files."""
+        """Return Starfold's user id for each user of the files."""
         ids = list(dict.fromkeys(self._files.users))
         rows = [
             {"external_id": f"{SOURCE}:{user}", "display_name": f"MovieLens user {user}"}
             for user in ids
         ]
-        return self._made("users", "/v1/users/batch", "user_id", ids, rows, self.report.users)
+        return self._created_ids(
+            "users", "/v1/users/batch", "user_id", ids, rows, self.report.users
+        )
 
     def _movies(self) -> dict[str, str]:
-        """Starfold's movie id for each film: of the catalogue where it has that film, else new."""
+        """Return Starfold's movie id for each film: from the catalogue if it has the film."""
         items = list({item.item_id: item for item in self._files.items}.values())
         matched = match(items, self._catalogue())
         missing = [item for item in items if item.item_id not in matched]
         latest = _first_rated_years(self._files.ratings)
-        made = self._made(
+        made = self._created_ids(
             "movies",
             "/v1/movies/batch",
             "movie_id",
@@ -95,7 +97,7 @@ class Import:
         return matched | made
 
     def _catalogue(self) -> list[Row]:
-        """Every movie that did not come from here."""
+        """Return every movie that was not imported from MovieLens."""
         movies: list[Row] = []
         cursor: str | None = None
         head = self._client.head()
@@ -109,7 +111,7 @@ class Import:
             if cursor is None:
                 return movies
 
-    def _made(
+    def _created_ids(
         self,
         field: str,
         path: str,
@@ -118,18 +120,18 @@ class Import:
         rows: Sequence[Row],
         counts: Counter[str],
     ) -> dict[str, str]:
-        """Make what is not there yet; returns the id of each that is there now, by name."""
+        """Create the missing rows; return the id of each row by name."""
         ids: dict[str, str] = {}
         with Progress(field, len(rows)) as progress:
-            for batch in _batches(list(zip(names, rows, strict=True)), CREATIONS_A_BATCH):
-                results = self._client.rows(path, field, [row for _, row in batch])
-                for (name, _), result in zip(batch, results, strict=True):
+            for chunk in _chunks(list(zip(names, rows, strict=True)), CREATIONS_A_REQUEST):
+                results = self._client.rows(path, field, [row for _, row in chunk])
+                for (name, _), result in zip(chunk, results, strict=True):
                     counts[result["status"]] += 1
                     if result["status"] == "rejected":
                         self.report.reject(result["problem"]["detail"], f"{field} {name}")
                     else:
                         ids[name] = result[subject]
-                progress.advance(len(batch))
+                progress.advance(len(chunk))
         return ids
 
     def _rate(self, users: Mapping[str, str], movies: Mapping[str, str]) -> None:
@@ -138,7 +140,7 @@ class Import:
         for rating in self._files.ratings:
             if rating.user_id not in users or rating.item_id not in movies:
                 self.report.reject_rating(
-                    "the user or the film is not in the files",
+                    "the files lack the user or the film",
                     f"user {rating.user_id}, film {rating.item_id}",
                 )
                 continue
@@ -154,7 +156,7 @@ class Import:
                 for done in as_completed(sent):
                     done.result()
             finally:
-                # The batches under way are finished: what they came to belongs into the report.
+                # Let running requests finish: their results belong in the report.
                 self._stop.set()
 
     def _send(
@@ -164,7 +166,7 @@ class Import:
         movies: Mapping[str, str],
         progress: Progress,
     ) -> None:
-        for batch in _batches(lane, RATINGS_A_BATCH):
+        for chunk in _chunks(lane, RATINGS_A_REQUEST):
             if self._stop.is_set():
                 return
             rows = [
@@ -174,18 +176,18 @@ class Import:
                     "score": rating.score,
                     "rated_at": rating.rated_at.isoformat(),
                 }
-                for rating in batch
+                for rating in chunk
             ]
             results = self._client.rows("/v1/ratings/batch", "ratings", rows)
-            self.report.count_ratings(batch, results)
-            progress.advance(len(batch))
+            self.report.count_ratings(chunk, results)
+            progress.advance(len(chunk))
 
 
 def match(items: Sequence[Item], catalogue: Sequence[Row]) -> dict[str, str]:
-    """The catalogue's movie id for each film that it has once, by title and year.
+    """Return the catalogue's movie id for each film that it has exactly once, by title and year.
 
-    Of several films with one title and year, the first gets it: a film's ratings are never mixed
-    with another's.
+    Of several films with the same title and year only the first is matched: ratings of different
+    films are never mixed.
     """
     known: dict[tuple[str, int], list[str]] = {}
     for movie in catalogue:
@@ -206,7 +208,7 @@ def _compared(title: str) -> str:
 
 
 def _movie(item: Item, latest: Mapping[str, int]) -> dict[str, Any]:
-    """A film without a year gets that of its first rating: it cannot have come out later."""
+    """Use the year of the first rating for a film without a year: it is not newer."""
     return {
         "external_id": f"{SOURCE}:{item.item_id}",
         "title": natural_title(item.title),
@@ -226,6 +228,6 @@ def _is_ours(external_id: str | None) -> bool:
     return external_id is not None and external_id.startswith(f"{SOURCE}:")
 
 
-def _batches(elements: Sequence[Element], size: int) -> Iterator[Sequence[Element]]:
+def _chunks(elements: Sequence[Element], size: int) -> Iterator[Sequence[Element]]:
     for start in range(0, len(elements), size):
         yield elements[start : start + size]

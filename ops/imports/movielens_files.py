@@ -1,6 +1,6 @@
-"""Reading the MovieLens 100K files: tab-separated, with a header line that names and types fields.
+"""Read the MovieLens 100K files: tab-separated, with a header line of field names and types.
 
-A line that cannot be read becomes a `Malformed`, and the lines after it are read on.
+A line that cannot be read becomes a `MalformedLine`, and reading continues.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from ops.errors import OperatorError
 
 NAME = "ml-100k"
 _NO_GENRE = "unknown"
-# A film's title that begins with an article is written with it at its end.
+# Articles that the files move from the beginning of a title to its end.
 _ARTICLES = {
     "The",
     "A",
@@ -42,7 +42,7 @@ _ARTICLES = {
 
 
 class Item(NamedTuple):
-    """A film; `year` is None where the file has none."""
+    """A film; `year` is None if the file has none."""
 
     item_id: str
     title: str
@@ -59,8 +59,8 @@ class Rating(NamedTuple):
     rated_at: datetime
 
 
-class Malformed(NamedTuple):
-    """A line that could not be read, with its number in its file, from 1."""
+class MalformedLine(NamedTuple):
+    """A line that could not be read, with its number in the file, from 1."""
 
     file: str
     line: int
@@ -68,20 +68,20 @@ class Malformed(NamedTuple):
 
 
 class Files(NamedTuple):
-    """All that the files hold, in their order; ratings by time."""
+    """The contents of the files in their order; ratings are sorted by time."""
 
     users: list[str]
     items: list[Item]
     ratings: list[Rating]
-    malformed: list[Malformed]
+    malformed: list[MalformedLine]
 
 
 Parsed = TypeVar("Parsed")
 
 
 def read(folder: Path) -> Files:
-    """Raises `OperatorError` for a file that is missing or has another header."""
-    malformed: list[Malformed] = []
+    """Read the files; raise `OperatorError` if one is missing or has another header."""
+    malformed: list[MalformedLine] = []
 
     def parsed(
         suffix: str, fields: tuple[str, ...], parse: Callable[[list[str]], Parsed]
@@ -96,7 +96,7 @@ def read(folder: Path) -> Files:
 
 
 def natural_title(title: str) -> str:
-    """`Usual Suspects, The` -> `The Usual Suspects`; a title in brackets after it is dropped."""
+    """Turn `Usual Suspects, The` into `The Usual Suspects`, and drop a title in brackets."""
     title = title.partition(" (")[0].strip()
     head, comma, tail = title.rpartition(", ")
     if not comma or tail not in _ARTICLES:
@@ -108,7 +108,7 @@ def _parsed(
     file: Path,
     fields: tuple[str, ...],
     parse: Callable[[list[str]], Parsed],
-    malformed: list[Malformed],
+    malformed: list[MalformedLine],
 ) -> Iterator[Parsed]:
     try:
         lines = file.read_bytes().splitlines()
@@ -122,13 +122,13 @@ def _parsed(
         try:
             yield parse(_values(line, len(header)))
         except (ValueError, OverflowError) as error:
-            malformed.append(Malformed(file.name, number, str(error)))
+            malformed.append(MalformedLine(file.name, number, str(error)))
 
 
 def _values(line: bytes, expected: int) -> list[str]:
     values = line.decode().split("\t")
     if len(values) != expected:
-        raise ValueError(f"{len(values)} fields and not {expected}")
+        raise ValueError(f"{len(values)} fields instead of {expected}")
     return values
 
 
@@ -147,7 +147,7 @@ def _rating(values: list[str]) -> Rating:
     rated_at = datetime.fromtimestamp(float(timestamp), UTC)
     stars = float(score)
     if not 0.5 <= stars <= 5 or stars % 0.5:
-        raise ValueError(f"{score} is no score of 0.5 to 5 stars in steps of 0.5")
+        raise ValueError(f"{score} is not a score from 0.5 to 5 stars in steps of 0.5")
     return Rating(_some(user_id), _some(item_id), stars, rated_at)
 
 

@@ -1,4 +1,4 @@
-"""What an import came to: counts, and why rows were rejected."""
+"""The result of an import: counts, and reasons for rejected rows."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ RATING_STATUSES = ("created", "changed", "unchanged", "superseded", "moved", "re
 
 @dataclass
 class Report:
-    """Safe to count into from several threads."""
+    """Counts results; thread-safe."""
 
     read: int
     users: Counter[str] = field(default_factory=Counter)
@@ -30,7 +30,7 @@ class Report:
 
     @classmethod
     def of(cls, files: Files) -> Report:
-        """Lines that could not be read are rejected already."""
+        """Return a report that already lists the malformed lines as rejected."""
         report = cls(read=len(files.ratings))
         for line in files.malformed:
             place = f"{line.file}, line {line.line}"
@@ -64,7 +64,7 @@ class Report:
 
     @property
     def settled(self) -> int:
-        """Ratings of which it is known what they came to."""
+        """The number of ratings whose result is known."""
         return self.ratings.total()
 
     def print(self, console: Console, *, seconds: float) -> None:

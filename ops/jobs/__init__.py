@@ -1,4 +1,4 @@
-"""Operators' jobs and the queue they go through. The log is no job: events never go this way."""
+"""Operators' jobs and their queue; events never go through it."""
 
 from __future__ import annotations
 
@@ -23,14 +23,14 @@ from shared.process.settings import settings_from_environment
 from shared.read_model.clients import redis_client
 
 QUEUE = "starfold"
-# A job goes on where it was interrupted, so being interrupted often is no reason to give it up.
+# A job resumes where it was interrupted, so frequent interrupts are no reason to drop it.
 RETRIES_MAX = 100
 RESULT_KEPT_S = 3_600
 FAILURE_KEPT_S = 86_400
-# A job that was taken and not started for this long is queued again.
+# A job that was taken but not started for this long is queued again.
 UNSTARTED_MAX = timedelta(seconds=8)
 MAINTENANCE_MAX_S = 10
-# One that has died stays registered for longer.
+# A dead worker stays registered for longer than this.
 WORKER_SILENT_MAX = timedelta(seconds=60)
 AUDITED: tuple[State, ...] = ("following", "active", "retired")
 
@@ -38,13 +38,13 @@ log = structlog.get_logger()
 
 
 class JobNotAllowed(Exception):
-    """A job names a function that is not in `ALLOWED`."""
+    """Raised for a job whose function is not in `ALLOWED`."""
 
 
 def build_share(
     projection: str, number: int, share: int, events_per_s: float | None = None
 ) -> bool:
-    """Build one share of a generation, and audit it if it was the last and that is wanted.
+    """Build one share of a generation; after the last one, audit the generation if requested.
 
     Settings come from the environment.
     """
@@ -63,7 +63,7 @@ def build_share(
 
 
 def audit(projection: str, number: int) -> bool:
-    """Compare a generation with the log; the outcome stands in the table of generations."""
+    """Compare a generation with the log, and store the outcome in the table of generations."""
     wiring = wire(settings_from_environment(ProjectorSettings))
     try:
         generation = wiring.generations.get(projection, number)
@@ -97,10 +97,10 @@ ALLOWED = frozenset(f"{__name__}.{job.__name__}" for job in (build_share, audit)
 
 
 class AllowedJob(Job):
-    """A job of this module: what is in the queue cannot make a worker call or send anything else.
+    """A job of this module: the queue's contents cannot make a worker call or send anything else.
 
-    RQ runs callbacks in the worker and sends webhooks from there, also for a job that was refused
-    or abandoned. So a job loses both when it is loaded, and is never run.
+    RQ runs callbacks in the worker and sends webhooks from it, even for a job that was refused or
+    abandoned. A job with either loses them when it is loaded, and is never run.
     """
 
     _refused = False
@@ -130,9 +130,9 @@ class AllowedJob(Job):
 
 
 class UnstartedJobs(IntermediateQueue):
-    """Jobs that a worker has taken from the queue and not started yet.
+    """Jobs that a worker has taken from the queue but not started yet.
 
-    A worker that dies between the two leaves its job here; RQ waits a minute for it.
+    A worker that dies in between leaves its job here; RQ itself waits a minute for it.
     """
 
     def should_be_cleaned_up(self, job_id: str) -> bool:
@@ -148,7 +148,7 @@ class Jobs(Queue):
         return UnstartedJobs(self.key, connection=self.connection)
 
     def acquire_maintenance_lock(self) -> bool:
-        """Hold it for a short time only: a worker that dies meanwhile leaves it behind."""
+        """Hold the lock briefly only: a worker that dies meanwhile leaves it behind."""
         return bool(
             self.connection.set(self.registry_cleaning_key, 1, nx=True, ex=MAINTENANCE_MAX_S)
         )
@@ -190,7 +190,7 @@ class JobQueue:
         )
 
     def require_worker(self) -> None:
-        """Raises `OperatorError` if nobody would take a job."""
+        """Raise `OperatorError` if no worker is running."""
         from rq import Worker  # Imported late: it is slow, and commands that fail do without it.
 
         now = datetime.now(UTC)

@@ -1,8 +1,7 @@
-"""Jobs that Redis has lost: the tables of generations and builds say what is to be done, and where
-no job does it, one is queued again.
+"""Recovery of lost jobs: queue again what the tables of generations and builds still require.
 
-The queue is kept in Redis, which may lose its tail, or everything. What is missing is queued only
-after it was missed for a while: a command writes the table first and queues its jobs then.
+The queue is in Redis, which may lose its most recent writes, or everything. A missing job is queued
+only after a delay: a command writes the table first and queues its jobs afterwards.
 """
 
 from __future__ import annotations
@@ -30,7 +29,7 @@ log = structlog.get_logger()
 
 
 class JobRecovery:
-    """Looks at the tables and at the queue; on one thread."""
+    """Compares the tables with the queue, on one thread."""
 
     def __init__(self, jobs: JobQueue, generations: Generations) -> None:
         self._jobs = jobs
@@ -38,7 +37,7 @@ class JobRecovery:
         self._missed_since: dict[str, float] = {}
 
     def run_once(self) -> list[str]:
-        """Queue what is wanted and was missed for too long; return the jobs' ids."""
+        """Queue required jobs that have been missing for too long; return their ids."""
         queued = set(self._jobs.queue.get_job_ids())
         missed = {
             job_id: generation
@@ -60,7 +59,7 @@ class JobRecovery:
         if generation.state == "building" and generation.reason == "replay":
             yield from builds
         elif generation.audit == "wanted" and generation.state in AUDITED:
-            # The last build's own job audits, too.
+            # The last build's own job also audits.
             shares = self._generations.builds(projection, number)
             jobs = [f"build-{projection}-{number}-{one.share}" for one in shares]
             if not any(self._status(job_id) == JobStatus.STARTED for job_id in jobs):
@@ -71,7 +70,7 @@ class JobRecovery:
         return [one for one in builds if not one.built]
 
     def _is_pending(self, job_id: str, queued: set[str]) -> bool:
-        """Whether a job is there, or has failed for good and says why."""
+        """Whether a job exists, or has failed for good and says why."""
         status = self._status(job_id)
         if status == JobStatus.QUEUED:
             return job_id in queued or job_id in self._jobs.queue.intermediate_queue.get_job_ids()
@@ -86,7 +85,7 @@ class JobRecovery:
         except NoSuchJobError:
             pass
         except (redis.RedisError, OSError) as error:
-            # A server that does not answer, or refuses, says nothing about the job.
+            # An error of the server says nothing about the job.
             if "WRONGTYPE" not in str(error):
                 raise
             self._drop_damaged(job_id, error)
@@ -95,7 +94,7 @@ class JobRecovery:
         return None
 
     def _drop_damaged(self, job_id: str, error: Exception) -> None:
-        """Delete what cannot be read, so that the job is queued again."""
+        """Delete an unreadable job, so that it is queued again."""
         log.warning("job_damaged", job=job_id, error=type(error).__name__)
         self._jobs.connection.delete(Job.key_for(job_id))
 
@@ -113,7 +112,7 @@ class JobRecovery:
 
 
 def drop_unusable_keys(jobs: JobQueue) -> list[str]:
-    """Delete RQ's keys of the queue that are not of the type that RQ writes; return them."""
+    """Delete RQ's keys of the queue that have another type than RQ writes; return them."""
     queue = jobs.queue
     types = {
         queue.key: b"list",

@@ -1,4 +1,4 @@
-"""Programs under supervision: what to run, when it is ready, how it stops."""
+"""Programs under supervision: how to start one, when it is ready, how it stops."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ import structlog
 GUARDIAN = Path(__file__).with_name("guardian.py")
 RESTART_FIRST_S = 0.2
 RESTART_MAX_S = 5.0
-# A child that lived this long is forgiven its earlier ends.
+# After this time a child's earlier failures no longer delay its restart.
 HEALTHY_AFTER_S = 10.0
-# What a child gets when the supervisor is gone.
+# Grace period of a child whose supervisor is gone.
 ORPHAN_GRACE_S = 1.0
 POLL_S = 0.05
 OUTPUT_BYTES_MAX = 10_000_000
@@ -30,11 +30,11 @@ log = structlog.get_logger()
 
 
 class ChildSpec(NamedTuple):
-    """A program. `prepare` runs before every start; `ready` is asked until it is true; a `once`
-    child ends by itself.
+    """A program to run as a child.
 
-    What it prints goes to `output`, from which more than `OUTPUT_BYTES_MAX` is dropped at its
-    start, or to the supervisor's own standard output and error.
+    `prepare` runs before every start; `ready` is polled until it is true; a `once` child ends by
+    itself. Output goes to `output`, which is emptied at a start if it exceeds `OUTPUT_BYTES_MAX`,
+    or to the supervisor's own standard output and error.
     """
 
     name: str
@@ -50,7 +50,7 @@ class ChildSpec(NamedTuple):
 
 
 class Child:
-    """One supervised program and its guardian, in a session of their own."""
+    """A supervised program and its guardian, in their own session."""
 
     def __init__(self, spec: ChildSpec) -> None:
         self.spec = spec
@@ -95,7 +95,7 @@ class Child:
         log.debug("child_started", child=spec.name, pid=self.pid)
 
     def watch(self) -> None:
-        """Start the child again if it has ended, after a pause that grows with every early end."""
+        """Restart the child if it has ended, with a delay that grows with every early end."""
         if self.done or self.running:
             return
         now = time.monotonic()
@@ -119,7 +119,7 @@ class Child:
             self._start_again(now)
 
     def _start_again(self, now: float) -> None:
-        """Without room on the disk, or without a process to be had, try again later."""
+        """Start the child; retry later if the disk is full or no process can be created."""
         try:
             self.start()
         except OSError as error:
@@ -134,11 +134,11 @@ class Child:
             self._pause_s = min(2 * self._pause_s, RESTART_MAX_S)
 
     def why_not_ready(self) -> str:
-        """Return what the child said last, and where it says more."""
-        state = "it runs and does not answer" if self.running else "it ends at each start"
+        """Return the child's last words, and where to find more."""
+        state = "it runs but does not answer" if self.running else "it exits at every start"
         output = self.spec.output
         if output is None:
-            return f"{state}; it says why in the lines that it has logged here, if in any"
+            return f"{state}; see the lines that it has logged here"
         words = _last_words(output)
         return f"{state}; {output} ends with: {words}" if words else f"{state}; {output} is empty"
 
@@ -148,7 +148,7 @@ class Child:
             self._process.send_signal(signal.SIGTERM)
 
     def stop(self) -> None:
-        """Wait for the end that was requested; after `stop_within_s` it is not asked any more."""
+        """Wait for the requested end, and kill the child after `stop_within_s`."""
         if self._process is None:
             return
         try:
@@ -160,7 +160,7 @@ class Child:
         self._ended()
 
     def _ended(self) -> int:
-        """The exit status, once there is one."""
+        """Wait for the exit status."""
         assert self._process is not None
         status = self._process.wait()
         if self._process.stdin is not None:
@@ -170,7 +170,7 @@ class Child:
 
 
 def stop_all(children: Sequence[Child]) -> None:
-    """Stop some children at the same time."""
+    """Stop several children at the same time."""
     for child in children:
         child.request_stop()
     for child in children:
@@ -178,14 +178,14 @@ def stop_all(children: Sequence[Child]) -> None:
 
 
 def end_servers_in(folder: Path) -> None:
-    """End the servers whose data is in a folder. Only the holder of the home may call this."""
+    """End the servers whose data is in a folder; only for the holder of the home's lock."""
     _end([process for process in psutil.process_iter() if _works_in(process, folder)])
 
 
 def end_leftovers(remembered: Sequence[tuple[int, float]]) -> None:
-    """End what an earlier supervisor left, known by pid and start time.
+    """End the processes that an earlier supervisor left, identified by pid and start time.
 
-    A process that cannot be told to be one of these is left alone.
+    A process that does not match is left alone.
     """
     leftovers: list[psutil.Process] = []
     for pid, started_at in remembered:

@@ -1,5 +1,5 @@
 #!/bin/sh
-# Prints the first Python 3.11 or newer that really runs (a pyenv shim may exist and refuse to).
+# Print the first Python 3.11 or newer that really runs (a pyenv shim may exist but fail).
 for python in python3.13 python3.12 python3.11 python3 python; do
   "$python" -c 'import sys; sys.exit(sys.version_info < (3, 11))' >/dev/null 2>&1 || continue
   echo "$python"

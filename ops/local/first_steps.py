@@ -1,4 +1,4 @@
-"""`python -m ops.local.first_steps`: what `starfold up` does once the command API answers."""
+"""First steps of `starfold up` once the command API answers: `python -m ops.local.first_steps`."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def first_steps(
     home: Annotated[Path, typer.Option("--home")],
     catalogue_choice: Annotated[str, typer.Option("--catalogue")] = catalogue.DEFAULT,
 ) -> None:
-    """Make the operator's account and load the catalogue; may be interrupted and run again."""
+    """Create the operator's account and load the catalogue; may be interrupted and run again."""
     forget_libpq_variables()
     configure_logging(settings_from_environment(Settings), process="first-steps")
     local = Home(home)
@@ -34,7 +34,8 @@ def first_steps(
         local.bootstrapped_file.touch(mode=0o600)
         with ApiClient(local.addresses(), operator.api_key) as client:
             catalogue.load(local, local.owner_dsn(), client, catalogue_choice)
-    except Exception as error:  # One line says why, whatever it is; the traceback is for debugging.
+    # One line says why, whatever the error; the traceback is for debugging.
+    except Exception as error:
         log.debug("first_steps_failed", exc_info=True)
         failure = failure_text(error)
     else:

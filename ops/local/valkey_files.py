@@ -1,8 +1,8 @@
-"""Valkey's files in a home: checked before each start, set aside where they are damaged.
+"""Valkey's files in a home: checked before each start, and set aside if they are damaged.
 
-The read models are derived from the log, so a damaged file costs a rebuild and nothing else. Valkey
-checks the checksum of a snapshot only while it loads it, and ends if that is wrong; so the same
-binary checks the file first, in a process with bounded time and memory.
+The read models are derived from the log, so a damaged file costs only a rebuild. Valkey verifies a
+snapshot's checksum only while loading it, and exits if it is wrong; therefore the same binary
+checks the file first, in a process with bounded time and memory.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from ops.local.child import end_servers_in
 SNAPSHOT = "dump.rdb"
 CHECKED_WITHIN_S = 30.0
 CHECK_BYTES_MAX = 2 << 30
-# What Valkey says when it ends over a snapshot although the check has passed.
+# Valkey's last messages when a snapshot makes it exit although the check has passed.
 FATAL = (
     "Fatal error loading",
     "Error reading the RDB",
@@ -36,7 +36,7 @@ log = structlog.get_logger()
 
 
 class ValkeyFiles:
-    """The data folder of one Valkey. `prepare` runs before each of its starts."""
+    """The data folder of one Valkey; `prepare` runs before each of its starts."""
 
     def __init__(self, home: Home, binary: Path, configuration: str) -> None:
         self._home = home
@@ -51,8 +51,9 @@ class ValkeyFiles:
         return self._folder / "valkey.conf"
 
     def prepare(self) -> None:
-        """End a server that still runs here, write the configuration, and leave only files that
-        Valkey starts from.
+        """End a server that still runs here, write the configuration, and remove damaged files.
+
+        Afterwards Valkey can start from the files that remain.
         """
         if self._folder.is_dir():
             end_servers_in(self._folder)
@@ -78,7 +79,7 @@ class ValkeyFiles:
         write_private(file, self._configuration.encode())
 
     def _drop_leftovers(self) -> None:
-        """Delete unfinished snapshots, and the append-only files of releases that kept them."""
+        """Delete unfinished snapshots, and the append-only files of earlier releases."""
         for leftover in self._folder.glob("temp-*"):
             leftover.unlink(missing_ok=True)
         append_only = self._folder / "appendonlydir"
@@ -87,7 +88,7 @@ class ValkeyFiles:
             log.info("append_only_files_dropped", path=str(append_only))
 
     def _damage(self) -> str | None:
-        """What is wrong with the snapshot; None for a sound one, and for none."""
+        """Return what is wrong with the snapshot; None for an intact or missing one."""
         snapshot = self._folder / SNAPSHOT
         if not (snapshot.exists() or snapshot.is_symlink()):
             return None
@@ -100,7 +101,7 @@ class ValkeyFiles:
         return check_snapshot(self._binary, snapshot)
 
     def _said_since_start(self) -> str:
-        """What the server has logged since this supervisor started it last."""
+        """Return the server's log since this supervisor last started it."""
         if self._log_bytes is None:
             return ""
         with self._log.open("rb") as stream:
@@ -109,7 +110,7 @@ class ValkeyFiles:
 
 
 def check_snapshot(binary: Path, snapshot: Path) -> str | None:
-    """What the checker in Valkey's own binary finds wrong with a snapshot, None for nothing."""
+    """Return what the checker in Valkey's own binary finds wrong; None for nothing."""
     try:
         checked = subprocess.run(
             ["valkey-check-rdb", str(snapshot)],
@@ -123,7 +124,7 @@ def check_snapshot(binary: Path, snapshot: Path) -> str | None:
         return "its check did not end"
     lines = checked.stdout.decode(errors="replace").splitlines()
     found = [line.partition("] ")[2] for line in lines if line.startswith("[offset")]
-    # The checker passes a file of an old version, or with a checksum of zero, without comparing.
+    # The checker accepts files of an old version, or with a checksum of zero, without comparing.
     if checked.returncode == 0 and CHECKSUM_OK in found:
         return None
     said = [line for line in found if not line.startswith(("Checking", "AUX", "Selecting"))]

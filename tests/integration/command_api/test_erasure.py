@@ -18,7 +18,7 @@ from command_api.identity.accounts import Accounts
 from command_api.privacy.erasure_ledger import ErasureLedger, read_ledger
 from command_api.privacy.export import Export
 from command_api.store.append import Append, NewRow
-from ops.commands.erase import Reapplied, reapply
+from ops.commands.erase import ReapplyResult, reapply
 from ops.commands.write_side import WriteSide
 from shared.errors import Overloaded
 from shared.ids import EventId, StreamId, UserId, Version, keyed_uuid, new_uuid7
@@ -344,9 +344,9 @@ class TestLedger:
             unknown = UserId(UUID(int=7))
             write_side = _write_side(system, ledger)
             named = [*read_ledger(ledger), unknown]
-            assert reapply(write_side, named) == Reapplied(named=2, erased=1)
+            assert reapply(write_side, named) == ReapplyResult(named=2, erased=1)
             assert not {NAME, EMAIL, REVIEW} & opened_with_any_key(system, owner)
-            assert reapply(write_side, named) == Reapplied(named=2, erased=0)
+            assert reapply(write_side, named) == ReapplyResult(named=2, erased=0)
         assert erase(writer, ben).status_code == 204
         writer.sign_up(EMAIL)
 

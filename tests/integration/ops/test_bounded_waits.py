@@ -53,7 +53,7 @@ def test_a_switch_gives_up_in_time_and_says_why(
     refused = starfold("switch", "movies", "2", "--no-audit", "--wait", "1")
     assert refused.exit_code == 1
     said = str(refused.exception) + refused.output
-    assert "did not become active within 1 s: no projector runs" in said
+    assert "did not become active within 1 s: no projector is running" in said
     assert behind.now().state == "following"
     assert not behind.now().switch_when_ready, "nor does it later"
 
@@ -84,10 +84,10 @@ def test_a_switch_names_what_stands_in_its_way(
     behind: Behind, starfold: Starfold, stopped: str | None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(replay_waits, "PROJECTOR_SILENT_MAX_S", 1e9)
-    monkeypatch.setattr(replay_waits.Waiting, "_is_projector_silent", _never)
+    monkeypatch.setattr(replay_waits.WaitReport, "_is_projector_silent", _never)
     behind.wiring.generations.set_stopped("movies", 2, stopped)
     refused = starfold("switch", "movies", "2", "--no-audit", "--wait", "0")
-    assert (stopped or "it stands at position") in str(refused.exception) + refused.output
+    assert (stopped or "it is at position") in str(refused.exception) + refused.output
 
 
 def _never(_waiting: Any) -> bool:
@@ -104,5 +104,7 @@ def test_a_replay_of_which_nothing_moves_is_not_waited_for_forever(
     replays = Replays(Home(DEFAULT_HOME))
     generation = replays.start("movies", shares=1, switch=True, audit=False)
     work()
-    with pytest.raises(OperatorError, match="has not moved for 0 s: no projector runs"):
+    with pytest.raises(
+        OperatorError, match="has made no progress for 0 s: no projector is running"
+    ):
         replays.watch(generation)

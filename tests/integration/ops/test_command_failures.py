@@ -102,7 +102,7 @@ def test_nobody_to_erase_again_is_no_error(system: System, tmp_path: Path) -> No
     settings["STARFOLD_ERASURE_LEDGER"] = str(tmp_path / "erasures.jsonl")
     ran = _run("erase", "--reapply", **settings)
     assert ran.returncode == 0, ran.stderr
-    assert ran.stdout == f"nobody to erase again: {tmp_path / 'erasures.jsonl'} names nobody\n"
+    assert ran.stdout == f"no users to erase again: {tmp_path / 'erasures.jsonl'} is empty\n"
 
 
 def test_a_child_that_is_not_ready_is_explained(tmp_path: Path) -> None:
@@ -123,7 +123,9 @@ def test_a_child_that_is_not_ready_is_explained(tmp_path: Path) -> None:
 
     try:
         # In the pause between two starts, which are longer and longer.
-        eventually(lambda: "ends at each start" in (said := explanation()) and said.endswith(name))
+        eventually(
+            lambda: "exits at every start" in (said := explanation()) and said.endswith(name)
+        )
     finally:
         supervisor.stop([("server",)])
 

@@ -80,7 +80,7 @@ def test_verify_looks_at_one_entity(
         (("nonsense",), "no projection 'nonsense'"),
         (("movies", "--generation", "9"), "no generation 9 of movies"),
         (("--generation", "1"), "name the projection too"),
-        (("--repair", "--detach"), "repairs nothing"),
+        (("--repair", "--detach"), "without repair"),
     ):
         assert words in refusal(starfold("verify", *arguments))
 
@@ -137,7 +137,7 @@ def test_a_replay_is_audited_before_it_becomes_the_live_one(
     wiring.generations.set_audit("movies", 2, "failed")
     (generation,) = (one for one in wiring.generations.all() if one.state == "following")
     assert not generation.may_switch
-    with pytest.raises(OperatorError, match="has not passed its audit"):
+    with pytest.raises(OperatorError, match="has failed its audit"):
         replays.watch(generation)
     assert active(wiring, "movies") == before
     assert starfold("switch", "movies", "2", "--no-audit").exit_code == 0

@@ -65,7 +65,7 @@ def test_lines_that_cannot_be_read_are_named_and_the_others_are_read(tmp_path: P
     assert files.ratings == whole.ratings
     first = len(whole.ratings) + 2
     assert [line.line for line in files.malformed] == list(range(first, first + 7))
-    assert files.malformed[0].reason == "2 fields and not 4"
+    assert files.malformed[0].reason == "2 fields instead of 4"
 
 
 def test_a_file_that_is_something_else_is_refused(tmp_path: Path) -> None:
