@@ -3,33 +3,33 @@
     StarfoldError
     ├── Rejected                a command that a business rule refuses; nothing was recorded
     │   ├── MalformedJson           a body that is not JSON
-    │   ├── MalformedHeader         a header that is not what its name says
+    │   ├── MalformedHeader         a header whose value has the wrong form
     │   ├── InvalidInput            a value that the contract does not allow
-    │   ├── IdempotencyKeyReused    an Idempotency-Key that came with another request before
-    │   ├── NotFound                what the command or query names does not exist
+    │   ├── IdempotencyKeyReused    an Idempotency-Key that was used with another request
+    │   ├── NotFound                the entity of a command or query does not exist
     │   ├── Forbidden               the caller may not do this
-    │   ├── NotAuthenticated        no caller, or one that cannot be believed
+    │   ├── NotAuthenticated        no credential, or an invalid one
     │   ├── Moved                   a movie that was merged into another one
     │   ├── Gone                    a movie that was withdrawn
-    │   ├── Conflict                another fact stands against it (a taken e-mail, a taken imdb_id)
-    │   ├── RatingSuperseded        a rating dated before the standing one
-    │   ├── StaleVersion            the caller decided on an older version than the standing one
-    │   └── TooManyRequests         the caller's rate limit, or that of failed log-ins
+    │   ├── Conflict                an e-mail address or IMDb id that is taken
+    │   ├── RatingSuperseded        a rating dated before the current one
+    │   ├── StaleVersion            the caller decided on a version older than the current one
+    │   └── TooManyRequests         the caller's rate limit, or the one of failed log-ins
     ├── Overloaded              a bounded queue is full; nothing was accepted
-    ├── AppendRefused           the log moved on since the batch was loaded; load and decide again
-    ├── AppendOutcomeUnknown    the connection was lost, and could not be had again in time
-    ├── StorageFull             the disk of a server that is needed is full
-    ├── Unavailable             a server that is needed does not answer
-    │   └── StoreAway               PostgreSQL; a statement on its way may have taken effect
-    ├── ProjectionBehind        a read model has not reached the wanted position in time
-    ├── DocumentDamaged         a stored value is not what was written; its projector heals it
-    ├── LogDiverged             another event stands where a checkpoint points
-    ├── EventUnreadable         a stored event is of no type or shape that this release knows
-    ├── TooManyParked           more entities stand still than a partition may have
+    ├── AppendRefused           the log has changed since the load: load and decide again
+    ├── AppendOutcomeUnknown    the connection was lost, and a new one did not succeed in time
+    ├── StorageFull             the disk of a required server is full
+    ├── Unavailable             a required server does not answer
+    │   └── StoreAway               PostgreSQL; a statement in flight may have taken effect
+    ├── ProjectionBehind        a read model has not reached the requested position in time
+    ├── DocumentDamaged         a stored value fails its check; the projector heals it
+    ├── LogDiverged             the log has another event at a checkpoint's position
+    ├── EventUnreadable         this release does not know a stored event's type or shape
+    ├── TooManyParked           a partition has too many parked entities
     ├── AuditImpossible         read models and log cannot be compared now
     ├── ProjectionFault         an event cannot be folded into the read model
-    │   └── DocumentUnusable        because a stored document is damaged, or is not there
-    └── Misconfigured           a setting or a server's setting with which nothing may start
+    │   └── DocumentUnusable        because a stored document is damaged or missing
+    └── Misconfigured           a setting, of ours or of a server, that prevents a start
 
 The HTTP status of each is in one table, `shared/web/problems.py`.
 """
@@ -48,7 +48,7 @@ class StarfoldError(Exception):
     position: Position | None = None
 
     def at(self, position: Position) -> Self:
-        """Of a read: what it has seen is of this position."""
+        """Attach the position of the read that led to the error."""
         self.position = position
         return self
 
@@ -56,7 +56,7 @@ class StarfoldError(Exception):
 class Rejected(StarfoldError):
     """A business rule refuses the command; nothing was recorded.
 
-    `pointer` is the JSON pointer of the field that is at fault, if one is.
+    `pointer` is the JSON pointer of the faulty field, if there is one.
     """
 
     code = "rejected"
@@ -77,7 +77,7 @@ class MalformedJson(Rejected):
 
 
 class MalformedHeader(Rejected):
-    """A header that is not in the form that HTTP gives it."""
+    """A header whose value does not have the form that HTTP requires."""
 
     code = "malformed-header"
 
@@ -95,7 +95,7 @@ class NotFound(Rejected):
 
 
 class Moved(Rejected):
-    """A movie was merged into another one; `location` is where the query API serves that."""
+    """A movie was merged; the query API serves the remaining movie at `location`."""
 
     code = "moved"
 
@@ -132,7 +132,7 @@ class StaleVersion(Rejected):
 
 
 class TooManyRequests(Rejected):
-    """`retry_after_s` says when the caller may come again."""
+    """The caller may retry after `retry_after_s`."""
 
     code = "too-many-requests"
 
@@ -162,10 +162,10 @@ class Unavailable(StarfoldError):
 
 
 class StoreAway(Unavailable):
-    """PostgreSQL cannot be reached, or the connection was lost: a statement that was on its way may
-    have taken effect.
+    """PostgreSQL cannot be reached, or the connection was lost during a statement.
 
-    `silent` says that it did not answer at all, `retry` that another connection may do better.
+    The statement may have taken effect. `silent` means that the server did not answer at all,
+    `retry` that another connection may succeed.
     """
 
     def __init__(self, detail: str, *, silent: bool = False, retry: bool = True) -> None:

@@ -1,4 +1,4 @@
-"""Identifiers: what each one names, and how new and derived ones are made. No framework."""
+"""Identifiers, and how new and derived ones are made. Imports no framework."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ MovieId = NewType("MovieId", UUID)
 StreamId = NewType("StreamId", UUID)
 EventId = NewType("EventId", UUID)
 
-# An event's place in the whole log, commit-ordered, never reused; 1 is the first.
+# An event's place in the whole log, in commit order and never reused; 1 is the first.
 Position = NewType("Position", int)
 # An event's place in its stream; 1 is the first, 0 means an empty stream.
 Version = NewType("Version", int)
@@ -23,8 +23,8 @@ NO_VERSION = Version(0)
 START = Position(0)
 POSITION_MAX = 2**63 - 1
 
-# Random numbers of 80 bits, drawn by the hundred: a call to the system for each id gave up Python's
-# lock three times a rating, and whoever waited for it was woken each time.
+# Random numbers of 80 bits, drawn by the hundred: a system call for each id released Python's lock
+# three times a rating, and woke a waiting thread each time.
 _RANDOM_BYTES = 10
 _DRAWN_AT_ONCE = 256
 _drawn: list[int] = []
@@ -41,7 +41,7 @@ _RANDOM_B_MASK = (1 << 62) - 1
 
 
 def new_uuid7() -> UUID:
-    """A time-ordered random UUID (RFC 9562, section 5.7): 48 bits of milliseconds, 74 random."""
+    """Return a time-ordered random UUID: RFC 9562, 5.7, with 74 random bits."""
     milliseconds = time.time_ns() // 1_000_000
     random = _random_bits()
     return UUID(
@@ -54,7 +54,7 @@ def new_uuid7() -> UUID:
 
 
 def _random_bits() -> int:
-    """80 bits of the system's randomness."""
+    """Return 80 bits of the system's randomness."""
     while True:
         try:
             return _drawn.pop()
@@ -67,23 +67,27 @@ def _random_bits() -> int:
 
 
 def rating_stream_id(user_id: UserId, movie_id: MovieId) -> StreamId:
-    """The stream of one user's rating of one movie; a user has at most one.
+    """Return the stream of one user's rating of one movie; a user has at most one.
 
-    `uuid5(user_id, movie_id.hex)`, a third faster: each rating of a bulk asks for it.
+    It is `uuid5(user_id, movie_id.hex)`, computed a third faster: bulk requests need one for each
+    row.
     """
     return StreamId(_uuid5(user_id, movie_id.hex))
 
 
 def sessions_stream_id(subject_id: UUID) -> StreamId:
-    """The stream of the ended sessions of a user or of a service key.
+    """Return the stream of the ended sessions of a user or of a service key.
 
-    Apart from the user's own stream, which is read with every rating and must stay short.
+    It is separate from the user's own stream, which is read with every rating and must stay short.
     """
     return StreamId(_uuid5(subject_id, "sessions"))
 
 
 def merges_stream_id(movie_id: MovieId) -> StreamId:
-    """The stream of what a movie absorbed; apart from its own, whose version is its details'."""
+    """Return the stream of the movies that this one absorbed.
+
+    It is separate from the movie's own stream, whose version is the version of the details.
+    """
     return StreamId(_uuid5(movie_id, "merges"))
 
 
@@ -93,15 +97,15 @@ def _uuid5(namespace: UUID, name: str) -> UUID:
     return UUID(int=bits | _VERSION_5 | _VARIANT)
 
 
-# The one stream that says which movies take no ratings any more; each rating is decided on it.
+# The one stream of closed movies, which take no ratings; every rating is decided on it.
 CLOSURES = StreamId(_uuid5(UUID(int=0), "closures"))
 
 
 def keyed_uuid(secret: bytes, kind: str, value: str) -> UUID:
-    """A UUID that only a holder of the secret can compute from `value` (RFC 9562, version 8).
+    """Return a UUID that only a holder of the secret can compute from `value`.
 
-    An unkeyed hash of an e-mail address falls to guessing; this one says nothing without the
-    secret.
+    It has version 8 (RFC 9562). An unkeyed hash of an e-mail address can be guessed; this one
+    reveals nothing without the secret.
     """
     digest = hmac.digest(secret, f"{kind}\0{value}".encode(), hashlib.sha256)
     bits = int.from_bytes(digest[:16], "big")

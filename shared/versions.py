@@ -1,10 +1,10 @@
 """Versions of what clients change, and the conditions that they set with `If-Match`.
 
-Both APIs make the same version of the same facts, so that a tag from a read is a condition of a
-command:
+Both APIs compute the same version from the same facts, so that a tag from a read can be a condition
+of a command:
 
     "3-9f86d081884c7d659a2feaa0"    a representation: the version, and a digest of the bytes
-    "3"                             a version alone, as a command answers it
+    "3"                             a version alone, as a command's answer has it
 """
 
 from __future__ import annotations
@@ -22,12 +22,12 @@ _STRONG = re.compile(r'(W/)?"([^"]*)"')
 
 
 class Condition(NamedTuple):
-    """What `If-Match` says: one of these versions; None is any, as long as there is one."""
+    """The versions that `If-Match` accepts; None accepts any existing one."""
 
     versions: frozenset[str] | None
 
     def require(self, version: str | None, what: str) -> None:
-        """Raise `StaleVersion` unless the current version, None for nothing, is as said."""
+        """Raise `StaleVersion` unless the current version (None if there is none) is accepted."""
         if version is None:
             raise StaleVersion(f"there is no {what}")
         if self.versions is not None and version not in self.versions:
@@ -49,12 +49,12 @@ def condition_of(if_match: str) -> Condition:
 
 
 def rating_version(half_stars: int, review: str | None, rated_at: datetime) -> str:
-    """The version of a user's rating of a movie."""
+    """Return the version of a user's rating of a movie."""
     at_ms = round(rated_at.timestamp() * 1_000_000) // 1_000
     words = "" if review is None else f".{crc32(review.encode()):x}"
     return f"{at_ms:x}.{half_stars}{words}"
 
 
 def profile_version(display_name: str | None, visibility: str) -> str:
-    """The version of what a user shows of themselves."""
+    """Return the version of a user's public profile."""
     return f"{crc32(f'{visibility} {display_name}'.encode()):08x}"

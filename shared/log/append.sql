@@ -1,22 +1,24 @@
 -- Appends events in order, or refuses them all.
 --
--- Why a lock. A reader that tails the log asks for positions above the last one that it saw. Positions come
+-- Why a lock: a reader that tails the log asks for positions above the last one that it saw. Positions come
 -- from a sequence at insert time, but become visible at commit time: with two writers, position 8 can become
--- visible before position 7, and a reader that saw 8 never asks for 7 again. So whoever appends first takes
--- one advisory lock, which is held until its commit is visible; positions then become visible in order.
--- An advisory lock, unlike a table lock, stands in nobody's way: not in autovacuum's, not in a reader's.
+-- visible before position 7, and a reader that saw 8 never asks for 7 again. Every append therefore first takes
+-- one advisory lock, which it holds until its commit is visible, so that positions become visible in order.
+-- An advisory lock, unlike a table lock, blocks neither autovacuum nor readers.
 --
--- Why one VOLATILE function, called alone in READ COMMITTED. Each statement in it takes a new snapshot, so
--- what stands after the lock sees all that was committed while it waited. In a stricter isolation level the
--- snapshot would be older than the wait and the guards would be probed against the past: refused below. So is
--- a sequence that hands out cached ranges, since those would make positions visible out of order again.
+-- Why one VOLATILE function, called alone in READ COMMITTED: each statement in it takes a new snapshot, so
+-- the statements after the lock see all that was committed while the function waited. In a stricter isolation
+-- level the snapshot would be older than the wait, and the guards would be compared with the past: the function
+-- refuses it below. It also refuses a sequence that hands out cached ranges, since those would make positions
+-- visible out of order again.
 --
--- Guards are the versions that the caller decided on, of streams it wrote and of streams it only read. They
--- are probed under the lock; if one has moved on, nothing is written and `refused_by` names its stream.
+-- Guards are the versions on which the caller decided, of streams that it wrote and of streams that it only
+-- read. The function checks them under the lock; if one has changed, it writes nothing and `refused_by` names
+-- its stream.
 --
--- Answers are what retries of the same requests will get. They go in with the events or not at all, and one
--- that is there already refuses the append like a guard: `refused_by` is then its key. An answer's position
--- is that of the event at its place in this append, 0 first, or where its place is null the given one.
+-- Answers are kept for retries of the same requests. They are stored with the events or not at all, and an
+-- existing one refuses the append like a guard: `refused_by` is then its key. An answer's position is the
+-- position of the event at its place in this append, 0 first, or the given one if its place is null.
 CREATE OR REPLACE FUNCTION append_events(
     stream_ids uuid[],
     versions bigint[],
@@ -44,7 +46,7 @@ CREATE OR REPLACE FUNCTION append_events(
 LANGUAGE plpgsql
 VOLATILE
 SET search_path FROM CURRENT
--- A plan made while the table was small would scan it for ever after.
+-- A plan made while the table was small would scan it forever.
 SET enable_seqscan = off
 AS $$
 DECLARE
@@ -121,7 +123,7 @@ BEGIN
             answer_principals, answer_key_ids, answer_hmacs, answer_statuses, answer_subjects,
             answer_places, answer_positions
         ) AS a (principal, key_id, request_hmac, status, subject, place, position)
-        -- One who is erased by this very append leaves no answers.
+        -- A user whom this append erases leaves no answers.
         WHERE a.principal <> ALL (erased_users);
     END IF;
 

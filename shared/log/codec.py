@@ -1,8 +1,8 @@
-"""Events to stored bytes and back: MessagePack, sealed personal data, upcasting.
+"""Encode events to stored bytes and back: MessagePack, sealed personal data, upcasting.
 
 A stored state is the array `[schema_version, metadata, fields]`: metadata an array, fields a map by
 name, UUIDs 16 bytes, times MessagePack timestamps. The schema version is one byte at a fixed place,
-so that the common case (stored with the current version) is decoded in a single pass.
+so that the common case (the current version) is decoded in a single pass.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from shared.log.events import EVENT_TYPES, Event, Metadata
 from shared.log.sealing import Keys, seal, unseal
 from shared.log.upcasts import UPCASTS, Upcasts
 
-# Offset of the schema version in a stored state, behind the one-byte header of a three-element
+# Offset of the schema version in a stored state, after the one-byte header of a three-element
 # array.
 _VERSION_AT = 1
 
@@ -28,7 +28,7 @@ _decode_metadata = msgspec.msgpack.Decoder(Metadata).decode
 
 
 class _OfUser(Protocol):
-    """What every event with personal fields has: the user whose key seals them."""
+    """An event with personal fields: it names the user whose key seals them."""
 
     user_id: UserId
 
@@ -40,8 +40,9 @@ class _OldState(msgspec.Struct, array_like=True, frozen=True):
 
 
 class Decoded(msgspec.Struct, array_like=True, frozen=True, gc=False):
-    """A stored state. Its metadata is decoded when it is asked for: whoever folds events does not
-    ask.
+    """A decoded state.
+
+    Its metadata is decoded on access: folding events does not need it.
     """
 
     schema_version: int
@@ -69,22 +70,18 @@ class Codec:
         self._old_state = msgspec.msgpack.Decoder(_OldState)
 
     def encode(self, event: Event, metadata: Metadata, keys: Keys) -> bytes:
-        """Seals the personal fields; raises `Misconfigured` if their subject's key is not in
-        `keys`.
-        """
+        """Seal the personal fields and encode; raise `Misconfigured` without the subject's key."""
         stored = event
         if event.personal:
             stored = _with_personal(event, metadata, keys, sealing=True)
         return _encoder.encode((event.schema_version, metadata, stored))
 
     def decode(self, topic: str, state: bytes, keys: Keys) -> Decoded:
-        """Opens the personal fields; those of a subject without a key in `keys` become None."""
+        """Decode and open the personal fields; they become None without their subject's key."""
         return opened(self.decode_sealed(topic, state), keys)
 
     def decode_sealed(self, topic: str, state: bytes) -> Decoded:
-        """The event with its personal fields still sealed; `sealed_subject` says whose key opens
-        them.
-        """
+        """Decode the event with its personal fields still sealed, as `opened` takes it."""
         try:
             event_type, decode = self._topics[topic]
         except KeyError:
@@ -105,7 +102,7 @@ class Codec:
 
 
 def opened(sealed: Decoded, keys: Keys) -> Decoded:
-    """The same with its personal fields opened, or None where their subject has no key."""
+    """Return a copy with its personal fields opened, or None if their subject has no key."""
     if not sealed.event.personal:
         return sealed
     event = _with_personal(sealed.event, sealed.metadata, keys, sealing=False)
@@ -113,7 +110,7 @@ def opened(sealed: Decoded, keys: Keys) -> Decoded:
 
 
 def sealed_subject(event: Event) -> UserId | None:
-    """Whose key the event's personal fields need; None for an event that has none set."""
+    """Return the user whose key opens the event's personal fields; None if none is set."""
     for name in event.personal:
         if getattr(event, name) is not None:
             return _subject_of(event)
@@ -126,7 +123,7 @@ def _subject_of(event: Event) -> UserId:
 
 
 def event_id_of(state: bytes) -> UUID:
-    """The event id within a stored state, without decoding the event."""
+    """Return the event id within a stored state, without decoding the event."""
     return msgspec.msgpack.decode(state, type=_Head).metadata.event_id
 
 
@@ -150,20 +147,20 @@ def _topic(event_type: type[Event]) -> _TopicDecoder:
 
 
 def _with_personal(event: Event, metadata: Metadata, keys: Keys, *, sealing: bool) -> Event:
-    """A copy with its personal fields sealed or opened; the same object if it has none set."""
-    standing = {name: getattr(event, name) for name in event.personal}
-    if all(text is None for text in standing.values()):
+    """Return a copy with its personal fields sealed or opened; the same object without any."""
+    values = {name: getattr(event, name) for name in event.personal}
+    if all(text is None for text in values.values()):
         return event
     subject = _subject_of(event)
     key = keys.get(subject)
     if key is None:
         if sealing:
-            raise Misconfigured(f"no key of user {subject} to seal {type(event).__name__} with")
+            raise Misconfigured(f"user {subject} has no key to seal {type(event).__name__} with")
         return msgspec.structs.replace(event, **dict.fromkeys(event.personal))
     operation = seal if sealing else unseal
     changed = {
         name: operation(key, metadata.event_id.bytes + name.encode(), text)
-        for name, text in standing.items()
+        for name, text in values.items()
         if text is not None
     }
     return msgspec.structs.replace(event, **changed)

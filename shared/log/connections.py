@@ -1,9 +1,9 @@
-"""Connections to PostgreSQL, for every process: made here, bounded here, explained here.
+"""Connections to PostgreSQL for every process, with timeouts and readable errors.
 
 A server may vanish without closing a connection: its packets are dropped, or it is stopped. TCP
-keep-alives notice the first within 15 s, nothing in the kernel notices the second, and neither
-exists on a Unix socket. So each statement has a deadline in the client too. A connection whose
-server did not answer in time is closed: what was sent over it may still be carried out.
+keep-alives detect the first within 15 s, nothing in the kernel detects the second, and neither
+exists on a Unix socket. Each statement therefore has a timeout in the client too. A connection
+whose server did not answer in time is closed; its statement may still be carried out.
 """
 
 from __future__ import annotations
@@ -20,11 +20,11 @@ from psycopg.rows import Row
 CONNECT_WITHIN_S = 5
 # Every statement of a request reads or writes by an index, in milliseconds.
 ANSWER_WITHIN_S = 5.0
-# psycopg's own: a statement is prepared when it comes this often.
+# psycopg's default: a statement is prepared after this many executions.
 PREPARE_THRESHOLD = 5
-# psycopg's own: how often a waiting thread looks for Ctrl-C.
+# psycopg's default: how often a waiting thread checks for Ctrl-C.
 _INTERRUPTIBLE_EVERY_S = 0.1
-# Noticed within 15 s; without effect on a Unix socket.
+# Detects a lost server within 15 s; without effect on a Unix socket.
 _KEEPALIVE = {
     "keepalives": 1,
     "keepalives_idle": 5,
@@ -32,7 +32,7 @@ _KEEPALIVE = {
     "keepalives_count": 3,
     "tcp_user_timeout": 15_000,
 }
-# What libpq reads beside the options that it lists itself.
+# Variables that libpq reads besides the options that it lists itself.
 _LIBPQ_VARIABLES = {"PGSERVICEFILE", "PGSYSCONFDIR", "PGDATESTYLE", "PGTZ", "PGGEQO", "PGPASSFILE"}
 
 
@@ -52,8 +52,8 @@ class Connection(psycopg.Connection[Row]):
         timeout: float | None = None,
     ) -> RV:
         if timeout is not None:
-            # `notifies()` waits for nothing in particular, and most of the time: it need not wake
-            # up in between.
+            # `notifies()` mostly waits without a pending statement, and need not wake up in
+            # between.
             return super().wait(gen, max(interval, timeout), timeout)
         try:
             return super().wait(gen, interval, self.answer_within_s)
@@ -63,7 +63,7 @@ class Connection(psycopg.Connection[Row]):
 
 
 class AsyncConnection(psycopg.AsyncConnection[Row]):
-    """The same on the event loop."""
+    """The asynchronous `Connection`, with the same timeout."""
 
     answer_within_s = ANSWER_WITHIN_S
 
@@ -71,7 +71,7 @@ class AsyncConnection(psycopg.AsyncConnection[Row]):
         self,
         gen: PQGen[RV],
         interval: float = _INTERRUPTIBLE_EVERY_S,
-        timeout: float | None = None,  # noqa: ASYNC109  # The method that it overrides has it.
+        timeout: float | None = None,  # noqa: ASYNC109  # Required by the overridden method.
     ) -> RV:
         if timeout is not None:
             return await super().wait(gen, interval, timeout)
@@ -83,10 +83,10 @@ class AsyncConnection(psycopg.AsyncConnection[Row]):
 
 
 def conninfo(dsn: str, *, schema: str | None = None, pooler: bool = False) -> str:
-    """The connection string with keep-alives and a timeout for connecting; the DSN's own win.
+    """Return the connection string with keep-alives and a connection timeout; the DSN's own win.
 
-    With a schema, its tables are found without their schema's name. A transaction pooler takes no
-    options at start: there the database role carries them (`shared/log/schema.py`).
+    With a schema, statements find its tables without naming the schema. A transaction pooler
+    accepts no options at start: there the database role has them (`shared/log/schema.py`).
     """
     parameters: dict[str, Any] = {
         "connect_timeout": CONNECT_WITHIN_S,
@@ -100,7 +100,7 @@ def conninfo(dsn: str, *, schema: str | None = None, pooler: bool = False) -> st
 
 
 def session_settings(schema: str) -> dict[str, str]:
-    """Every statement reads by an index; a plan made on a small table must not outlive it."""
+    """Return the session's settings: index scans only, since early plans outlive small tables."""
     return {"search_path": schema, "enable_seqscan": "off", "jit": "off"}
 
 
@@ -112,7 +112,7 @@ def connect(
     autocommit: bool = False,
     answer_within_s: float = ANSWER_WITHIN_S,
 ) -> Connection[Any]:
-    """A connection outside a pool. Raises psycopg's errors."""
+    """Open a connection outside a pool; raise psycopg's errors."""
     connection = Connection.connect(
         conninfo(dsn, schema=schema, pooler=pooler),
         autocommit=autocommit,
@@ -123,9 +123,9 @@ def connect(
 
 
 def cause_of(error: BaseException) -> str:
-    """An error of the server or of the connection, on one line.
+    """Describe an error of the server or the connection on one line.
 
-    libpq names hosts, roles and databases in it, never a password.
+    libpq's messages name hosts, roles and databases, never a password.
     """
     cause = " ".join(str(error).split()) or type(error).__name__
     if "unsupported startup parameter" in cause:
@@ -134,7 +134,7 @@ def cause_of(error: BaseException) -> str:
 
 
 def is_storage_full(error: BaseException | None) -> bool:
-    """Tell whether the server has said, in the error or in a cause of it, that its disk is full."""
+    """Whether the error, or one of its causes, says that the server's disk is full."""
     while error is not None:
         if isinstance(error, errors.DiskFull):
             return True
@@ -145,7 +145,7 @@ def is_storage_full(error: BaseException | None) -> bool:
 def forget_libpq_variables() -> list[str]:
     """Remove PGHOST, PGOPTIONS and all others that libpq would add to a connection string.
 
-    What a connection is made of is in `STARFOLD_*_DATABASE_URL` alone. Returns the names removed.
+    `STARFOLD_*_DATABASE_URL` alone defines a connection. Return the names of the removed variables.
     """
     listed = {
         option.envvar.decode() for option in psycopg.pq.Conninfo.get_defaults() if option.envvar

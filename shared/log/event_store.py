@@ -1,9 +1,8 @@
-"""The event store: the library's PostgreSQL recorder with an append that keeps positions in commit
-order. Services read the log with it; `command_api/store` is how commands are recorded.
+"""The event store: the library's PostgreSQL recorder, with positions in commit order.
 
-Here, and only here, the library's words are translated: originator_id is a stream id,
-originator_version a version, notification_id a position. `append.sql` says why the append is
-as it is.
+Services read the log with it; commands are recorded through `command_api/store`. Only this module
+translates the library's words: originator_id is a stream id, originator_version a version,
+notification_id a position. `append.sql` explains the design of the append.
 """
 
 from __future__ import annotations
@@ -34,7 +33,7 @@ from shared.log.stored_row import StoredRow
 
 EVENTS_TABLE = "events"
 CHANNEL = "events"
-# The pool's own back-off grows to minutes; given up soon, the next caller connects afresh.
+# The pool's own back-off grows to minutes; after a short limit the next caller connects again.
 RECONNECT_WITHIN_S = 0.5
 
 _FETCH = (
@@ -52,7 +51,7 @@ _LAST_WRAPPED_KEYS = "SELECT user_id, wrapped FROM subject_keys ORDER BY user_id
 
 
 class _Pool(ConnectionPool[psycopg.Connection[DictRow]]):
-    """The library's pool; it keeps why the last connection could not be made."""
+    """The library's pool; it remembers why the last connection attempt failed."""
 
     last_failure: str | None = None
 
@@ -67,11 +66,10 @@ class _Pool(ConnectionPool[psycopg.Connection[DictRow]]):
 
 
 class Datastore(PostgresDatastore):
-    """The library's datastore with connections of `connections.py`, by a connection string
-    so that a multi-host one works too.
+    """The library's datastore, with the connections of `connections.py` and a connection string.
 
-    While the server does not answer, one caller at a time tries it, and all others are refused
-    without waiting.
+    The string may name several hosts. While the server does not answer, one caller at a time probes
+    it, and all others are refused without waiting.
     """
 
     def __init__(
@@ -99,7 +97,7 @@ class Datastore(PostgresDatastore):
             reconnect_timeout=RECONNECT_WITHIN_S,
         )
         self.pool = self._pool = pool
-        # A connection is this process's own for no longer than a transaction.
+        # Behind a pooler, a connection belongs to this process only during a transaction.
         self.pooler = pooler
         self._silent = False
         self._trial = Lock()
@@ -120,7 +118,7 @@ class Datastore(PostgresDatastore):
             if not isinstance(error.__cause__, (NoAnswer, PoolTimeout)):
                 raise
             self._silent = True
-            # Whatever silenced one connection has silenced the idle ones.
+            # The fault that silenced one connection has silenced the idle ones too.
             self.pool.drain()
             raise OperationalError(self._why(cause_of(error))) from error
         finally:
@@ -134,8 +132,8 @@ class Datastore(PostgresDatastore):
 class EventStore(PostgresApplicationRecorder):
     """Appends in commit order, and reads the log from a position on.
 
-    Usable from several threads. Errors of the server are the library's `PersistenceError`s; a lost
-    connection is its `OperationalError` or `InterfaceError`, and nothing is ever retried here.
+    Thread-safe. Errors of the server are the library's `PersistenceError`s; a lost connection is
+    its `OperationalError` or `InterfaceError`. The store never retries.
     """
 
     def __init__(
@@ -159,9 +157,7 @@ class EventStore(PostgresApplicationRecorder):
     def insert_events(
         self, stored_events: Sequence[StoredEvent], **kwargs: Any
     ) -> Sequence[int] | None:
-        """The library's append: all or nothing, positions in order; `IntegrityError` for a
-        duplicate.
-        """
+        """Append all events or none, in order; raise `IntegrityError` for a duplicate."""
         if not stored_events:
             return []
         parameters = {
@@ -176,34 +172,32 @@ class EventStore(PostgresApplicationRecorder):
         return list(range(row[0], row[0] + len(stored_events)))
 
     def fetch(self, start: Position, limit: int) -> list[StoredRow]:
-        """At most `limit` events from position `start` on, inclusive, in log order."""
+        """Return at most `limit` events from position `start` on, inclusive, in log order."""
         with self._rows() as cursor:
             cursor.execute(_FETCH, [start, limit], prepare=True)
             return [StoredRow(*row) for row in cursor.fetchall()]
 
     def head(self) -> Position:
-        """The last position of the log; 0 when it is empty."""
+        """Return the last position of the log, 0 when it is empty."""
         with self._rows() as cursor:
             row = cursor.execute(_HEAD).fetchone()
         assert row is not None
         return Position(row[0])
 
     def wrapped_keys(self, users: Sequence[UserId]) -> dict[UserId, bytes]:
-        """The stored keys of the given users; erased users have none."""
+        """Return the stored keys of the given users; erased users have none."""
         with self._rows() as cursor:
             rows = cursor.execute(_WRAPPED_KEYS, [list(users)], prepare=True).fetchall()
         return {UserId(user_id): wrapped for user_id, wrapped in rows}
 
     def last_wrapped_keys(self, count: int) -> dict[UserId, bytes]:
-        """The stored keys of the users who came last."""
+        """Return the stored keys of the newest users."""
         with self._rows() as cursor:
             rows = cursor.execute(_LAST_WRAPPED_KEYS, [count]).fetchall()
         return {UserId(user_id): wrapped for user_id, wrapped in rows}
 
     def require_durability(self) -> None:
-        """Raise `Misconfigured` where the server may lose what it acknowledged, or where a pooler
-        keeps the schema's tables from being found.
-        """
+        """Raise `Misconfigured` if the server may lose commits, or a pooler hides the schema."""
         with self.datastore.get_connection() as connection:
             require_durability(connection)
             require_session(connection, self.datastore.schema)
@@ -213,6 +207,6 @@ class EventStore(PostgresApplicationRecorder):
 
     @contextmanager
     def _rows(self) -> Iterator[psycopg.Cursor[TupleRow]]:
-        """A cursor with binary results on a connection of the pool."""
+        """Yield a cursor with binary results on a connection of the pool."""
         with self.datastore.get_connection() as pooled:
             yield pooled.cursor(row_factory=tuple_row, binary=True)

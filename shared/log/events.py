@@ -1,10 +1,10 @@
-"""The facts that the log holds. Imports no framework but msgspec, whose structs they are.
+"""The events of the log. Imports no framework but msgspec, whose structs they are.
 
 Topics are the class names; they and the field names are stored for good: a change of shape is a new
-schema version with an upcast in `shared/log/upcasts.py`, never an edit of what is stored.
+schema version with an upcast in `shared/log/upcasts.py`, never an edit of stored events.
 
-Times are UTC-aware and whole milliseconds. `personal` names the fields that are sealed with the key
-of `user_id` in storage; where that key has been deleted they read as None.
+Times are UTC-aware and whole milliseconds. `personal` names the fields that are sealed in storage
+with the key of `user_id`; they read as None once that key is deleted.
 """
 
 from __future__ import annotations
@@ -22,14 +22,14 @@ Visibility = Literal["public", "private"]
 
 
 class Event(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
-    """A fact. Subclasses add what happened; who, when and why travel in `Metadata`."""
+    """An event. Subclasses say what happened; `Metadata` says who did it, when and why."""
 
     schema_version: ClassVar[int] = 1
     personal: ClassVar[tuple[str, ...]] = ()
 
 
 class UserCreated(Event, frozen=True, kw_only=True):
-    """A user came to exist: by sign-up (e-mail and password), or by a service (external id)."""
+    """A user was created: by sign-up (e-mail and password), or by a service (external id)."""
 
     schema_version: ClassVar[int] = 2
     personal: ClassVar[tuple[str, ...]] = ("email", "display_name", "password_hash", "external_id")
@@ -45,7 +45,7 @@ class UserCreated(Event, frozen=True, kw_only=True):
 
 
 class UserProfileChanged(Event, frozen=True, kw_only=True):
-    """A user's public face changed; both fields are the new standing values."""
+    """A user's public profile changed; both fields are the new values."""
 
     personal: ClassVar[tuple[str, ...]] = ("display_name",)
 
@@ -57,7 +57,7 @@ class UserProfileChanged(Event, frozen=True, kw_only=True):
 class UserPasswordChanged(Event, frozen=True, kw_only=True):
     """A user has a new password, or the same one hashed with newer parameters.
 
-    A new password ends every session of the user but the one that it was changed from.
+    A new password ends every session of the user but the one that changed it.
     """
 
     schema_version: ClassVar[int] = 2
@@ -77,7 +77,7 @@ class UserRoleChanged(Event, frozen=True, kw_only=True):
 
 
 class UserErased(Event, frozen=True, kw_only=True):
-    """A user left. Their key is deleted in the same transaction: no personal data is readable."""
+    """A user was erased; the same transaction deletes the key, so personal data is unreadable."""
 
     user_id: UserId
     erased_at: datetime
@@ -103,7 +103,7 @@ class ServiceKeyRevoked(Event, frozen=True, kw_only=True):
 
 
 class MovieFields(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
-    """What a catalogue says of a movie. Limits are the edge's, `command_api/bodies/models.py`."""
+    """A movie's catalogue details; `command_api/bodies/models.py` has their limits."""
 
     title: str
     year: int
@@ -130,16 +130,16 @@ class MovieCreated(Event, frozen=True, kw_only=True):
 
 
 class MovieDetailsChanged(Event, frozen=True, kw_only=True):
-    """A curator corrected a movie; `details` are all of its new standing values."""
+    """A curator corrected a movie; `details` are all of its new values."""
 
     movie_id: MovieId
     details: MovieFields
 
 
 class MovieMerged(Event, frozen=True, kw_only=True):
-    """A curator found that a movie is the same as another one, which stays.
+    """A curator merged a movie into another one, which remains.
 
-    The movie takes no ratings any more; those that it has move one by one.
+    The movie takes no ratings any more; its existing ones move one by one.
     """
 
     movie_id: MovieId
@@ -148,7 +148,7 @@ class MovieMerged(Event, frozen=True, kw_only=True):
 
 
 class MovieMergeCompleted(Event, frozen=True, kw_only=True):
-    """No rating stands on a merged movie any more."""
+    """A merged movie has no ratings any more."""
 
     movie_id: MovieId
     into: MovieId
@@ -163,14 +163,14 @@ class MovieWithdrawalStarted(Event, frozen=True, kw_only=True):
 
 
 class MovieWithdrawn(Event, frozen=True, kw_only=True):
-    """A movie that had no ratings left the catalogue for good."""
+    """A movie without ratings left the catalogue for good."""
 
     movie_id: MovieId
     withdrawn_at: datetime
 
 
 class MovieReopened(Event, frozen=True, kw_only=True):
-    """A movie takes ratings again: it had some, so that it could not be withdrawn.
+    """A movie takes ratings again: it could not be withdrawn, because it had some.
 
     `details` are all of the movie's, so that the last event of its stream says enough.
     """
@@ -187,7 +187,7 @@ class MovieClosed(Event, frozen=True, kw_only=True):
 
 
 class MovieAbsorbed(Event, frozen=True, kw_only=True):
-    """A movie stays in a merge; `absorbed` are all that it has absorbed, also through others."""
+    """A movie absorbed others in merges; `absorbed` includes those that they had absorbed."""
 
     movie_id: MovieId
     absorbed: tuple[MovieId, ...]
@@ -196,8 +196,8 @@ class MovieAbsorbed(Event, frozen=True, kw_only=True):
 class RatingSubmitted(Event, frozen=True, kw_only=True):
     """A user rated a movie, for the first time or again.
 
-    What it replaces travels with it, so that a projection can apply the difference without a
-    look-up.
+    The event includes the values that it replaces, so that a projection can apply the difference
+    without a look-up.
     """
 
     personal: ClassVar[tuple[str, ...]] = ("review",)
@@ -212,7 +212,7 @@ class RatingSubmitted(Event, frozen=True, kw_only=True):
 
 
 class RatingWithdrawn(Event, frozen=True, kw_only=True):
-    """A user took their rating back; the stream goes on if they rate the movie again."""
+    """A user took their rating back; the stream continues if they rate the movie again."""
 
     user_id: UserId
     movie_id: MovieId
@@ -222,8 +222,10 @@ class RatingWithdrawn(Event, frozen=True, kw_only=True):
 
 
 class RatingMoved(Event, frozen=True, kw_only=True):
-    """A rating of a merged movie ended there; where it is the user's later opinion, a
-    `RatingSubmitted` of the movie that stays follows.
+    """A rating of a merged movie ended there.
+
+    If it is the user's later rating of the two, a `RatingSubmitted` for the remaining movie
+    follows.
     """
 
     user_id: UserId
@@ -253,7 +255,7 @@ class ExternalIdReserved(Event, frozen=True, kw_only=True):
 
 
 class ExternalIdReleased(Event, frozen=True, kw_only=True):
-    """Another system's id is free again: it would now make another user."""
+    """Another system's id is free again: it would now create another user."""
 
     user_id: UserId
 
@@ -300,10 +302,10 @@ EVENT_TYPES: tuple[type[Event], ...] = (
 
 
 class Metadata(msgspec.Struct, frozen=True, array_like=True, gc=False):
-    """Who, when and why: stored beside every event.
+    """The author, time and reason of an event, stored with it.
 
-    `actor` is a user's or a service key's id; `correlation_id` is the request's, `causation_id`
-    that of the command.
+    `actor` is a user's or a service key's id; `correlation_id` is the request's id, `causation_id`
+    the command's.
     """
 
     event_id: EventId

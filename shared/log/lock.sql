@@ -1,10 +1,10 @@
--- Holds the append lock until the transaction ends. Whoever takes the lock calls this: `append_events`,
--- and who loads, decides and appends with nobody appending in between.
+-- Holds the append lock until the transaction ends. `append_events` calls it, and so does a transaction that
+-- loads, decides and appends without any append in between.
 CREATE OR REPLACE FUNCTION hold_append_lock() RETURNS void
 LANGUAGE sql
 VOLATILE
 SET search_path FROM CURRENT
 AS $$
-    -- 'SFLD' in ASCII, and the table, so that two schemas in one database do not wait for each other.
+    -- 'SFLD' in ASCII and the table's id, so that two schemas in one database do not wait for each other.
     SELECT pg_advisory_xact_lock(1397115972, 'events'::regclass::oid::bigint::bit(32)::integer);
 $$;

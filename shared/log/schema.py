@@ -1,4 +1,4 @@
-"""The database schema: numbered migrations, the functions, the roles and their rights.
+"""The database schema: numbered migrations, functions, roles and their rights.
 
 Any number of processes may migrate at once: one does the work while the others wait for its lock.
 """
@@ -23,7 +23,7 @@ PROJECTOR_ROLE = "starfold_projector"
 # A migration may rewrite a large table.
 MIGRATED_WITHIN_S = 3_600.0
 _LOCK_ID = 0x5346_4D49_4752  # "SFMIGR" in ASCII.
-# Replaced as a whole at each start, so that a release always runs with its own functions.
+# Replaced at every start, so that a release always runs with its own functions.
 _FOLDER = files("shared.log")
 _FUNCTIONS = ("lock.sql", "append.sql")
 
@@ -59,7 +59,7 @@ def migrate(owner_dsn: str, *, schema: str = "starfold", roles: Mapping[str, str
 
 
 def require_database(dsn: str, *, schema: str, pooler: bool) -> None:
-    """Raise `Misconfigured` with the cause where a process could not work with the database."""
+    """Raise `Misconfigured` with the cause if a process could not work with the database."""
     try:
         with connect(dsn, schema=schema, pooler=pooler, autocommit=True) as connection:
             require_durability(connection)
@@ -68,28 +68,28 @@ def require_database(dsn: str, *, schema: str, pooler: bool) -> None:
     except psycopg.Error as error:
         raise Misconfigured(f"STARFOLD_DATABASE_URL: {cause_of(error)}") from None
     if found == (None,):
-        raise Misconfigured("the schema of STARFOLD_DATABASE_SCHEMA has no tables, or is not there")
+        raise Misconfigured("the schema of STARFOLD_DATABASE_SCHEMA is missing or has no tables")
 
 
 def require_durability(connection: psycopg.Connection[Any]) -> None:
-    """Raise `Misconfigured` where the server may lose what it acknowledged."""
+    """Raise `Misconfigured` if the server may lose acknowledged commits."""
     unsafe = connection.cursor(row_factory=tuple_row).execute(
         "SELECT string_agg(name, ', ') FROM pg_settings WHERE setting = 'off'"
         " AND name IN ('fsync', 'full_page_writes', 'synchronous_commit')"
     )
     (names,) = unsafe.fetchone() or (None,)
     if names is not None:
-        raise Misconfigured(f"PostgreSQL runs with these off, so a commit could be lost: {names}")
+        raise Misconfigured(f"PostgreSQL could lose a commit, because these are off: {names}")
 
 
 def require_session(connection: psycopg.Connection[Any], schema: str) -> None:
-    """Raise `Misconfigured` where a session does not begin in the schema: a pooler dropped that."""
+    """Raise `Misconfigured` if sessions do not start in the schema, as behind some poolers."""
     shown = connection.cursor(row_factory=tuple_row).execute("SHOW search_path").fetchone()
     if shown != (schema,):
         raise Misconfigured(
-            "PostgreSQL's sessions do not begin in the schema of STARFOLD_DATABASE_SCHEMA: a pooler"
-            " drops what a connection begins with. Set STARFOLD_DATABASE_POOLER=true, and let it"
-            " open its connections after the migrations"
+            "PostgreSQL's sessions do not start in the schema of STARFOLD_DATABASE_SCHEMA: a pooler"
+            " drops the options of a connection. Set STARFOLD_DATABASE_POOLER=true, and let the"
+            " pooler open its connections after the migrations"
         )
 
 
@@ -101,19 +101,19 @@ def _apply(connection: psycopg.Connection, schema: str) -> list[str]:
         "CREATE TABLE IF NOT EXISTS migrations"
         " (name text PRIMARY KEY, applied_at timestamptz NOT NULL DEFAULT now())"
     )
-    standing = {str(row[0]) for row in connection.execute("SELECT name FROM migrations")}
+    applied_before = {str(row[0]) for row in connection.execute("SELECT name FROM migrations")}
     known = sorted(
         entry.name
         for entry in files("shared.log").joinpath("migrations").iterdir()
         if entry.is_file()
     )
-    unknown = standing.difference(known)
+    unknown = applied_before.difference(known)
     if unknown:
         raise Misconfigured(
             f"the database has the migrations {sorted(unknown)}, which this release does not know: "
             "it was used with a newer one"
         )
-    applied = [migration for migration in known if migration not in standing]
+    applied = [migration for migration in known if migration not in applied_before]
     for migration in applied:
         connection.execute(_read(f"migrations/{migration}").encode())
         connection.execute("INSERT INTO migrations (name) VALUES (%s)", [migration])
@@ -121,9 +121,7 @@ def _apply(connection: psycopg.Connection, schema: str) -> list[str]:
 
 
 def _create_role(connection: psycopg.Connection, role: str, password: str) -> None:
-    """Create or update a role; the server is sent a verifier only, so that no log shows the
-    password.
-    """
+    """Create or update a role, sending the server only a verifier of the password."""
     verifier = connection.pgconn.encrypt_password(
         password.encode(), role.encode(), b"scram-sha-256"
     ).decode()
@@ -138,7 +136,7 @@ def _create_role(connection: psycopg.Connection, role: str, password: str) -> No
 
 
 def _set_session(connection: psycopg.Connection, role: str, schema: str) -> None:
-    """What every session of the role begins with, also one that a pooler opens."""
+    """Set the initial settings of the role's sessions, even if a pooler opens them."""
     (database,) = connection.execute("SELECT current_database()").fetchone() or ("",)
     for name, value in session_settings(schema).items():
         connection.execute(

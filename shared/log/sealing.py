@@ -1,8 +1,8 @@
-"""Sealing of personal data with a key of its subject, so that deleting the key erases the data.
+"""Seal personal data with a key of its subject, so that deleting the key erases the data.
 
 AES-256-GCM (NIST SP 800-38D) with random 96-bit nonces. A subject's key is stored wrapped by the
-key of the settings. What is sealed is bound to its place (event id and field name), so that no
-sealed value can be moved to another event or field and still be opened.
+key of the settings. A sealed value is bound to its place (event id and field name), so that it
+cannot be moved to another event or field and still be opened.
 """
 
 from __future__ import annotations
@@ -21,28 +21,28 @@ from shared.ids import UserId
 NONCE_BYTES = 12
 KEY_BYTES = 32
 
-# Before a value that was stored before its field was personal; base64 holds no such character.
+# Marks values stored before their field was personal; base64 has no such character.
 _CLEAR = "\0"
 
-# The keys of the subjects at hand; a subject without one has been erased.
+# The keys of some subjects; a subject without one has been erased.
 Keys = Mapping[UserId, bytes]
 NO_KEYS: Keys = MappingProxyType({})
 
 
 class KeyWrap:
-    """Makes subjects' keys, and wraps and unwraps them with the key of the settings."""
+    """Creates subjects' keys, and wraps and unwraps them with the key of the settings."""
 
     def __init__(self, sealing_key: bytes) -> None:
         self._cipher = AESGCM(sealing_key)
 
     def new_key(self, user_id: UserId) -> tuple[bytes, bytes]:
-        """A new key, and the same wrapped for storage."""
+        """Return a new key, and the same key wrapped for storage."""
         key = os.urandom(KEY_BYTES)
         nonce = os.urandom(NONCE_BYTES)
         return key, nonce + self._cipher.encrypt(nonce, key, user_id.bytes)
 
     def unwrap(self, user_id: UserId, wrapped: bytes) -> bytes:
-        """The key as it was made; raises `Misconfigured` when the settings' key is another one."""
+        """Return the unwrapped key; raise `Misconfigured` if it was wrapped with another key."""
         try:
             return self._cipher.decrypt(wrapped[:NONCE_BYTES], wrapped[NONCE_BYTES:], user_id.bytes)
         except InvalidTag as error:
@@ -53,9 +53,9 @@ class KeyWrap:
 
 
 class SubjectKeys(Mapping[UserId, bytes]):
-    """Keys as stored, each unwrapped when it is first asked for, and new ones.
+    """Stored keys, each unwrapped on first access, and new ones.
 
-    Asking raises `Misconfigured` as `KeyWrap.unwrap` does.
+    Access raises `Misconfigured` as `KeyWrap.unwrap` does.
     """
 
     def __init__(self, key_wrap: KeyWrap, wrapped: Mapping[UserId, bytes]) -> None:
@@ -64,7 +64,7 @@ class SubjectKeys(Mapping[UserId, bytes]):
         self._unwrapped: dict[UserId, bytes] = {}
 
     def add(self, user_id: UserId) -> bytes:
-        """Make a user's key, and return it wrapped for storage."""
+        """Create a user's key, and return it wrapped for storage."""
         self._unwrapped[user_id], wrapped = self._key_wrap.new_key(user_id)
         return wrapped
 
@@ -83,20 +83,18 @@ class SubjectKeys(Mapping[UserId, bytes]):
 
 
 def seal(key: bytes, place: bytes, text: str) -> str:
-    """Base64 of nonce, ciphertext and tag."""
+    """Return nonce, ciphertext and tag in base64."""
     nonce = os.urandom(NONCE_BYTES)
     return base64.b64encode(nonce + AESGCM(key).encrypt(nonce, text.encode(), place)).decode()
 
 
 def in_the_clear(text: str) -> str:
-    """For an upcast: what `unseal` takes for the text, so that it is shown to holders of the key
-    alone.
-    """
+    """Mark a clear text for an upcast: `unseal` returns it, to holders of the key only."""
     return _CLEAR + text
 
 
 def unseal(key: bytes, place: bytes, sealed: str) -> str:
-    """The text as it was sealed; raises `Misconfigured` when key or place is another."""
+    """Return the sealed text; raise `Misconfigured` if key or place differ."""
     if sealed.startswith(_CLEAR):
         return sealed.removeprefix(_CLEAR)
     raw = base64.b64decode(sealed)

@@ -1,4 +1,4 @@
-"""One event as stored, for those who read the log."""
+"""An event as it is stored, for readers of the log."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from shared.ids import Position, StreamId, Version
 
 
 class StoredRow(NamedTuple):
-    """One event as stored; the state is still encoded."""
+    """An event as it is stored; its state is still encoded."""
 
     position: Position
     stream_id: StreamId

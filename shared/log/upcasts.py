@@ -1,8 +1,8 @@
-"""How stored events of an older schema version become the current one.
+"""Upcasts: convert stored events of an older schema version to the current one.
 
 Each upcast takes the stored fields (a dict, as decoded from MessagePack) of version n of a topic
-and returns those of version n + 1. Upcasts are applied in turn and never removed: the log keeps
-what was once written.
+and returns the fields of version n + 1. Upcasts are applied in turn and never removed: the log
+keeps what was once written.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ Upcasts = Mapping[tuple[str, int], Upcast]
 
 
 def _seal_external_id(fields: Fields) -> Fields:
-    """Version 1 of `UserCreated` held it in the clear."""
+    """Seal the external id, which version 1 of `UserCreated` held in the clear."""
     external_id = fields.get("external_id")
     if not isinstance(external_id, str):
         return fields
@@ -26,7 +26,7 @@ def _seal_external_id(fields: Fields) -> Fields:
 
 
 def _end_no_sessions(fields: Fields) -> Fields:
-    """Version 1 of `UserPasswordChanged` did not say which sessions ended: they ended long ago."""
+    """Leave version 1 of `UserPasswordChanged` unchanged: its sessions ended long ago."""
     return fields
 
 

@@ -1,4 +1,4 @@
-"""The wall clock, as events keep time."""
+"""The wall clock, in the precision of events."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How many connections this process may have open, by the system's limit of descriptors."""
+"""The number of connections that this process may have, by its limit of file descriptors."""
 
 from __future__ import annotations
 
@@ -9,19 +9,19 @@ from typing import NamedTuple
 
 import structlog
 
-# For servers' connections, files and pipes, and for connections that are being refused.
+# For connections to servers, files, pipes, and connections that are being refused.
 RESERVED_MIN = 64
-# Streams may take this share of all connections; the rest serves requests.
+# Live updates may take this share of all connections; the rest serves requests.
 STREAMS_SHARE = 0.75
 UNLIMITED = 1 << 20
-# What systems allow that name no limit, or one that they then refuse.
+# Limits to try on systems that name none, or refuse the one that they name.
 _TRIED = (UNLIMITED, 65_536, 10_240)
 
 log = structlog.get_logger()
 
 
 class Descriptors(NamedTuple):
-    """The limit of this process, and what follows from it."""
+    """The limit of this process, and the numbers derived from it."""
 
     limit: int
 
@@ -35,15 +35,15 @@ class Descriptors(NamedTuple):
 
 
 def descriptors() -> Descriptors:
-    """Those of this process as they are now."""
+    """Return the current limit of this process."""
     soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
     return Descriptors(UNLIMITED if soft == resource.RLIM_INFINITY else soft)
 
 
 def raise_descriptors() -> Descriptors:
-    """Raise the soft limit to the hard one, as far as the system allows, and say what came of it.
+    """Raise the soft limit to the hard one, as far as the system allows, and log the result.
 
-    Processes that are started later inherit it.
+    Processes started later inherit it.
     """
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     unlimited = hard == resource.RLIM_INFINITY

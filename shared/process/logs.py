@@ -1,6 +1,4 @@
-"""Logging: structlog everywhere, coloured on a terminal, JSON otherwise; one static event name a
-line.
-"""
+"""Logging: structlog with static event names, coloured on a terminal, JSON elsewhere."""
 
 from __future__ import annotations
 
@@ -50,7 +48,7 @@ def configure_logging(settings: Settings, *, process: str) -> None:
         logger_factory=lambda *_: _Lines(sys.stderr),
         cache_logger_on_first_use=True,
     )
-    # The standard library's loggers come the same way, by a handler of its own.
+    # The standard library's loggers use the same format, through a handler of their own.
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(
         structlog.stdlib.ProcessorFormatter(
@@ -66,11 +64,10 @@ def configure_logging(settings: Settings, *, process: str) -> None:
 
 
 class _Lines:
-    """Writes each event as one line, without the standard library's layers, which cost three times
-    what the rest of a line does.
+    """Writes each event as one line, without the standard library's slow layers.
 
-    A line that cannot be written, on a full disk or to a terminal that is gone, is lost: it must
-    not fail what it speaks of.
+    Those cost three times as much as the rest of a line. A line that cannot be written, to a full
+    disk or a closed terminal, is lost: logging must not fail the operation that it reports.
     """
 
     def __init__(self, stream: TextIO) -> None:
@@ -85,8 +82,9 @@ class _Lines:
 
 
 def _json_line(event: Mapping[str, Any], **_options: object) -> str:
-    """What JSON cannot say is shown as Python would; half of a pair of surrogates, as in a folder's
-    odd name, is escaped.
+    """Encode values that JSON lacks by their repr.
+
+    Lone surrogates, as in unusual folder names, are escaped.
     """
     try:
         return _json(event).decode()
@@ -95,7 +93,7 @@ def _json_line(event: Mapping[str, Any], **_options: object) -> str:
 
 
 def _console_renderer() -> structlog.dev.ConsoleRenderer:
-    """Tracebacks without the values of variables, among which are passwords and reviews."""
+    """Return a renderer of tracebacks without variables, which may hold passwords."""
     return structlog.dev.ConsoleRenderer(
         colors=True, exception_formatter=structlog.dev.plain_traceback
     )

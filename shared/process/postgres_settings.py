@@ -1,4 +1,4 @@
-"""Settings of a process that reaches PostgreSQL; the query API must not import them."""
+"""Settings of a process that uses PostgreSQL; the query API must not import them."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _OTHER_DRIVERS = re.compile(r"postgres(ql)?\+\w+://", re.IGNORECASE)
 def _postgres_url(value: SecretStr) -> SecretStr:
     text = value.get_secret_value()
     if _OTHER_DRIVERS.match(text):
-        raise ValueError("names a driver: begin it with postgresql://")
+        raise ValueError("names a driver: start it with postgresql://")
     try:
         parameters = conninfo_to_dict(text)
     except (psycopg.Error, ValueError):
@@ -36,7 +36,7 @@ def _postgres_url(value: SecretStr) -> SecretStr:
 
 def _schema(value: str) -> str:
     if not _SCHEMA.fullmatch(value):
-        raise ValueError("is not a name of small letters, digits and _")
+        raise ValueError("is not a name of lowercase letters, digits and _")
     return value
 
 
@@ -45,9 +45,9 @@ SchemaName = Annotated[str, AfterValidator(_schema)]
 
 
 class DatabaseSettings(Settings):
-    """For a process that reaches PostgreSQL, each with its own role."""
+    """Settings of a process that uses PostgreSQL, each with its own role."""
 
     database_url: PostgresUrl
     database_schema: SchemaName = "starfold"
-    # The address is that of a pooler that lends a server's connection for one transaction.
+    # The address leads to a pooler that lends a server connection for one transaction.
     database_pooler: bool = False

@@ -1,4 +1,4 @@
-"""Settings of a process that reaches the read models; the command API must not import them."""
+"""Settings of a process that uses the read models; the command API must not import them."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ def _redis_url(value: SecretStr) -> SecretStr:
     text = value.get_secret_value()
     url = split_url(text)
     if url.scheme not in ("redis", "rediss", "unix"):
-        raise ValueError("does not begin with redis://, rediss:// or unix://")
+        raise ValueError("does not start with redis://, rediss:// or unix://")
     if url.scheme == "unix":
         if len(url.path) < 2:
             raise ValueError("names no socket after unix://")
@@ -27,10 +27,10 @@ def _redis_url(value: SecretStr) -> SecretStr:
     if url.fragment:
         raise ValueError("has a # in it: write it as %23")
     try:
-        # Made and not connected: it knows which parameters there are.
+        # Creates a connection without connecting: that checks the parameters.
         redis.Redis.from_url(text).connection_pool.make_connection()
     except (TypeError, ValueError, redis.RedisError):
-        raise ValueError("has a parameter that is not known or has no such value") from None
+        raise ValueError("has an unknown parameter, or an invalid value of one") from None
     return value
 
 
@@ -38,6 +38,6 @@ RedisUrl = Annotated[SecretStr, AfterValidator(_redis_url)]
 
 
 class RedisSettings(Settings):
-    """For a process that reaches the read models."""
+    """Settings of a process that uses the read models."""
 
     redis_url: RedisUrl

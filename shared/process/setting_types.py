@@ -1,6 +1,6 @@
-"""Types of settings: each refuses what a process could not work with, and never repeats a value.
+"""Types of settings: each refuses unusable values, and never repeats a value in its message.
 
-What a message says may end in a log, and a value may hold a password.
+Messages may end up in a log, and a value may contain a password.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ _HOST_CHARS_MAX = 253
 
 
 def _secret_bytes(value: object) -> object:
-    """Base64 text to exactly 32 bytes; a weak or default secret is refused at start."""
+    """Decode base64 text to exactly 32 bytes; refuse weak and default secrets."""
     if isinstance(value, SecretBytes):
         return value
     try:
@@ -57,7 +57,7 @@ def require_host(host: str) -> None:
     except ValueError:
         numeric = re.fullmatch(r"[\d.]*", host)
         if numeric or len(host) > _HOST_CHARS_MAX or not _HOST_NAME.fullmatch(host):
-            raise ValueError("has no host, or one that is neither an address nor a name") from None
+            raise ValueError("has no host, or an invalid one") from None
 
 
 def require_port(port: str) -> None:
@@ -66,14 +66,14 @@ def require_port(port: str) -> None:
 
 
 def split_url(text: str) -> SplitResult:
-    """The parts of a URL; raises `ValueError` also for a port out of its limits."""
+    """Split a URL into its parts; raise `ValueError` for an invalid port too."""
     if not text.isprintable() or " " in text:
         raise ValueError("has a space or an invisible character in it")
     try:
         url = urlsplit(text)
         port = url.port
     except ValueError:
-        raise ValueError("is not an address, or has a port that is none") from None
+        raise ValueError("is not an address, or has an invalid port") from None
     if port == 0:
         raise ValueError(f"has a port that is not 1 to {PORT_MAX}")
     return url
@@ -82,7 +82,7 @@ def split_url(text: str) -> SplitResult:
 def _log_level(value: object) -> object:
     level = value.strip().upper() if isinstance(value, str) else value
     if level not in LOG_LEVELS:
-        raise ValueError(f"is none of {', '.join(LOG_LEVELS)}")
+        raise ValueError(f"is not one of {', '.join(LOG_LEVELS)}")
     return level
 
 
@@ -111,7 +111,7 @@ def _new_file(value: Path) -> Path:
         if value.is_dir() or not value.absolute().parent.is_dir():
             raise ValueError("is not a file in a folder that exists")
     except OSError:
-        raise ValueError("is not a path that can be looked at") from None
+        raise ValueError("is not an accessible path") from None
     return value
 
 
@@ -120,7 +120,7 @@ def _listed(value: str) -> list[str]:
 
 
 def _number(value: Any) -> Any:
-    """Digits alone: pydantic would take `1_0` and full-width digits too."""
+    """Accept ASCII digits only: pydantic would accept `1_0` and full-width digits."""
     if isinstance(value, str) and not re.fullmatch(r"\s*[+-]?[0-9]+\s*", value):
         raise ValueError("is not a whole number")
     return value
@@ -128,7 +128,7 @@ def _number(value: Any) -> Any:
 
 def _token(value: SecretStr) -> SecretStr:
     if not re.fullmatch(r"[!-~]+", value.get_secret_value()):
-        raise ValueError("has a space or a letter in it that a header cannot carry")
+        raise ValueError("has a character that a header cannot carry")
     return value
 
 

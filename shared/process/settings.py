@@ -1,4 +1,4 @@
-"""Settings: read once at start from `STARFOLD_*` variables, and passed on from `__main__`.
+"""Settings, read once at start from `STARFOLD_*` variables and passed on from `__main__`.
 
 Secrets are `SecretStr` or `SecretBytes`, so that no repr and no log line shows them.
 """
@@ -28,13 +28,13 @@ Read = TypeVar("Read", bound="Settings")
 
 
 class Settings(BaseSettings):
-    """What every process reads. Each service extends it by what only it needs."""
+    """Settings of every process; each service extends them with its own."""
 
     model_config = SettingsConfigDict(
         env_prefix=ENVIRONMENT_PREFIX,
         extra="ignore",
         frozen=True,
-        # As a compose file passes on what is not set.
+        # Compose files pass unset variables on as empty ones.
         env_ignore_empty=True,
         hide_input_in_errors=True,
     )
@@ -44,8 +44,9 @@ class Settings(BaseSettings):
 
 
 def settings_from_environment(kind: type[Read]) -> Read:
-    """Settings of a process; raises `Misconfigured` that names each variable that is missing or
-    wrong, and never shows a value.
+    """Return a process's settings; raise `Misconfigured` naming each bad variable.
+
+    The message never shows a value.
     """
     try:
         return kind()
@@ -64,24 +65,24 @@ def _variable(location: tuple[int | str, ...]) -> str:
 
 
 class SealingSettings(Settings):
-    """For a process that opens or seals personal data."""
+    """Settings of a process that opens or seals personal data."""
 
     sealing_key: Base64Secret
 
 
 class HttpSettings(Settings):
-    """For a process that listens."""
+    """Settings of a process that listens."""
 
     host: Host = "127.0.0.1"
     trusted_proxies: Proxies = ""
     access_log: bool = False
-    # If set, `/metrics` wants it as a bearer token.
+    # If set, `/metrics` requires it as a bearer token.
     metrics_token: Token | None = None
-    # Origins that browsers may call from, separated by commas; none unless set.
+    # Origins that browsers may call from, separated by commas; none by default.
     cors_origins: Origins = ""
-    # An idle connection is kept for longer than proxies keep theirs: 60 s is what most do.
+    # Longer than proxies keep an idle connection: most use 60 s.
     keep_alive_s: Seconds = 75
-    # 32 bytes, the raw Ed25519 public key that access tokens are verified with.
+    # 32 bytes, the raw Ed25519 public key that verifies access tokens.
     token_public_key: Base64Secret
     token_issuer: str = Field("starfold", min_length=1)
     token_audience: str = Field("starfold", min_length=1)

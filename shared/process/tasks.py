@@ -1,10 +1,10 @@
 """Background tasks under supervision, on an event loop or on threads.
 
-A task does one step after the other. A step that raises is logged with the task's name and counted,
-and the task resumes after a delay that doubles from `RESUME_FIRST_S` to `RESUME_MAX_S`. A task that
-has not succeeded for `stale_after_s` is frozen: on an event loop its step is cancelled and started
-again; a thread cannot be cancelled, so that only `problems` and the log say so. Nothing but
-`stop` or a cancellation ends a task.
+A task repeats its step. A step that raises is logged with the task's name and counted, and the task
+resumes after a delay that doubles from `RESUME_FIRST_S` to `RESUME_MAX_S`. A task that has not
+succeeded for `stale_after_s` is frozen: on an event loop its step is cancelled and started again; a
+thread cannot be cancelled, so that it is only reported in `problems` and the log. Only `stop` or a
+cancellation ends a task.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ class TaskFrozen(Exception):
 
 
 class TaskHealth:
-    """What is known of one task. A long-running step calls `succeeded` at each of its rounds."""
+    """The health of one task. A long-running step calls `succeeded` in each of its rounds."""
 
     def __init__(self, name: str, *, stale_after_s: float, needed: bool) -> None:
         self.name = name
@@ -65,7 +65,7 @@ class TaskHealth:
 
     @property
     def problem(self) -> str | None:
-        """What is wrong now, in a few words without a value; None for a task that works."""
+        """A short description of the problem without values; None for a working task."""
         if self._error is not None:
             return f"resumes after {self._error}"
         return f"no success for {self.age_s:.0f} s" if self.frozen else None
@@ -84,7 +84,7 @@ class TaskHealth:
         repeated, self._error = self._error == kind, kind
         FAILURES.labels(self.name).inc()
         if not expected:
-            # One traceback for an error that repeats itself.
+            # Log one traceback for an error that repeats.
             log.error("task_failed", task=self.name, error=kind, exc_info=not repeated)
         elif not repeated:
             log.warning("task_waits", task=self.name, error=f"{kind}: {error}")
@@ -102,8 +102,8 @@ class TaskHealth:
 class Tasks:
     """The background tasks of one process.
 
-    `expected` are the errors that say that a server is away: they are logged as one warning for an
-    outage, without a traceback.
+    `expected` are the errors of an unreachable server: an outage is logged as one warning, without
+    a traceback.
     """
 
     def __init__(self, *, expected: tuple[type[Exception], ...]) -> None:
@@ -111,12 +111,12 @@ class Tasks:
         self._health: dict[str, TaskHealth] = {}
 
     def health(self, name: str, *, stale_after_s: float, needed: bool = True) -> TaskHealth:
-        """Add a task. Readiness depends on it if it is `needed`."""
+        """Add a task; readiness depends on it if it is `needed`."""
         added = self._health[name] = TaskHealth(name, stale_after_s=stale_after_s, needed=needed)
         return added
 
     def problems(self, *, needed_only: bool = False) -> dict[str, str]:
-        """What is wrong with each task that does not work, by its name."""
+        """Return the problem of each task that does not work, by name."""
         found = {}
         for one in self._health.values():
             problem = one.problem
@@ -146,7 +146,7 @@ class Tasks:
             else:
                 health.succeeded()
                 delay_s = every_s
-            # Each thread watches the others: none can freeze without a line in the log.
+            # Threads check one another, so that none can freeze without a line in the log.
             for one in list(self._health.values()):
                 one.report_frozen()
             if delay_s:
@@ -178,12 +178,12 @@ class Tasks:
             return
         try:
             recover()
-        except Exception as error:  # noqa: BLE001  # It is logged; the task resumes with what it has.
+        except Exception as error:  # noqa: BLE001  # Logged; the task resumes with what it has.
             health.failed(error, expected=isinstance(error, self._expected))
 
 
 def require_working(tasks: Tasks) -> None:
-    """Raise `Unavailable` that names the tasks which readiness depends on and which do not work."""
+    """Raise `Unavailable` naming the tasks that readiness depends on and that fail."""
     problems = tasks.problems(needed_only=True)
     if problems:
         raise Unavailable(
@@ -212,4 +212,4 @@ async def _cancelled(running: asyncio.Future[object]) -> None:
         running.cancel()
         await asyncio.wait({running}, timeout=CANCEL_AGAIN_S)
     if not running.cancelled():
-        running.exception()  # Retrieved, or asyncio logs that nobody did.
+        running.exception()  # Otherwise asyncio logs that it was never retrieved.

@@ -1,8 +1,8 @@
 """The access document `access:<id>` of a user or a service key: events that end or change tokens.
 
-The projector writes it, the query API checks each presented token against it. A subject without a
-document never had a role changed, a session ended, a password replaced or a key revoked: all of its
-tokens are valid until they expire.
+The projector writes it, and the query API checks each presented token against it. A subject without
+a document never had a role changed, a session ended, a password replaced or a key revoked: all of
+its tokens are valid until they expire.
 """
 
 from __future__ import annotations
@@ -15,10 +15,10 @@ from shared.ids import NO_VERSION, Version
 from shared.log.events import Role
 from shared.web.tokens import LEEWAY_S, TOKEN_LIFETIME_S
 
-# An ended session is kept until every token of it has expired, with five minutes for clocks that
-# disagree. Part of the definition of `profiles`.
+# An ended session is kept until all of its tokens have expired, with five minutes for clock skew.
+# Part of the definition of `profiles`.
 ENDED_KEPT_MS = (TOKEN_LIFETIME_S + 300) * 1_000
-# Beyond this many, the document states instead the time from which on tokens must be issued.
+# With more ended sessions, the document only states from which time on tokens are valid.
 ENDED_SESSIONS_MAX = 200
 ISSUER_AHEAD_MS = LEEWAY_S * 1_000
 
@@ -31,10 +31,11 @@ class EndedSession(msgspec.Struct, frozen=True, array_like=True):
 
 
 class AccessDocument(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """`role` is None if it never changed, else the user's role since `role_version` of the stream.
+    """The access state of a user or key.
 
-    A new password ended all tokens issued on a version before `sessions_since`, but those of
-    `kept_session`.
+    `role` is None if it never changed, else the user's role since version `role_version` of the
+    stream. A new password ended all tokens issued on a version before `sessions_since`, except the
+    ones of `kept_session`.
     """
 
     role: Role | None = None

@@ -1,9 +1,8 @@
 """Checkpoints: the last event that a partition has applied.
 
-A checkpoint is stored as a MessagePack array whose last element is the CRC-32 of the rest.
-
-Releases before checksums wrote the array without that element and without the event's digest; they
-read this one, and this release reads theirs, since two releases work side by side in an upgrade.
+A checkpoint is stored as a MessagePack array whose last element is the CRC-32 of the rest. Releases
+before checksums wrote the array without that element and without the event's digest. Old and new
+releases read each other's form, since two releases run side by side during an upgrade.
 """
 
 from __future__ import annotations
@@ -18,12 +17,12 @@ from shared.ids import Position, StreamId, Version
 
 
 class Checkpoint(msgspec.Struct, frozen=True, array_like=True):
-    """The last event that a partition has applied, and what applied it.
+    """The last event that a partition has applied, and the build that applied it.
 
-    Position 0 with stream and version of nothing: nothing has been applied yet. `event_digest` is
-    the CRC-32 of the event as it is stored, 0 where an earlier release wrote the checkpoint: the
-    same version of the same stream may stand at the same position of a log that was restored and
-    went another way.
+    Position 0 with a zero stream and version means that nothing has been applied yet.
+    `event_digest` is the CRC-32 of the stored event, 0 in checkpoints of earlier releases: a
+    restored log that took another course may have the same version of the same stream at the same
+    position.
     """
 
     position: Position
@@ -52,7 +51,7 @@ def encode_checkpoint(checkpoint: Checkpoint) -> bytes:
 
 
 def decode_checkpoint(stored: bytes) -> Checkpoint:
-    """Return a stored checkpoint; raise `DocumentDamaged` if it is not as it was written."""
+    """Return a stored checkpoint; raise `DocumentDamaged` if it fails its check."""
     head = stored[:1]
     if head == _CHECKED:
         if crc32(stored[:-_CRC_BYTES]) != int.from_bytes(stored[-_CRC_BYTES:]):

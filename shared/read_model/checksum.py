@@ -1,7 +1,7 @@
-"""The checksum at the end of every value in the read models: a damaged value is never served.
+"""The checksum at the end of every value in the read models: damaged values are never served.
 
-A value is its document and four bytes, the document's CRC-32. Redis's append-only file has no
-checksum of its own: a byte that changed on a disk comes back as if it had been written.
+A value is its document followed by the document's CRC-32 in four bytes. Redis's append-only file
+has no checksum of its own: a byte that changed on disk would be served as if it had been written.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from zlib import crc32
 from shared.errors import DocumentDamaged
 
 CHECKSUM_BYTES = 4
-# The CRC-32 of any bytes followed by their own CRC-32, the lowest byte first.
+# The CRC-32 of any bytes followed by their own CRC-32, lowest byte first.
 _RESIDUE = 0x2144DF1C
 
 

@@ -1,4 +1,4 @@
-"""What the documents hold, as it is stored."""
+"""The stored documents of the read models."""
 
 from __future__ import annotations
 
@@ -36,13 +36,13 @@ class MovieDocument(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class ClosedDocument(msgspec.Struct, frozen=True, kw_only=True):
-    """In the place of a movie that left: the one it was merged into, None if it was withdrawn."""
+    """Replaces a movie that left: the movie it was merged into, None if it was withdrawn."""
 
     into: MovieId | None
 
 
 class ProfileDocument(msgspec.Struct, frozen=True, kw_only=True):
-    """A user's public face. An erased user's name is None."""
+    """A user's public profile; an erased user's name is None."""
 
     user_id: UserId
     display_name: str | None
@@ -52,7 +52,7 @@ class ProfileDocument(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class PrivateDocument(msgspec.Struct, frozen=True, kw_only=True):
-    """What only the user is shown of themselves."""
+    """The part of a profile that only its user sees."""
 
     email: str
 
@@ -70,9 +70,9 @@ class HistoryYear(msgspec.Struct, array_like=True, gc=False):
 class Parked(msgspec.Struct, frozen=True, kw_only=True):
     """An entity whose event at `position` could not be applied, and why.
 
-    `discarded` says that an operator has decided to leave its documents as they were before it,
-    `damaged` that nothing is wrong with the event: a document of the entity is, and the projector
-    refolds all of them.
+    `discarded` means that an operator has accepted its documents as they were before the event,
+    `damaged` that a document of the entity is at fault instead of the event, and that the projector
+    rebuilds all of them.
     """
 
     entity: UUID
@@ -84,14 +84,14 @@ class Parked(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def movie_version(stored: bytes) -> str:
-    """The version in a movie's stored document: its last field, taken without decoding the rest."""
+    """Return the version in a stored movie, its last field, without decoding the rest."""
     return stored[stored.rindex(b":") + 1 : -1].decode()
 
 
 def movie_document(
     movie_id: MovieId, fields: MovieFields, created_at: datetime, version: int
 ) -> MovieDocument:
-    """The document of a movie with these details."""
+    """Return the document of a movie with these details."""
     return MovieDocument(
         movie_id=movie_id,
         created_at=created_at,

@@ -1,7 +1,7 @@
-"""The readers' copy of the active generations, and how a generation's values are stored.
+"""The readers' copy of the active generations, and the layout of a generation's values.
 
-Values have checksums, or are as releases before checksums wrote them: those are read while the new
-release's generations are built, and until they are purged.
+Values have checksums, unless a release before checksums wrote them: readers accept those while the
+new release builds its generations, and until the old ones are purged.
 """
 
 from __future__ import annotations
@@ -18,14 +18,14 @@ from shared.read_model.checksum import checked
 from shared.read_model.keys import CHANGES, MOVIES, PROFILES
 from shared.read_model.ranks import checked_rank, checked_ranks, stored_rank
 
-# The definition versions from which on values are stored with checksums and ranks with check bits.
+# The first definition versions whose values have checksums and whose ranks have check bits.
 CHECKED_SINCE = {MOVIES: 3, PROFILES: 3, CHANGES: 2}
 
 
 class GenerationCopy(msgspec.Struct, frozen=True):
-    """What a reader needs to know of a projection's active generation.
+    """The part of a projection's active generation that readers need.
 
-    `checksum` is 0 in the copies of releases that had none.
+    `checksum` is 0 in the copies of older releases.
     """
 
     number: int
@@ -35,13 +35,13 @@ class GenerationCopy(msgspec.Struct, frozen=True):
 
 
 def generation_copy(projection: str, number: int, version: int, partitions: int) -> GenerationCopy:
-    """A copy with its checksum."""
+    """Return a copy with its checksum."""
     checksum = crc32(f"{projection}:{number}:{version}:{partitions}".encode())
     return GenerationCopy(number, version, partitions, checksum)
 
 
 class Layout(NamedTuple):
-    """From stored values to what they hold, and ranks back; raises `DocumentDamaged`."""
+    """Conversions between stored values and their contents; they raise `DocumentDamaged`."""
 
     document: Callable[[bytes], bytes]
     rank: Callable[[bytes, float], int]
@@ -60,7 +60,7 @@ def _plain_document(stored: bytes) -> bytes:
 
 def _plain_rank(_member: bytes, stored: float) -> int:
     if not isfinite(stored):
-        raise DocumentDamaged("a rank is no number")
+        raise DocumentDamaged("a rank is not a number")
     return int(stored)
 
 

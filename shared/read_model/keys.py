@@ -17,8 +17,8 @@ MOVIES = "movies"
 PROFILES = "profiles"
 CHANGES = "changes"
 
-# Keys of a partition that are no documents: the event that it stands at, and the marker of its
-# builder while it is rebuilt in place.
+# Keys of a partition that are no documents: its checkpoint, and the marker of its builder while it
+# is rebuilt in place.
 CHECKPOINT = "checkpoint"
 REBUILDING = "rebuilding"
 
@@ -48,10 +48,10 @@ def _prefix(projection: str, generation: int, partition: int) -> str:
 
 
 def document_name(kind: str, suffix: str = "") -> str:
-    """What follows the prefix in a document's key."""
+    """Return the part of a document's key after the prefix."""
     return f"{kind}:{suffix}" if suffix else kind
 
 
 def partition_of(entity: UUID, partitions: int = PARTITIONS) -> int:
-    """The partition of an entity; the last bits of every kind of id that is used are random."""
+    """Return the partition of an entity; the last bits of every kind of id in use are random."""
     return entity.int % partitions

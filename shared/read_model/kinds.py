@@ -1,8 +1,8 @@
-"""The kinds of what is stored: their names in keys, what a projection folds, and its codec.
+"""The kinds of documents: their names in keys, their form during folding, and their codecs.
 
-What is folded may be less than what is stored: statistics are folded as their histogram, and the
-averages are computed when they are encoded. Folded documents are changed in place. What
-is stored ends with its checksum; decoding raises `DocumentDamaged` where that does not match.
+The folded form may be smaller than the stored one: statistics are folded as a histogram, and their
+averages are computed when they are encoded. Folded documents are changed in place. Stored values
+end with a checksum; decoding raises `DocumentDamaged` if it does not match.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ Folded = TypeVar("Folded")
 
 
 class Scores(msgspec.Struct, gc=False):
-    """What statistics are folded as: how many of each score, and the event that made it so."""
+    """The folded form of statistics: the histogram, and the position of its last event."""
 
     histogram: list[int]
     position: Position
@@ -45,10 +45,10 @@ HISTORY_BIN_BYTES_MAX = 8
 
 
 class Kind(NamedTuple, Generic[Folded]):
-    """A kind of document; `name` is the part of its key. `bytes_max` bounds what it encodes to.
+    """A kind of document; `name` is part of its key, `bytes_max` bounds its encoded size.
 
-    `encode` and `decode` are to and from the stored form; `parse` is for a document whose checksum
-    has been taken off. Both raise `DocumentDamaged`.
+    `encode` and `decode` convert to and from the stored form; `parse` takes a document without its
+    checksum. Both `decode` and `parse` raise `DocumentDamaged`.
     """
 
     name: str
@@ -115,7 +115,7 @@ KINDS: dict[str, Kind[Any]] = {
     for kind in (MOVIE, CLOSED, PROFILE, PRIVATE, STATISTICS, HISTORY, ACCESS, PARKED_MARK)
 }
 
-# Keys of these kinds are no string documents: sorted sets, a hash, a stream.
+# Keys of these kinds are not string documents but sorted sets, a hash and a stream.
 RATERS = "raters"
 CATALOGUE = "catalogue"
 RATINGS = "ratings"
@@ -127,5 +127,5 @@ PARKED_ENTITIES = PARKED_MARK.name
 
 
 def year_suffix(movie: str, year: int) -> str:
-    """What follows the kind in the key of a year of a movie's history."""
+    """Return the suffix of the key of a year of a movie's history."""
     return f"{movie}:{year}"

@@ -1,4 +1,4 @@
-"""Statistics of a set of scores, computed from its histogram by integers."""
+"""Statistics of a set of scores, computed from its histogram in integers."""
 
 from __future__ import annotations
 
@@ -13,19 +13,18 @@ from shared.ids import Position
 BINS = 10  # Half stars 1 to 10.
 AVERAGE_UNITS = 10_000  # In a star: averages have 4 decimals.
 
-# The weighted average `(v*R + m*C) / (v + m)`: a movie with fewer than about m ratings is drawn
-# towards C. Both are part of the definition of `movies`; changing one is a new definition version
-# and a replay.
+# The weighted average is `(v*R + m*C) / (v + m)`: it smooths a movie with fewer than about m
+# ratings towards C. Both are part of the definition of `movies`; changing one requires a new
+# definition version and a replay.
 WEIGHT_M = 25
 WEIGHT_C_HALF_STARS = 7
 
 
 class RatingStatistics(msgspec.Struct, frozen=True, kw_only=True):
-    """Statistics of a set of scores, all computed from the histogram. Averages in stars, 4
-    decimals.
+    """Statistics of a set of scores, all computed from the histogram; averages are in stars.
 
-    `histogram` counts half stars 1 to 10. Averages and median are None when there is no score.
-    `position` is of the event that made them so.
+    `histogram` counts half stars 1 to 10. Averages have 4 decimals and are None without a score, as
+    is the median. `position` is the position of the last event in them.
     """
 
     count: int
@@ -37,8 +36,8 @@ class RatingStatistics(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def statistics_of(histogram: tuple[int, ...], position: Position) -> RatingStatistics:
-    """Everything that a histogram says."""
-    # How many scores there are of at most so many half stars.
+    """Return all statistics of a histogram."""
+    # The number of scores up to each half star.
     up_to = list(accumulate(histogram))
     count = up_to[-1]
     # A score of n half stars is counted in all but the first n - 1 of them.
@@ -54,19 +53,20 @@ def statistics_of(histogram: tuple[int, ...], position: Position) -> RatingStati
 
 
 def weighted_average(count: int, sum_half_stars: int) -> float:
-    """In stars, 4 decimals."""
+    """Return the weighted average in stars, 4 decimals."""
     return stars(sum_half_stars + WEIGHT_M * WEIGHT_C_HALF_STARS, count + WEIGHT_M)
 
 
 def stars(sum_half_stars: int, count: int) -> float:
-    """The mean in stars to 4 decimals, a half upwards: by integers, since floats decide ties by
-    chance.
+    """Return the mean in stars to 4 decimals, rounding halves up.
+
+    It is computed in integers, since floats decide ties by chance.
     """
     return (sum_half_stars * AVERAGE_UNITS + count) // (2 * count) / AVERAGE_UNITS
 
 
 def _median(up_to: Sequence[int]) -> float:
-    """In stars, of at least one score."""
+    """Return the median in stars of at least one score."""
     count = up_to[-1]
     # Bins are counted from 0, half stars from 1.
     lower, upper = bisect_right(up_to, (count - 1) // 2), bisect_right(up_to, count // 2)

@@ -1,4 +1,4 @@
-"""How far each projection is: what operators see, in a terminal, over HTTP and in Prometheus.
+"""The progress of each projection, as operators see it in a terminal, over HTTP and in Prometheus.
 
 The projector writes it to Redis about once a second, as the key `sf:status`.
 """
@@ -15,12 +15,12 @@ STATUS_KEY = "sf:status"
 
 
 class GenerationStatus(msgspec.Struct, frozen=True, kw_only=True):
-    """One generation that is built or kept up to date.
+    """The status of one generation that is built or kept up to date.
 
-    `checkpoint` is that of the partition that is furthest behind. `lag_events` counts the positions
-    from there to the head of the log, `lag_s` the age of the first event that is not applied yet;
-    `events_per_s` is how fast the checkpoint moved since the last look, None at the first.
-    `parked` counts entities, `stopped` says why it is not followed.
+    `checkpoint` is the position of the partition furthest behind. `lag_events` counts the positions
+    from there to the head of the log, `lag_s` is the age of the first event that is not applied
+    yet; `events_per_s` is the speed of the checkpoint since the last sample, None at the first.
+    `parked` counts entities; `stopped` is the reason why the generation is not followed.
     """
 
     projection: str
@@ -37,7 +37,7 @@ class GenerationStatus(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Status(msgspec.Struct, frozen=True, kw_only=True):
-    """`head` is the last position of the log at the time `at`."""
+    """The status of all generations; `head` is the last position of the log at the time `at`."""
 
     at: datetime
     head: Position

@@ -1,4 +1,4 @@
-"""Where a request comes from, as far as a limit is concerned."""
+"""The address of a request, as rate limits count it."""
 
 from __future__ import annotations
 
@@ -6,14 +6,14 @@ import ipaddress
 
 from starlette.types import Scope
 
-# Who has one IPv6 address usually has all of its /64.
+# The holder of one IPv6 address usually has all of its /64.
 _IPV6_SITE_BITS = 64
-# What of an address a log may keep: a street, not a door.
+# The part of an address that a log may keep: a neighbourhood, not a household.
 _IPV4_LOG_BITS, _IPV6_LOG_BITS = 24, 48
 
 
 def address_of(scope: Scope) -> str:
-    """An IPv4 address, or the site of an IPv6 address."""
+    """Return an IPv4 address, or the /64 of an IPv6 address."""
     client = scope.get("client")
     host: str = client[0] if client else ""
     if ":" not in host:
@@ -27,7 +27,7 @@ def address_of(scope: Scope) -> str:
 
 
 def network_of(address: str) -> str:
-    """What a log shows of what `address_of` returned: the /24 or /48 that it is in."""
+    """Return the /24 or /48 of what `address_of` returned, for a log."""
     try:
         site = ipaddress.ip_network(address)
     except ValueError:

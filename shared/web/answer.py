@@ -1,4 +1,4 @@
-"""Answers: what is sent for a request."""
+"""Answers: the responses to requests."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _json = msgspec.json.Encoder().encode
 
 
 class Answer(NamedTuple):
-    """A response; `stream` sends one that comes in parts, its start included."""
+    """A response; `stream` sends one that comes in parts, including its start."""
 
     status: int
     fields: Fields
@@ -31,10 +31,10 @@ class Answer(NamedTuple):
 
 
 class AnswerKind(NamedTuple):
-    """What an operation may answer with a status, for its documentation.
+    """A kind of answer of an operation, for its documentation.
 
-    `headers` names those of the answer that not every operation has. The body of a refusal is a
-    problem document; `example` and `media_type` are those of any other body.
+    `headers` names the ones that not every operation has. The body of a refusal is a problem
+    document; `example` and `media_type` describe any other body.
     """
 
     description: str
@@ -45,7 +45,7 @@ class AnswerKind(NamedTuple):
 
 
 async def send_answer(answer: Answer, send: Send, more: Fields) -> None:
-    """Send an answer of one part, with more fields."""
+    """Send an answer in one part, with additional fields."""
     fields = answer.fields + more
     await send({"type": "http.response.start", "status": answer.status, "headers": fields})
     await send({"type": "http.response.body", "body": answer.body})
@@ -61,7 +61,7 @@ def bytes_answer(content: bytes, media_type: str, status: int = HTTPStatus.OK) -
 
 
 def json_bytes(content: bytes, status: int = HTTPStatus.OK) -> Answer:
-    """Answer with what is JSON already."""
+    """Answer with content that is JSON already."""
     return Answer(int(status), [_JSON_FIELD, (b"content-length", b"%d" % len(content))], content)
 
 

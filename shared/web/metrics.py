@@ -1,4 +1,4 @@
-"""Metrics for Prometheus, behind a bearer token where one is set."""
+"""Metrics for Prometheus, optionally protected by a bearer token."""
 
 from __future__ import annotations
 
@@ -28,9 +28,9 @@ METRICS_ANSWERS: Mapping[int, AnswerKind] = {
 
 
 def exposed(request: Request[Any, Any], token: MetricsToken) -> Answer:
-    """Answer with every metric of this process; raises `NotAuthenticated` without the token."""
+    """Answer with every metric of this process; raise `NotAuthenticated` without the token."""
     if token is not None:
         sent = bearer_token(request.field(b"authorization"))
         if not hmac.compare_digest(sent.encode(), token.get_secret_value().encode()):
-            raise NotAuthenticated("the metrics token is another one")
+            raise NotAuthenticated("the metrics token is wrong")
     return bytes_answer(generate_latest(), CONTENT_TYPE_LATEST)

@@ -1,7 +1,7 @@
-"""OpenAPI 3.1 from operations: what parses, admits and refuses a request documents it.
+"""Generate OpenAPI 3.1 from the same operations that parse, admit and refuse requests.
 
-An operation lists its own answers. The refusals that follow from its access, path, parameters and
-body, and the headers that every answer has, are added here.
+An operation lists its own answers. This module adds the refusals that follow from its access, path,
+parameters and body, and the headers of every answer.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ REF = "#/components/schemas/{model}"
 AT_LEAST_HEADER = "Starfold-At-Least"
 NEWEST_HEADER = "Starfold-Newest"
 LICENCE = {"name": "Apache-2.0", "url": "https://www.apache.org/licenses/LICENSE-2.0"}
-# Both APIs serve their own document: wherever that came from is where the API is.
+# Both APIs serve their own document, so the document's server is the API.
 SERVERS = [{"url": "/", "description": "The server of this document"}]
 
 ACCESS_TOKEN = "access_token"
@@ -33,18 +33,18 @@ SECURITY_SCHEMES = {
         "type": "http",
         "scheme": "bearer",
         "bearerFormat": "JWT",
-        "description": "An access token of a user's session; one of the roles named is needed.",
+        "description": "An access token of a user's session; it needs one of the roles named.",
     },
     SERVICE_KEY: {
         "type": "http",
         "scheme": "bearer",
         "description": "A service key, or the access token of a session that was opened with one; "
-        "one of the scopes named is needed.",
+        "it needs one of the scopes named.",
     },
     METRICS_TOKEN: {
         "type": "http",
         "scheme": "bearer",
-        "description": "The value of `STARFOLD_METRICS_TOKEN`, where that is set.",
+        "description": "The value of `STARFOLD_METRICS_TOKEN`, if it is set.",
     },
 }
 
@@ -57,40 +57,40 @@ _TEXT = {"type": "string"}
 
 HEADERS: Mapping[str, Schema] = {
     "X-Request-ID": {
-        "description": "The id of the request, in the log too: the caller's own if that is a UUID.",
+        "description": "The request's id, also in the log: the caller's if it is a UUID.",
         "required": True,
         "schema": {"type": "string", "format": "uuid"},
     },
     "RateLimit-Policy": {"description": "The rate limit of the caller.", "schema": _TEXT},
-    "RateLimit": {"description": "What is left of the caller's rate limit.", "schema": _TEXT},
+    "RateLimit": {"description": "The rest of the caller's rate limit.", "schema": _TEXT},
     "Retry-After": {"description": "Seconds to wait.", "required": True, "schema": _SECONDS},
     "WWW-Authenticate": {
-        "description": "The scheme of a credential.",
+        "description": "The accepted authentication scheme.",
         "required": True,
         "schema": {"const": "Bearer"},
     },
     POSITION_HEADER: {
-        "description": "Of a command the log position of its event, of a read the position up to "
-        "which everything is in the answer.",
+        "description": "For a command, the log position of its event; for a read, the position up "
+        "to which the answer includes everything.",
         "schema": _POSITION,
     },
     NEWEST_HEADER: {
-        "description": "The log position after which nothing is in the answer, where that is "
-        f"another one than `{POSITION_HEADER}`.",
+        "description": "The log position after which the answer includes nothing, if it differs "
+        f"from `{POSITION_HEADER}`.",
         "schema": _POSITION,
     },
-    "ETag": {"description": "The tag of what is answered.", "schema": _TEXT},
+    "ETag": {"description": "The tag of the answer.", "schema": _TEXT},
     "Location": {
-        "description": "Where the query API serves what was created, or the path of the movie that "
-        "stays in a merge.",
+        "description": "The query API's path of the created resource, or the path of the movie "
+        "that remains after a merge.",
         "schema": {"type": "string", "format": "uri-reference"},
     },
     "Link": {
-        "description": "Of a list the next page, if there is one; of a problem what explains it.",
+        "description": "For a list, the next page if there is one; for a problem, its explanation.",
         "schema": _TEXT,
     },
-    "Cache-Control": {"description": "Who may keep the answer.", "schema": _TEXT},
-    "Content-Disposition": {"description": "The name of the file.", "schema": _TEXT},
+    "Cache-Control": {"description": "Which caches may store the answer.", "schema": _TEXT},
+    "Content-Disposition": {"description": "The file name.", "schema": _TEXT},
 }
 _AT_LEAST = AT_LEAST_HEADER.lower().encode()
 _RATE_LIMIT_HEADERS = ("RateLimit-Policy", "RateLimit")
@@ -99,21 +99,21 @@ _RATE_LIMIT_HEADERS = ("RateLimit-Policy", "RateLimit")
 _REQUEST_ID = {
     "name": "X-Request-ID",
     "in": "header",
-    "description": "A UUID that the answer and the log name the request by; else one is made.",
+    "description": "A UUID that identifies the request in the answer and the log; default: new.",
     "schema": _TEXT,
 }
 _IF_NONE_MATCH = {
     "name": "If-None-Match",
     "in": "header",
-    "description": "The `ETag` of an earlier answer: 304 if it is still the same.",
+    "description": "The `ETag` of an earlier answer: 304 if it has not changed.",
     "schema": _TEXT,
 }
 
 
 class FieldProblem(BaseModel):
-    """What is wrong with one field."""
+    """An error of one field."""
 
-    pointer: str = Field(description="JSON pointer into the body, or `/query/limit` and the like")
+    pointer: str = Field(description="JSON pointer into the body, or a place like `/query/limit`")
     detail: str
 
 
@@ -125,7 +125,7 @@ class Problem(BaseModel):
             "examples": [
                 {
                     "type": f"{TYPE_PREFIX}invalid-input",
-                    "title": "Unprocessable Content",
+                    "title": "Invalid input",
                     "status": 422,
                     "detail": "some values are not allowed",
                     "errors": [{"pointer": "/score", "detail": "Field required"}],
@@ -134,11 +134,11 @@ class Problem(BaseModel):
         }
     )
 
-    type: str = Field(description="Which problem it is; stable")
+    type: str = Field(description="The type of problem; stable")
     title: str
     status: int = Field(ge=300, le=599)
     detail: str
-    errors: list[FieldProblem] = Field(default=[], description="The bad fields, if there are any")
+    errors: list[FieldProblem] = Field(default=[], description="The faulty fields, if any")
 
 
 # A movie that left the catalogue.
@@ -154,8 +154,9 @@ CLOSED = {
 
 
 class Admission(NamedTuple):
-    """Whom the access of an operation admits, for its documentation, and whether its calls count
-    against a rate limit.
+    """The callers whom an operation's access admits, for its documentation.
+
+    `is_charged` says whether its calls count against a rate limit.
     """
 
     credentials: Credentials = ()
@@ -172,20 +173,22 @@ _REFUSALS: Mapping[int, _Refusal] = {
     400: _Refusal("BadRequest", "The body is not JSON, or a header is given more than once."),
     401: _Refusal(
         "NotAuthenticated",
-        "No credential, or one that is not valid any more.",
+        "The credential is missing, invalid or expired.",
         ("WWW-Authenticate",),
     ),
-    403: _Refusal("Forbidden", "Not allowed to this caller."),
-    404: _Refusal("NotFound", "What is named does not exist, or is private."),
-    409: _Refusal("Conflict", "Another fact stands against it."),
+    403: _Refusal("Forbidden", "The caller may not do this."),
+    404: _Refusal("NotFound", "The resource does not exist, or is private."),
+    409: _Refusal("Conflict", "The request conflicts with the current state."),
     410: _Refusal("Gone", "The movie was withdrawn."),
-    412: _Refusal("StaleVersion", "It has another version than `If-Match` names."),
+    412: _Refusal("StaleVersion", "`If-Match` does not name the current version."),
     413: _Refusal("TooLarge", "The body is too large."),
     415: _Refusal("UnsupportedMediaType", "The body is not sent as JSON."),
     422: _Refusal("InvalidInput", "Some values are not allowed."),
     428: _Refusal("PreconditionRequired", "`If-Match` is missing."),
-    429: _Refusal("TooManyRequests", "Over a rate limit of the caller.", ("Retry-After",)),
-    503: _Refusal("Unavailable", "Too busy, or a server does not answer: retry.", ("Retry-After",)),
+    429: _Refusal("TooManyRequests", "The caller exceeds a rate limit.", ("Retry-After",)),
+    503: _Refusal(
+        "Unavailable", "The service is overloaded or unavailable: retry.", ("Retry-After",)
+    ),
 }
 
 
@@ -195,12 +198,12 @@ def described(
     tags: Mapping[str, str],
     admission: Callable[[Any], Admission],
 ) -> Schema:
-    """Return the document of an API; `admission` reads the API's own declaration of access."""
+    """Return the document of an API; `admission` interprets the API's declarations of access."""
     return _Document(operations, admission).whole(info, tags)
 
 
 class _Document:
-    """A document while it is put together; components are those that something refers to."""
+    """A document under construction; it has only the components that something refers to."""
 
     def __init__(
         self, operations: Sequence[Operation], admission: Callable[[Any], Admission]
@@ -278,7 +281,7 @@ class _Document:
         if kind.model is not None:
             content: Schema = {"schema": self._models[kind.model, "serialization"]}
         elif kind.example is not None:
-            # Of a stream no schema: it is not for a client to wait for the whole of it.
+            # Live updates have no schema: a client must not wait for the whole body.
             content = {"schema": _TEXT} if kind.media_type == "text/plain" else {}
         else:
             return described
@@ -345,7 +348,7 @@ def _models(operations: Iterable[Operation]) -> Iterable[Key]:
 
 
 def _refusals_of(one: Operation, admission: Admission) -> Iterator[int]:
-    """The refusals that follow from what an operation is."""
+    """Yield the refusals that follow from an operation's declaration."""
     yield from (400, 422)
     if any(admission.credentials):
         yield 401
@@ -362,7 +365,7 @@ def _refusals_of(one: Operation, admission: Admission) -> Iterator[int]:
 
 
 def _without_null(schema: Schema) -> Schema:
-    """What is left out is null to the code; no client sends a null."""
+    """Remove null: the code uses it for a parameter that is left out; no client sends it."""
     schema = {name: value for name, value in schema.items() if name != "title"}
     if schema.get("default", "") is None:
         del schema["default"]

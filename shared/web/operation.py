@@ -7,8 +7,8 @@ A room of routes is a class whose operations are methods:
         async def get_movie(self, request: Request[MovieRead]) -> Answer:
             "Return a movie's details."
 
-The fields of `parameters` are the path's, by their names in it, headers, where marked with
-`Header`, and of the query string all others. `shared/web/application.py` serves a room's
+The fields of `parameters` are path parameters if the path names them, headers if they are marked
+with `Header`, and query parameters otherwise. `shared/web/application.py` serves a room's
 operations, `shared/web/openapi.py` documents them.
 """
 
@@ -31,9 +31,9 @@ from shared.ids import new_uuid7
 from shared.web.answer import Answer, AnswerKind, Fields
 from shared.web.problems import InvalidFields, Refused, TooLarge, json_pointer, shortened
 
-# Those of which a request may have one: which of several would be meant?
+# Headers that a request may have once: it would be unclear which of several to use.
 SINGLE_FIELDS = frozenset({b"authorization", b"content-type", b"host", b"idempotency-key"})
-# Ignored, it would be a promise that nobody keeps.
+# Refused where it has no effect: ignoring it would break its promise.
 KEY_FIELD = b"idempotency-key"
 KEY_POINTER = "/header/idempotency-key"
 NAME_CHARS_SHOWN = 100
@@ -41,7 +41,7 @@ REQUEST_ID_HEADER = b"x-request-id"
 
 
 class Header(NamedTuple):
-    """Marks a field of `Parameters` as a header's, by its name."""
+    """Marks a field of `Parameters` as a header, with its name."""
 
     name: str
 
@@ -72,30 +72,30 @@ Value = TypeVar("Value")
 
 
 class Body(Protocol):
-    """How an operation reads its body; `models`, of which it is one, are for the documentation."""
+    """How an operation reads its body; `models` are its alternatives, for documentation."""
 
     models: Sequence[type[BaseModel]]
     bytes_max: int
-    # Whether it may be larger than the setting for other bodies.
+    # Whether it may exceed the limit of other bodies.
     is_bulk: bool
 
     async def read(self, request: Request[Any, Any]) -> Any:
-        """Return the value; raises for a body that is not one."""
+        """Return the body's value; raise an error for an invalid body."""
 
 
-# OpenAPI's security requirements: one of them is enough, an empty one is no credential.
+# OpenAPI's security requirements: any one suffices; an empty one needs no credential.
 Credentials = Sequence[Mapping[str, Sequence[str]]]
 
 
 class Deprecation(NamedTuple):
-    """Since when nobody should use an operation, and when it ends, if that is known; UTC."""
+    """Since when an operation is deprecated, and when it ends, if that is known; UTC."""
 
     since: datetime
     sunset: datetime | None = None
 
     @property
     def fields(self) -> Fields:
-        """Header fields of RFC 9745 and RFC 8594."""
+        """The header fields of RFC 9745 and RFC 8594."""
         fields = [(b"deprecation", b"@%d" % int(self.since.timestamp()))]
         if self.sunset is not None:
             fields.append((b"sunset", format_datetime(self.sunset, usegmt=True).encode()))
@@ -103,12 +103,12 @@ class Deprecation(NamedTuple):
 
 
 class Operation(NamedTuple):
-    """What is known of a route before any request.
+    """The declaration of a route.
 
     `access` is the API's own declaration of who may call it. `answers` are its own answers by
-    status; the refusals that follow from the rest of it are added where it is documented.
-    `own_credentials` are those that the operation itself looks at, `deprecation` the fields of
-    every answer of one that is deprecated.
+    status; the documentation adds the refusals that follow from the rest. `own_credentials` are the
+    ones that the operation itself checks, `deprecation` the fields of every answer if it is
+    deprecated.
     """
 
     method: str
@@ -151,7 +151,7 @@ def operation(
     own_credentials: Credentials = (),
     deprecated: Deprecation | None = None,
 ) -> Callable[[Method], Method]:
-    """Make a method an operation."""
+    """Declare a method as an operation."""
 
     def marked(respond: Method) -> Method:
         made = Operation(
@@ -176,7 +176,7 @@ _MARK = "starfold_operation"
 
 
 def operations_of(room: object) -> Iterator[Operation]:
-    """The operations of a room: of a class unbound, of an instance bound to it."""
+    """Yield the operations of a room: bound for an instance, unbound for a class."""
     kind = room if isinstance(room, type) else type(room)
     for name, method in vars(kind).items():
         made: Operation | None = getattr(method, _MARK, None)
@@ -187,9 +187,9 @@ def operations_of(room: object) -> Iterator[Operation]:
 class Request(Generic[Asked, Value]):
     """One request for an operation, while it is answered.
 
-    `parameters` and `body` are there once the caller has been admitted, `content` once it has been
-    read. `caller` is whatever the API's gate made of the credential, `answer_fields` are added to
-    the answer, whatever that is. `body_bytes_stated` is what Content-Length says, 0 without one.
+    `parameters` and `body` exist once the caller has been admitted, `content` once it has been
+    read. `caller` is what the API's gate derived from the credential; `answer_fields` are added to
+    every answer. `body_bytes_stated` is the value of Content-Length, 0 without one.
     """
 
     __slots__ = (
@@ -232,7 +232,7 @@ class Request(Generic[Asked, Value]):
         self.answer_fields: Fields = []
 
     def field(self, name: bytes) -> str | None:
-        """A header field's value; several of one name are one list."""
+        """Return a header field's value; fields that repeat a name are one list."""
         value = self.fields.get(name)
         return None if value is None else value.decode("latin-1").strip(" \t")
 
@@ -242,7 +242,7 @@ class Request(Generic[Asked, Value]):
         return path
 
     async def read(self) -> bytes:
-        """Receive the whole body; raises what `parts` raises."""
+        """Receive the whole body; raise what `parts` raises."""
         message = await self.receive()
         content: bytes = message.get("body", b"")
         whole = message["type"] == "http.request" and not message.get("more_body")
@@ -252,8 +252,10 @@ class Request(Generic[Asked, Value]):
         return content
 
     async def parts(self, first: Message | None = None) -> AsyncIterator[bytes]:
-        """Receive the body in parts; raises `Refused` once it is too large, and
-        `ClientDisconnect`. `first` is a message that has been received already.
+        """Receive the body in parts.
+
+        Raises `Refused` once it is too large, and `ClientDisconnect`. `first` is a message that has
+        been received already.
         """
         received_bytes = 0
         more = True
@@ -270,15 +272,17 @@ class Request(Generic[Asked, Value]):
             more = message.get("more_body", False)
 
     def require_head(self) -> None:
-        """Raise `Refused` where a single-valued header comes twice, `Host` not at all, or the body
-        is announced too large.
+        """Refuse a bad head before the body is read.
+
+        Raises `Refused` if a single-valued header is repeated, `Host` is missing, or the announced
+        body is too large.
         """
         if self.body_bytes_stated > self.body_bytes_max:
             raise TooLarge(self.body_bytes_max)
         require_single_fields(self.scope, self.fields)
 
     def parse_parameters(self) -> None:
-        """Raises `InvalidFields`, and `InvalidInput` for a query parameter that is none."""
+        """Parse them; raise `InvalidFields`, or `InvalidInput` for an unknown query parameter."""
         kind = self.operation.parameters
         values: dict[str, str] = dict(self.path_values)
         query_string: bytes = self.scope["query_string"]
@@ -287,7 +291,7 @@ class Request(Generic[Asked, Value]):
         if KEY_FIELD in self.fields and not (
             KEY_FIELD in kind.header_fields or self.operation.method == "GET"
         ):
-            detail = "this operation takes no Idempotency-Key: nothing of its answer may be kept"
+            detail = "this operation takes no Idempotency-Key: its answer must not be stored"
             raise InvalidInput(detail, pointer=KEY_POINTER)
         for header, name in kind.header_fields.items():
             value = self.field(header)
@@ -299,7 +303,7 @@ class Request(Generic[Asked, Value]):
             raise InvalidFields(self._located(error)) from error
 
     def _take_query(self, query_string: str, values: dict[str, str]) -> None:
-        """A misspelt filter would be no filter, and of two genres only one would count."""
+        """Refuse unknown and repeated parameters: a misspelt filter would be ignored."""
         known = self.operation.parameters.query_fields
         for name, value in parse_qsl(query_string, keep_blank_values=True):
             if name in values or name not in known:
@@ -328,7 +332,7 @@ class Request(Generic[Asked, Value]):
 
 
 def require_single_fields(scope: Scope, fields: Mapping[bytes, bytes]) -> None:
-    """Raise `Refused` where a single-valued header comes twice, or `Host` not at all."""
+    """Raise `Refused` if a single-valued header is repeated, or `Host` is missing."""
     if b"host" not in fields and scope["http_version"] == "1.1":
         raise Refused("bad-request", "Host is missing")
     if len(fields) == len(scope["headers"]):
@@ -341,7 +345,7 @@ def require_single_fields(scope: Scope, fields: Mapping[bytes, bytes]) -> None:
 
 
 def request_id_of(given: bytes | None) -> UUID:
-    """The caller's `X-Request-ID` if that is a UUID, else a new one."""
+    """Return the caller's `X-Request-ID` if it is a UUID, else a new one."""
     if given is not None:
         try:
             return UUID(given.decode("ascii"))
@@ -351,7 +355,7 @@ def request_id_of(given: bytes | None) -> UUID:
 
 
 def _fields(headers: Fields) -> dict[bytes, bytes]:
-    """Header fields by name; those that repeat a name make one list (RFC 9110, 5.3)."""
+    """Return header fields by name; repeated ones become a list (RFC 9110, 5.3)."""
     fields = dict(headers)
     if len(fields) != len(headers):
         fields = {}

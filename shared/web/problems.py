@@ -1,6 +1,6 @@
-"""Errors to RFC 9457 problem details: the one table of their types, for both APIs.
+"""Map errors to RFC 9457 problem details: the one table of their types, for both APIs.
 
-What a client sends never makes a 5xx. A type never changes its meaning, its status or its title;
+A client's input never causes a 5xx. A type never changes its meaning, its status or its title;
 `errors` holds a JSON pointer for each bad field. `docs/http.md` and the page that both APIs serve
 at `PROBLEMS_PATH` list the types.
 """
@@ -24,7 +24,7 @@ PROBLEM_JSON = "application/problem+json"
 POSITION_HEADER = "Starfold-Position"
 RETRY_AFTER_S = 1
 VALIDATION_ERRORS_MAX = 20
-# What a client sent is shown to it in this length at most.
+# Maximum length of a client's own values in an answer.
 POINTER_PART_CHARS_MAX = 64
 POINTER_PARTS_MAX = 8
 DETAIL_CHARS_MAX = 300
@@ -35,7 +35,7 @@ Location = tuple[object, ...]
 
 
 class ProblemType(NamedTuple):
-    """A status of HTTP, a title in words, and when it is answered."""
+    """A type of problem: its HTTP status, its title, and when it occurs."""
 
     status: int
     title: str
@@ -47,7 +47,7 @@ PROBLEM_TYPES: Mapping[str, ProblemType] = {
         301, "Moved", "the movie was merged into another one, which `Location` names"
     ),
     "malformed-request": ProblemType(
-        400, "Malformed request", "this is not HTTP/1.1; the connection closes"
+        400, "Malformed request", "the request is not HTTP/1.1; the connection closes"
     ),
     "malformed-json": ProblemType(
         400,
@@ -64,10 +64,10 @@ PROBLEM_TYPES: Mapping[str, ProblemType] = {
         400, "Malformed header", "`If-Match` is neither a list of tags nor `*`"
     ),
     "not-authenticated": ProblemType(
-        401, "Not authenticated", "no credential, or one that cannot be believed"
+        401, "Not authenticated", "the credential is missing or invalid"
     ),
     "forbidden": ProblemType(403, "Forbidden", "the caller may not do this"),
-    "not-found": ProblemType(404, "Not found", "what is named does not exist, or is private"),
+    "not-found": ProblemType(404, "Not found", "the resource does not exist, or is private"),
     "method-not-allowed": ProblemType(
         405, "Method not allowed", "the path has other methods; `Allow` names them"
     ),
@@ -83,7 +83,7 @@ PROBLEM_TYPES: Mapping[str, ProblemType] = {
     "stale-version": ProblemType(
         412,
         "Stale version",
-        "`If-Match` does not name the current version, or there is nothing to have one",
+        "`If-Match` does not name the current version, or the resource does not exist",
     ),
     "too-large": ProblemType(413, "Body too large", "the body is larger than the route takes"),
     "target-too-long": ProblemType(
@@ -99,22 +99,23 @@ PROBLEM_TYPES: Mapping[str, ProblemType] = {
     "invalid-input": ProblemType(
         422,
         "Invalid input",
-        "a value out of its limits, a parameter of a read that there is not or that comes twice",
+        "a value is out of its limits, or a query parameter is unknown or repeated",
     ),
     "idempotency-key-reused": ProblemType(
         422,
         "Idempotency key reused",
-        "an Idempotency-Key that came with another request before",
+        "the Idempotency-Key was used with another request before",
     ),
     "precondition-required": ProblemType(
-        428, "Precondition required", "a movie's correction without `If-Match`"
+        428, "Precondition required", "a movie's correction lacks `If-Match`"
     ),
-    "too-many-requests": ProblemType(429, "Too many requests", "a rate limit, with `Retry-After`"),
+    "too-many-requests": ProblemType(
+        429, "Too many requests", "the caller exceeds a rate limit; with `Retry-After`"
+    ),
     "head-too-large": ProblemType(
         431,
         "Head too large",
-        "request line and fields have more than 64 KiB, or there are more than 100 fields; the"
-        " connection closes",
+        "request line and fields exceed 64 KiB or 100 fields; the connection closes",
     ),
     "internal": ProblemType(
         500,
@@ -122,38 +123,38 @@ PROBLEM_TYPES: Mapping[str, ProblemType] = {
         "a fault of the service; its log names the request's `X-Request-ID`",
     ),
     "overloaded": ProblemType(
-        503, "Overloaded", "too much is waiting; with `Retry-After`, and nothing has happened"
+        503, "Overloaded", "a queue is full and nothing was accepted; with `Retry-After`"
     ),
     "unavailable": ProblemType(
-        503, "Unavailable", "a server does not answer; with `Retry-After`, nothing has happened"
+        503, "Unavailable", "a server does not answer and nothing was accepted; with `Retry-After`"
     ),
     "outcome-unknown": ProblemType(
         503,
         "Outcome unknown",
-        "the connection broke during a commit; with `Retry-After`, sending again is safe",
+        "the connection was lost during a commit; with `Retry-After`, a retry is safe",
     ),
     "projection-behind": ProblemType(
         503,
         "Projection behind",
-        "the read models have not come to the position asked for; with `Retry-After`",
+        "the read models have not reached the requested position; with `Retry-After`",
     ),
     "storage-full": ProblemType(
         503,
         "Storage full",
-        "PostgreSQL's disk is full; with `Retry-After`, and nothing is lost by sending again."
-        " Reads are answered all the while, and commands as soon as there is room",
+        "PostgreSQL's disk is full; with `Retry-After`, a retry is safe. Reads keep working, and"
+        " commands work again once there is space",
     ),
     "document-damaged": ProblemType(
         503,
         "Document damaged",
-        "what Redis holds of this movie or user is not what was written; others are served, and"
-        " the projector rebuilds it",
+        "Redis's data of this movie or user is damaged; the projector rebuilds it, and all others"
+        " are served",
     ),
 }
 
 
 class Refused(Exception):
-    """A request that no operation answers, for a reason of HTTP's own."""
+    """A request that no operation answers, for a reason of HTTP itself."""
 
     def __init__(self, code: str, detail: str, headers: Mapping[str, str] | None = None) -> None:
         super().__init__(detail)
@@ -162,16 +163,14 @@ class Refused(Exception):
 
 
 class TooLarge(Refused):
-    """A body that is larger than its operation takes."""
+    """A body that exceeds its operation's limit."""
 
     def __init__(self, bytes_max: int) -> None:
-        super().__init__(
-            "too-large", f"the body is larger than this route takes, {bytes_max:,} bytes"
-        )
+        super().__init__("too-large", f"the body exceeds this route's limit of {bytes_max:,} bytes")
 
 
 class InvalidFields(Exception):
-    """Values that are not allowed: where each is, and what is wrong with it."""
+    """Invalid values: the location and the error of each."""
 
     def __init__(self, wrong: Sequence[tuple[Location, str]]) -> None:
         super().__init__(f"{len(wrong)} values are not allowed")
@@ -185,7 +184,7 @@ def problem(
     field_errors: Sequence[Mapping[str, str]] = (),
     headers: Mapping[str, str] | None = None,
 ) -> Answer:
-    """Answer with problem details of the type of this code."""
+    """Answer with problem details of this type."""
     status, title, _ = PROBLEM_TYPES[code]
     body: dict[str, Any] = {
         "type": TYPE_PREFIX + code,
@@ -196,7 +195,7 @@ def problem(
     if field_errors:
         body["errors"] = list(field_errors)
     content = msgspec.json.encode(body)
-    # What is not there now may be in a moment: no cache on the way may keep it.
+    # The answer may change at any moment, so no cache on the way may keep it.
     help_link = f'<{PROBLEMS_PATH}#{code}>; rel="help"'
     named = {"Cache-Control": "no-store", "Link": help_link, **(headers or {})}
     if status == HTTPStatus.UNAUTHORIZED:
@@ -209,9 +208,9 @@ def problem(
 
 
 def problem_of(error: Exception) -> Answer:
-    """Answer with the problem that an error is shown as.
+    """Answer with the problem for an error.
 
-    One that nobody foresaw is logged, and says nothing to the client.
+    An unexpected error is logged, and its cause is not shown to the client.
     """
     match error:
         case Refused():
@@ -226,7 +225,7 @@ def problem_of(error: Exception) -> Answer:
 
 
 def failure() -> Answer:
-    """Answer that the request failed, for a reason that only the log says."""
+    """Answer that the request failed, for a reason that only the log has."""
     detail = "the request failed; the log says why"
     return problem("internal", detail)
 
@@ -257,14 +256,14 @@ def _of_fields(wrong: Sequence[tuple[Location, str]]) -> Answer:
 
 
 def json_pointer(location: Sequence[object]) -> str:
-    """`("body", "ratings", 3)` to `/ratings/3`; other places keep their name: `/query/limit`."""
+    """Convert `("body", "ratings", 3)` to `/ratings/3`, and others like `/query/limit`."""
     parts = location[1:] if location and location[0] == "body" else location
     shown = [shortened(str(part), POINTER_PART_CHARS_MAX) for part in parts[:POINTER_PARTS_MAX]]
     return "".join("/" + part.replace("~", "~0").replace("/", "~1") for part in shown)
 
 
 def field_problem(location: Sequence[object], detail: str) -> dict[str, str]:
-    """One entry of a problem's `errors`."""
+    """Return one entry of a problem's `errors`."""
     return {
         "pointer": json_pointer(location),
         "detail": shortened(detail, DETAIL_CHARS_MAX),
@@ -272,8 +271,9 @@ def field_problem(location: Sequence[object], detail: str) -> dict[str, str]:
 
 
 def shortened(text: str, chars_max: int) -> str:
-    """The text, or its beginning and an ellipsis; lone surrogates, which no answer can carry, as
-    question marks.
+    """Return the text, shortened with an ellipsis if necessary.
+
+    Lone surrogates, which no answer can carry, become question marks.
     """
     if len(text) > chars_max:
         text = text[: chars_max - 1] + "…"
@@ -281,7 +281,7 @@ def shortened(text: str, chars_max: int) -> str:
 
 
 def problems_page() -> str:
-    """The page of all types, in HTML."""
+    """Return the page of all problem types, in HTML."""
     rows = "".join(
         f'<tr id="{code}"><td><code>{TYPE_PREFIX}{code}</code></td><td>{kind.status}</td>'
         f"<td>{kind.title}</td><td>{escape(kind.meaning).replace('`', '')}</td></tr>\n"

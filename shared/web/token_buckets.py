@@ -1,6 +1,6 @@
-"""Token buckets by key: how often something may happen, with a burst of a whole window's worth.
+"""Token buckets by key: a rate limit with a burst of a whole window's tokens.
 
-`RateLimit` states them in the header fields of draft-ietf-httpapi-ratelimit-headers-11.
+`RateLimit` reports them in the header fields of draft-ietf-httpapi-ratelimit-headers-11.
 """
 
 from __future__ import annotations
@@ -16,9 +16,9 @@ BUCKETS_MAX = 100_000
 
 
 class Level(NamedTuple):
-    """A bucket after a request for tokens; refused if `retry_after_s` is not 0.
+    """A bucket after a request for tokens, refused if `retry_after_s` is not 0.
 
-    `next_in_s` is when there is one token more.
+    The bucket gets one more token in `next_in_s`.
     """
 
     remaining: int
@@ -27,9 +27,10 @@ class Level(NamedTuple):
 
 
 class Buckets:
-    """`limit` tokens a key, refilled evenly within `window_s`; a limit of 0 is none.
+    """Buckets of `limit` tokens a key, refilled evenly within `window_s`; 0 means no limit.
 
-    In memory: each process counts for itself. The keys not seen for longest are forgotten first.
+    They are in memory: each process counts for itself. The keys unseen for longest are dropped
+    first.
     """
 
     def __init__(
@@ -38,13 +39,13 @@ class Buckets:
         self.limit = limit
         self.window_s = window_s
         self._clock = clock
-        # By key: the tokens that there were, and when.
+        # By key: the number of tokens, and when they were counted.
         self._buckets: dict[Hashable, tuple[float, float]] = {}
 
     def take(self, key: Hashable, count: int = 1) -> Level:
-        """Take `count` tokens if there are as many, else none.
+        """Take `count` tokens if the bucket has them, else none.
 
-        Where there are never as many, `retry_after_s` says when the bucket is full.
+        If the bucket can never hold that many, `retry_after_s` is the time until it is full.
         """
         if self.limit == 0:
             return Level(0, 0, 0)
@@ -54,7 +55,7 @@ class Buckets:
         if granted:
             tokens -= count
         self._keep(key, tokens, now)
-        # Charged work may have taken more than there was.
+        # Charged work may have taken more than there were.
         remaining = int(tokens) if tokens > 0 else 0
         next_in_s = 1
         if self.limit < self.window_s:
@@ -66,20 +67,20 @@ class Buckets:
         return Level(remaining, next_in_s, max(1, math.ceil(missing * self.window_s / self.limit)))
 
     def charge(self, key: Hashable, count: int) -> None:
-        """Take tokens for work that is done, also more than there are."""
+        """Charge completed work, even beyond the available tokens."""
         if self.limit and count:
             now = self._clock()
             self._keep(key, self._tokens(key, now) - count, now)
 
     def wait_s(self, key: Hashable) -> int:
-        """Seconds until there is a token; 0 where there is one."""
+        """Return the seconds until there is a token; 0 if there is one."""
         if self.limit == 0:
             return 0
         missing = 1 - self._tokens(key, self._clock())
         return max(1, math.ceil(missing * self.window_s / self.limit)) if missing > 0 else 0
 
     def give_back(self, key: Hashable) -> None:
-        """Undo a `take` of one token that was granted."""
+        """Return a token that `take` has granted."""
         bucket = self._buckets.get(key)
         if bucket is not None:
             self._buckets[key] = (min(self.limit, bucket[0] + 1), bucket[1])
@@ -89,7 +90,7 @@ class Buckets:
         return min(self.limit, tokens + (now - at) * self.limit / self.window_s)
 
     def _keep(self, key: Hashable, tokens: float, now: float) -> None:
-        """As the key that was seen last."""
+        """Store the bucket as the most recently used one."""
         self._buckets.pop(key, None)
         if len(self._buckets) >= BUCKETS_MAX:
             del self._buckets[next(iter(self._buckets))]
@@ -97,7 +98,7 @@ class Buckets:
 
 
 class RateLimit:
-    """A limit by its name, as answers state it."""
+    """A named limit, as answers report it."""
 
     def __init__(self, name: str, buckets: Buckets) -> None:
         self.buckets = buckets
@@ -108,7 +109,7 @@ class RateLimit:
         self._state = f'"{name}";r=%d;t=%d'.encode()
 
     def take(self, key: Hashable, count: int, fields: Fields) -> Level:
-        """Take `count` tokens if there are as many, and state what is left in the fields."""
+        """Take `count` tokens if available, and report the rest in the fields."""
         level = self.buckets.take(key, count)
         if self.buckets.limit:
             state = self._state % (level.remaining, level.next_in_s)

@@ -1,9 +1,8 @@
-"""Access tokens: JSON Web Tokens signed with Ed25519 (RFC 8037), issued by the command API, read by
-both.
+"""Access tokens: JSON Web Tokens signed with Ed25519 (RFC 8037) by the command API.
 
-Algorithm, issuer and audience are pinned; a token says who its bearer is and, for the query API,
-their role. The command API looks the user up as well, so that an erased or demoted user fails at
-once.
+Both APIs verify them. Algorithm, issuer and audience are fixed; a token names its bearer and, for
+the query API, their role. The command API also looks the user up, so that an erased or demoted user
+is refused at once.
 """
 
 from __future__ import annotations
@@ -22,19 +21,19 @@ from shared.log.events import Role
 
 ALGORITHM = "EdDSA"
 TOKEN_LIFETIME_S = 15 * 60
-# Some 700 bytes each. With more callers than this in 15 minutes, signatures are verified again.
+# About 700 bytes each. With more callers in 15 minutes, signatures are verified again.
 VERIFIED_TOKENS_MAX = 50_000
 TOKEN_BYTES_MAX = 2_000
-# How far ahead the issuer's clock may be, for `iat` and `nbf`.
+# Allowed clock skew of the issuer, for `iat` and `nbf`.
 LEEWAY_S = 60
 
 
 class Claims(NamedTuple):
-    """Who bears the token; `expires_at` in seconds since 1970.
+    """The bearer of a token; `expires_at` is in seconds since 1970.
 
-    With `service` the id is a service key's, and no user has it. `session_id` is the log-in that
-    the token comes from, if it says so. `version` is that of the user's stream which the token was
-    issued on: later events of the user say more than the token does.
+    With `service` the id belongs to a service key, and to no user. `session_id` is the session that
+    the token comes from, if it has one. `version` is the version of the user's stream at issue:
+    later events take precedence over the token.
     """
 
     user_id: UserId
@@ -64,7 +63,7 @@ class TokenIssuer:
         service: bool = False,
         version: Version = NO_VERSION,
     ) -> str:
-        """A token that is valid for `TOKEN_LIFETIME_S` from now on."""
+        """Return a token that is valid for `TOKEN_LIFETIME_S` from now on."""
         optional: dict[str, object] = {"kind": "service"} if service else {}
         if session_id is not None:
             optional["sid"] = session_id.hex
@@ -88,9 +87,7 @@ class TokenIssuer:
 
 
 class TokenVerifier:
-    """Checks tokens against a raw 32-byte Ed25519 public key; remembers the ones that it has
-    verified.
-    """
+    """Checks tokens against a raw 32-byte Ed25519 public key, and caches verified ones."""
 
     def __init__(
         self, public_key: bytes, *, issuer: str, audience: str, clock: Callable[[], float]
@@ -102,9 +99,7 @@ class TokenVerifier:
         self._verified: dict[str, Claims] = {}
 
     def verify(self, token: str) -> Claims:
-        """The token's claims; raises `NotAuthenticated` for one that is forged, expired or not
-        ours.
-        """
+        """Return a token's claims; raise `NotAuthenticated` if it is forged, expired or foreign."""
         claims = self._verified.get(token)
         if claims is None:
             claims = self._verify_signature(token)
@@ -126,7 +121,7 @@ class TokenVerifier:
                 algorithms=[ALGORITHM],
                 issuer=self._issuer,
                 audience=self._audience,
-                # Also of `exp`, which `verify` looks at once more and without leeway.
+                # Applies to `exp` too, which `verify` checks again without leeway.
                 leeway=LEEWAY_S,
                 options={"require": ["exp", "iss", "aud", "sub", "role"]},
             )
@@ -149,7 +144,7 @@ class TokenVerifier:
 
 
 def json_web_key(public_key: bytes) -> dict[str, str]:
-    """A raw Ed25519 public key as a JSON Web Key (RFC 8037), by which others may verify tokens."""
+    """Return a raw Ed25519 public key as a JSON Web Key (RFC 8037), for other verifiers."""
     return {
         "kty": "OKP",
         "crv": "Ed25519",
@@ -161,12 +156,12 @@ def json_web_key(public_key: bytes) -> dict[str, str]:
 
 
 def key_id(public_key: Ed25519PublicKey) -> str:
-    """A short name of a key, to tell keys apart while they rotate."""
+    """Return a short name of a key, which distinguishes keys during a rotation."""
     return base64.urlsafe_b64encode(public_key.public_bytes_raw()[:8]).rstrip(b"=").decode()
 
 
 def bearer_token(authorization: str | None) -> str:
-    """The credential of an `Authorization: Bearer` header; else `NotAuthenticated`."""
+    """Return the credential in an `Authorization: Bearer` header; raise `NotAuthenticated`."""
     scheme, _, credential = (authorization or "").partition(" ")
     if scheme.lower() != "bearer" or not credential:
         raise NotAuthenticated("send an access token as `Authorization: Bearer TOKEN`")

@@ -76,7 +76,7 @@ def test_verify_looks_at_one_entity(
     assert starfold("verify", "--user", str(history.users[0])).exit_code == 0
     for arguments, words in (
         (("--movie", "x"), "not the id of a movie"),
-        (("movies", "--user", str(history.users[0])), "nothing of a user alone"),
+        (("movies", "--user", str(history.users[0])), "cannot be compared for one user"),
         (("nonsense",), "no projection 'nonsense'"),
         (("movies", "--generation", "9"), "no generation 9 of movies"),
         (("--generation", "1"), "name the projection too"),
