@@ -126,7 +126,7 @@ LIMITS = {
         "query_api.catalogue.search:WORDS_MAX",
     ),
     "ratings that are sorted by `score` or `title`; of a profile with `genres`": (
-        "query_api.views.keyed:SORTED_MAX",
+        "query_api.views.sort_keys:SORTED_MAX",
         "query_api.views.profiles:RATINGS_MAX",
     ),
     "genres of a profile; its favourites": (
@@ -163,7 +163,7 @@ INTERNAL = {
     "query_api.http.live:MOVIES_CHARS_MAX",
     "query_api.redis_reads.freshness:DIGITS_MAX",
     "query_api.redis_reads.freshness:SILENT_MAX_S",
-    "query_api.views.profiles:KEPT_MAX",
+    "query_api.views.profiles:CACHED_MAX",
     "shared.web.protocol:FRAMING_BYTES_MAX",
     "shared.web.protocol:LINGER_BYTES_MAX",
     "shared.web.protocol:LINGER_MAX_S",
