@@ -1,6 +1,6 @@
 """The application of both APIs: one way from a request to its answer.
 
-    HEAD as GET -> CORS -> route -> one of each single-valued header -> size of the body
+    HEAD as GET -> CORS -> route -> size of the body -> one of each single-valued header
         -> the API's gate: credential and rate limit -> body: syntax, then values -> parameters
         -> the operation -> headers of every answer, log line, metrics
 

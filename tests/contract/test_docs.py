@@ -55,7 +55,7 @@ def test_every_route_is_documented(route: str) -> None:
     assert f"`{route}`" in HTTP
 
 
-SETTINGS = [
+SETTINGS: list[type[BaseSettings]] = [
     CommandSettings,
     QuerySettings,
     ProjectorSettings,
@@ -74,6 +74,24 @@ def test_every_setting_is_documented(settings: type[BaseSettings]) -> None:
         name for name in settings.model_fields if f"`STARFOLD_{name.upper()}`" not in OPERATING
     ]
     assert missing == []
+
+
+def test_every_variable_that_a_document_names_is_read_by_something() -> None:
+    """By the settings, the compose files or the Makefile; a guide's own variable may be new."""
+    read = {f"STARFOLD_{name.upper()}" for one in SETTINGS for name in one.model_fields}
+    for file in [
+        *ROOT.glob("docker-compose*.yml"),
+        ROOT / "Makefile",
+        *(ROOT / "ops").rglob("*.py"),
+    ]:
+        read |= set(re.findall(r"STARFOLD_[A-Z0-9_]+", file.read_text()))
+    named = {
+        (document.name, name)
+        for document in _documents()
+        if document.parent.name != "howto"
+        for name in re.findall(r"`(STARFOLD_[A-Z0-9_]+)", document.read_text())
+    }
+    assert sorted(one for one in named if one[1] not in read) == []
 
 
 def test_every_todo_is_listed_as_unfinished() -> None:
