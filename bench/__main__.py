@@ -1,4 +1,4 @@
-"""`python -m bench [ROW...]`: measure the rows and print a table."""
+"""Measure the rows of the benchmark and print a table: `python -m bench [ROW...]`."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ from bench.seed import fill_crud, seed
 from bench.stack import Stack
 from shared.process.gc_tuning import tune_collector
 
-# In the order in which they run: `batch` seeds the data set, `memory` needs it as it is then.
+# In the order of the runs: `batch` seeds the data set, and `memory` needs it unchanged.
 ROWS: dict[str, ModuleType] = {
     "batch": batch,
     "memory": memory,
@@ -52,16 +52,16 @@ ROWS: dict[str, ModuleType] = {
     "replay": replay,
     "switch": switch,
     "abuse": abuse,
-    # Fills both with more ratings.
+    # Adds ratings to both.
     "crud": crud,
     "grown": grown,
     "large": large,
     "large_reads": large_reads,
 }
-# Run only when they are named: they take minutes.
+# Run only on request: they take minutes.
 LONG = frozenset({"abuse", "grown", "large", "large_reads"})
 ROUNDS_MIN = 3
-# Where it does not go to a terminal.
+# If the output is not a terminal.
 OUTPUT_COLUMNS = 150
 
 
@@ -70,7 +70,7 @@ def bench(
     rounds: Annotated[int, typer.Option(min=1, help="Each thing is measured so often.")] = 3,
     json: Annotated[Path | None, typer.Option(help="A file for the findings.")] = None,
 ) -> None:
-    """Ratios to plain references in the same run, medians of the rounds."""
+    """Measure ratios to plain references in the same run, as medians of the rounds."""
     wanted = rows or [name for name in ROWS if name not in LONG]
     unknown = set(wanted).difference(ROWS)
     if unknown:
@@ -93,7 +93,7 @@ def bench(
 
 def _measured(wanted: list[str], rounds: int, progress: Console) -> list[Finding]:
     findings: list[Finding] = []
-    # One address reads as fast as it can.
+    # One address may read as fast as it can.
     os.environ.setdefault("STARFOLD_READ_LIMIT_ADDRESS", "0")
     with Stack() as stack:
         progress.print("seeding users and movies")
@@ -109,7 +109,7 @@ def _measured(wanted: list[str], rounds: int, progress: Console) -> list[Finding
 
 
 def _on_signal(_number: int, _frame: FrameType | None) -> None:
-    """Leave by the way that stops everything."""
+    """Exit through the handler that stops everything."""
     sys.exit(1)
 
 

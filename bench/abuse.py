@@ -1,7 +1,7 @@
-"""One abusive client, in a process of its own: several connections that do one thing for a while.
+"""One abusive client in its own process: several connections that do one thing for a while.
 
-It is bounded in time, connections and bytes, sends to loopback only, and comes from an address of
-its own where the machine has more than one.
+It is bounded in time, connections and bytes, sends to loopback only, and has its own address if the
+machine has more than one.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ READ_BYTES = 65_536
 ANSWER_WITHIN_S = 30.0
 STOPS_WITHIN_S = 60.0
 SLOW_BYTE_EVERY_S = 0.2
-# Where a server refuses at once, a client that comes again at once measures the client.
+# If a server refuses at once, a client that retries at once measures only itself.
 PAUSE_S = 0.01
 
 
@@ -35,9 +35,9 @@ Manner = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
 
 
 class Abuse(msgspec.Struct, frozen=True, kw_only=True):
-    """What `connections` do until `seconds` are over.
+    """The behaviour of `connections` for `seconds`.
 
-    `asks`: send each request, read its answer, and again. `slow`: send a head, then a byte at a
+    `asks`: send each request, read its answer, and repeat. `slow`: send a head, then a byte at a
     time. `deaf`: send requests and read nothing.
     """
 
@@ -58,8 +58,9 @@ class Suffered(msgspec.Struct, frozen=True, kw_only=True):
 
 @contextmanager
 def beside(abuse: Abuse) -> Iterator[list[Suffered]]:
-    """Run it while the block lasts, at most `abuse.seconds`; the list holds what came of it after
-    the block.
+    """Run the client during the block, for at most `abuse.seconds`.
+
+    The list has the results after the block.
     """
     process = subprocess.Popen(
         [sys.executable, "-m", "bench.abuse"], stdin=subprocess.PIPE, stdout=subprocess.PIPE
@@ -99,7 +100,7 @@ class _Abuser:
         return max(0.0, self._until - time.monotonic())
 
     async def _over_and_over(self, do: Manner) -> None:
-        """On a new connection whenever the server closes one."""
+        """Reconnect whenever the server closes the connection."""
         while self._left_s:
             try:
                 async with asyncio.timeout(self._left_s + ANSWER_WITHIN_S):
@@ -151,7 +152,7 @@ class _Abuser:
 
 
 async def _send(writer: asyncio.StreamWriter, content: bytes) -> None:
-    """In parts, so that a server that answers meanwhile is heard."""
+    """Send in parts, so that an early answer is noticed."""
     for start in range(0, len(content), READ_BYTES):
         writer.write(content[start : start + READ_BYTES])
         await writer.drain()

@@ -1,4 +1,4 @@
-"""What every row needs: the stack, the data set in it, and loads with what they cost."""
+"""The common parts of all rows: the stack, its data set, and loads with their costs."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from bench.load import Answers, Load, run
 from bench.seed import Seeded
 from bench.stack import Stack
 
-# Programs that used less of a core than this are not mentioned.
+# Programs that used less of a core than this are not listed.
 SHARE_SHOWN_MIN = 0.05
 
 
 class Bench(NamedTuple):
-    """`rounds` is how often each thing is measured."""
+    """The stack and its data; `rounds` is the number of measurements of each kind."""
 
     stack: Stack
     seeded: Seeded
@@ -22,7 +22,7 @@ class Bench(NamedTuple):
 
 
 class Loaded(NamedTuple):
-    """Answers and the share of a core that each program used meanwhile."""
+    """Answers, and the share of a core that each program used meanwhile."""
 
     answers: Answers
     core_shares: Mapping[str, float]
@@ -42,7 +42,7 @@ def rates(measured: Sequence[Loaded]) -> list[float]:
 
 
 def cores(measured: Sequence[Loaded]) -> str:
-    """The mean shares of a core, the busiest first."""
+    """Format the mean shares of a core, the busiest program first."""
     totals: dict[str, float] = {}
     for one in measured:
         for name, share in one.core_shares.items():
@@ -52,7 +52,7 @@ def cores(measured: Sequence[Loaded]) -> str:
 
 
 def latency(measured: Sequence[Loaded]) -> str:
-    """Of the round with the median rate."""
+    """Format the latencies of the round with the median rate."""
     ordered = sorted(measured, key=lambda one: one.answers.per_second)
     middle = ordered[len(ordered) // 2].answers
     return f"p50 {middle.p50_ms:.0f} ms, p99 {middle.p99_ms:.0f} ms"

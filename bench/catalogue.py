@@ -1,8 +1,8 @@
-"""A made-up data set in the shape of MovieLens 100K: as many users, films and ratings, as skewed.
+"""A synthetic data set shaped like MovieLens 100K: as many users, films and ratings, as skewed.
 
-The real files may not be passed on. Activity and popularity follow power laws with the real ones'
-extremes (20 to about 700 ratings a user, a few films with hundreds); a user rates mostly on one
-day within seven months, in whole stars.
+The real files may not be redistributed. Activity and popularity follow power laws with the real
+ones' extremes (20 to about 700 ratings a user, a few films with hundreds); a user rates mostly on
+one day within seven months, in whole stars.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ RATINGS_A_USER_MIN = 20
 DAYS = 214
 SAME_DAY_SHARE = 0.8
 FIRST_DAY = datetime(1997, 9, 20, tzinfo=UTC)
-# Of one to five stars, in percent.
+# Percentages of one to five stars.
 STARS_PERCENT = (6, 11, 27, 34, 22)
 GENRES = ("Action", "Adventure", "Comedy", "Crime", "Drama", "Horror", "Romance", "Sci-Fi", "War")
 FIRST_WORDS = ("Bright", "Dark", "Empty", "Far", "Golden", "Hidden", "Last", "Lost", "Quiet", "Red")
@@ -47,7 +47,7 @@ SECOND_WORDS = (
 
 
 class Rating(NamedTuple):
-    """By places in the lists of users and films; `stars` whole."""
+    """A rating, by indexes in the lists of users and films; `stars` are whole."""
 
     user: int
     film: int
@@ -56,7 +56,7 @@ class Rating(NamedTuple):
 
 
 def films() -> list[dict[str, Any]]:
-    """What the batch route takes."""
+    """Return the rows for the bulk route of users."""
     drawn = random.Random(1)
     return [
         {
@@ -72,12 +72,12 @@ def films() -> list[dict[str, Any]]:
 
 
 def users() -> list[dict[str, Any]]:
-    """What the batch route takes."""
+    """Return the rows for the bulk route of movies."""
     return [{"external_id": f"bench:{n}", "display_name": f"Viewer {n}"} for n in range(USERS)]
 
 
 def ratings(count: int = RATINGS) -> list[Rating]:
-    """Each pair of user and film at most once, in no order."""
+    """Return ratings with each pair of user and film at most once, in random order."""
     drawn = random.Random(2)
     weights = list(itertools.accumulate(1 / (rank + 25) for rank in range(FILMS)))
     made = [
@@ -91,12 +91,12 @@ def ratings(count: int = RATINGS) -> list[Rating]:
 
 
 def popular(drawn: random.Random, count: int) -> list[int]:
-    """Films to ask for, the popular ones more often."""
+    """Draw films to request, the popular ones more often."""
     return drawn.choices(range(FILMS), [1 / (rank + 25) for rank in range(FILMS)], k=count)
 
 
 def _sizes(drawn: random.Random, count: int) -> list[int]:
-    """Ratings of each user, together `count`."""
+    """Return the number of ratings of each user, `count` in total."""
     shares = [drawn.paretovariate(1.1) for _ in range(USERS)]
     spare = count - USERS * RATINGS_A_USER_MIN
     bounded = [min(share, 25.0) for share in shares]
@@ -114,7 +114,7 @@ def _distinct(drawn: random.Random, weights: list[float], size: int) -> Iterator
 
 
 def _opinion(drawn: random.Random, day: int) -> tuple[int, datetime]:
-    """Stars and time, mostly on the user's own day."""
+    """Draw stars and time, mostly on the user's own day."""
     at = day if drawn.random() < SAME_DAY_SHARE else drawn.randrange(DAYS)
     stars = drawn.choices(range(1, 6), STARS_PERCENT)[0]
     return stars, FIRST_DAY + timedelta(days=at, seconds=drawn.randrange(86_400))

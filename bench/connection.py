@@ -1,4 +1,4 @@
-"""One blocking keep-alive connection, for what is measured request by request."""
+"""A blocking keep-alive connection, for measurements of single requests."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ AT_LEAST = "Starfold-At-Least"
 
 
 class Answer(NamedTuple):
-    """`position` is what the header of that name says, 0 without one."""
+    """An answer; `position` is the value of its position header, 0 without one."""
 
     body: bytes
     position: int
 
 
 class Connection:
-    """To one server. Raises `UnexpectedAnswersError` for any status but 2xx and 304."""
+    """A connection that raises `UnexpectedAnswersError` for any status but 2xx and 304."""
 
     def __init__(self, port: int, credential: str | None = None) -> None:
         self._http = HTTPConnection(HOST, port, timeout=TIMEOUT_S)

@@ -1,4 +1,4 @@
-"""What a row came to: a figure a round, their median, and the goal it is held against."""
+"""The result of a row: a figure for each round, their median, and a goal."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ Unit = Literal["times", "events/s", "ms", "bytes", "answers"]
 
 
 class Goal(msgspec.Struct, frozen=True):
-    """`at_least` or `at_most` the value."""
+    """A goal: the value must be `at_least` or `at_most` this."""
 
     bound: Literal["at_least", "at_most"]
     value: float
@@ -23,7 +23,7 @@ class Goal(msgspec.Struct, frozen=True):
 
 
 class Finding(msgspec.Struct, frozen=True, kw_only=True):
-    """`figures` are one a round, in `unit`; `measured` and `reference` say what they come from."""
+    """The `figures` of the rounds in `unit`, with the conditions of both measurements."""
 
     row: str
     what: str
@@ -63,7 +63,7 @@ def ratios(
     goal: Goal | None,
     note: str = "",
 ) -> Finding:
-    """Rates divided round by round, so that a slow moment of the machine is in both."""
+    """Divide rates round by round, so that a slow moment of the machine affects both."""
     return Finding(
         row=row,
         what=what,

@@ -1,7 +1,7 @@
-"""The load generator: keep-alive HTTP/1.1 clients over bare sockets, in a process of its own.
+"""The load generator: keep-alive HTTP/1.1 clients over raw sockets, in its own process.
 
 Every client waits for its answer before it sends again. Requests are encoded beforehand and answers
-are only counted, so that one process asks several times more than one server answers;
+are only counted, so that one process sends several times more than one server can answer;
 `core_share` says how busy it was.
 """
 
@@ -27,9 +27,9 @@ _LENGTH = b"content-length: "
 
 
 class Load(msgspec.Struct, frozen=True, kw_only=True):
-    """What to send: `requests` in turn by `clients` connections, over and over.
+    """A load: `requests` sent in turn by `clients` connections, repeatedly.
 
-    With `per_second` they are sent at that rate, as far as the clients are free; else each client
+    With `per_second` they are sent at that rate, as far as clients are free; otherwise each client
     sends as soon as it has its answer. Answers of the first `warm_up_s` do not count. With
     `more_ports` the clients are spread over several servers.
     """
@@ -44,7 +44,7 @@ class Load(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Answers(msgspec.Struct, frozen=True, kw_only=True):
-    """What came back. `core_share` is the load generator's own use of one core."""
+    """The answers; `core_share` is the load generator's own use of one core."""
 
     per_second: float
     statuses: dict[int, int]
@@ -54,12 +54,13 @@ class Answers(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class UnexpectedAnswersError(Exception):
-    """The server refused what it was sent: its speed says nothing then."""
+    """The server refused requests, so that its speed means nothing."""
 
 
 def run(load: Load) -> Answers:
-    """Send it from a process of its own; raises `UnexpectedAnswersError` for any status but 2xx and
-    304.
+    """Send the load from its own process.
+
+    Raises `UnexpectedAnswersError` for any status but 2xx and 304.
     """
     finished = subprocess.run(
         [sys.executable, "-m", "bench.load"],
@@ -75,7 +76,7 @@ def run(load: Load) -> Answers:
 
 
 class _Tally:
-    """Latencies and statuses of the answers within the time that counts."""
+    """Latencies and statuses of the answers within the measured time."""
 
     def __init__(self, load: Load) -> None:
         self.counts_from = time.perf_counter() + load.warm_up_s
@@ -85,7 +86,7 @@ class _Tally:
         self.over = asyncio.get_running_loop().create_future()
 
     def note(self, status: int, sent_at: float) -> bool:
-        """Count an answer; False when it is time to stop."""
+        """Count an answer; return False when it is time to stop."""
         now = time.perf_counter()
         if now >= self.counts_until or len(self.latencies_s) >= ANSWERS_MAX:
             if not self.over.done():
@@ -102,7 +103,7 @@ class _Tally:
 
 
 class _Client(asyncio.Protocol):
-    """One connection with at most one request on its way."""
+    """One connection with at most one request in flight."""
 
     def __init__(self, requests: Iterator[bytes], tally: _Tally, every_s: float | None) -> None:
         self._requests = requests
@@ -114,7 +115,7 @@ class _Client(asyncio.Protocol):
         self._transport: asyncio.Transport | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        # uvloop's transport is none of asyncio's classes.
+        # uvloop's transport does not derive from asyncio's classes.
         self._transport = cast("asyncio.Transport", transport)
         self._send()
 
@@ -149,7 +150,7 @@ class _Client(asyncio.Protocol):
 
 
 def body_bytes(received: bytes, head: int) -> int:
-    """What the header of an answer that ends at `head` says of its length."""
+    """Return the body length that the headers before `head` announce."""
     at = received.find(_LENGTH, 0, head)
     if at < 0:
         return 0
@@ -167,7 +168,7 @@ async def _generate(load: Load) -> Answers:
     for nth in range(load.clients):
         port = ports[nth % len(ports)]
         await loop.create_connection(lambda: _Client(requests, tally, every_s), HOST, port)
-        if every_s is not None:  # Spread over the interval, or they would all send at once.
+        if every_s is not None:  # Spread over the interval: the clients must not all send at once.
             await asyncio.sleep(max(0.0, started + nth * every_s / load.clients - _now()))
     await asyncio.wait_for(tally.over, load.warm_up_s + load.seconds + GRACE_S / 2)
     core_share = (time.process_time() - cpu_before) / (time.perf_counter() - started)
@@ -186,7 +187,7 @@ def _now() -> float:
 
 
 def percentile(ordered: Sequence[float], share: float) -> float:
-    """Of values in ascending order; 0 for none."""
+    """Return a percentile of ascending values; 0 for none."""
     return ordered[min(len(ordered) - 1, int(share * len(ordered)))] if ordered else 0.0
 
 
@@ -200,7 +201,7 @@ def request(
     if_none_match: str | None = None,
     origin: str | None = None,
 ) -> bytes:
-    """One request as it goes over the wire."""
+    """Encode a request for the wire."""
     lines = [f"{method} {path} HTTP/1.1", f"host: {HOST}"]
     if token is not None:
         lines.append(f"authorization: Bearer {token}")

@@ -1,4 +1,4 @@
-"""Fills Starfold and the CRUD peer with the made-up data set, and makes requests from it."""
+"""Fill Starfold and the CRUD peer with the synthetic data set, and make requests from it."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ from bench.stack import Stack
 SCHEMA_FILE = Path(__file__).parent / "peers" / "crud.sql"
 CREATIONS_A_BATCH = 500
 RATINGS_A_BATCH = 1_000
-# Every tenth rating comes with words.
+# Every tenth rating has a review.
 REVIEW_EVERY = 10
 REVIEW = "Better the second time: the last half hour is worth the wait."
 
 
 class Seeded(NamedTuple):
-    """Ids by place in `catalogue.users()` and `catalogue.films()`, and a token for each user."""
+    """Ids by index in `catalogue.users()` and `catalogue.films()`, and a token for each user."""
 
     user_ids: Sequence[UUID]
     movie_ids: Sequence[UUID]
@@ -35,7 +35,7 @@ class Seeded(NamedTuple):
 
 
 def seed(stack: Stack) -> Seeded:
-    """Make users and movies, no ratings yet."""
+    """Create users and movies, without ratings."""
     with Connection(stack.command_port, stack.service_key) as connection:
         user_ids = created(connection, "users", "user_id", catalogue.users())
         movie_ids = created(connection, "movies", "movie_id", catalogue.films())
@@ -56,14 +56,14 @@ def batch_body(seeded: Seeded, ratings: Sequence[Rating]) -> bytes:
 
 
 def send_batch(connection: Connection, body: bytes) -> Answer:
-    """Raises `AssertionError` if a row was refused."""
+    """Send rows in one bulk request; raise `AssertionError` if a row was refused."""
     answer = connection.send("POST", "/v1/ratings/batch", body)
     assert b'"rejected"' not in answer.body, answer.body[:500]
     return answer
 
 
 def fresh_ratings(seeded: Seeded, drawn: random.Random, count: int) -> list[Rating]:
-    """Any user of any film, rated now."""
+    """Return new ratings of any films by any users, dated now."""
     now = datetime.now(UTC)
     users, films = len(seeded.user_ids), len(seeded.movie_ids)
     pairs = drawn.sample(range(users * films), count)
@@ -73,7 +73,7 @@ def fresh_ratings(seeded: Seeded, drawn: random.Random, count: int) -> list[Rati
 def rate_requests(
     seeded: Seeded, method: str, prefix: str, *, count: int, draw: int
 ) -> list[bytes]:
-    """Requests to rate, all of different pairs; the same ones for the same `draw`."""
+    """Return requests to rate, all of different pairs; the same ones for the same `draw`."""
     drawn = random.Random(draw)
     requests = []
     for nth, one in enumerate(fresh_ratings(seeded, drawn, count)):
@@ -87,7 +87,7 @@ def rate_requests(
 
 
 def fill_crud(stack: Stack, seeded: Seeded, ratings: Sequence[Rating]) -> None:
-    """The same data set in the tables of the CRUD peer, analyzed."""
+    """Insert the same data set into the tables of the CRUD peer, and analyze them."""
     with psycopg.connect(stack.peers_dsn, autocommit=True) as connection:
         connection.execute(SCHEMA_FILE.read_bytes())
         cursor = connection.cursor()
@@ -115,7 +115,7 @@ def insert_crud(connection: psycopg.Connection, seeded: Seeded, ratings: Sequenc
 def created(
     connection: Connection, field: str, subject: str, rows: Sequence[dict[str, Any]]
 ) -> list[UUID]:
-    """Ids of users or movies, `field`, that were made in batches."""
+    """Return the ids of users or movies (`field`) created in bulk."""
     ids: list[UUID] = []
     for start in range(0, len(rows), CREATIONS_A_BATCH):
         body = msgspec.json.encode({field: rows[start : start + CREATIONS_A_BATCH]})

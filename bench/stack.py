@@ -1,4 +1,4 @@
-"""A real `starfold up` in a temporary home, and the peers beside it on the same PostgreSQL."""
+"""A real `starfold up` in a temporary home, and the peers on the same PostgreSQL."""
 
 from __future__ import annotations
 
@@ -44,12 +44,12 @@ BUILT_WITHIN_S = 900.0
 STOP_WITHIN_S = 40.0
 CAUGHT_UP_WITHIN_S = 120.0
 CAUGHT_UP_POLL_S = 0.01
-# Of what a child printed, when it does not start.
+# Length of a child's output to show when it does not start.
 SHOWN_CHARS = 2_000
 
 
 class Stack:
-    """Everything that is measured. Nothing is left of it, whatever happens."""
+    """Everything that is measured; it cleans up whatever happens."""
 
     def __init__(self) -> None:
         self.folder = Path(tempfile.mkdtemp(prefix="sf-bench-"))
@@ -62,7 +62,7 @@ class Stack:
     def __enter__(self) -> Self:
         try:
             self._start()
-        except BaseException:  # Also Ctrl-C: nothing may be left running. It goes on its way.
+        except BaseException:  # Also on Ctrl-C: stop everything, then raise it again.
             self._stop()
             raise
         return self
@@ -95,14 +95,14 @@ class Stack:
         return self.home.owner_dsn(PEERS_DATABASE)
 
     def access_tokens(self, user_ids: Sequence[UUID]) -> list[str]:
-        """What a log-in would answer with, without a password hash for each."""
+        """Return tokens like a log-in's, without hashing a password for each."""
         private_key = base64.b64decode(self.home.secrets().token_private_key)
         issuer = TokenIssuer(private_key, issuer="starfold", audience="starfold")
         now_s = time.time()
         return [issuer.issue(UserId(user_id), "member", now_s=now_s) for user_id in user_ids]
 
     def start_peer(self, name: str) -> int:
-        """Start `bench.peers.<name>` unless it runs; returns its port."""
+        """Start `bench.peers.<name>` unless it runs; return its port."""
         if name not in self.peers:
             port = _free_port()
             self._start_child(
@@ -119,7 +119,7 @@ class Stack:
 
     @contextmanager
     def more_command_apis(self, count: int, **settings: str) -> Iterator[list[int]]:
-        """So many beside the supervised one, with other settings if given; yields their ports."""
+        """Start more command APIs, with other settings if given; yield their ports."""
         ports = [_free_port() for _ in range(count)]
         environment = self.home.environment(COMMAND_ROLE)
         environment |= {f"{PREFIX}{name}": value for name, value in settings.items()}
@@ -128,8 +128,9 @@ class Stack:
 
     @contextmanager
     def other_read_models(self, settings: Mapping[str, str]) -> Iterator[int]:
-        """Build all read models by a projector with the given settings, stop it, and start a query
-        API on them; yields its port.
+        """Build all read models with the given settings, and start a query API on them.
+
+        A projector builds them and stops; yield the query API's port.
         """
         environment = self.home.environment(PROJECTOR_ROLE)
         environment |= {f"{PREFIX}{name}": value for name, value in settings.items()}
@@ -151,7 +152,7 @@ class Stack:
 
     @contextmanager
     def other_query_api(self, settings: Mapping[str, str]) -> Iterator[int]:
-        """One beside the supervised one, with other settings; yields its port."""
+        """Start another query API with other settings; yield its port."""
         port = _free_port()
         environment = self.home.environment(PROJECTOR_ROLE)
         environment |= {f"{PREFIX}{name}": value for name, value in settings.items()}
@@ -196,12 +197,12 @@ class Stack:
         }
 
     def lowest_position(self) -> int:
-        """Of all partitions of the active generations; -1 while one has none."""
+        """Return the lowest position of all active partitions; -1 while one has none."""
         generations = [one for one in self.wiring.generations.all() if one.state == "active"]
         return self._lowest([keys for one in generations for keys in one.all_keys])
 
     def wait_caught_up(self) -> None:
-        """Until every partition of every active generation stands at the head of the log."""
+        """Wait until every active partition is at the head of the log."""
         head = self.wiring.reader.head()
         give_up_at = time.monotonic() + CAUGHT_UP_WITHIN_S
         generations = [one for one in self.wiring.generations.all() if one.state == "active"]
@@ -217,7 +218,7 @@ class Stack:
 
     @contextmanager
     def paused_projector(self) -> Iterator[Callable[[], None]]:
-        """Stop the projector's process for a while; yields what resumes it earlier."""
+        """Stop the projector's process for a while; yield a function that resumes it earlier."""
         process = self._service("projector")
         process.send_signal(signal.SIGSTOP)
         try:
@@ -226,7 +227,7 @@ class Stack:
             process.send_signal(signal.SIGCONT)
 
     def core_seconds(self) -> dict[str, float]:
-        """Processor time so far of what runs, by program."""
+        """Return the processor time so far of each running program."""
         used: dict[str, float] = {}
         for process in self._processes():
             try:
@@ -237,7 +238,7 @@ class Stack:
         return used
 
     def resident_bytes(self) -> dict[str, int]:
-        """Memory that each program's largest process holds."""
+        """Return the memory of each program's largest process."""
         held: dict[str, int] = {}
         for process in self._processes():
             with suppress(psutil.NoSuchProcess):
@@ -289,7 +290,7 @@ class Stack:
     def _stop(self) -> None:
         if self._wiring is not None:
             self._wiring.close()
-        # The peers first: their database is Starfold's.
+        # The peers first: they use Starfold's database server.
         stop_all(self._children[1:])
         stop_all(self._children[:1])
         shutil.rmtree(self.folder, ignore_errors=True)
@@ -303,8 +304,7 @@ class Stack:
 
     def _service(self, module: str) -> psutil.Process:
         for process in self._processes():
-            # A guardian's command line ends in the same words; a process that has just ended has
-            # none.
+            # A guardian's command line ends in the same words; an ended process has none.
             with suppress(psutil.NoSuchProcess):
                 if process.cmdline()[1:] == ["-m", module]:
                     return process

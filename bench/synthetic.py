@@ -1,8 +1,8 @@
-"""A made-up log of any length, shaped like MovieLens, written straight into the table of events.
+"""A synthetic log of any length, shaped like MovieLens, written straight into the table of events.
 
-Synthetic: no person ever gave these ratings. What a command would check holds all the same: each
-movie and user is created before it is rated, each stream's versions have no gap, and a second
-opinion carries the one that it replaces.
+No person ever gave these ratings, but they satisfy what a command would check: each movie and user
+is created before it is rated, each stream's versions have no gap, and a second rating includes the
+one that it replaces.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ RATINGS_A_MOVIE = 400
 REVIEW_EVERY = 20
 FIRST_DAY = datetime(2015, 1, 1, tzinfo=UTC)
 DAYS = 3_000
-# Of half stars 1 to 10, as in the newer MovieLens sets.
+# Weights of half stars 1 to 10, as in the newer MovieLens sets.
 HALF_STARS_WEIGHTS = (2, 4, 2, 7, 5, 20, 12, 26, 9, 13)
 REVIEW = "Better the second time: the last half hour is worth the wait."
 
@@ -44,7 +44,7 @@ _COPY_KEYS = "COPY subject_keys (user_id, wrapped) FROM STDIN (FORMAT binary)"
 
 
 class Made(NamedTuple):
-    """What a made-up log holds."""
+    """The contents of a synthetic log."""
 
     user_ids: Sequence[UserId]
     movie_ids: Sequence[MovieId]
@@ -61,7 +61,7 @@ def append_ratings(
 ) -> Made:
     """Append users, movies and about `ratings` rating events; the same ones for the same `draw`.
 
-    `connection` is the owner's; the append is one transaction, and nobody is told of it.
+    `connection` is the owner's; the append is one transaction, without a notification.
     """
     drawn = random.Random(draw)
     users = [UserId(_uuid(drawn)) for _ in range(max(ratings // RATINGS_A_USER, 2))]
@@ -104,7 +104,7 @@ def _created(
 def _ratings(
     drawn: random.Random, users: Sequence[UserId], movies: Sequence[MovieId], count: int
 ) -> Iterator[_Row]:
-    """In the order of time; popular movies and diligent users more often."""
+    """Yield ratings in order of time; popular movies and diligent users come more often."""
     movie_weights = list(itertools.accumulate(1 / (rank + 25) for rank in range(len(movies))))
     user_weights = list(itertools.accumulate(drawn.paretovariate(1.3) for _ in users))
     standing: dict[StreamId, tuple[int, RatingSubmitted]] = {}

@@ -1,9 +1,8 @@
-"""Clients that look at what they are answered: keep-alive connections at full speed, in a process
-of their own, until its standard input ends.
+"""Clients that check their answers: keep-alive connections at full speed, in their own process.
 
-What a document shows is made by one event, whose position it states: two answers of the same
-document and the same position that differ are mixed from two states. So is a movie that states a
-position after the one that the answer as a whole is of.
+They run until standard input ends. One event determines a document's contents, and the document
+states its position: two different answers for the same document and position mix two states. So
+does a movie that states a position after the one of the whole answer.
 """
 
 from __future__ import annotations
@@ -31,7 +30,7 @@ _POSITION = b"starfold-position: "
 
 
 class Watch(msgspec.Struct, frozen=True, kw_only=True):
-    """Movies and users to read in turn, by `clients` connections, over and over."""
+    """Movies and users to read in turn, by `clients` connections, repeatedly."""
 
     port: int
     movies: Sequence[UUID]
@@ -40,8 +39,10 @@ class Watch(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Seen(msgspec.Struct, kw_only=True):
-    """`errors` are answers that are none and lost connections, `mixed` are of no one state, and at
-    a step back a connection saw a partition at an earlier position than before.
+    """Counts of bad answers.
+
+    `errors` are invalid answers and lost connections, `mixed` show more than one state, and after a
+    step back a connection saw a partition at an earlier position than before.
     """
 
     answers: int = 0
@@ -63,7 +64,7 @@ class _Document(msgspec.Struct):
 
 
 class _Asked(NamedTuple):
-    """A request, and what its answers are compared by."""
+    """A request, and the fields by which its answers are compared."""
 
     path: str
     projection: str
@@ -75,7 +76,7 @@ _decode = msgspec.json.Decoder(_Document).decode
 
 
 class Watching:
-    """The process while it runs; `seen` is what it said at its end."""
+    """The running process; `seen` is its final report."""
 
     def __init__(self) -> None:
         self._seen: Seen | None = None
@@ -87,7 +88,7 @@ class Watching:
 
     @contextmanager
     def run(self, watch: Watch) -> Iterator[None]:
-        """Watch while the block runs."""
+        """Watch during the block."""
         with subprocess.Popen(
             [sys.executable, "-m", "bench.witness"], stdin=subprocess.PIPE, stdout=subprocess.PIPE
         ) as process:
@@ -104,14 +105,14 @@ class Watching:
 
 
 class _Verdict:
-    """Judges answers, each against those before."""
+    """Checks answers against the earlier ones."""
 
     def __init__(self) -> None:
         self.seen = Seen()
         self._bodies: dict[tuple[str, int], int] = {}
 
     def judge(self, asked: _Asked, received: bytes, reached: dict[tuple[str, int], int]) -> None:
-        """`reached` is how far the connection has seen each partition."""
+        """Check an answer; `reached` is the connection's position in each partition."""
         self.seen.answers += 1
         head = received.index(HEAD_END)
         status = int(received[9:12])
@@ -139,7 +140,7 @@ class _Verdict:
         of = 0 if ratings is None else ratings.position
         alike = self._bodies.setdefault((asked.path, of), hash(body)) == hash(body)
         adds_up = ratings is None or ratings.count == sum(ratings.histogram)
-        # A profile is as old as the catalogue's index where that is older.
+        # A profile is as old as the catalogue's index if that is older.
         return alike and adds_up and (of <= position or asked.projection != "movies")
 
     def _show(self, what: str) -> None:
@@ -148,7 +149,7 @@ class _Verdict:
 
 
 class _Client(asyncio.Protocol):
-    """One connection with at most one request on its way."""
+    """One connection with at most one request in flight."""
 
     def __init__(self, asked: Iterator[_Asked], verdict: _Verdict) -> None:
         self._all = asked
@@ -159,7 +160,8 @@ class _Client(asyncio.Protocol):
         self._transport: asyncio.Transport | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self._transport = cast("asyncio.Transport", transport)  # uvloop's is none of asyncio's.
+        # uvloop's transport does not derive from asyncio's classes.
+        self._transport = cast("asyncio.Transport", transport)
         self._send()
 
     def connection_lost(self, exc: Exception | None) -> None:

@@ -1,5 +1,6 @@
-"""Fixtures: the servers once a session, a system of its own for a module or for a test, and an
-operator's commands on it.
+"""Fixtures: servers for the session, systems for modules and tests, and operators' commands.
+
+Each module or test that asks for a system has its own.
 """
 
 from __future__ import annotations

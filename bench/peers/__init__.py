@@ -1,1 +1,1 @@
-"""What Starfold is compared with: small, real programs, set up as their documentation says."""
+"""The peers for comparison: small, real programs, set up as their documentation says."""

@@ -1,4 +1,4 @@
-"""Plain CRUD: an upsert a request and averages by SQL, on psycopg's asynchronous pool."""
+"""Plain CRUD: an upsert for each request and averages by SQL, on psycopg's asynchronous pool."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from psycopg_pool import AsyncConnectionPool
 from bench.peers.serving import Caller, dsn, peer, serve
 from command_api.bodies.models import RatingBody
 
-# Of 4, 8, 16 and 32 the fastest here, by little.
+# The fastest of 4, 8, 16 and 32 here, by little.
 POOL_CONNECTIONS = 16
 
 _UPSERT = """

@@ -1,4 +1,4 @@
-"""Ratings as the eventsourcing library's documentation has one write them."""
+"""Ratings written as the eventsourcing library's documentation recommends."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class Rating(Aggregate):
 
 
 class Ratings(Application[UUID]):
-    """Saves each command's aggregate in a transaction of its own."""
+    """Saves each command's aggregate in its own transaction."""
 
     def rate(self, user_id: UUID, movie_id: UUID, half_stars: int, review: str | None) -> str:
         try:
@@ -45,7 +45,7 @@ class Ratings(Application[UUID]):
 
 
 def environment(conninfo: str) -> dict[str, str]:
-    """The library's settings: PostgreSQL, pooled."""
+    """Return the library's settings: PostgreSQL, pooled."""
     parameters = conninfo_to_dict(conninfo)
     return {
         **os.environ,

@@ -27,7 +27,7 @@ async def rate(movie_id: UUID, body: RatingBody, caller: Caller) -> Response:
 
 @app.get("/constant")
 async def constant() -> Response:
-    """As large as a movie."""
+    """Return a body as large as a movie's."""
     return Response(CONSTANT, media_type="application/json")
 
 

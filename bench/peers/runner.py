@@ -1,8 +1,8 @@
-"""The library's ProjectionRunner following its own log, one transaction an event.
+"""The library's ProjectionRunner following its own log, one transaction for each event.
 
-`python -m bench.peers.runner EVENTS` appends so many ratings at once, lets the runner project them
-and prints the seconds that it took. What it keeps is what Starfold's three projections keep of a
-rating: a movie's and a user's statistics and the rating itself.
+`python -m bench.peers.runner EVENTS` appends this number of ratings at once, lets the runner
+project them and prints the seconds that it took. It stores the same as Starfold's three projections
+store of a rating: a movie's and a user's statistics and the rating itself.
 """
 
 from __future__ import annotations
@@ -27,13 +27,13 @@ TIMEOUT_S = 60.0
 
 
 class FollowedRatings(Ratings):
-    """With a log of its own."""
+    """An application with its own log."""
 
     name = "followed"
 
 
 class StatisticsView(PostgresTrackingRecorder):
-    """Statistics as counts and sums, and the ratings, in tables."""
+    """Stores statistics as counts and sums, and the ratings, in tables."""
 
     def __init__(self, datastore: PostgresDatastore, **kwargs: Any) -> None:
         super().__init__(datastore, **kwargs)
@@ -52,7 +52,7 @@ class StatisticsView(PostgresTrackingRecorder):
         )
 
     def add(self, user_id: UUID, movie_id: UUID, half_stars: int, tracking: Tracking) -> None:
-        """All of it and the tracking in one transaction."""
+        """Write all of it and the tracking in one transaction."""
         with self.datastore.transaction(commit=True) as cursor:
             for table, entity in (("movie_statistics", movie_id), ("user_statistics", user_id)):
                 cursor.execute(
@@ -71,7 +71,7 @@ class StatisticsView(PostgresTrackingRecorder):
 
 
 class Statistics(Projection[StatisticsView]):
-    """Knows when it began and when it last wrote."""
+    """Records when it began and when it last wrote."""
 
     name = "statistics"
     began_at = 0.0

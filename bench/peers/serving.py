@@ -1,6 +1,6 @@
-"""How every peer is served: in one uvicorn process, set up as Starfold's are.
+"""Serve a peer in one uvicorn process, set up as Starfold's processes are.
 
-The ceilings are served by Starfold's own protocol too; the others by uvicorn's, as their users
+The ceilings are served with Starfold's own protocol too; the others with uvicorn's, as their users
 would have it.
 """
 
@@ -29,7 +29,7 @@ def dsn() -> str:
 
 
 def peer(lifespan: Lifespan | None = None) -> FastAPI:
-    """An application with nothing but `/health`."""
+    """Return an application with nothing but `/health`."""
     app = FastAPI(lifespan=lifespan, telemetry={"tracing": False, "metrics": False})
     app.state.verifier = TokenVerifier(
         base64.b64decode(os.environ["BENCH_TOKEN_PUBLIC_KEY"]),
@@ -46,7 +46,7 @@ def peer(lifespan: Lifespan | None = None) -> FastAPI:
 
 
 async def caller_of(request: Request) -> UUID:
-    """The same token check as Starfold's, which remembers the tokens that it has verified."""
+    """Return Starfold's token check, which caches verified tokens."""
     verifier = request.app.state.verifier
     assert isinstance(verifier, TokenVerifier)
     return verifier.verify(bearer_token(request.headers.get("authorization"))).user_id
@@ -56,7 +56,7 @@ Caller = Annotated[UUID, Depends(caller_of)]
 
 
 def serve(app: FastAPI, *, http: Any = "httptools") -> None:
-    """On the port that the command line names, with Starfold's setting of the collector."""
+    """Serve on the port given on the command line, with Starfold's collector settings."""
     tune_collector()
     uvicorn.run(
         app,

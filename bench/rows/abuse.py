@@ -1,4 +1,4 @@
-"""Ordinary clients beside one abusive client: what they wait, and what the processes grow to."""
+"""Ordinary clients beside one abusive client: their latency, and the processes' memory."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ CLIENTS = 32
 RATES_A_SECOND = 150.0
 READS_A_SECOND = 300.0
 SECONDS = 6.0
-# The abusive client begins before the ordinary ones are looked at, and ends after.
+# The abusive client starts before the measurement of the ordinary ones and ends after it.
 ABUSED_S = SECONDS + 3.0
 REQUESTS = 5_000
 DRAW = 8_000
@@ -40,7 +40,7 @@ BULK = "/v1/ratings/batch"
 
 
 class Measured(NamedTuple):
-    """What the ordinary clients got, and the share of a core that each program used meanwhile."""
+    """Answers of the ordinary clients, and the share of a core that each program used."""
 
     rated: Answers
     read: Answers
@@ -48,7 +48,7 @@ class Measured(NamedTuple):
 
 
 def run(bench: Bench) -> list[Finding]:
-    """Each abuse beside the same load as just before it without, so that both are of one time."""
+    """Measure each abuse next to the same load without it, so that both see the same machine."""
     findings: list[Finding] = []
     for nth, abuse in enumerate(_abuses(bench)):
         calm: list[Measured] = []
@@ -99,7 +99,7 @@ def _slower(what: str, before: Sequence[float], during: Sequence[float], note: s
 
 
 def _cores(calm: Sequence[Measured], abused: Sequence[Measured]) -> str:
-    """The share of a core in the last round: steadier than a latency on a busy machine."""
+    """Return the share of a core in the last round: steadier than a latency on a busy machine."""
     before, during = calm[-1].shares, abused[-1].shares
     grown = [
         f"{program} {before.get(program, 0.0):.0%} to {share:.0%}"
@@ -140,7 +140,7 @@ def _ordinary(bench: Bench, draw: int) -> Measured:
 
 @contextmanager
 def _watched(stack: Stack) -> Iterator[dict[str, int]]:
-    """Yields the most bytes that a process of each program was seen to hold."""
+    """Yield the largest memory seen of a process of each program."""
     peak: dict[str, int] = {}
     over = threading.Event()
 
@@ -221,7 +221,7 @@ def _wrong_key() -> bytes:
 
 
 def _long_reviews(bench: Bench, service_key: str) -> bytes:
-    """Legal, and the most that a request may write: 400 reviews of 40 KB."""
+    """The largest write that a request may make: 400 reviews of 40 KB."""
     drawn = random.Random(1)
     rows = [
         {

@@ -1,4 +1,4 @@
-"""A batch of 1,000 ratings through HTTP against a raw insert of the events that it made."""
+"""A bulk request of 1,000 ratings against a raw insert of the events that it made."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ SELECT * FROM unnest(%s::uuid[], %s::bigint[], %s::text[], %s::bytea[])
 
 
 def run(bench: Bench) -> list[Finding]:
-    """Sends the whole data set, as much of it as the rounds need under the clock."""
+    """Send the whole data set, timing as much of it as the rounds need."""
     stack = bench.stack
     ratings = catalogue.ratings()
     bodies = [
@@ -83,7 +83,7 @@ def run(bench: Bench) -> list[Finding]:
 
 
 def _sent(connection: Connection, bodies: Sequence[bytes]) -> float:
-    """Ratings a second."""
+    """Return ratings a second."""
     started = time.perf_counter()
     for body in bodies:
         send_batch(connection, body)
@@ -91,7 +91,7 @@ def _sent(connection: Connection, bodies: Sequence[bytes]) -> float:
 
 
 def _inserted(peers: psycopg.Connection, rows: Sequence[StoredRow]) -> float:
-    """Events a second, a thousand in a transaction."""
+    """Return events a second, a thousand in a transaction."""
     batches = [
         [
             [row.stream_id for row in batch],

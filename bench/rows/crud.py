@@ -57,7 +57,7 @@ def run(bench: Bench) -> list[Finding]:
 
 
 def _grow(bench: Bench) -> None:
-    """Rate what is not rated yet, by anybody, until both have so many."""
+    """Add ratings of new pairs until both have this number of them."""
     stack = bench.stack
     with psycopg.connect(stack.peers_dsn, autocommit=True) as connection:
         places = {

@@ -38,7 +38,7 @@ def run(bench: Bench) -> list[Finding]:
 
 
 def _followed(bench: Bench, number: int) -> float:
-    """Ratings are sent while the projector's process is stopped; then it is let go."""
+    """Send ratings while the projector's process is stopped, then resume it."""
     stack = bench.stack
     stack.wait_caught_up()
     head = stack.wiring.reader.head()
@@ -50,7 +50,7 @@ def _followed(bench: Bench, number: int) -> float:
         for start in range(0, EVENTS, RATINGS_A_BATCH):
             batch = ratings[start : start + RATINGS_A_BATCH]
             send_batch(connection, batch_body(bench.seeded, batch))
-        # Fewer than were sent: an opinion that stands already records nothing.
+        # Fewer than were sent: repeating the current rating records nothing.
         backlog = stack.wiring.reader.head() - head
         assert stack.lowest_position() == head, "the projector did not pause"
         started = time.perf_counter()

@@ -64,7 +64,7 @@ def _load(port: int, asked: list[str]) -> Load:
 
 
 def _with_more(bench: Bench, cross_origin: int, logged: int) -> dict[str, Load]:
-    """A movie with what a request may cost beside it."""
+    """A movie, next to the same request with extra cost."""
     asked = paths(bench)["movie"]
     token = bench.seeded.tokens[0]
     loads = {
@@ -82,7 +82,7 @@ def _with_more(bench: Bench, cross_origin: int, logged: int) -> dict[str, Load]:
 
 
 def _known(bench: Bench) -> Load:
-    """Movies with the tags that they have."""
+    """Return requests of movies with their current tags."""
     port = bench.stack.query_port
     requests = []
     with httpx.Client(base_url=f"http://{HOST}:{port}") as client:
@@ -93,7 +93,7 @@ def _known(bench: Bench) -> Load:
 
 
 def _raters(bench: Bench) -> dict[str, UUID]:
-    """Two users more, one with a long list of ratings and one with a short."""
+    """Add two users, one with a long list of ratings and one with a short one."""
     stack = bench.stack
     with Connection(stack.command_port, stack.service_key) as connection:
         names = [{"external_id": f"get:{name}", "display_name": name} for name in ("long", "short")]
@@ -130,7 +130,7 @@ def _finding(
 
 
 def paths(bench: Bench) -> dict[str, list[str]]:
-    """What is asked for, drawn by popularity; searches of several kinds."""
+    """Return requests drawn by popularity, with several kinds of searches."""
     drawn = random.Random(3)
     movies = [bench.seeded.movie_ids[film] for film in catalogue.popular(drawn, REQUESTS)]
     users = [drawn.choice(bench.seeded.user_ids) for _ in range(REQUESTS)]

@@ -1,7 +1,7 @@
 """`PUT` a rating in a log of three million events, and in one of a hundred thousand beside it.
 
-Both logs are on the same server, each with a command API of its own, and are asked in turn, so that
-a slow moment of the machine or of its disk is in both. The projector stands still.
+Both logs are on the same server, each with its own command API, and are measured in turn, so that a
+slow moment of the machine or of its disk affects both. The projector is stopped.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from shared.log.schema import migrate
 from shared.log.sealing import KeyWrap
 
 RATINGS = {"short": 100_000, "long": 3_000_000}
-# As many callers in both: a token is verified once and known from then on.
+# As many callers in both: a token is verified once and then cached.
 USERS, MOVIES = 600, 250
 CLIENTS = 64
 SECONDS = 4.0
@@ -34,7 +34,7 @@ RATIO_MIN = 0.9
 
 
 class _Log(NamedTuple):
-    """A command API on a log of its own, and who may rate what in it."""
+    """A command API with its own log, and the pairs of users and movies to rate."""
 
     port: int
     seeded: Seeded
@@ -50,8 +50,8 @@ def run(bench: Bench) -> list[Finding]:
         for number in range(bench.rounds + 1):
             for name, log in logs.items():
                 measured[name].append(measure(stack, _load(log, DRAW + number)))
-    # The first round does not count: after a checkpoint each page is written whole once, which
-    # weighs much in these seconds and little in the minutes until the next.
+    # The first round does not count: after a checkpoint PostgreSQL writes each page whole once,
+    # which dominates these seconds and hardly matters until the next checkpoint.
     short, long = (measured[name][1:] for name in ("short", "long"))
     return [
         ratios(
@@ -73,7 +73,7 @@ def _load(log: _Log, draw: int) -> Load:
 
 @contextmanager
 def _log(stack: Stack, name: str) -> Iterator[_Log]:
-    """Made up in a schema of its own."""
+    """Yield a synthetic log in its own schema."""
     home = stack.home
     migrate(home.owner_dsn(), schema=name, roles=home.secrets().role_passwords)
     key_wrap = KeyWrap(stack.projector_settings.sealing_key.get_secret_value())
@@ -87,7 +87,7 @@ def _log(stack: Stack, name: str) -> Iterator[_Log]:
 
 
 def _settle(stack: Stack) -> None:
-    """Do now what the server would do of itself after so much was written, in some round."""
+    """Do now what the server would otherwise do during some round after this many writes."""
     with psycopg.connect(stack.home.owner_dsn(), autocommit=True) as owner:
         owner.execute("VACUUM (ANALYZE)")
         owner.execute("CHECKPOINT")

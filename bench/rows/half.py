@@ -20,8 +20,7 @@ SECONDS = 6.0
 FULL_LOAD_SECONDS = 3.0
 REQUESTS = 25_000
 DRAW = 3_000
-# Encoded beforehand, and sent over and over: a row that comes again changes nothing and costs less,
-# so more than are sent in a round.
+# Encoded beforehand and more than one round sends: a repeated row changes nothing and costs less.
 BATCHES_A_ROUND = 60
 
 
@@ -81,7 +80,7 @@ def _bodies(bench: Bench, number: int) -> list[bytes]:
 
 @contextmanager
 def _importing(bench: Bench, bodies: Sequence[bytes], imported: list[float]) -> Iterator[None]:
-    """One batch after the other, by one connection, until it ends; notes rows a second."""
+    """Send one bulk request after the other until the end, and record rows a second."""
     over = threading.Event()
 
     def send() -> None:

@@ -1,4 +1,4 @@
-"""One rating that everybody changes: 32 clients on it, and four processes with some of it each.
+"""One rating that all clients change: 32 of them, and four processes with some of it each.
 
 No update may be lost, and no answer may be a 409 or a 5xx: either would end the run.
 """
@@ -59,7 +59,7 @@ def _finding(what: str, loaded: Sequence[Loaded]) -> Finding:
 
 
 def _hot_requests(bench: Bench, number: int) -> list[bytes]:
-    """Each another opinion, so that each is recorded."""
+    """Return requests with alternating scores, so that each is recorded."""
     path = f"/v1/movies/{bench.seeded.movie_ids[0]}/rating"
     bodies = ({"score": 3.5, "review": f"{number}, {nth}"} for nth in range(REQUESTS))
     token = bench.seeded.tokens[0]
@@ -112,7 +112,7 @@ def _ratings(stack: Stack, stream_id: StreamId, after: Position) -> list[RatingS
 
 
 def _require_unbroken(ratings: Sequence[RatingSubmitted]) -> None:
-    """Raises `AssertionError` if one was decided on another than the one before it."""
+    """Raise `AssertionError` if a rating was not decided on the one before it."""
     assert ratings
     for before, after in itertools.pairwise(ratings):
         replaced = (after.previous_half_stars, after.previous_rated_at)

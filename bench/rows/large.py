@@ -1,7 +1,7 @@
-"""A log of three million events: how a replay and an audit take it, in time and in memory.
+"""A log of three million events: the time and memory of a replay and an audit.
 
-The ratings are synthetic (`bench.synthetic`). Everything runs in processes of its own, as the jobs
-of `starfold replay` do, so that each one's memory can be told; the projector stands still.
+The ratings are synthetic (`bench.synthetic`). Every step runs in its own process, as the jobs of
+`starfold replay` do, so that its memory can be measured; the projector is stopped.
 """
 
 from __future__ import annotations
@@ -96,7 +96,7 @@ def _append(stack: Stack) -> None:
 
 
 def _replayed(stack: Stack, runs: list[_Run], *, shares: int) -> Generation:
-    """A new generation of `movies`, built by as many processes as there are shares."""
+    """Build a new generation of `movies` by as many processes as there are shares."""
     generations = stack.wiring.generations
     generation = generations.create(
         DEFINITIONS[MOVIES], "replay", shares=shares, switch_when_ready=False
@@ -110,10 +110,10 @@ def _replayed(stack: Stack, runs: list[_Run], *, shares: int) -> Generation:
 
 
 def _apart(work: Callable[..., int], jobs: Sequence[tuple[object, ...]]) -> _Run:
-    """Run each job in a process of its own, all at once."""
+    """Run each job in its own process, all at once."""
     context = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(len(jobs), mp_context=context) as pool:
-        # Imports are no part of it.
+        # Imports do not count.
         list(pool.map(time.sleep, [0.1] * len(jobs)))
         started = time.perf_counter()
         peaks = [future.result() for future in [pool.submit(work, *job) for job in jobs]]
@@ -143,7 +143,7 @@ def _wired(settings: ProjectorSettings) -> Wiring:
 
 
 def _peak_bytes() -> int:
-    """The most that this process has held. What Linux's getrusage says may be its parent's peak."""
+    """Return this process's peak memory; Linux's getrusage may report the parent's."""
     if not PROCESS_STATUS.exists():
         return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     lines = PROCESS_STATUS.read_text().splitlines()

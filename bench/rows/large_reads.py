@@ -1,8 +1,8 @@
-"""Reads of three million ratings beside the same of a hundred thousand.
+"""Reads of three million ratings beside the same reads of a hundred thousand.
 
-Both logs are on the same server and so are their read models, in databases of their own, each with
-a query API. They are asked in turn, so that a slow moment of the machine is in both. The ratings
-are synthetic (`bench.synthetic`), and so are the movies: their number grows with the ratings.
+Both logs are on the same server and so are their read models, in separate databases, each with its
+own query API. They are measured in turn, so that a slow moment of the machine affects both. The
+ratings and movies are synthetic (`bench.synthetic`): the number of movies grows with the ratings.
 """
 
 from __future__ import annotations
@@ -26,11 +26,11 @@ from shared.log.schema import migrate
 from shared.log.sealing import KeyWrap
 
 RATINGS = {"few": 100_000, "many": 3_000_000}
-# Of Valkey; the first two are the stack's own.
+# Databases of Valkey; the first two are the stack's own.
 DATABASES = {"few": 2, "many": 3}
 # The cost of a request must not grow by more than a tenth.
 RATIO_MIN = 0.9
-# So many users and movies are asked for of both.
+# Users and movies requested of each.
 KNOWN = 250
 
 
@@ -75,7 +75,7 @@ def _requests(made: Made) -> dict[str, list[bytes]]:
     drawn = random.Random(6)
     movies = [drawn.choice(made.movie_ids[:KNOWN]) for _ in range(REQUESTS)]
     users = [drawn.choice(made.user_ids[:KNOWN]) for _ in range(REQUESTS)]
-    # Titles end in a number. Those that begin no other number are found alone, in both logs.
+    # Titles end in a number. A number that begins no other one finds one movie in both logs.
     alone = range(len(made.movie_ids) // 10 + 1, len(made.movie_ids))
     searches: list[dict[str, int | str]] = []
     for _ in range(REQUESTS):
@@ -93,7 +93,7 @@ def _requests(made: Made) -> dict[str, list[bytes]]:
 
 @contextmanager
 def _read_models(stack: Stack, name: str) -> Iterator[_ReadModels]:
-    """Of a log made up in a schema of its own."""
+    """Yield the read models of a synthetic log in its own schema."""
     home = stack.home
     schema = f"reads_{name}"
     migrate(home.owner_dsn(), schema=schema, roles=home.secrets().role_passwords)

@@ -16,7 +16,7 @@ KEYS_A_ROUND_TRIP = 500
 
 
 def run(bench: Bench) -> list[Finding]:
-    """Only right after seeding, before other rows have added ratings."""
+    """Valid only right after seeding, before other rows have added ratings."""
     client: Any = redis.Redis.from_url(bench.stack.home.redis_url())
     try:
         by_projection: dict[str, int] = {}

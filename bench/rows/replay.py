@@ -44,7 +44,7 @@ def run(bench: Bench) -> list[Finding]:
 
 
 def _read(reader: LogReader) -> float:
-    """Events a second."""
+    """Return events a second."""
     started = time.perf_counter()
     position, count = Position(1), 0
     while events := reader.fetch(position, FETCH_EVENTS):
@@ -54,7 +54,7 @@ def _read(reader: LogReader) -> float:
 
 
 def _replayed(wiring: Wiring) -> float:
-    """Events a second, from ordering the build to its last write."""
+    """Return events a second, from ordering the build to its last write."""
     generation = wiring.generations.create(
         DEFINITIONS[MOVIES], "replay", shares=1, switch_when_ready=False
     )

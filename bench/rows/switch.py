@@ -1,7 +1,8 @@
 """Replays, switches and rollbacks while 32 clients read movies and profiles at full speed.
 
-Without writes, and then beside a stream of ratings. Every answer is judged (`bench.witness`). What
-a reader sees is told by a mark in the one copy of a movie or a user that nobody else asks for.
+They run without writes, and then beside a steady flow of ratings. Every answer is checked
+(`bench.witness`). A mark in one generation's copy of a movie or a user, which no other client
+reads, shows which generation a reader sees.
 """
 
 from __future__ import annotations
@@ -40,7 +41,7 @@ ROLLBACK_MAX_MS = 1_000
 
 
 class _Marked(NamedTuple):
-    """An entity that can be told which generation it was read from."""
+    """An entity whose copy shows the generation that it was read from."""
 
     projection: str
     kind: str
@@ -73,7 +74,7 @@ def run(bench: Bench) -> list[Finding]:
 
 
 def _there_and_back(stack: Stack, marked: Sequence[_Marked], figures: _Figures) -> None:
-    """Replay each projection, roll it back, go forward again by the command, purge the old one."""
+    """Replay each projection, roll it back, switch forward again, and purge the old one."""
     for one in marked:
         old = _active(stack, one.projection)
         _starfold(stack, "replay", one.projection)
@@ -90,7 +91,7 @@ def _there_and_back(stack: Stack, marked: Sequence[_Marked], figures: _Figures) 
 def _seconds_until_seen(
     stack: Stack, one: _Marked, generation: int, switch: Callable[[], None]
 ) -> float:
-    """From the request until a reader is shown what only that generation holds."""
+    """Measure the time from the request until a reader sees the new generation."""
     key = PartitionKeys(one.projection, generation, partition_of(one.entity))
     name = key.document(one.kind, one.entity.hex)
     document = stack.wiring.store.read(name)
@@ -117,7 +118,7 @@ def _active(stack: Stack, projection: str) -> int:
 
 
 def _starfold(stack: Stack, *arguments: str) -> None:
-    """Run an operator's command; its output is shown where it fails."""
+    """Run an operator's command; show its output if it fails."""
     finished = subprocess.run(
         [
             str(Path(sys.executable).with_name("starfold")),
@@ -135,7 +136,7 @@ def _starfold(stack: Stack, *arguments: str) -> None:
 
 @contextmanager
 def _written(bench: Bench, number: int, written: list[int]) -> Iterator[None]:
-    """Ratings are sent in small batches, one after the other, while the block runs."""
+    """Send ratings in small bulk requests, one after the other, during the block."""
     before = bench.stack.wiring.reader.head()
     over = threading.Event()
 
@@ -160,7 +161,7 @@ def _written(bench: Bench, number: int, written: list[int]) -> Iterator[None]:
 
 
 def _marked_entities(stack: Stack) -> list[_Marked]:
-    """A movie and a user of their own, which nobody rates or reads but this row."""
+    """A movie and a user that only this row rates and reads."""
     with Connection(stack.command_port, stack.service_key) as connection:
         (user_id,) = created(
             connection, "users", "user_id", [{"external_id": "switch", "display_name": "Marked"}]

@@ -63,7 +63,7 @@ def _load(bench: Bench, draw: int, seconds: float, per_second: float | None) -> 
 
 
 def _probed(bench: Bench, number: int, per_second: float) -> list[float]:
-    """Seconds from a write's answer to that of a read at its position, in ascending order."""
+    """Return the sorted seconds from a write's answer to the answer of a read at its position."""
     load = _load(bench, 1_001 + number, SECONDS + SETTLED_AFTER_S, per_second)
     with ThreadPoolExecutor(1) as pool:
         loaded = pool.submit(run_load, load)

@@ -115,9 +115,7 @@ def command_api(api: Api) -> Iterator[HTTPConnection]:
 def test_nothing_that_a_client_sends_is_a_server_error(
     api: Api, command_api: HTTPConnection, method: str, path: str, fields: list[str]
 ) -> None:
-    """Each field in turn, by itself and beside others that are right, also in a row of a
-    batch.
-    """
+    """Send each field by itself and beside valid ones, also in a row of a bulk request."""
     ann, movie_id = api.sign_up(), api.movie()
     path = path.format(movie_id=movie_id)
     right = {"title": "M", "year": 1931, "score": 3, "movie_id": movie_id}

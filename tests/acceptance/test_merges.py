@@ -1,5 +1,6 @@
-"""Duplicates in a catalogue are merged while everybody goes on rating; a thousand of them under
-`make faults`.
+"""Merge duplicates in a catalogue while users keep rating.
+
+`make faults` merges a thousand of them.
 """
 
 from __future__ import annotations

@@ -46,7 +46,7 @@ def said(local: Local) -> str:
 
 
 def _run(local: Local, *command: str) -> str:
-    """Return what a block prints that is run as it stands, but for the ports."""
+    """Return the output of a block that is run unchanged except for the ports."""
     *program, script = command
     for default, port in ((8080, local.command_port), (8081, local.query_port)):
         assert f"127.0.0.1:{default}" in script

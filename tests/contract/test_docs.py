@@ -116,7 +116,7 @@ def test_every_type_of_problem_is_documented() -> None:
 
 
 def test_every_problem_that_the_code_raises_has_a_type() -> None:
-    """Those of the errors that reach a client, and those of HTTP's own."""
+    """Both the errors that reach a client, and the problems of HTTP itself."""
     raised = set()
     for room in ("command_api", "query_api", "shared"):
         for file in (ROOT / room).rglob("*.py"):
@@ -144,8 +144,9 @@ def _errors(base: type[StarfoldError]) -> list[type[StarfoldError]]:
 
 
 def test_files_that_documents_name_exist() -> None:
-    """Also those that decisions name: a file that has moved is found under its new name. A guide
-    has its reader make some.
+    """Decisions count too: they name a file that has moved by its new name.
+
+    A guide has its reader create some files.
     """
     named = {
         (document.name, path)

@@ -1,5 +1,6 @@
-"""A Python client that is generated from both documents: it has few files, its types are right, and
-it makes the round trip of a rating.
+"""Generate a Python client from both documents, and use it.
+
+It has few files, its types are right, and it makes the round trip of a rating.
 """
 
 from __future__ import annotations

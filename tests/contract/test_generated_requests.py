@@ -1,7 +1,7 @@
-"""Requests that schemathesis makes from both documents, as every kind of caller: what is documented
-is accepted, what is not is refused, and every answer is a documented one.
+"""Requests that schemathesis generates from both documents, as every kind of caller.
 
-Few and always the same ones: `EXAMPLES_MAX` may be raised to look for more.
+The APIs accept what is documented, refuse all else, and send documented answers only. The requests
+are few and always the same; raise `EXAMPLES_MAX` to look for more.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ CALLERS = ["anonymous", "member", "curator", "operator", "service"]
 LONG_AGO = "2026-01-01T00:00:00Z"
 BULK = ["/v1/users/batch", "/v1/movies/batch", "/v1/ratings/batch"]
 ENDING = {("DELETE", "/v1/users/me"), ("DELETE", "/v1/sessions/current")}
-# Whose bodies take long to generate; a service and a curator send them all the same.
+# Their bodies take long to generate; a service and a curator send them nevertheless.
 LARGE = ["/v1/movies", "/v1/movies/batch", "/v1/ratings/batch"]
 # Headers that every answer may have, and of which no document speaks.
 OF_HTTP = {

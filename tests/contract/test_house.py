@@ -71,7 +71,7 @@ def test_the_rooms_of_a_service_have_at_most_eight_levels_and_no_circle(package:
 
 
 def _rooms_below(package: str) -> dict[str, set[str]]:
-    """The folders and modules right in a package, and those of them that each imports."""
+    """Return the folders and modules of a package, and the ones that each imports."""
     graph = grimp.build_graph(package)
     rooms = {room: {room, *graph.find_descendants(room)} for room in graph.find_children(package)}
     return {

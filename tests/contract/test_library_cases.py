@@ -33,7 +33,7 @@ class TestApplicationRecorder(_OnOurStore, ApplicationRecorderTestCase[EventStor
 
 
 class TestNonInterleavingNotificationIDs(_OnOurStore, NonInterleavingNotificationIDsBaseCase):
-    """Positions of one append have no gap in them, whoever appends beside it."""
+    """Positions of one append have no gap, whatever else is appended at the same time."""
 
     insert_num = 1_000
 

@@ -13,7 +13,7 @@ from typing import NamedTuple
 import pytest
 
 ROOT = Path(__file__).parents[2]
-PACKAGES = ["ops", "projector", "query_api", "shared"]
+PACKAGES = ["bench", "ops", "projector", "query_api", "shared", "tests"]
 DOCUMENTS = [ROOT / "SECURITY.md"]
 # The rules themselves quote what they forbid.
 EXEMPT = {

@@ -1,4 +1,4 @@
-"""A load of ratings that goes on through faults, and remembers what it was told."""
+"""A load of ratings that continues through faults, and remembers the answers."""
 
 from __future__ import annotations
 

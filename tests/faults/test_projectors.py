@@ -31,7 +31,7 @@ from tests.support.tamperer import Fault, Tamperer
 ROUNDS = int(os.environ.get("STARFOLD_FAULT_ROUNDS", "200"))
 PAUSED_S = 0.25
 BETWEEN_S = 0.15
-# The supervisor takes its time with a child that keeps on ending: one kill in so many rounds.
+# The supervisor delays the restart of a failing child: kill one in this many rounds.
 KILL_SUPERVISED_EVERY = 12
 ROWS_MIN = 2_000
 FAULTS = {"movies": 49, "profiles": 50, "changes": 1}

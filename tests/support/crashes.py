@@ -16,7 +16,7 @@ from tests.support.system import eventually
 from tests.support.writers import Writers
 
 PROGRAMS = ("command_api", "postgres")
-# Of commands, before the next one is killed.
+# Commands acknowledged before the next process is killed.
 ACKNOWLEDGED_BETWEEN = 100
 # Somewhere in the middle of some commit.
 WAIT_MAX_S = 0.05
@@ -24,7 +24,7 @@ RECOVERED_WITHIN_S = 60.0
 
 
 def kill_in_turns(local: Local, writers: Writers, *, kills: int) -> int:
-    """Kill each so often, once it has served again; returns when both serve."""
+    """Kill each process in turn, once it has served again; return when both serve."""
     draw = random.Random(kills)
     killed = 0
     for number in range(kills):

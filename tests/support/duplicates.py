@@ -31,7 +31,7 @@ from tests.support.api import Api, User
 from tests.support.log import Entry
 
 USERS, MEMBERS, LOADERS = 36, 6, 3
-# Of each movie, before the load begins; they overlap.
+# Raters of each movie before the load begins; they overlap.
 RATERS = 8
 ROWS = 20
 FIRST = datetime(2020, 1, 1, tzinfo=UTC)
@@ -46,8 +46,9 @@ class Opinion(NamedTuple):
 
 
 class Duplicates:
-    """Pairs of movies: `old` is merged into `new`. `opinions` are those taken, by user and `new`,
-    of each of the two movies.
+    """Pairs of movies: `old` is merged into `new`.
+
+    `opinions` are the accepted ratings, by user and `new`, of each of the two movies.
     """
 
     def __init__(self, api: Api, *, pairs: int, seed: int) -> None:

@@ -1,5 +1,6 @@
-"""The truth about imported ratings: recomputed from the file by brute force, and compared with what
-the query API says.
+"""Expected statistics of imported ratings, recomputed from the file by brute force.
+
+Tests compare them with the query API's answers.
 """
 
 from __future__ import annotations

@@ -25,7 +25,7 @@ BEFORE = re.compile(r"^Do \[(\w+)\]\(\w+\.md\) first", re.MULTILINE)
 FILE = re.compile(r"^--- a/(.+)\n\+\+\+ b/\1\n", re.MULTILINE)
 HUNK = re.compile(r"^@@ .*\n((?:[-+ ].*\n|\n)+)", re.MULTILINE)
 COPIED = ("bench", "command_api", "docs", "ops", "projector", "query_api", "shared", "tests")
-# Of the process that runs the tests: what the guide starts is no part of it.
+# Variables of the test process, which must not reach the commands of a guide.
 NOT_PASSED_ON = ("COVERAGE_", "PYTEST_")
 
 

@@ -95,7 +95,7 @@ class Local:
         psutil.wait_procs(everything, timeout=5)
 
     def descendants(self) -> list[psutil.Process]:
-        """Those that run; ended ones that nobody has waited for yet are left out."""
+        """Return the running processes, without ended ones that have not been reaped."""
         children = psutil.Process(self.process.pid).children(recursive=True)
         return [child for child in children if is_running(child)]
 

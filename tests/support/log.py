@@ -1,5 +1,6 @@
-"""A whole log, decoded, to compare answers and read models with, and events appended past the
-deciders.
+"""A whole decoded log, for comparisons with answers and read models.
+
+Helpers append events past the deciders.
 """
 
 from __future__ import annotations
@@ -95,8 +96,9 @@ def rating_of(user_id: str, movie_id: str) -> StreamId:
 
 
 def assert_unbroken(log: Sequence[Entry]) -> None:
-    """Positions rise, versions have no gap, and each rating says what it replaced: the one before
-    it.
+    """Positions rise, and versions have no gap.
+
+    Each rating states what it replaced: the rating before it.
     """
     position = Position(0)
     versions: dict[StreamId, Version] = {}

@@ -9,8 +9,9 @@ from shared.ids import Position
 
 
 class LossyStore(CommitStore):
-    """Loses the connection at the next `times` appends, before or after the first of them was
-    committed.
+    """Loses the connection at the next `times` appends.
+
+    The first of them may have been committed before or not.
     """
 
     after_commit = True

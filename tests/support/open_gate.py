@@ -12,7 +12,7 @@ from shared.web.operation import Request
 
 
 class OpenGate:
-    """Admits everybody."""
+    """Admits every caller."""
 
     async def __call__(self, request: Request[Any, Any], respond: Respond) -> Answer:
         return await respond(request)

@@ -1,7 +1,7 @@
 """PgBouncer in transaction mode, in front of the tests' PostgreSQL.
 
-Where none is installed, PostgreSQL itself is behind the port: processes that are told of a pooler
-do without what a pooler does not have, which is then all that is tested.
+If none is installed, the port leads to PostgreSQL itself: processes that are configured for a
+pooler do without the features that a pooler lacks, and only that is tested.
 """
 
 from __future__ import annotations

@@ -57,7 +57,7 @@ class CommandProcess:
 
 
 def start_processes(system: System, count: int) -> list[CommandProcess]:
-    """So many at once, ready; they end with the system."""
+    """Start the given number of processes and wait until they are ready; the system ends them."""
     processes = [system.closing(CommandProcess(system)) for _ in range(count)]
     for process in processes:
         process.wait_ready()

@@ -1,8 +1,8 @@
 """`given(projection, events).when(events).times(2).then(documents)` for the projections.
 
-A batch is folded as a projector folds it: the documents are read as they stand before the batch,
-and the operations are written as whole values. A second delivery is what a second projector does
-that has read the same documents: it writes the same operations again.
+Events are folded as a projector folds them: it reads the documents before all of the events, and
+writes the operations as whole values. A second delivery acts like a second projector that has read
+the same documents: it writes the same operations again.
 """
 
 from __future__ import annotations

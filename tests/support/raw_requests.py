@@ -22,8 +22,9 @@ class RawAnswer(NamedTuple):
 
 
 def ask(url: str, request: bytes) -> RawAnswer:
-    """Send a request, and read its one answer. Fails for an answer that is not well-formed, and
-    where none comes.
+    """Send a request, and read its one answer.
+
+    Fails without an answer, or if it is not well-formed.
     """
     at = urlsplit(url)
     assert at.hostname is not None

@@ -73,8 +73,10 @@ class Servers:
         self._hash_passwords_cheaply()
 
     def _hash_passwords_cheaply(self) -> None:
-        """Ask 1 round of SCRAM instead of 4,096 of every connection: they took most of its 15 ms of
-        processor time, on both ends, and the tests make tens of thousands.
+        """Use 1 round of SCRAM instead of 4,096 for every connection.
+
+        They took most of a connection's 15 ms of processor time, on both ends, and the tests open
+        tens of thousands of connections.
         """
         dsn = self.home.owner_dsn()
         with psycopg.connect(dsn, autocommit=True) as connection:

@@ -1,4 +1,4 @@
-"""Servers that vanish without a word: nothing answers any more, and no connection closes."""
+"""Servers that vanish silently: nothing answers any more, and no connection closes."""
 
 from __future__ import annotations
 
@@ -117,7 +117,7 @@ class _Pair:
 
 @contextlib.contextmanager
 def paused(server: Server) -> Iterator[None]:
-    """The server and all its processes are stopped where they are (SIGSTOP) and go on after."""
+    """Stop the server and all its processes (SIGSTOP), and resume them afterwards."""
     guardian = psutil.Process(server.pid)
     processes = guardian.children(recursive=True)
     for process in processes:

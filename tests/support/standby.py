@@ -20,7 +20,7 @@ BACKUP_WITHIN_S = 60
 
 
 class EitherHome(Home):
-    """Whoever connects finds the one of its two servers that takes writes."""
+    """A home whose connections find the one of its two servers that takes writes."""
 
     def __init__(self, path: Path, other: Home) -> None:
         super().__init__(path)

@@ -1,5 +1,6 @@
-"""A whole Starfold in this process, on the real servers: its own database schema, an empty Redis,
-and each service on a thread of its own.
+"""A whole Starfold in this process, on real servers.
+
+It has its own database schema, an empty Redis, and a thread for each service.
 """
 
 from __future__ import annotations
@@ -113,9 +114,9 @@ class RunningProjector:
 
 
 class System:
-    """What a test needs; services are started when they are asked for.
+    """The parts that a test needs; a service starts on first use.
 
-    One at a time: a new one empties Redis, unless it is told to keep what is there.
+    Only one at a time: a new one empties Redis, unless it is created to keep the contents.
     """
 
     def __init__(self, servers: Servers, *, keep_redis: bool = False) -> None:

@@ -30,7 +30,7 @@ def dumped(owner: psycopg.Connection[Any], schema: str) -> dict[str, list[tuple[
 
 
 def opened_with_any_key(system: System, owner: psycopg.Connection[Any]) -> set[str]:
-    """What the sealed values say to whoever has the settings, the table of keys, and patience."""
+    """Return the sealed values in clear, using the settings and every key in the table."""
     wrap = system.key_wrap()
     wrapped = owner.execute("SELECT user_id, wrapped FROM subject_keys").fetchall()
     keys = [wrap.unwrap(UserId(user_id), key) for user_id, key in wrapped]

@@ -31,7 +31,7 @@ USERS, MOVIES = 100, 100
 NOBODY = str(UUID(int=7))
 FAR_AHEAD, LONG_AGO = "2999-01-01T00:00:00Z", "1971-01-01T00:00:00Z"
 REVIEW = "The last half hour is worth the wait. " * 36
-# Of a batch's body, parsed and answered: it is held once as bytes and once as rows.
+# A bulk body, parsed and answered, is in memory once as bytes and once as rows.
 HELD_BODIES_MAX = 6
 
 Row = dict[str, Any]

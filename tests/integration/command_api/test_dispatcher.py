@@ -162,7 +162,7 @@ def test_a_command_that_waited_too_long_is_dropped_before_it_is_decided(
 
 
 def test_a_command_on_its_way_is_answered_however_late_it_is(held: HeldCommitter) -> None:
-    """Once it is being decided, only its outcome can be told."""
+    """Once the decision has begun, the only possible answer is the command's outcome."""
 
     async def run() -> Outcome:
         dispatcher = Dispatcher(held)

@@ -118,7 +118,7 @@ def an_external_user(api: Api, external_id: str, name: str = NAME) -> str:
 
 
 class TestByOthers:
-    """Who has no password cannot erase themselves, and who has one may have lost it."""
+    """Users without a password cannot erase themselves, and others may have lost theirs."""
 
     def test_an_operator_or_a_service_with_the_scope_erases_an_external_user(
         self, system: System, writer: Api, ledger: Path

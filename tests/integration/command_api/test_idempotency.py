@@ -169,7 +169,7 @@ class TestRoutes:
         assert head(writer) == before
 
     def test_what_was_refused_may_be_sent_again(self, writer: Api) -> None:
-        """Nothing was recorded, so nothing is kept: the command is decided anew."""
+        """Nothing was recorded, so no answer is kept: the command is decided again."""
         ann, key = writer.sign_up(), str(uuid4())
         keyed = ann.headers | {"Idempotency-Key": key}
         body = {"title": "Mirror", "year": 1975}

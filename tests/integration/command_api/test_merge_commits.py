@@ -1,5 +1,6 @@
-"""Merges beside other commands: what was decided on a movie that took ratings does not outlive its
-merge.
+"""Merges beside other commands.
+
+A decision on a movie that took ratings does not outlive the movie's merge.
 """
 
 from __future__ import annotations

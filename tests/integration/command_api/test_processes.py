@@ -138,7 +138,7 @@ class TestConcurrency:
         assert Counter(four.by_clients(correct)) == {204: 1, 412: CLIENTS - 1}
 
     def test_retries_on_any_process_have_one_effect(self, four: Four) -> None:
-        """A movie without an external id is made anew by each request: only the key prevents it."""
+        """Without an external id each request creates another movie: only the key prevents it."""
         keys = [str(uuid4()) for _ in range(24)]
 
         def create_all(client: int, api: Api) -> list[tuple[str, int, bytes, str]]:

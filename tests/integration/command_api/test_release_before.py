@@ -54,8 +54,9 @@ RATING = rating_of(str(ANN), str(STALKER))
 
 
 class ReleaseBefore:
-    """A log that the release before wrote: a user with a session, a movie, and a rating that came
-    with an Idempotency-Key.
+    """A log that the previous release wrote.
+
+    It has a user with a session, a movie, and a rating with an Idempotency-Key.
     """
 
     def __init__(self, system: System) -> None:

@@ -471,7 +471,7 @@ def _expire(owner: psycopg.Connection[Any], session: Any) -> None:
 
 
 def _age(owner: psycopg.Connection[Any], session: Any, by: str) -> None:
-    """Have the session's last refresh been so much earlier."""
+    """Move the session's last refresh back by this interval."""
     owner.execute(
         "UPDATE sessions SET refreshed_at = refreshed_at - %s::interval WHERE session_id = %s",
         [by, UUID(claims(session)["sid"])],
@@ -479,7 +479,7 @@ def _age(owner: psycopg.Connection[Any], session: Any, by: str) -> None:
 
 
 def test_a_token_of_no_session_goes_on_working(shared: System, writer: Api) -> None:
-    """Those that an earlier release has issued, until they expire; they cannot log out."""
+    """Earlier releases issued such tokens; they work until they expire, but cannot log out."""
     ann = writer.sign_up()
     token = _sessionless(shared, ann)
     headers = {"Authorization": f"Bearer {token}"}

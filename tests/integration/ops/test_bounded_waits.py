@@ -22,7 +22,7 @@ from tests.support.system import System
 
 
 class Behind:
-    """A generation that cannot become active: no projector follows it, and the log went on."""
+    """A generation that cannot become active: no projector follows it, and the log has grown."""
 
     def __init__(self, system: System) -> None:
         history = History(system)

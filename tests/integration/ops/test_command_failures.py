@@ -131,7 +131,7 @@ def test_a_child_that_is_not_ready_is_explained(tmp_path: Path) -> None:
 
 
 def test_a_supervisor_outlives_a_disk_that_takes_no_note(tmp_path: Path) -> None:
-    """As a full one does; whatever the reason, the children go on."""
+    """A full disk is such a disk; whatever the reason, the children keep running."""
     home = Home(tmp_path / "home")
     home.create()
     home.children_file.with_suffix(".new").mkdir()

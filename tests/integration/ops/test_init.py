@@ -56,7 +56,7 @@ def test_each_container_is_issued_what_it_needs_and_no_more(tmp_path: Path) -> N
 
 
 def test_the_image_and_the_compose_file_know_every_container() -> None:
-    """A folder to be issued to, of the image's user, and a volume that nobody else mounts."""
+    """Each has a folder that the image's user owns, and a volume that only it mounts."""
     compose = (ROOT / "docker-compose.yml").read_text()
     (folders,) = re.findall(
         r"install .* -m 0755 \\\n +(postgres .*) \\", (ROOT / "Dockerfile").read_text()

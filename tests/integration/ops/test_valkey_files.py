@@ -174,7 +174,7 @@ def test_a_snapshot_that_cannot_be_written_stops_no_writes(valkey: Valkey) -> No
 
     eventually(lambda: valkey.ask(refused))
     assert valkey.ask(lambda client: client.set("written", "all the same"))
-    # A server that cannot write its snapshot does not stop when it is told to.
+    # A server that cannot write its snapshot does not stop on request.
     valkey.snapshot.rmdir()
 
 

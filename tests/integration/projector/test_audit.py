@@ -87,7 +87,7 @@ def test_every_fault_is_found_and_repaired(system: System) -> None:
         assert faults(report.differences) == made
         assert read_model(system, generation) == right
         assert live.audit.verify(generation).passed
-    # Whoever followed forgets what it had cached of the wrong documents.
+    # Followers drop what they had cached of the wrong documents.
     live.go_on()
     for projection in DEFINITIONS:
         assert live.audit.verify(active(live.wiring, projection)).passed

@@ -24,7 +24,7 @@ DIVERGED = "has applied "
 
 @pytest.fixture(scope="module")
 def servers() -> Iterator[Pair]:
-    """In the place of those of the session."""
+    """Replace the session's servers."""
     pair = Pair()
     try:
         pair.start()

@@ -103,8 +103,10 @@ def readers(system: System, history: History) -> list[Reader]:
 
 @pytest.fixture(autouse=True)
 def patient(monkeypatch: pytest.MonkeyPatch) -> None:
-    """All share one process and its lock: on a busy machine a read may take more than a second,
-    which is a 503 and no fault of a switch.
+    """Allow slow reads.
+
+    All threads share one process and its lock: on a busy machine a read may take more than a
+    second, which is a 503 and not a fault of a switch.
     """
     monkeypatch.setattr("query_api.redis_reads.coalescing.TIMEOUT_S", 20.0)
 
@@ -129,7 +131,7 @@ def test_no_reader_sees_a_switch(
 
 
 def _switch(wiring: Wiring, history: History, projection: str, number: int) -> None:
-    """The log goes on meanwhile."""
+    """Switch while the log keeps growing."""
 
     def switched() -> bool:
         history.go_on(20)

@@ -76,7 +76,7 @@ def test_a_position_that_is_none_is_refused(api: Api) -> None:
 
 
 def test_only_so_many_wait_for_a_position(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Those beyond are refused at once, and nobody is when the others have given up."""
+    """Readers beyond the limit are refused at once, and none once the others have given up."""
     monkeypatch.setattr(freshness, "WAITERS_MAX", 3)
     path, far = f"/v1/movies/{api.movie()}", {"Starfold-At-Least": str(2**62)}
     with ThreadPoolExecutor(10) as pool:

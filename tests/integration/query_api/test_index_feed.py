@@ -1,5 +1,6 @@
-"""The index of the catalogue follows the read models, and never states a position that it has not
-reached.
+"""The index of the catalogue follows the read models.
+
+It never reports a position that it has not reached.
 """
 
 from __future__ import annotations
@@ -46,7 +47,7 @@ class Read:
         follow_to_the_end(self._follower, self.wiring)
 
     def load_anew(self) -> None:
-        """Go on with another query API, which loads the index as the read models are now."""
+        """Continue with another query API, which loads the index from the current read models."""
         self._api.close()
         self._api = self._started()
 

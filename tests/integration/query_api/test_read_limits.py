@@ -29,8 +29,9 @@ def started(system: System, **settings: int) -> Iterator[httpx.Client]:
 
 @pytest.fixture
 def reader(own: Api, system: System, monkeypatch: pytest.MonkeyPatch) -> Iterator[httpx.Client]:
-    """An API that grants ten reads a minute to each caller, and calls no search of these long,
-    however busy the machine is.
+    """Grant ten reads a minute to each caller.
+
+    No search counts as long, however busy the machine is.
     """
     monkeypatch.setattr("query_api.catalogue.search.SLICE_S", 60.0)
     assert own.movie()

@@ -1,5 +1,6 @@
-"""A database restored from an older backup, and replays as documented: the query API follows
-without a restart, whatever order the projections are replayed in.
+"""Restore a database from an older backup, and replay as documented.
+
+The query API follows without a restart, whatever the order of the replays.
 """
 
 from __future__ import annotations

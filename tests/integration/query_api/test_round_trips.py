@@ -1,4 +1,4 @@
-"""How often a request goes to Redis: at most twice, whatever it lists and whoever asks."""
+"""A request makes at most two round trips to Redis, whatever it lists and for any caller."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ BY_ITSELF = (
     b"SUBSCRIBE",
 )
 RATINGS = 60
-# What else is sent meanwhile only adds: the least of so many is the request's own.
+# Other traffic can only add commands: the lowest of several counts is the request's own.
 TRIES = 5
 
 

@@ -1,4 +1,4 @@
-"""Whoever was shut out stops reading as soon as the read model has heard of it."""
+"""A caller who was shut out stops reading as soon as the read model has applied it."""
 
 from __future__ import annotations
 

@@ -29,7 +29,7 @@ READERS = 2
 
 
 class Seen(NamedTuple):
-    """That an answer showed so many of the ratings of a movie or a user, given in turn."""
+    """An answer that showed a number of a movie's or user's ratings, which were given in turn."""
 
     of: UUID
     ratings: int

@@ -33,7 +33,7 @@ class Workers:
         )
 
     def pids(self) -> set[int]:
-        """Of the workers that listen."""
+        """Return the pids of the listening workers."""
         children = psutil.Process(self._process.pid).children()
         return {child.pid for child in children if _is_worker(child)}
 
@@ -57,7 +57,7 @@ def _is_worker(child: psutil.Process) -> bool:
 
 
 def _runs(pid: int) -> bool:
-    """Whoever takes in orphans may let a dead one stand as a zombie for a while."""
+    """Not a zombie: the process that adopts orphans may not reap a dead one at once."""
     try:
         return psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
     except psutil.NoSuchProcess:

@@ -22,7 +22,7 @@ def url(api: Api, side: str) -> str:
 
 
 class TestHost:
-    """Whom a request is for must be clear (RFC 9112, 3.2)."""
+    """The host of a request must be unambiguous (RFC 9112, 3.2)."""
 
     @BOTH
     @pytest.mark.parametrize("path", [b"/health", b"/docs", b"/nowhere", b"/v1/movies"])

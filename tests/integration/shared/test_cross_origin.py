@@ -1,4 +1,4 @@
-"""What a browser on another origin is told, by both APIs, whatever the answer is."""
+"""The CORS headers that both APIs send to a browser on another origin, in every answer."""
 
 from __future__ import annotations
 

@@ -63,7 +63,7 @@ def test_what_is_no_request_is_refused_and_closed(api: Api) -> None:
 def test_who_does_not_finish_a_request_is_cut_off(
     system: System, monkeypatch: pytest.MonkeyPatch, begun: bytes
 ) -> None:
-    """Also who goes on sending, slowly; and a stop need not wait for it."""
+    """This includes a client that keeps sending slowly; and a stop need not wait for it."""
     monkeypatch.setattr(serving, "REQUEST_WITHIN_S", 0.5)
     command = system.start_command_api()
     with Api(command.url, command.url, "") as api, connected(api) as connection:

@@ -227,7 +227,7 @@ def callers(system: System, api: Api) -> Callers:
 
 @pytest.fixture(scope="module")
 def bystander(api: Api) -> User:
-    """Whom paths name."""
+    """The user whom paths name."""
     return api.sign_up()
 
 

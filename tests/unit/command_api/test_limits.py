@@ -1,4 +1,4 @@
-"""Whom a failed log-in keeps out, and whom it does not."""
+"""A failed log-in keeps out some callers, and not others."""
 
 from __future__ import annotations
 

@@ -24,7 +24,7 @@ NAMES = {
     keys.PROFILES,
     keys.CHANGES,
 }
-# Of a rank, its check bits, and a day of a history.
+# The steps of a rank, of its check bits, and of a day in a history.
 STEPS = {16, 127, 128}
 # OpenAPI's groups of operations have names of their own.
 DOCUMENTATION = {"tag", "access", "answers"}

@@ -30,7 +30,7 @@ def index_of(*genres: tuple[str, ...]) -> Index:
 
 
 def taste(index: Index, *half_stars: int) -> dict[str, Any]:
-    """Of a user who rated the movies in turn, an hour apart."""
+    """Return the summary of a user who rated the movies in turn, an hour apart."""
     members = [
         (UUID(int=number).bytes, rating_rank(NOON + timedelta(hours=number), score))
         for number, score in enumerate(half_stars, start=1)

@@ -113,7 +113,7 @@ class _UserCreatedAsItWas(Event, frozen=True, kw_only=True):
 
 
 def test_an_external_id_that_stood_in_the_clear_is_read_as_if_it_were_sealed() -> None:
-    """Who has no key does not see it, as one who was erased since."""
+    """Readers without the key do not see it, for example after an erasure."""
     _UserCreatedAsItWas.__name__ = "UserCreated"
     old = _UserCreatedAsItWas(
         user_id=ANN, display_name="Ann", external_id="crm:4711", created_at=NOON
