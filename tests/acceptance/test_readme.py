@@ -64,7 +64,7 @@ def _run(local: Local, *command: str) -> str:
 
 
 def test_the_tour_has_blocks_and_they_run(said: str) -> None:
-    assert len(TOUR) == 5
+    assert len(TOUR) == 6
     assert "generation 2 of movies is active" in said
 
 
@@ -75,6 +75,18 @@ def test_the_readme_shows_what_is_really_printed(said: str) -> None:
     for answer in shown:
         unwrapped = re.sub(r"\n\s*", "", answer)
         assert _VARYING.sub("*", unwrapped) in printed
+
+
+def test_the_status_has_the_rows_and_columns_that_are_shown(said: str) -> None:
+    """But for the numbers; what a pipe reads has tabs between the columns."""
+    shown = re.findall(r"^```text\n(log at .*?)^```", README, re.MULTILINE | re.DOTALL)[0]
+    assert _without_numbers(shown) in _without_numbers(said)
+
+
+def _without_numbers(table: str) -> str:
+    return re.sub(
+        r"\d+(\.\d+)?", "0", "\n".join(" ".join(row.split()) for row in table.splitlines())
+    )
 
 
 def test_the_client_in_python_prints_what_is_shown(local: Local, said: str) -> None:
