@@ -14,7 +14,7 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 PACKAGES = ["bench", "ops", "projector", "query_api", "shared", "tests"]
-DOCUMENTS = [ROOT / "SECURITY.md"]
+DOCUMENTS = [*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")]
 # The rules themselves quote what they forbid.
 EXEMPT = {
     Path(__file__),
