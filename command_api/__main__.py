@@ -11,7 +11,7 @@ from shared.log.connections import forget_libpq_variables
 from shared.log.schema import require_database
 from shared.process.logs import configure_logging
 from shared.process.settings import settings_from_environment
-from shared.web.server import serve
+from shared.web.serving.server import serve
 
 
 def main() -> None:

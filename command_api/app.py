@@ -47,7 +47,7 @@ from shared.log.sealing import KeyWrap
 from shared.process.tasks import Tasks
 from shared.web.application import CrossOrigin, Service
 from shared.web.openapi import Admission
-from shared.web.protocol import CHARGE_ADDRESS
+from shared.web.serving.protocol import CHARGE_ADDRESS
 from shared.web.tokens import TokenIssuer, TokenVerifier
 
 CROSS_ORIGIN_REQUEST_HEADERS = (

@@ -15,7 +15,7 @@ from shared.process.gc_tuning import tune_collector
 from shared.process.logs import configure_logging
 from shared.process.settings import settings_from_environment
 from shared.read_model.clients import redis_client, require_no_cluster
-from shared.web.server import serve, stop_with_parent
+from shared.web.serving.server import serve, stop_with_parent
 
 
 def application() -> FastAPI:

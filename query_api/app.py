@@ -41,7 +41,7 @@ from shared.process.descriptors import descriptors
 from shared.process.tasks import Tasks
 from shared.read_model.clients import async_redis_client
 from shared.web.application import CrossOrigin, Service
-from shared.web.protocol import CHARGE_ADDRESS, END_STREAMS
+from shared.web.serving.protocol import CHARGE_ADDRESS, END_STREAMS
 from shared.web.tokens import TokenVerifier
 
 log = structlog.get_logger()

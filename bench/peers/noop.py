@@ -11,7 +11,7 @@ from fastapi import Response
 from bench.peers.serving import Caller, peer, serve
 from command_api.bodies.models import RatingBody
 from query_api.http.shapes import Movie
-from shared.web.protocol import GatheringProtocol
+from shared.web.serving.protocol import GatheringProtocol
 
 CONSTANT = msgspec.json.encode(Movie.EXAMPLE)
 CREATED = b'{"status":"created"}'

@@ -96,12 +96,12 @@ LIMITS = {
     ),
     "names shown in a `pointer`": ("shared.web.problems:POINTER_PARTS_MAX",),
     "bytes of request line and fields; fields": (
-        "shared.web.protocol:HEAD_BYTES_MAX",
-        "shared.web.protocol:FIELDS_MAX",
+        "shared.web.serving.protocol:HEAD_BYTES_MAX",
+        "shared.web.serving.protocol:FIELDS_MAX",
     ),
     "seconds until a request has come whole; in which a client takes too little of an answer": (
-        "shared.web.protocol:REQUEST_WITHIN_S",
-        "shared.web.protocol:STALLED_MAX_S",
+        "shared.web.serving.protocol:REQUEST_WITHIN_S",
+        "shared.web.serving.protocol:STALLED_MAX_S",
     ),
     "characters of an API key; bytes of an access token": (
         "command_api.identity.authentication:API_KEY_CHARS_MAX",
@@ -164,9 +164,9 @@ INTERNAL = {
     "query_api.redis_reads.freshness:DIGITS_MAX",
     "query_api.redis_reads.freshness:SILENT_MAX_S",
     "query_api.views.profiles:CACHED_MAX",
-    "shared.web.protocol:FRAMING_BYTES_MAX",
-    "shared.web.protocol:LINGER_BYTES_MAX",
-    "shared.web.protocol:LINGER_MAX_S",
+    "shared.web.serving.protocol:FRAMING_BYTES_MAX",
+    "shared.web.serving.protocol:LINGER_BYTES_MAX",
+    "shared.web.serving.protocol:LINGER_MAX_S",
     "shared.web.token_buckets:BUCKETS_MAX",
     "shared.web.tokens:VERIFIED_TOKENS_MAX",
 }

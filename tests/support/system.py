@@ -38,7 +38,7 @@ from shared.log.codec import Codec
 from shared.log.event_store import EventStore
 from shared.log.schema import COMMAND_ROLE, PROJECTOR_ROLE, migrate
 from shared.log.sealing import KeyWrap
-from shared.web.protocol import GatheringProtocol
+from shared.web.serving.protocol import GatheringProtocol
 from tests.support.servers import Servers
 
 WITHIN_S = 20.0

@@ -92,7 +92,7 @@ def test_a_stream_ends_when_its_server_stops(system: System, own: Api) -> None:
 def test_a_client_that_takes_nothing_is_cut_off(
     system: System, own: Api, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("shared.web.protocol.STALLED_MAX_S", 0.05)
+    monkeypatch.setattr("shared.web.serving.protocol.STALLED_MAX_S", 0.05)
     # In total some 110 KB of events.
     rows = [{"title": f"A film {n}", "year": 1980} for n in range(1_000)]
     own.expect(200, own.post("/v1/movies/batch", {"movies": rows}, own.service))

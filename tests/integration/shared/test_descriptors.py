@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 import pytest
 
 from shared.process.descriptors import Descriptors
-from shared.web import protocol as serving
+from shared.web.serving import protocol as serving
 from tests.integration.shared.test_keep_alive import reading
 from tests.support.system import RunningApp, System
 

@@ -14,9 +14,9 @@ from urllib.parse import urlsplit
 import pytest
 from starlette.types import Receive, Scope, Send
 
-from shared.web import protocol as serving
 from shared.web.answer import bytes_answer, send_answer
 from shared.web.problems import PROBLEM_TYPES, problem
+from shared.web.serving import protocol as serving
 from tests.support.nginx import Proxy
 from tests.support.system import RunningApp, System
 

@@ -14,7 +14,7 @@ import pytest
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
-from shared.web import server
+from shared.web.serving import server
 from tests.support.system import RunningApp, System
 
 LATENCY_S = 0.01

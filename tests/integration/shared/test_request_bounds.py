@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from shared.web.protocol import FIELDS_MAX, HEAD_BYTES_MAX
+from shared.web.serving.protocol import FIELDS_MAX, HEAD_BYTES_MAX
 from tests.support.api import Api
 
 FLOOD = 3 * 1024 * 1024
@@ -144,7 +144,7 @@ def test_a_body_that_cannot_be_read_is_a_problem(api: Api) -> None:
 def test_who_sends_an_empty_line_between_requests_is_cut_off_all_the_same(
     url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("shared.web.protocol.REQUEST_WITHIN_S", 0.3)
+    monkeypatch.setattr("shared.web.serving.protocol.REQUEST_WITHIN_S", 0.3)
     asked = b"GET /health HTTP/1.1\r\nhost: x\r\n\r\n"
     answer = exchanged(url, asked + b"\r\n", parts=len(asked) + 2)
     assert answer.startswith(b"HTTP/1.1 200 ")

@@ -9,7 +9,7 @@ from contextlib import suppress
 
 import pytest
 
-from shared.web import protocol as serving
+from shared.web.serving import protocol as serving
 from tests.support.api import Api
 from tests.support.system import System
 

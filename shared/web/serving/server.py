@@ -16,7 +16,7 @@ from shared.errors import Misconfigured
 from shared.process.descriptors import raise_descriptors
 from shared.process.gc_tuning import tune_collector
 from shared.process.settings import HttpSettings
-from shared.web.protocol import GatheringProtocol
+from shared.web.serving.protocol import GatheringProtocol
 
 DRAIN_FOR_S = 10
 

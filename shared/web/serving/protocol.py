@@ -19,8 +19,8 @@ from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 from shared.errors import TooManyRequests
 from shared.web.answer import Answer, Fields, send_answer
 from shared.web.application import answer_headers, request_id_of
-from shared.web.gathering_transport import GatheringTransport
 from shared.web.problems import problem, problem_of
+from shared.web.serving.gathering_transport import GatheringTransport
 
 # Head and body: the largest batch comes in this time at two megabits a second.
 REQUEST_WITHIN_S = 60.0
