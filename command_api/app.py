@@ -45,7 +45,8 @@ from shared.errors import Unavailable
 from shared.log.codec import Codec
 from shared.log.sealing import KeyWrap
 from shared.process.tasks import Tasks
-from shared.web.application import CrossOrigin, Service
+from shared.web.application import Service
+from shared.web.cross_origin import CrossOrigin
 from shared.web.openapi import Admission
 from shared.web.serving.protocol import CHARGE_ADDRESS
 from shared.web.tokens import TokenIssuer, TokenVerifier

@@ -40,7 +40,8 @@ from shared.errors import DocumentDamaged, Unavailable
 from shared.process.descriptors import descriptors
 from shared.process.tasks import Tasks
 from shared.read_model.clients import async_redis_client
-from shared.web.application import CrossOrigin, Service
+from shared.web.application import Service
+from shared.web.cross_origin import CrossOrigin
 from shared.web.serving.protocol import CHARGE_ADDRESS, END_STREAMS
 from shared.web.tokens import TokenVerifier
 

@@ -1,8 +1,9 @@
 """The application of both APIs: one way from a request to its answer.
 
-    HEAD as GET -> CORS -> route -> size of the body -> one of each single-valued header
-        -> the API's gate: credential and rate limit -> body: syntax, then values -> parameters
-        -> the operation -> headers of every answer, log line, metrics
+    HEAD as GET -> preflight (CORS), answered here -> route -> size of the body
+        -> one of each single-valued header -> the API's gate: credential and rate limit
+        -> body: syntax, then values -> parameters -> the operation
+        -> headers of every answer, log line, metrics
 
 Whatever fails on it is an answer too, made in one place. FastAPI serves what is no operation: the
 documentation and its assets.
@@ -12,7 +13,7 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from http import HTTPStatus
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
@@ -25,14 +26,14 @@ from fastapi.openapi.docs import get_swagger_ui_html
 from fastapi.staticfiles import StaticFiles
 from prometheus_client import Histogram
 from starlette.exceptions import HTTPException
-from starlette.middleware.cors import CORSMiddleware
 from starlette.requests import ClientDisconnect
 from starlette.responses import HTMLResponse
-from starlette.types import ASGIApp, Lifespan, Message, Receive, Scope, Send
+from starlette.types import Lifespan, Message, Receive, Scope, Send
 
 from shared.errors import Moved, TooManyRequests
 from shared.web import operation as operations
 from shared.web.answer import Answer, Fields, send_answer
+from shared.web.cross_origin import CrossOrigin, CrossOriginAnswers
 from shared.web.openapi import Admission, described
 from shared.web.operation import REQUEST_ID_HEADER, Operation, Request, operations_of
 from shared.web.problems import PROBLEMS_PATH, Refused, problem_of, problems_page
@@ -68,16 +69,6 @@ class Gate(Protocol):
         """Charge a request that no operation answers to its address, and state what is left in the
         fields; raises `TooManyRequests`.
         """
-
-
-class CrossOrigin(NamedTuple):
-    """Which origins browsers may call from, separated by commas, and the headers that they may send
-    and read beside the usual ones.
-    """
-
-    origins: str
-    request_headers: Sequence[str]
-    answer_headers: Sequence[str]
 
 
 class Service(FastAPI):
@@ -123,7 +114,7 @@ class Service(FastAPI):
         self._routes = _Routes(())
         # To look a histogram up by its labels costs as much as to observe it.
         self._observed: dict[tuple[str, str, int], Histogram] = {}
-        self._cross_origin = _CrossOriginAnswers(cross_origin, self._handle, self.operations)
+        self._cross_origin = CrossOriginAnswers(cross_origin, self._handle, self.operations)
         self.add_exception_handler(HTTPException, _on_http_exception)
         self.add_exception_handler(Exception, _on_exception)
         _serve_docs(self)
@@ -270,41 +261,6 @@ class Service(FastAPI):
                 duration_ms=round(duration_s * 1_000, 1),
                 request_id=str(request_id),
             )
-
-
-class _CrossOriginAnswers:
-    """What browsers on other origins are told: before a request by Starlette's middleware, with
-    each answer by its fields.
-    """
-
-    def __init__(
-        self, allowed: CrossOrigin, handle: ASGIApp, operations: Iterable[Operation]
-    ) -> None:
-        origins = [origin.strip() for origin in allowed.origins.split(",") if origin.strip()]
-        self._is_on = bool(origins)
-        self.preflight = CORSMiddleware(
-            handle,
-            allow_origins=origins,
-            allow_methods=sorted({"GET", *(one.method for one in operations)}),
-            allow_headers=allowed.request_headers,
-        )
-        exposed = (b"access-control-expose-headers", ", ".join(allowed.answer_headers).encode())
-        # What an answer says to one origin is not for another's cache.
-        vary = [(b"vary", b"Origin")] if origins and origins != ["*"] else []
-        self._by_origin = {
-            origin.encode(): [(b"access-control-allow-origin", origin.encode()), exposed, *vary]
-            for origin in origins
-        }
-        self._of_others = self._by_origin.get(b"*", vary)
-
-    def is_preflight(self, scope: Scope) -> bool:
-        return self._is_on and any(
-            name == b"access-control-request-method" for name, _ in scope["headers"]
-        )
-
-    def fields(self, origin: bytes | None) -> Fields:
-        """Of an answer to a request from this origin; None is a request that names none."""
-        return self._by_origin.get(origin or b"", self._of_others)
 
 
 class Found(NamedTuple):

@@ -13,7 +13,8 @@ import pytest
 from fastapi import FastAPI
 
 from shared.web.answer import Answer
-from shared.web.application import CrossOrigin, Service
+from shared.web.application import Service
+from shared.web.cross_origin import CrossOrigin
 from shared.web.openapi import Admission
 from shared.web.operation import Parameters, Request, operation
 from tests.support.api import Api

@@ -9,7 +9,8 @@ import httpx
 import pytest
 
 from shared.web.answer import Answer, AnswerKind, empty_answer
-from shared.web.application import CrossOrigin, Service
+from shared.web.application import Service
+from shared.web.cross_origin import CrossOrigin
 from shared.web.openapi import Admission
 from shared.web.operation import Deprecation, Parameters, Request, operation
 from shared.web.problems import Refused
