@@ -6,17 +6,16 @@ from functools import partial
 from http import HTTPStatus
 from uuid import UUID
 
+from command_api.bodies.answers import MovieAnswer, RowsAnswer
 from command_api.bodies.json_body import JsonBody
 from command_api.bodies.models import (
     BULK_BYTES_MAX,
     MOVIE_BYTES_MAX,
     OTHER_FIELDS_BYTES,
     MergeBody,
-    MovieAnswer,
     MovieBody,
     MovieChangesBody,
     MoviesBody,
-    RowsAnswer,
 )
 from command_api.bulk.requests import BulkJson, BulkRequests, RowKind
 from command_api.commit.closed_movies import ClosedMovies, rated

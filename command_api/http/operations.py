@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pydantic import SecretBytes
 
-from command_api.bodies.models import HealthAnswer, KeysAnswer, ReadyAnswer
+from command_api.bodies.answers import HealthAnswer, KeysAnswer, ReadyAnswer
 from command_api.commit.shared_look_up import SharedLookUp
 from shared.ids import Position
 from shared.process.tasks import Tasks, require_working

@@ -8,15 +8,14 @@ from uuid import UUID
 
 import msgspec
 
+from command_api.bodies.answers import RatingAnswer, RowsAnswer
 from command_api.bodies.json_body import JsonBody
 from command_api.bodies.models import (
     BULK_BYTES_MAX,
     RATING_BYTES_MAX,
     MovieRatingBody,
-    RatingAnswer,
     RatingBody,
     RatingsBody,
-    RowsAnswer,
 )
 from command_api.bulk.requests import BulkJson, BulkRequests, RowKind
 from command_api.commit.pending_command import Outcome

@@ -8,6 +8,7 @@ from uuid import UUID
 
 import structlog
 
+from command_api.bodies.answers import SessionAnswer
 from command_api.bodies.bounded_json import Either
 from command_api.bodies.json_body import JsonBody
 from command_api.bodies.models import (
@@ -15,7 +16,6 @@ from command_api.bodies.models import (
     KeyLogInBody,
     LogInBody,
     RefreshBody,
-    SessionAnswer,
 )
 from command_api.deciding.credentials import canonical_email
 from command_api.deciding.principal import Member, Service, session_of

@@ -6,21 +6,19 @@ from uuid import UUID
 
 import structlog
 
+from command_api.bodies.answers import ExportAnswer, RowsAnswer, UserAnswer
 from command_api.bodies.bounded_json import Either
 from command_api.bodies.json_body import JsonBody
 from command_api.bodies.models import (
     ACCOUNT_BYTES_MAX,
     BULK_USERS_BYTES_MAX,
     EXTERNAL_USER_BYTES_MAX,
-    ExportAnswer,
     ExternalUserBody,
     ExternalUsersBody,
     PasswordBody,
     ProfileBody,
     RoleBody,
-    RowsAnswer,
     SignUpBody,
-    UserAnswer,
 )
 from command_api.bulk.requests import BulkJson, BulkRequests, RowKind
 from command_api.commit.pending_command import Outcome

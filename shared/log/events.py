@@ -103,7 +103,7 @@ class ServiceKeyRevoked(Event, frozen=True, kw_only=True):
 
 
 class MovieFields(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
-    """A movie's catalogue details; `command_api/bodies/models.py` has their limits."""
+    """A movie's catalogue details; `command_api/bodies/fields.py` has their limits."""
 
     title: str
     year: int

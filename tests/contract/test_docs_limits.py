@@ -22,7 +22,7 @@ from typer.core import TyperArgument, TyperGroup, TyperOption
 
 import command_api.app
 import query_api.app
-from command_api.bodies.models import YEARS_AHEAD_MAX
+from command_api.bodies.fields import YEARS_AHEAD_MAX
 from command_api.settings import CommandSettings
 from ops.cli import app as cli
 from query_api.settings import QuerySettings
@@ -84,7 +84,7 @@ LIMITS = {
         "command_api.bodies.bounded_json:CONTAINERS_MAX",
         "command_api.bodies.bounded_json:DEPTH_MAX",
     ),
-    "combining marks in a row, in any text": ("command_api.bodies.models:COMBINING_IN_A_ROW_MAX",),
+    "combining marks in a row, in any text": ("command_api.bodies.fields:COMBINING_IN_A_ROW_MAX",),
     "errors listed in a 422; of one row; of all rows of a batch; the others are counted": (
         "shared.web.problems:VALIDATION_ERRORS_MAX",
         "command_api.bulk.requests:ERRORS_A_ROW_MAX",
@@ -146,9 +146,14 @@ AT_THE_EDGE = (
     "query_api.catalogue.search",
     "query_api.redis_reads.freshness",
     "shared.web",
+    "shared.web.serving",
 )
 # Limits of fields and parameters, which the documents of OpenAPI state.
-IN_SCHEMAS = {"command_api.bodies.models", "query_api.http.parameters"}
+IN_SCHEMAS = {
+    "command_api.bodies.fields",
+    "command_api.bodies.models",
+    "query_api.http.parameters",
+}
 INTERNAL = {
     "command_api.bodies.json_body:ON_LOOP_BYTES_MAX",
     "command_api.bulk.requests:SPLIT_ON_LOOP_BYTES_MAX",

@@ -16,7 +16,8 @@ import msgspec
 import psutil
 import pytest
 
-from command_api.bodies.models import RATING_BYTES_MAX, RATINGS_MAX, REVIEW_CHARS_MAX
+from command_api.bodies.fields import REVIEW_CHARS_MAX
+from command_api.bodies.models import RATING_BYTES_MAX, RATINGS_MAX
 from command_api.bulk.requests import ERRORS_A_BODY_MAX, ERRORS_A_ROW_MAX
 from command_api.bulk.room import BATCHES_MAX, BATCHES_PER_CALLER_MAX
 from command_api.settings import MIB

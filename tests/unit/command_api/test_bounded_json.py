@@ -17,9 +17,8 @@ from command_api.bodies.bounded_json import (
     decode_json,
     validated,
 )
+from command_api.bodies.fields import COMBINING_IN_A_ROW_MAX, LIST_ITEMS_MAX
 from command_api.bodies.models import (
-    COMBINING_IN_A_ROW_MAX,
-    LIST_ITEMS_MAX,
     ExternalUserBody,
     MovieBody,
     RatingBody,

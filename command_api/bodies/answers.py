@@ -1,0 +1,90 @@
+"""What the command API answers, as pydantic models."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+from uuid import UUID
+
+from pydantic import BaseModel, Field
+
+from shared.web.openapi import FieldProblem
+
+
+class UserAnswer(BaseModel):
+    user_id: UUID
+
+
+class MovieAnswer(BaseModel):
+    movie_id: UUID
+
+
+class RatingAnswer(BaseModel):
+    status: Literal["created", "changed", "unchanged"]
+
+
+class SessionAnswer(BaseModel):
+    """`refresh_token` is good once: a refresh answers with the next one."""
+
+    access_token: str
+    refresh_token: str
+    token_type: Literal["Bearer"] = "Bearer"
+    expires_in_s: int
+
+
+class RowProblem(BaseModel):
+    """Why a row failed: of a problem document what is not the same for all rows."""
+
+    type: str
+    detail: str
+    errors: list[FieldProblem] = []
+
+
+class RowAnswer(BaseModel):
+    """One row of a batch; `user_id` or `movie_id` where a row creates one, `problem` where it
+    failed. `moved` says that the movie was merged into `movie_id`: nothing was recorded.
+    """
+
+    index: int
+    status: Literal["created", "changed", "unchanged", "superseded", "moved", "rejected"]
+    user_id: UUID | None = None
+    movie_id: UUID | None = None
+    problem: RowProblem | None = None
+
+
+class RowsAnswer(BaseModel):
+    results: list[RowAnswer]
+
+
+class HealthAnswer(BaseModel):
+    status: Literal["alive"]
+
+
+class ReadyAnswer(BaseModel):
+    status: Literal["ready"]
+    position: int = Field(description="The last position of the log")
+
+
+class KeyAnswer(BaseModel):
+    """An Ed25519 public key (RFC 8037)."""
+
+    kty: Literal["OKP"]
+    crv: Literal["Ed25519"]
+    x: str
+    kid: str
+    alg: Literal["EdDSA"]
+    use: Literal["sig"]
+
+
+class KeysAnswer(BaseModel):
+    keys: list[KeyAnswer]
+
+
+class ExportAnswer(BaseModel):
+    """All that the log holds of a user; entries state the event, the time and its fields."""
+
+    user_id: UUID
+    position: int
+    account: list[dict[str, Any]]
+    sessions: list[dict[str, Any]]
+    ended_sessions: list[dict[str, Any]]
+    ratings: list[dict[str, Any]]
