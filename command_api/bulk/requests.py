@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
 from collections import deque
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
@@ -17,12 +18,13 @@ from command_api.bodies.models import BulkBody
 from command_api.bulk.decoder import Raw, rows_decoder
 from command_api.bulk.room import BulkRoom
 from command_api.commit.dispatcher import Dispatcher
-from command_api.commit.idempotency import RequestKey, key_of
+from command_api.commit.idempotency import RequestKey, key_text, request_key
 from command_api.commit.pending_command import Answer as RowAnswer
 from command_api.commit.pending_command import Outcome
 from command_api.deciding.use_cases import Command
 from shared.errors import (
     Forbidden,
+    IdempotencyKeyReused,
     InvalidInput,
     MalformedJson,
     Moved,
@@ -35,8 +37,8 @@ from shared.web.operation import Request
 from shared.web.problems import POSITION_HEADER, TYPE_PREFIX, InvalidFields, field_problem
 
 Result = dict[str, Any]
-# The idempotency key of a row, by its place and its bytes.
-KeyOfRow = Callable[[int, bytes], RequestKey]
+# The keys of a row, by its place and its bytes: its own, and that of the whole request.
+KeysOfRow = Callable[[int, bytes], tuple[RequestKey, RequestKey]]
 # Places of rows, and what their commands come to.
 Waiting = deque[tuple[list[int], asyncio.Future[list[RowAnswer]]]]
 
@@ -106,48 +108,55 @@ class BulkRequests:
         """Commit the good rows of a request, and answer what each row came to.
 
         With an Idempotency-Key each row is done once: a repeat of the request gets each row's first
-        answer, also where only some rows were committed the first time.
+        answer, also where only some rows were committed the first time. Raises
+        `IdempotencyKeyReused`, and commits no row, if a row of another request was committed with
+        the key.
         """
         body, caller = request.operation.body, request.caller
         assert isinstance(body, BulkJson)
         actor = caller.principal.actor
         assert actor is not None  # No bulk operation may be called without a credential.
-        key_of_row = self._key_of_row(request, actor)
+        given: str | None = request.parameters.idempotency_key
+        text = None if given is None else key_text(given)
         self._room.require_place(actor)
         content = await self._room.received(actor, request.parts())
         with self._room.entered(actor):
             require_json(request, content)
-            if len(content) <= SPLIT_ON_LOOP_BYTES_MAX:
-                rows = body.decode(content)
-            else:
-                rows = await run_in_threadpool(body.decode, content)
+
+            def split() -> tuple[Sequence[Raw], KeysOfRow | None]:
+                keyed = None if text is None else self._keys_of_row(text, request, actor, content)
+                return body.decode(content), keyed
+
+            on_loop = len(content) <= SPLIT_ON_LOOP_BYTES_MAX
+            rows, keys_of_row = split() if on_loop else await run_in_threadpool(split)
             caller.charge_rows(len(rows), len(content))
             if not rows:
                 raise InvalidInput("send at least one row", pointer=f"/{body.field}")
-            results = await self._results(rows, kind, command_of, key_of_row, request)
+            results = await self._results(rows, kind, command_of, keys_of_row, request)
         answer = json_answer({"results": results})
         answer.fields.append((POSITION_HEADER.lower().encode(), b"%d" % results.position))
         return answer
 
-    def _key_of_row(self, request: Request[Any, None], actor: UUID) -> KeyOfRow | None:
-        """Raises `InvalidInput` for a malformed key; None without one."""
-        given: str | None = request.parameters.idempotency_key
-        if given is None:
-            return None
+    def _keys_of_row(
+        self, text: str, request: Request[Any, None], actor: UUID, content: bytes
+    ) -> KeysOfRow:
         named = (request.operation.method, request.path, "")
+        # Hashed first, which lets other threads run meanwhile.
+        content_hash = hashlib.sha256(content).digest()
+        whole = request_key(text, named, content_hash, actor, self._secret)
 
-        def key_of_row(place: int, row: bytes) -> RequestKey:
-            return key_of(given, named, row, actor, self._secret, row=place)
+        def keys_of_row(place: int, row: bytes) -> tuple[RequestKey, RequestKey]:
+            # No key has a space.
+            return request_key(f"{text} {place}", named, row, actor, self._secret), whole
 
-        key_of_row(0, b"")
-        return key_of_row
+        return keys_of_row
 
     async def _results(
         self,
         rows: Sequence[Raw],
         kind: RowKind,
         command_of: Callable[[Any], Command],
-        key_of_row: KeyOfRow | None,
+        keys_of_row: KeysOfRow | None,
         request: Request[Any, None],
     ) -> Results:
         """Validate each row, commit the good ones, and say of each what it came to.
@@ -162,7 +171,7 @@ class BulkRequests:
             if len(waiting) == TURNS_WAITING_MAX:
                 await _settle_first(waiting, results, kind.subject, request)
             commands, places, row_bytes = _validated_turn(rows, kind, command_of, results)
-            keys = [key_of_row(at, bytes(rows[at])) for at in places] if key_of_row else ()
+            keys = [keys_of_row(at, bytes(rows[at])) for at in places] if keys_of_row else ()
             answers = self._dispatcher.dispatch_bulk(
                 commands,
                 caller.principal,
@@ -231,9 +240,9 @@ def _settle(results: Results, place: int, row_answer: RowAnswer, subject: str | 
         if subject is not None:
             result[subject] = row_answer.subject
         results.position = max(results.position, row_answer.position)
-    elif isinstance(row_answer, Rejected):
+    elif isinstance(row_answer, Rejected) and not isinstance(row_answer, IdempotencyKeyReused):
         result.update(_failed(row_answer))
-    else:  # No row is at fault: it is the answer to the request, which may be sent again.
+    else:  # No row is at fault: it is the answer to the request.
         raise row_answer
 
 

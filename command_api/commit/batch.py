@@ -85,7 +85,7 @@ def needs_of(batch: Sequence[PendingCommand]) -> BatchNeeds:
                 *(session for need in wanted for session in need.sessions),
             ]
         ),
-        answers=_unique(pending.key.key for pending in batch if pending.key is not None),
+        answers=_unique(one.key for pending in batch for one in pending.keys),
     )
 
 
@@ -110,15 +110,16 @@ def decide_batch(
             # Logging out of a session that has ended is no error.
             if not isinstance(pending.command, EndSession):
                 require_session(pending.principal, loaded.sessions)
-            result = _repeated(pending.key, answered)
+            result = _repeated(pending.keys, answered)
             if result is not None:
                 # The kept answer is only for a caller who may still send the command.
                 handling.authorize(pending.command, pending.principal, streams)
             else:
                 result = _decide(pending, streams)
-                if pending.key is not None:
-                    answered[pending.key.key] = (pending.key.request_hmac, result)
-                    decided.new_answers.append(_new_answer(pending.key, result))
+                for one in pending.keys:
+                    if one.key not in answered:
+                        answered[one.key] = (one.request_hmac, result)
+                        decided.new_answers.append(_new_answer(one, result))
             decided.results.append(result)
         except Rejected as rejection:
             decided.results.append(rejection)
@@ -132,15 +133,18 @@ def _decide(pending: PendingCommand, streams: Streams) -> Result:
 
 
 def _repeated(
-    key: RequestKey | None, answered: dict[AnswerKey, tuple[bytes, Result]]
+    keys: tuple[RequestKey, ...], answered: dict[AnswerKey, tuple[bytes, Result]]
 ) -> Result | None:
-    """The first answer; raises `IdempotencyKeyReused` where it was to another request."""
-    if key is None or key.key not in answered:
+    """Return the first answer to the first key; raise `IdempotencyKeyReused` if one of the keys
+    came with another request before.
+    """
+    if not keys:
         return None
-    request_hmac, result = answered[key.key]
-    if request_hmac != key.request_hmac:
-        raise IdempotencyKeyReused("this Idempotency-Key was sent with another request before")
-    return result
+    for key, request_hmac in keys:
+        if key in answered and answered[key][0] != request_hmac:
+            raise IdempotencyKeyReused("this Idempotency-Key was sent with another request before")
+    kept = answered.get(keys[0].key)
+    return None if kept is None else kept[1]
 
 
 def _kept(kept: KeptAnswer) -> Result:

@@ -101,7 +101,7 @@ class Dispatcher:
             request_id=request_id,
             deadline_s=loop.time() + WAIT_MAX_S,
             settle=partial(_resolve, future),
-            key=key,
+            keys=() if key is None else (key,),
         )
         self._interactive.append(pending)
         self._work.set()
@@ -114,7 +114,7 @@ class Dispatcher:
         *,
         request_id: UUID,
         row_bytes: Sequence[int] = (),
-        keys: Sequence[RequestKey] = (),
+        keys: Sequence[tuple[RequestKey, ...]] = (),
     ) -> asyncio.Future[list[Answer]]:
         """Commit many commands in turns with interactive ones; an answer or an error for each, in
         order, once all have one. `row_bytes` are the sizes of what the commands came from, `keys`
@@ -132,10 +132,10 @@ class Dispatcher:
                 deadline_s=NO_DEADLINE_S,
                 settle=partial(answers.settle, place),
                 row_bytes=one_bytes,
-                key=key,
+                keys=row_keys,
             )
-            for place, (command, one_bytes, key) in enumerate(
-                zip(commands, row_bytes or repeat(0), keys or repeat(None), strict=False)
+            for place, (command, one_bytes, row_keys) in enumerate(
+                zip(commands, row_bytes or repeat(0), keys or repeat(()), strict=False)
             )
         )
         self._work.set()

@@ -34,19 +34,8 @@ class RequestKey(NamedTuple):
     request_hmac: bytes
 
 
-def key_of(
-    header: str,
-    named: tuple[str, str, str],
-    body: bytes,
-    principal: UUID,
-    secret: bytes,
-    *,
-    row: int | None = None,
-) -> RequestKey:
-    """Return the key in a header's text, of a request for `named`: method, path and `If-Match`.
-
-    Each row of a bulk request has a key of its own, made with its place. Raises `InvalidInput`.
-    """
+def key_text(header: str) -> str:
+    """Return the key in a header's text, without white space around it; raises `InvalidInput`."""
     text = header.strip()
     if len(text) > 1 and text[0] == text[-1] == '"':  # A string of RFC 9651, as the draft has it.
         text = text[1:-1]
@@ -54,8 +43,13 @@ def key_of(
         raise InvalidInput(
             f"Idempotency-Key must be 1 to {KEY_CHARS_MAX} visible ASCII characters without spaces"
         )
-    if row is not None:
-        text = f"{text} {row}"  # No key has a space.
+    return text
+
+
+def request_key(
+    text: str, named: tuple[str, str, str], body: bytes, principal: UUID, secret: bytes
+) -> RequestKey:
+    """Return the key `text` of a request for `named`: method, path and `If-Match`."""
     asked = "\0".join((*named, "")).encode()
     digest = hmac.digest(secret, b"request\0" + asked + body, hashlib.sha256)
     return RequestKey(AnswerKey(principal, keyed_uuid(secret, "idempotency-key", text)), digest)

@@ -41,7 +41,7 @@ class PendingCommand:
         "command",
         "command_id",
         "deadline_s",
-        "key",
+        "keys",
         "principal",
         "request_id",
         "row_bytes",
@@ -56,7 +56,7 @@ class PendingCommand:
         request_id: UUID,
         deadline_s: float,
         settle: Callable[[Answer], object],
-        key: RequestKey | None = None,
+        keys: tuple[RequestKey, ...] = (),
         row_bytes: int = 0,
     ) -> None:
         self.command = command
@@ -66,8 +66,9 @@ class PendingCommand:
         # On the event loop's clock; a command that waited longer is dropped before it is decided.
         self.deadline_s = deadline_s
         self.settle = settle
-        # Of its Idempotency-Key, if it came with one.
-        self.key = key
+        # The key of its request, or of its bulk row and then of the whole bulk request; empty
+        # without an Idempotency-Key.
+        self.keys = keys
         # The size of the bulk row that the command came from.
         self.row_bytes = row_bytes
         self._event_ids: list[EventId] = []

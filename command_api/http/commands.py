@@ -10,7 +10,7 @@ from uuid import UUID
 from pydantic import BaseModel, Field
 
 from command_api.commit.dispatcher import Dispatcher
-from command_api.commit.idempotency import KEY_CHARS_MAX, key_of
+from command_api.commit.idempotency import KEY_CHARS_MAX, key_text, request_key
 from command_api.commit.pending_command import Outcome
 from command_api.deciding.principal import Principal
 from command_api.deciding.use_cases import Command
@@ -98,7 +98,8 @@ class Commands:
             method, if_match = request.operation.method, request.field(b"if-match") or ""
             if content is None:
                 content = b"" if request.operation.body is None else request.content
-            key = key_of(given, (method, request.path, if_match), content, owner, self._secret)
+            named = (method, request.path, if_match)
+            key = request_key(key_text(given), named, content, owner, self._secret)
         return await self._dispatcher.dispatch(
             command, principal, request_id=request.request_id, key=key
         )

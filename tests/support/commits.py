@@ -24,7 +24,7 @@ def pending(
         request_id=uuid4(),
         deadline_s=float("inf"),
         settle=_nobody_waits,
-        key=key,
+        keys=() if key is None else (key,),
     )
 
 

@@ -311,17 +311,19 @@ class TestBulkRequests:
     def test_a_repeat_makes_nothing_and_gets_the_same_ids(
         self, two: tuple[System, Api, Api]
     ) -> None:
-        _, one, other = two
+        """Also where the first attempt ended after some rows: no key of the others is kept then."""
+        shared, one, other = two
         rows = [{"title": f"Film {n}", "year": 1980} for n in range(250)]
         rows.insert(7, {"title": "", "year": 1980})
-        key = str(uuid4())
-        half = self.send(one, key, rows[:120])
-        before = head(one)
+        key, before = str(uuid4()), head(one)
+        first = self.send(one, key, rows)
+        with shared.owner() as owner:
+            owner.execute("DELETE FROM idempotency_keys WHERE position > %s", [before + 119])
         whole = self.send(other, key, rows)
-        assert whole[:120] == half
-        assert head(one) == before + len(rows) - 120
+        assert whole[:120] == first[:120]
+        assert head(one) == before + 250 + (250 - 119)
         assert self.send(one, key, rows) == whole
-        assert head(one) == before + len(rows) - 120
+        assert head(one) == before + 250 + (250 - 119)
         assert len({row["movie_id"] for row in whole if "movie_id" in row}) == 250
 
     def test_ratings_keep_their_first_status(self, writer: Api) -> None:
@@ -336,14 +338,51 @@ class TestBulkRequests:
         again = self.send(writer, str(uuid4()), rows, "ratings")
         assert [row["status"] for row in again] == ["unchanged"] * 3
 
-    def test_another_row_under_the_key_is_refused_alone(self, writer: Api) -> None:
-        rows = [{"title": f"Film {n}", "year": 1980} for n in range(3)]
+    @pytest.mark.parametrize("change", ["a row", "a row more", "a row less", "a refused row"])
+    def test_another_request_under_the_key_is_a_422_and_records_nothing(
+        self, two: tuple[System, Api, Api], change: str
+    ) -> None:
+        """Not even a row that the first request did not have, or that was refused in it."""
+        _, one, other = two
+        rows = [{"title": f"Film {n}", "year": 1980 + n} for n in range(300)]
+        rows[7]["title"] = ""
         key = str(uuid4())
-        first = self.send(writer, key, rows)
-        rows[1]["year"] = 1981
-        second = self.send(writer, key, rows)
-        assert (second[0], second[2]) == (first[0], first[2])
-        assert second[1]["problem"]["type"] == "urn:starfold:problem:idempotency-key-reused"
+        self.send(one, key, rows)
+        before = head(one)
+        changed = {
+            "a row": [*rows[:-1], rows[-1] | {"year": 1970}],
+            "a row more": [*rows, {"title": "Film", "year": 1970}],
+            "a row less": rows[:-1],
+            "a refused row": [*rows[:7], rows[7] | {"title": "Film 7"}, *rows[8:]],
+        }[change]
+        headers = one.service | {"Idempotency-Key": key}
+        for api in (one, other):
+            answer = api.post("/v1/movies/batch", {"movies": changed}, headers)
+            assert answer.status_code == 422
+            assert answer.json()["type"] == "urn:starfold:problem:idempotency-key-reused"
+        assert head(one) == before
+
+    def test_two_requests_at_once_under_one_key_are_one(self, two: tuple[System, Api, Api]) -> None:
+        """On two processes: the rows of one are recorded, and none of the other's."""
+        _, one, other = two
+        key, before = str(uuid4()), head(one)
+
+        def send(n: int) -> int:
+            rows = [{"title": f"Film {n}", "year": 1900 + row} for row in range(100)]
+            headers = one.service | {"Idempotency-Key": key}
+            return (one, other)[n].post("/v1/movies/batch", {"movies": rows}, headers).status_code
+
+        with ThreadPoolExecutor(2) as pool:
+            assert sorted(pool.map(send, range(2))) == [200, 422]
+        assert head(one) == before + 100
+
+    def test_a_request_of_which_no_row_was_recorded_leaves_the_key_free(self, writer: Api) -> None:
+        key = str(uuid4())
+        rows = [{"movie_id": str(uuid4()), "user_id": str(uuid4()), "score": 4}]
+        (refused,) = self.send(writer, key, rows, "ratings")
+        assert refused["status"] == "rejected"
+        (again,) = self.send(writer, key, [{**rows[0], "score": 3}], "ratings")
+        assert again["problem"]["type"] == refused["problem"]["type"]
 
     def test_a_malformed_key_is_one_error(self, writer: Api) -> None:
         headers = writer.service | {"Idempotency-Key": "with space"}
