@@ -131,6 +131,11 @@ def test_comments_and_docstrings_are_plain_english(package: str) -> None:
 @pytest.mark.parametrize("document", DOCUMENTS, ids=lambda one: str(one.relative_to(ROOT)))
 def test_documents_are_plain_english(document: Path) -> None:
     faults = [fault for one in _paragraphs(document) for fault in _faults(one)]
+    faults += [
+        f"{_place(one)}: keep a code span on one line"
+        for one in _paragraphs(document)
+        if any(line.count("`") % 2 for line in one.text.splitlines())
+    ]
     assert not faults, "\n" + "\n".join(faults)
 
 
