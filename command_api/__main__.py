@@ -1,4 +1,4 @@
-"""`python -m command_api`: serve the command API until SIGTERM, then drain and exit."""
+"""Serve the command API until SIGTERM, drain and exit: `python -m command_api`."""
 
 from __future__ import annotations
 

@@ -70,21 +70,21 @@ CROSS_ORIGIN_ANSWER_HEADERS = (
 
 log = structlog.get_logger()
 
-DESCRIPTION = """Takes commands and appends events. Every answer to a command carries the header
+DESCRIPTION = """Accepts commands and appends events. Every answer to a command has the header
 `Starfold-Position`; send it as `Starfold-At-Least` to the query API to read your own write."""
 
 
 TAGS = {
     "users": "Sign-up, profile, password, role, export and erasure of users.",
     "sessions": "Access tokens: log-in, refresh, log-out.",
-    "movies": "The catalogue, which curators and services keep.",
-    "ratings": "What users think of movies.",
-    "operations": "Health, keys and metrics, for those who run Starfold.",
+    "movies": "The catalogue, which curators and services maintain.",
+    "ratings": "Ratings of movies by users.",
+    "operations": "Health, keys and metrics, for operators.",
 }
 
 
 class _Parts(NamedTuple):
-    """What runs while the application does, and what serves."""
+    """The background parts of the application, and the parts that answer requests."""
 
     store: Store
     dispatcher: Dispatcher
@@ -97,7 +97,7 @@ class _Parts(NamedTuple):
 
 
 def create_app(settings: CommandSettings) -> Service:
-    """The application; its resources are opened and closed by its lifespan."""
+    """Return the application; its lifespan opens and closes its resources."""
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[dict[str, object]]:

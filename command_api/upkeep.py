@@ -1,4 +1,4 @@
-"""Upkeep: what is kept for a while is deleted once that while is over."""
+"""Upkeep: delete records whose retention time has passed."""
 
 from __future__ import annotations
 
@@ -18,8 +18,9 @@ log = structlog.get_logger()
 
 
 class Upkeep:
-    """Purges old answers and expired sessions and completes the erasure ledger, at start and every
-    `EVERY_S`.
+    """Purges old answers and expired sessions and completes the erasure ledger.
+
+    Runs at start and every `EVERY_S`.
     """
 
     def __init__(self, store: Store, sessions: Sessions, ledger: ErasureLedger | None) -> None:
@@ -28,7 +29,7 @@ class Upkeep:
         self._sessions = sessions
 
     def start(self, tasks: Tasks) -> asyncio.Task[None]:
-        """Commands are taken all the same while it fails."""
+        """Start the task; commands are accepted even while it fails."""
         health = tasks.health("upkeep", stale_after_s=3 * EVERY_S, needed=False)
         return tasks.start(health, self._step, every_s=EVERY_S)
 

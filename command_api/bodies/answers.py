@@ -1,4 +1,4 @@
-"""What the command API answers, as pydantic models."""
+"""Answers of the command API, as pydantic models."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class RatingAnswer(BaseModel):
 
 
 class SessionAnswer(BaseModel):
-    """`refresh_token` is good once: a refresh answers with the next one."""
+    """The tokens of a session; a refresh token can be used once and returns the next one."""
 
     access_token: str
     refresh_token: str
@@ -32,7 +32,7 @@ class SessionAnswer(BaseModel):
 
 
 class RowProblem(BaseModel):
-    """Why a row failed: of a problem document what is not the same for all rows."""
+    """Why a row failed: the parts of a problem document that differ between rows."""
 
     type: str
     detail: str
@@ -40,8 +40,10 @@ class RowProblem(BaseModel):
 
 
 class RowAnswer(BaseModel):
-    """One row of a batch; `user_id` or `movie_id` where a row creates one, `problem` where it
-    failed. `moved` says that the movie was merged into `movie_id`: nothing was recorded.
+    """The result of one row of a bulk request.
+
+    It has `user_id` or `movie_id` if the row creates one, and `problem` if it failed. `moved` means
+    that the movie was merged into `movie_id`: nothing was recorded.
     """
 
     index: int
@@ -80,7 +82,7 @@ class KeysAnswer(BaseModel):
 
 
 class ExportAnswer(BaseModel):
-    """All that the log holds of a user; entries state the event, the time and its fields."""
+    """All of the log's data about a user; entries have the event, its time and its fields."""
 
     user_id: UUID
     position: int

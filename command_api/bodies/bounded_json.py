@@ -1,4 +1,4 @@
-"""Decode JSON within bounds, so that validating a body never costs more than its bytes justify."""
+"""Decode JSON within limits, so that validating a body never costs more than its bytes justify."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from shared.web.problems import InvalidFields
 
 Model = TypeVar("Model", bound=BaseModel)
 
-# Twice as many as any object of the API has. pydantic reports every unknown member on its own.
+# Twice the members of any object of the API; pydantic reports every unknown one separately.
 MEMBERS_MAX = 64
 DEPTH_MAX = 16
-# No list of a body, and none in a row, may have more than a tenth of this.
+# No list in a body or row may have more than a tenth of this.
 ITEMS_MAX = 1_000
-# Lists and objects of a body; making an empty one costs a hundred times what its two bytes do.
+# Lists and objects of a body; creating an empty one costs a hundred times its two bytes.
 CONTAINERS_MAX = 1_000
 
 
@@ -33,8 +33,9 @@ _STRING = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"', re.DOTALL)
 
 
 def decode_json(content: bytes) -> Any:
-    """Return the value, or raise `InvalidInput` beyond the bounds and `MalformedJson` for what is
-    not JSON.
+    """Decode a body.
+
+    Raises `InvalidInput` beyond the limits, and `MalformedJson` if it is not JSON.
     """
     brackets = _brackets(content)
     if brackets > CONTAINERS_MAX and _brackets(_STRING.sub(b"", content)) > CONTAINERS_MAX:
@@ -47,7 +48,7 @@ def decode_json(content: bytes) -> Any:
         raise MalformedJson from error
     except RecursionError as error:
         raise too_deep() from error
-    # Most bodies have too few colons and brackets to be beyond any bound.
+    # Most bodies have too few colons and brackets to exceed any limit.
     if (
         brackets > DEPTH_MAX
         or content.count(b":") > MEMBERS_MAX
@@ -58,7 +59,7 @@ def decode_json(content: bytes) -> Any:
 
 
 def validated(model: type[Model], content: bytes, either: Either | None = None) -> Model:
-    """Validate a body or a row; raises what `decode_json` raises, and `InvalidFields`."""
+    """Validate a body or a row; raise what `decode_json` raises, and `InvalidFields`."""
     value = decode_json(content)
     if not isinstance(value, dict):
         raise InvalidFields([(("body",), "this should be an object")])

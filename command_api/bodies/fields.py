@@ -1,4 +1,4 @@
-"""The fields that clients send, as types with their limits: at the edge and nowhere else."""
+"""Types of request fields with their limits, at the edge and nowhere else."""
 
 from __future__ import annotations
 
@@ -29,13 +29,13 @@ DESCRIPTION_CHARS_MAX = 5_000
 PASSWORD_CHARS_MAX = 1_024
 EMAIL_CHARS_MAX = 254
 CREDENTIAL_CHARS_MAX = 200
-YEAR_MIN = 1888  # The oldest film that survives is of that year.
+YEAR_MIN = 1888  # The year of the oldest surviving film.
 YEARS_AHEAD_MAX = 5
 RATED_AT_MIN = datetime(1970, 1, 1, tzinfo=UTC)
 RUNTIME_MIN_MAX = 6_000
 LIST_ITEMS_MAX = 100
 
-# RFC 3339, with fractions as fine as Python reads them.
+# RFC 3339, with fractions as fine as Python parses them.
 _TIMESTAMP = re.compile(
     r"[0-9]{4}-[0-9]{2}-[0-9]{2}[Tt ][0-9]{2}:[0-9]{2}(:[0-9]{2}([.,][0-9]{1,9})?)?"
     r"([Zz]|[+-][0-9]{2}:?[0-9]{2})"
@@ -48,7 +48,7 @@ _LINE_CONTROLS = "\n\r\t"
 _BLANKS = "\u115f\u1160\u2800\u3164\uffa0"
 _FORBIDDEN = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ud800-\udfff]")
 
-# For the documentation, as nearly as a pattern can say it: without controls, and for a line at
+# For the documentation, as precise as a pattern can be: no control characters, and in a line at
 # least one character that is no space, mark, format character or blank.
 _NO_CONTROLS = {"pattern": r"^[^\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f]*$"}
 _LINE = {
@@ -61,7 +61,7 @@ _LINE = {
 
 
 def _printable(text: str) -> str:
-    """NFC without outer white space; control characters and lone surrogates are refused."""
+    """Return NFC without outer white space; refuse control characters and lone surrogates."""
     text = _without_controls(text.strip())
     if text.isascii():
         return text
@@ -96,21 +96,21 @@ def _one_line(text: str) -> str:
 
 
 def _is_visible(character: str) -> bool:
-    """Also one that Unicode did not have yet when this Python was made."""
+    """Whether a character is visible; characters newer than this Python's Unicode are."""
     category = unicodedata.category(character)
     return category[0] not in "MZ" and category not in ("Cc", "Cf") and character not in _BLANKS
 
 
 def _uncommon(password: str) -> str:
     if is_common(canonical_password(password)):
-        raise ValueError("is one of the passwords that are tried first: choose another one")
+        raise ValueError("is one of the most common passwords: choose another one")
     return password
 
 
 def _few_items(items: Any) -> Any:
     """Refuse a long list before each of its items is validated."""
     if isinstance(items, list) and len(items) > LIST_ITEMS_MAX:
-        raise ValueError(f"has {len(items)} items and may have {LIST_ITEMS_MAX}")
+        raise ValueError(f"has {len(items)} items, the maximum is {LIST_ITEMS_MAX}")
     return items
 
 
@@ -124,7 +124,7 @@ def _email(text: str) -> str:
 
 
 def _is_timestamp(value: object) -> object:
-    """Not a number of seconds, as pydantic would take, also as text."""
+    """Refuse a number of seconds, also as text, which pydantic would accept."""
     if isinstance(value, int | float) or (
         isinstance(value, str) and _TIMESTAMP.fullmatch(value) is None
     ):
@@ -144,7 +144,7 @@ def _whole_milliseconds(moment: datetime) -> datetime:
 
 
 def _whole(value: object) -> object:
-    """To JSON 1979.0 is the same number as 1979."""
+    """Convert 1979.0 to 1979: JSON does not distinguish them."""
     return int(value) if isinstance(value, float) and value.is_integer() else value
 
 
@@ -160,7 +160,7 @@ def _latest_year() -> int:
 
 
 def _documented(schema: dict[str, Any]) -> Any:
-    """What the schema of a type says beside what its constraints do."""
+    """Add to the schema of a type what its constraints do not say."""
     return Field(json_schema_extra=schema)
 
 
@@ -184,7 +184,7 @@ Email = Annotated[
     AfterValidator(_email),
     _documented({"format": "email"}),
 ]
-# Passwords are taken in any script; control characters and those that everybody tries are refused.
+# Passwords may use any script, but no control characters; the most common ones are refused.
 Password = Annotated[
     str,
     StringConstraints(min_length=PASSWORD_CHARS_MIN, max_length=PASSWORD_CHARS_MAX),

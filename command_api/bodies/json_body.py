@@ -1,4 +1,4 @@
-"""JSON bodies of operations, decoded within bounds and validated."""
+"""JSON bodies of operations, decoded within limits and validated."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ ON_LOOP_BYTES_MAX = 32 * 1024
 
 
 class JsonBody:
-    """A body that is one object of a model, or of another model where it has a field of that."""
+    """A body that is one object of a model, or of another model if it has that model's field."""
 
     is_bulk = False
 
@@ -35,7 +35,7 @@ class JsonBody:
     async def read(self, request: Request[Any, Any]) -> BaseModel:
         content = await request.read()
         if not request.body_bytes_stated:
-            # What a body that came in chunks costs more than was charged.
+            # Charge the excess of a chunked body, whose size was unknown before.
             request.caller.charge_rows(1, len(content))
         require_json(request, content)
         if len(content) <= ON_LOOP_BYTES_MAX:
@@ -44,7 +44,7 @@ class JsonBody:
 
 
 def require_json(request: Request[Any, Any], content: bytes) -> None:
-    """Raise unless there is a body and its content type is JSON's."""
+    """Raise unless there is a body and its content type is JSON."""
     if not content:
         raise InvalidFields([(("body",), "Field required")])
     content_type = request.field(b"content-type")

@@ -1,6 +1,6 @@
-"""What clients send, as pydantic models, and how large it may be.
+"""Request bodies as pydantic models, and their maximum sizes.
 
-Unknown fields are refused, so that nothing that a client means is silently dropped.
+Unknown fields are refused, so that no part of a client's request is silently dropped.
 """
 
 from __future__ import annotations
@@ -37,9 +37,9 @@ from shared.log.events import MovieFields, Role, Visibility
 RATINGS_MAX = 10_000
 BULK_CREATIONS_MAX = 1_000
 
-# An emoji that is escaped as two surrogates.
+# An emoji escaped as two surrogates.
 JSON_BYTES_A_CHAR_MAX = 12
-# The fields of a body beside its longest one, with generous white space.
+# The other fields of a body besides its longest one, with generous white space.
 OTHER_FIELDS_BYTES = 16 * KIB
 RATING_BYTES_MAX = OTHER_FIELDS_BYTES + JSON_BYTES_A_CHAR_MAX * REVIEW_CHARS_MAX
 MOVIE_BYTES_MAX = 256 * KIB
@@ -55,14 +55,14 @@ class Body(BaseModel):
 
 
 class BulkBody(Body):
-    """One list of rows, under the name `FIELD`; each row is decoded and validated on its own."""
+    """A list of rows in the field `FIELD`; each row is decoded and validated on its own."""
 
     FIELD: ClassVar[str]
     ROWS_MAX: ClassVar[int]
 
 
 class SignUpBody(Body):
-    """A person signs up."""
+    """A person's sign-up."""
 
     display_name: Name
     email: Email
@@ -77,7 +77,7 @@ class SignUpBody(Body):
 
 
 class ExternalUserBody(Body):
-    """A service names a user of its own."""
+    """An external user that a service creates."""
 
     external_id: ExternalId
     display_name: Name
@@ -105,14 +105,14 @@ class RoleBody(Body):
 
 
 class LogInBody(Body):
-    """A person logs in."""
+    """A person's log-in."""
 
     email: Annotated[str, StringConstraints(max_length=EMAIL_CHARS_MAX)]
     password: Annotated[str, StringConstraints(max_length=PASSWORD_CHARS_MAX)] = Field(repr=False)
 
 
 class KeyLogInBody(Body):
-    """A service logs in."""
+    """A service's log-in."""
 
     api_key: Annotated[str, StringConstraints(max_length=CREDENTIAL_CHARS_MAX)] = Field(repr=False)
 
@@ -144,7 +144,7 @@ class MovieBody(Body):
 
 
 class MergeBody(Body):
-    into: UUID = Field(description="The movie that stays")
+    into: UUID = Field(description="The movie that remains")
 
 
 class MoviesBody(BulkBody):
@@ -155,7 +155,7 @@ class MoviesBody(BulkBody):
 
 
 def _without_defaults(schema: dict[str, Any]) -> None:
-    """A field that is left out stays as it is, whatever stands for it meanwhile."""
+    """Remove defaults: a field that is left out stays unchanged."""
     for field in schema["properties"].values():
         field.pop("default", None)
 
@@ -181,7 +181,7 @@ class MovieChangesBody(Body):
 
 
 class RatingBody(Body):
-    """An opinion. `review` left out keeps the standing one, null removes it."""
+    """A rating. Without `review` the current review stays, null removes it."""
 
     score: Score
     review: Review | None = None
@@ -193,7 +193,7 @@ class RatingBody(Body):
 
 
 class MovieRatingBody(RatingBody):
-    """The same with its movie; only a service names the user."""
+    """A rating with its movie; only a service names the user."""
 
     movie_id: UUID
     user_id: UUID | None = None

@@ -11,16 +11,17 @@ from command_api.bodies.bounded_json import too_deep
 from command_api.bodies.models import BulkBody
 from shared.errors import InvalidInput, MalformedJson
 
-# One row, not decoded.
+# One undecoded row.
 Raw = msgspec.Raw
 
 
 def rows_decoder(body: type[BulkBody]) -> Callable[[bytes], list[Raw]]:
-    """Return a decoder that raises `InvalidInput` for more rows than the body may have, and for any
-    other member beside them; and `MalformedJson` for what is not JSON.
+    """Return a decoder of a body into its rows.
 
-    A list of `Raw` would be made whole before its length was checked: 16 MiB hold eight million
-    rows. A struct of as many fields as there may be rows stops decoding at the first row too many.
+    It raises `InvalidInput` for too many rows and for any other member beside them, and
+    `MalformedJson` if the body is not JSON. A list of `Raw` would be built completely before its
+    length was checked: 16 MiB can hold eight million rows. A struct with one field for each
+    possible row stops decoding at the first row too many.
     """
     places = [(f"row{n}", Raw | msgspec.UnsetType, msgspec.UNSET) for n in range(body.ROWS_MAX)]
     rows_type = msgspec.defstruct("Rows", places, array_like=True, forbid_unknown_fields=True)

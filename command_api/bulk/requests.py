@@ -1,4 +1,4 @@
-"""Bulk requests: each row is a command of its own, and a bad one spoils no other."""
+"""Bulk requests: each row is a separate command, and a bad row does not affect the others."""
 
 from __future__ import annotations
 
@@ -37,32 +37,32 @@ from shared.web.operation import Request
 from shared.web.problems import POSITION_HEADER, TYPE_PREFIX, InvalidFields, field_problem
 
 Result = dict[str, Any]
-# The keys of a row, by its place and its bytes: its own, and that of the whole request.
+# Makes the keys of a row from its index and its bytes: its own, and the whole request's.
 KeysOfRow = Callable[[int, bytes], tuple[RequestKey, RequestKey]]
-# Places of rows, and what their commands come to.
-Waiting = deque[tuple[list[int], asyncio.Future[list[RowAnswer]]]]
+# Indexes of rows, and the future answers of their commands.
+TurnsInFlight = deque[tuple[list[int], asyncio.Future[list[RowAnswer]]]]
 
-# Rows validated before other requests get their turn on the event loop, and then sent on their way.
-# A turn ends earlier when it has validated this many bytes or reported this many errors.
+# Rows validated before other requests get their turn on the event loop. A turn ends earlier when it
+# has validated this many bytes or reported this many errors.
 ROWS_A_TURN = 100
 BYTES_A_TURN = 128 * 1024
 ERRORS_A_TURN = 200
-# What the answer says of wrong fields: more are counted only.
+# Maximum errors that the answer lists; further ones are only counted.
 ERRORS_A_ROW_MAX = 8
 ERRORS_A_BODY_MAX = 1_000
-# After each, long enough for the former ones to be off to the database: rows are best validated
-# while that is waited for.
+# Pause after each turn, long enough to send its rows to the database: validation is best done while
+# the event loop waits for that.
 TURN_PAUSE_S = 0.001
-# Of one request, how many such turns wait for their commit, so that the bulk queue holds several
-# requests.
+# Turns of one request that may wait for their commit, so that the queue holds several requests.
 TURNS_WAITING_MAX = 10
 # Splitting this many bytes into rows takes the event loop less than a millisecond.
 SPLIT_ON_LOOP_BYTES_MAX = 256 * 1024
 
 
 class Results(list[Result]):
-    """One result a row, in order, the highest position among them, and how many errors of fields
-    they report.
+    """One result for each row, in order.
+
+    With the highest position among them, and the number of field errors that they report.
     """
 
     position: int = 0
@@ -70,7 +70,7 @@ class Results(list[Result]):
 
 
 class RowKind(NamedTuple):
-    """What the rows of a request are. `subject` names the field that holds what a row created."""
+    """The kind of a request's rows; `subject` names the field for the id of a created entity."""
 
     model: type[BaseModel]
     bytes_max: int
@@ -78,7 +78,7 @@ class RowKind(NamedTuple):
 
 
 class BulkJson:
-    """A body that is one list of rows. `BulkRequests` reads it, once there is room for it."""
+    """A body that is one list of rows; `BulkRequests` reads it once there is room."""
 
     is_bulk = True
 
@@ -93,9 +93,7 @@ class BulkJson:
 
 
 class BulkRequests:
-    """Looks for room before it reads a body, and takes a place of the caller's once the body is
-    there.
-    """
+    """Checks for room before it reads a body, and holds a place once the body is complete."""
 
     def __init__(self, room: BulkRoom, dispatcher: Dispatcher, secret: bytes) -> None:
         self._room = room
@@ -105,17 +103,17 @@ class BulkRequests:
     async def commit(
         self, request: Request[Any, None], kind: RowKind, command_of: Callable[[Any], Command]
     ) -> Answer:
-        """Commit the good rows of a request, and answer what each row came to.
+        """Commit the valid rows of a request, and answer with a result for each row.
 
-        With an Idempotency-Key each row is done once: a repeat of the request gets each row's first
-        answer, also where only some rows were committed the first time. Raises
+        With an Idempotency-Key each row is executed once: a repeat of the request gets each row's
+        first result, even if only some rows were committed the first time. Raises
         `IdempotencyKeyReused`, and commits no row, if a row of another request was committed with
         the key.
         """
         body, caller = request.operation.body, request.caller
         assert isinstance(body, BulkJson)
         actor = caller.principal.actor
-        assert actor is not None  # No bulk operation may be called without a credential.
+        assert actor is not None  # Every bulk operation requires a credential.
         given: str | None = request.parameters.idempotency_key
         text = None if given is None else key_text(given)
         self._room.require_place(actor)
@@ -141,7 +139,7 @@ class BulkRequests:
         self, text: str, request: Request[Any, None], actor: UUID, content: bytes
     ) -> KeysOfRow:
         named = (request.operation.method, request.path, "")
-        # Hashed first, which lets other threads run meanwhile.
+        # Hash the content first: meanwhile other threads can run.
         content_hash = hashlib.sha256(content).digest()
         whole = request_key(text, named, content_hash, actor, self._secret)
 
@@ -159,14 +157,14 @@ class BulkRequests:
         keys_of_row: KeysOfRow | None,
         request: Request[Any, None],
     ) -> Results:
-        """Validate each row, commit the good ones, and say of each what it came to.
+        """Validate each row, commit the valid ones, and return their results.
 
-        While some rows are committed the next ones are validated. Raises only what concerns the
-        whole request.
+        While some rows are committed the next ones are validated. Raises only errors that concern
+        the whole request.
         """
         results, caller = Results(), request.caller
         decided = 0
-        waiting: Waiting = deque()
+        waiting: TurnsInFlight = deque()
         while len(results) < len(rows):
             if len(waiting) == TURNS_WAITING_MAX:
                 await _settle_first(waiting, results, kind.subject, request)
@@ -182,7 +180,7 @@ class BulkRequests:
             waiting.append((places, answers))
             await asyncio.sleep(TURN_PAUSE_S)
             decided += len(places)
-        # Nothing has checked the caller of a row that is not decided.
+        # Undecided rows have not checked the caller.
         caller.is_doubted = decided < len(rows)
         while waiting:
             await _settle_first(waiting, results, kind.subject, request)
@@ -192,9 +190,7 @@ class BulkRequests:
 def _validated_turn(
     rows: Sequence[Raw], kind: RowKind, command_of: Callable[[Any], Command], results: Results
 ) -> tuple[list[Command], list[int], list[int]]:
-    """The commands of a turn's good rows, their places and their bytes; every row gets its
-    result.
-    """
+    """Validate a turn's rows; return the commands, indexes and sizes of the valid ones."""
     commands: list[Command] = []
     places: list[int] = []
     row_bytes: list[int] = []
@@ -205,7 +201,7 @@ def _validated_turn(
         try:
             if size_bytes > kind.bytes_max:
                 raise InvalidInput(
-                    f"the row has {size_bytes:,} bytes and may have {kind.bytes_max:,}"
+                    f"the row has {size_bytes:,} bytes, the maximum is {kind.bytes_max:,}"
                 )
             commands.append(command_of(validated(kind.model, row)))
             places.append(place)
@@ -224,7 +220,7 @@ def _validated_turn(
 
 
 async def _settle_first(
-    waiting: Waiting, results: Results, subject: str | None, request: Request[Any, None]
+    waiting: TurnsInFlight, results: Results, subject: str | None, request: Request[Any, None]
 ) -> None:
     places, answers = waiting.popleft()
     for place, row_answer in zip(places, await answers, strict=True):
@@ -242,7 +238,7 @@ def _settle(results: Results, place: int, row_answer: RowAnswer, subject: str | 
         results.position = max(results.position, row_answer.position)
     elif isinstance(row_answer, Rejected) and not isinstance(row_answer, IdempotencyKeyReused):
         result.update(_failed(row_answer))
-    else:  # No row is at fault: it is the answer to the request.
+    else:  # No row is at fault: the error is the answer to the request.
         raise row_answer
 
 
@@ -257,7 +253,7 @@ def _failed(error: Rejected) -> Result:
 
 
 def _invalid(place: int, error: InvalidFields, results: Results) -> Result:
-    """The first errors of a row, as far as the body's number of errors is not used up."""
+    """List the first errors of a row, within the body's total."""
     count = len(error.wrong)
     shown = min(count, ERRORS_A_ROW_MAX, max(0, ERRORS_A_BODY_MAX - results.errors))
     results.errors += shown

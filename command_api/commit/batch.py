@@ -1,7 +1,7 @@
-"""Deciding a batch: each command in turn, on what it needs and on what those before it recorded.
+"""Decide a batch: each command in turn, on the loaded state and on what earlier commands recorded.
 
-A command whose Idempotency-Key has been answered, in the log's past or earlier in this very batch,
-is not decided again: it gets that answer.
+A command whose Idempotency-Key has been answered, earlier in the log or in this batch, is not
+decided again: it gets that answer.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from uuid import UUID
 
 from command_api.commit.idempotency import RequestKey
 from command_api.commit.pending_command import Answer, Outcome, PendingCommand
-from command_api.deciding import use_cases as handling
+from command_api.deciding import use_cases
 from command_api.deciding.load_result import AnswerKey, KeptAnswer, LoadResult, NewAnswer
 from command_api.deciding.principal import require_session, session_of
 from command_api.deciding.session import EndSession
@@ -25,7 +25,7 @@ Item = TypeVar("Item")
 
 
 class BatchNeeds(NamedTuple):
-    """All that a batch is decided on, each once."""
+    """Everything on which a batch is decided, each item once."""
 
     streams: Needs
     sessions: tuple[UUID, ...]
@@ -33,8 +33,10 @@ class BatchNeeds(NamedTuple):
 
 
 class Result(NamedTuple):
-    """What a command came to. `place` is its event's within the batch, 0 first; where that is None
-    the event stands at `position` already.
+    """The result of a command.
+
+    `place` is the index of its event in the batch, 0 first; if that is None, the event is already
+    in the log at `position`.
     """
 
     status: Status
@@ -44,7 +46,7 @@ class Result(NamedTuple):
     version: Callable[[], str | None] | None = None
 
     def outcome(self, first: Position | None) -> Outcome:
-        """Given where the batch's first event went."""
+        """Return the outcome, given the position of the batch's first event."""
         if self.place is None or first is None:
             return Outcome(self.status, self.subject, self.position, self.version)
         position = Position(first + self.place)
@@ -52,7 +54,7 @@ class Result(NamedTuple):
 
 
 class BatchDecision(NamedTuple):
-    """A batch after deciding: what each command came to, and the answers to keep."""
+    """A decided batch: the result of each command, and the answers to keep."""
 
     streams: Streams
     results: list[Result | Exception]
@@ -70,8 +72,8 @@ class BatchDecision(NamedTuple):
 
 
 def needs_of(batch: Sequence[PendingCommand]) -> BatchNeeds:
-    """What to load before the batch is decided."""
-    wanted = [handling.needs(pending.command, pending.principal) for pending in batch]
+    """Return what to load before the batch is decided."""
+    wanted = [use_cases.needs(pending.command, pending.principal) for pending in batch]
     return BatchNeeds(
         Needs(
             latest=_unique(stream for need in wanted for stream in need.latest),
@@ -90,16 +92,16 @@ def needs_of(batch: Sequence[PendingCommand]) -> BatchNeeds:
 
 
 def further_needs_of(batch: Sequence[PendingCommand], streams: Streams) -> tuple[StreamId, ...]:
-    """What to load once more, named by the state of what was loaded; mostly nothing."""
+    """Return what else to load, as named by the state loaded first; mostly nothing."""
     return _unique(
-        stream for pending in batch for stream in handling.further_needs(pending.command, streams)
+        stream for pending in batch for stream in use_cases.further_needs(pending.command, streams)
     )
 
 
 def decide_batch(
     batch: Sequence[PendingCommand], streams: Streams, loaded: LoadResult
 ) -> BatchDecision:
-    """One command's refusal is its own result, and records nothing."""
+    """Decide each command; a refusal is that command's result, and records nothing."""
     decided = BatchDecision(streams, [], [])
     answered: dict[AnswerKey, tuple[bytes, Result]] = {
         key: (kept.request_hmac, _kept(kept)) for key, kept in loaded.answers.items()
@@ -113,7 +115,7 @@ def decide_batch(
             result = _repeated(pending.keys, answered)
             if result is not None:
                 # The kept answer is only for a caller who may still send the command.
-                handling.authorize(pending.command, pending.principal, streams)
+                use_cases.authorize(pending.command, pending.principal, streams)
             else:
                 result = _decide(pending, streams)
                 for one in pending.keys:
@@ -127,7 +129,7 @@ def decide_batch(
 
 
 def _decide(pending: PendingCommand, streams: Streams) -> Result:
-    decision = handling.decide(pending.command, pending.principal, streams)
+    decision = use_cases.decide(pending.command, pending.principal, streams)
     place, position = streams.last_of(decision.stream_id)
     return Result(decision.status, decision.subject, place, position, decision.version)
 
@@ -135,14 +137,15 @@ def _decide(pending: PendingCommand, streams: Streams) -> Result:
 def _repeated(
     keys: tuple[RequestKey, ...], answered: dict[AnswerKey, tuple[bytes, Result]]
 ) -> Result | None:
-    """Return the first answer to the first key; raise `IdempotencyKeyReused` if one of the keys
-    came with another request before.
+    """Return the first answer to the first key.
+
+    Raises `IdempotencyKeyReused` if one of the keys was used with another request before.
     """
     if not keys:
         return None
     for key, request_hmac in keys:
         if key in answered and answered[key][0] != request_hmac:
-            raise IdempotencyKeyReused("this Idempotency-Key was sent with another request before")
+            raise IdempotencyKeyReused("this Idempotency-Key was used with another request before")
     kept = answered.get(keys[0].key)
     return None if kept is None else kept[1]
 

@@ -1,8 +1,8 @@
-"""Finishes what curators began with closed movies: merges, and withdrawals.
+"""Finish the merges and withdrawals that curators have started.
 
-The log alone says what is left to do: after a crash, or beside another process at the same work,
-some commands find nothing to change. A closed movie takes no ratings, so that one walk over all
-users who had signed up by then meets every rating.
+The log alone says what remains to be done: after a crash, or while another process does the same
+work, some commands find nothing to change. A closed movie takes no ratings, so one pass over all
+users who had signed up by then finds every rating.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ from shared.log.stored_row import StoredRow
 from shared.process.clock import utc_now
 from shared.process.tasks import TaskHealth, Tasks
 
-# How often to look for what another process has left unfinished.
+# How often to look for work that another process has left unfinished.
 EVERY_S = 60.0
 CLOSURES_A_PAGE = 1_000
 
@@ -79,7 +79,7 @@ class ClosedMovies:
         self._closed.set()
 
     async def is_rated(self, movie_id: MovieId) -> bool:
-        """Return whether the movie has ratings. Reads the last event of a stream of each user."""
+        """Whether the movie has ratings; reads the last event of one stream for each user."""
         row = await self._last(StreamId(movie_id))
         if row is None or row.topic == MovieWithdrawn.__name__:
             return False
@@ -116,7 +116,7 @@ class ClosedMovies:
             return
 
     async def _look(self) -> None:
-        """Note the movies that were closed since the last look."""
+        """Collect the movies that were closed since the last look."""
         while True:
             wanted = [CLOSURES, self._seen, CLOSURES_A_PAGE]
             page = await self._store.rows(_CLOSED, wanted)
@@ -135,7 +135,7 @@ class ClosedMovies:
         if row.topic == MovieMerged.__name__:
             await self._complete_merge(movie_id, health)
         elif row.topic == MovieWithdrawalStarted.__name__:
-            with suppress(Conflict):  # It is reopened.
+            with suppress(Conflict):  # The movie was reopened.
                 await self.end_withdrawal(movie_id)
 
     async def _complete_merge(self, movie_id: MovieId, health: TaskHealth) -> None:
@@ -154,7 +154,7 @@ class ClosedMovies:
             rated = await self._rated(movie_id, users)
             if not rated:
                 return 0
-            into = await self._staying(movie_id)
+            into = await self._remaining_movie(movie_id)
             answers = await self._committed(
                 [
                     MoveRating(
@@ -172,13 +172,13 @@ class ClosedMovies:
                 return len(rated)
 
     async def _rated(self, movie_id: MovieId, users: Sequence[UserId]) -> list[UserId]:
-        """Return the users that have a rating of the movie."""
+        """Return the users who have a rating of the movie."""
         streams = {rating_stream_id(user_id, movie_id): user_id for user_id in users}
         found = (await self._store.load(LoadRequest(latest=list(streams)))).streams
         return [streams[one] for one, rows in found.items() if rows[-1].topic == _RATED]
 
-    async def _staying(self, movie_id: MovieId) -> MovieId:
-        """Return the last movie of the chain of merges that a merged movie begins."""
+    async def _remaining_movie(self, movie_id: MovieId) -> MovieId:
+        """Return the last movie in the chain of merges that starts with a merged movie."""
         while (row := await self._last(StreamId(movie_id))) is not None:
             event = self._codec.decode(row.topic, row.state, {}).event
             if not isinstance(event, MovieMerged | MovieMergeCompleted):
@@ -187,7 +187,7 @@ class ClosedMovies:
         return movie_id
 
     async def _committed(self, commands: Sequence[Command]) -> list[Answer]:
-        """Commit commands; raise any error but that of a movie that was merged meanwhile."""
+        """Commit commands; raise any error except for a movie that was merged meanwhile."""
         answers = await self._dispatcher.dispatch_bulk(commands, Console(), request_id=new_uuid7())
         for answer in answers:
             if isinstance(answer, Exception) and not isinstance(answer, Moved):

@@ -1,13 +1,14 @@
-"""One batch of commands: load every stream that it needs, decide each command in turn, append once.
+"""Commit one batch of commands: load its streams, decide each command in turn, append once.
 
-The append is refused when a stream has moved on since it was loaded. Then the whole batch is loaded
-and decided again, never "the rest" of it: a command that survives its batch's refusal was decided
-on a state that included commands which did not. After `REFUSALS_MAX` refusals all of it runs under
-the append lock, where nobody can refuse it.
+The append is refused when a stream has changed since it was loaded. Then the whole batch is loaded
+and decided again, never "the rest" of it: a command that survived its batch's refusal would have
+been decided on a state that included commands which did not. After `REFUSALS_MAX` refusals the
+whole batch runs under the append lock, where nothing can refuse it.
 
-When the connection is lost, the append may have been committed or may still be. The same events are
-then appended again, with the same ids at the same versions: either they go in, or what stands there
-says whose they are. Looking first would be unsound: absent now, committed a moment later.
+When the connection is lost, the append may have been committed, or may still be. The committer then
+appends the same events again, with the same ids and versions: either they are inserted, or the
+stored events show whose they are. Looking first would be unsound: they may be absent now and
+committed a moment later.
 """
 
 from __future__ import annotations
@@ -33,14 +34,14 @@ from shared.log.sealing import KeyWrap, SubjectKeys
 
 REFUSALS_MAX = 2
 RESOLVE_FOR_S = 15.0
-# A server that ended over a full disk does not come back before there is room.
+# A server that exited because of a full disk does not come back before there is space.
 RESOLVE_FULL_FOR_S = 1.0
 RETRY_FIRST_S = 0.05
 RETRY_MAX_S = 1.0
 
 _FULL_DURING_COMMIT = (
     "the disk of the event store became full during a commit: the command may or may not have been"
-    " recorded; sending it again is safe"
+    " recorded; a retry is safe"
 )
 
 log = structlog.get_logger()
@@ -57,11 +58,11 @@ class Committer:
 
     @property
     def store_is_silent(self) -> bool:
-        """The store got no answer when it was last tried."""
+        """Whether the store did not answer the last attempt."""
         return self._store.silent
 
     async def commit(self, batch: Sequence[PendingCommand]) -> list[Answer]:
-        """An answer for each command, in order; one command's error is its own answer."""
+        """Return an answer for each command, in order; one command's error is its own answer."""
         try:
             return await self._commit_reconnecting(batch)
         except StoreAway as error:
@@ -71,11 +72,11 @@ class Committer:
             return [self._store.server.answer_of(error)] * len(batch)
         except (AppendOutcomeUnknown, StorageFull) as error:
             return [error] * len(batch)
-        except Exception as error:  # Whatever it is, it must not reach a neighbour.
+        except Exception as error:  # Any error: it must not reach a neighbour.
             if len(batch) == 1:
                 log.exception("command_failed", command=type(batch[0].command).__name__)
                 return [error]
-            # One command's fault is no other's: halve until it stands alone.
+            # Isolate the failing command by bisection.
             middle = len(batch) // 2
             return await self.commit(batch[:middle]) + await self.commit(batch[middle:])
 
@@ -83,9 +84,10 @@ class Committer:
         await self._store.close()
 
     async def _commit_reconnecting(self, batch: Sequence[PendingCommand]) -> list[Answer]:
-        """Once more where the connection was lost before anything was sent to be written: it may
-        have been idle, and closed long ago. And where it was lost under the append lock, and others
-        took the places meanwhile.
+        """Commit the batch, and try again if a lost connection cannot have written it.
+
+        The connection may have been idle, and closed long ago; or it was lost under the append
+        lock, and other events took the places meanwhile.
         """
         try:
             return await self._commit(batch)
@@ -150,7 +152,7 @@ class Committer:
         return decide_batch(batch, streams, loaded)
 
     def _encode(self, decided: BatchDecision) -> Append:
-        """The batch's events as stored, with what else goes with them: keys, sessions, answers."""
+        """Encode the batch's events and what is stored with them: keys, sessions, answers."""
         streams, effects = decided.streams, decided.streams.effects
         new_keys = {user_id: streams.keys.add(user_id) for user_id in effects.new_subjects}
         encode = self._codec.encode
@@ -183,10 +185,10 @@ class Committer:
             return await self._resolve(append)
 
     async def _resolve(self, append: Append) -> Position:
-        """Append the same events again until an answer comes.
+        """Append the same events again until there is an answer.
 
-        Raises `AppendRefused` if others' events stand there, `AppendOutcomeUnknown` if no answer
-        came in time, or `StorageFull`, earlier, if the server had ended over a full disk.
+        Raises `AppendRefused` if other events took their places, `AppendOutcomeUnknown` if no
+        answer came in time, or `StorageFull`, earlier, if the server exited because of a full disk.
         """
         started_at = time.monotonic()
         pause_s = RETRY_FIRST_S
@@ -201,7 +203,7 @@ class Committer:
                         raise StorageFull(_FULL_DURING_COMMIT) from error
                     raise AppendOutcomeUnknown(
                         "the connection to the event store was lost during a commit: the command"
-                        " may or may not have been recorded; sending it again is safe"
+                        " may or may not have been recorded; a retry is safe"
                     ) from error
             await asyncio.sleep(pause_s)
             pause_s = min(2 * pause_s, RETRY_MAX_S)
@@ -213,15 +215,15 @@ class Committer:
             return await self._position_if_ours(append, refusal)
 
     async def _position_if_ours(self, append: Append, refusal: Exception) -> Position:
-        """The first event's position if these very events stand there; else `AppendRefused`."""
+        """Return the first event's position if exactly these events are stored."""
         places = [(event.stream_id, event.version) for event in append.events]
-        standing = await self._store.stored_at(places)
-        # Without events the answers to keep were refused, and those that stand are the right ones.
+        stored = await self._store.stored_at(places)
+        # Without events, the kept answers were refused, and the stored ones are the right ones.
         ours = bool(places) and all(
-            place in standing and event_id_of(standing[place][1]) == event_id_of(event.state)
+            place in stored and event_id_of(stored[place][1]) == event_id_of(event.state)
             for place, event in zip(places, append.events, strict=True)
         )
         if not ours:
             raise AppendRefused(str(refusal)) from refusal
         log.info("append_had_committed", events=len(append.events))
-        return standing[places[0]][0]
+        return stored[places[0]][0]

@@ -1,9 +1,8 @@
-"""Group commit: commands wait in bounded queues, and while one commit is on its way the next batch
-gathers.
+"""Group commit: commands wait in bounded queues, and a batch gathers during the previous commit.
 
-There is no timer. A batch is whatever came while the last one was being written, so that a lone
-command goes at once and a crowd shares one commit. Interactive commands and bulk rows have queues
-of their own and take turns; a bulk append is small, so that it holds nobody up.
+There is no timer. A batch is everything that arrived while the last one was written, so that a lone
+command leaves at once and a crowd shares one commit. Interactive commands and bulk rows have
+separate queues and take turns; a bulk append is small, so that it does not delay the others.
 """
 
 from __future__ import annotations
@@ -29,17 +28,16 @@ from shared.process.tasks import TaskHealth, Tasks
 
 BATCH_COMMANDS_MAX = 1_000
 BULK_BATCH_COMMANDS_MAX = 250
-# While interactive commands wait, or were just answered: their senders are about to send again,
-# and would all wait for one large append.
+# Limit while interactive commands wait, or were just answered: their senders are about to send
+# again, and would all wait for one large append.
 BULK_BESIDE_INTERACTIVE_MAX = 50
-# Bytes of rows, as they came, in one bulk append: it holds the append lock for as long as it takes
-# to write them.
+# Bytes of rows in one bulk append, which holds the append lock while it writes them.
 BULK_BATCH_BYTES_MAX = 512 * 1024
 BULK_BYTES_BESIDE_INTERACTIVE_MAX = 64 * 1024
 QUEUE_COMMANDS_MAX = 10_000
 BULK_QUEUE_COMMANDS_MAX = 20_000
 WAIT_MAX_S = 10.0
-# Bulk rows are bounded by the requests that wait for them.
+# The requests that wait for bulk rows limit their number.
 NO_DEADLINE_S = math.inf
 
 BATCH_COMMANDS = Histogram(
@@ -52,7 +50,7 @@ log = structlog.get_logger()
 
 
 class Dispatcher:
-    """Takes commands and commits them in batches, all on the event loop."""
+    """Accepts commands and commits them in batches, all on the event loop."""
 
     def __init__(self, committer: Committer) -> None:
         self._committer = committer
@@ -65,12 +63,12 @@ class Dispatcher:
         self._task: asyncio.Task[None] | None = None
 
     def start(self, tasks: Tasks) -> None:
-        # A commit is never cancelled: its connection has deadlines of its own.
+        # A commit is never cancelled: its connection has its own timeouts.
         health = tasks.health("dispatcher", stale_after_s=math.inf)
         self._task = tasks.start(health, partial(self._run, health))
 
     async def stop(self) -> None:
-        """Take no more commands, commit those that wait, and end."""
+        """Accept no more commands, commit the waiting ones, and end."""
         self._stopping = True
         self._work.set()
         if self._task is not None:
@@ -87,10 +85,10 @@ class Dispatcher:
         request_id: UUID,
         key: RequestKey | None = None,
     ) -> Outcome:
-        """Commit one command and say what it came to, or what it came to when `key` came first.
+        """Commit one command and return its outcome, or the first outcome under `key`.
 
-        Raises what the command's rules raise, and `Overloaded` at once when too many wait. A caller
-        that is cancelled meanwhile changes nothing: the command goes its way.
+        Raises what the command's rules raise, and `Overloaded` at once when too many commands wait.
+        A caller that is cancelled meanwhile changes nothing: the command is still decided.
         """
         self._require_room(self._interactive, 1, QUEUE_COMMANDS_MAX)
         loop = asyncio.get_running_loop()
@@ -116,11 +114,11 @@ class Dispatcher:
         row_bytes: Sequence[int] = (),
         keys: Sequence[tuple[RequestKey, ...]] = (),
     ) -> asyncio.Future[list[Answer]]:
-        """Commit many commands in turns with interactive ones; an answer or an error for each, in
-        order, once all have one. `row_bytes` are the sizes of what the commands came from, `keys`
-        their rows' idempotency keys; either may be empty.
+        """Commit many commands in turns with interactive ones.
 
-        They are on their way at once; raises `Overloaded` when too many wait.
+        Return a future of an answer or an error for each, in order. `row_bytes` are the sizes of
+        their rows, `keys` the rows' idempotency keys; either may be empty. The commands are queued
+        at once; raises `Overloaded` when too many wait.
         """
         self._require_room(self._bulk, len(commands), BULK_QUEUE_COMMANDS_MAX)
         answers = _BulkAnswers(len(commands))
@@ -145,7 +143,7 @@ class Dispatcher:
         if self._stopping:
             raise Unavailable("the command API is stopping")
         if self._committing and self._committer.store_is_silent:
-            # One batch at a time finds out whether it answers again; nobody else waits for that.
+            # One batch at a time probes the store; all others are refused without waiting.
             raise Unavailable("the event store does not answer")
         if len(queue) + more > most:
             raise Overloaded(f"{len(queue)} commands are waiting already")
@@ -161,7 +159,7 @@ class Dispatcher:
                 self._work.clear()
                 await self._work.wait()
                 continue
-            # It is the bulk's turn after one of interactive commands.
+            # The bulk queue has its turn after an interactive batch.
             beside = bulk_turn or bool(self._interactive)
             bulk_turn = bool(self._bulk) and (bulk_turn or not self._interactive)
             batch = self._take(bulk=bulk_turn, beside_interactive=beside, now_s=loop.time())
@@ -173,19 +171,19 @@ class Dispatcher:
             health.succeeded()
 
     async def _commit(self, batch: Sequence[PendingCommand]) -> list[tuple[PendingCommand, Answer]]:
-        """Whatever goes wrong is this batch's answer: the next one finds the dispatcher at work."""
+        """Commit a batch; any error is its answer, and the dispatcher continues."""
         self._committing = True
         try:
             answers = await self._committer.commit(batch)
             return list(zip(batch, answers, strict=True))
-        except Exception as error:  # It must not end the only one that commits.
+        except Exception as error:  # An error must not end the only task that commits.
             log.exception("batch_failed", commands=len(batch))
             return [(pending, error) for pending in batch]
         finally:
             self._committing = False
 
     def _take(self, *, bulk: bool, beside_interactive: bool, now_s: float) -> list[PendingCommand]:
-        """The next batch, without the commands that nobody waits for any longer."""
+        """Take the next batch, without the commands whose callers have given up."""
         queue = self._bulk if bulk else self._interactive
         if not bulk:
             most, bytes_left = BATCH_COMMANDS_MAX, 1
@@ -205,7 +203,7 @@ class Dispatcher:
 
 
 class _BulkAnswers:
-    """Answers of many commands; the future has them in order once there is one for each."""
+    """Answers of many commands; the future resolves once each has one."""
 
     def __init__(self, count: int) -> None:
         self.future: asyncio.Future[list[Answer]] = asyncio.get_running_loop().create_future()
@@ -223,7 +221,7 @@ class _BulkAnswers:
 
 
 def _resolve(future: asyncio.Future[Outcome], answer: Answer) -> None:
-    """A caller that has gone away is passed over: its command's fate is not changed by that."""
+    """Resolve the caller's future, unless the caller has left."""
     if future.done():
         return
     if isinstance(answer, Exception):

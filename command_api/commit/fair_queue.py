@@ -1,4 +1,4 @@
-"""Queue that serves its keys in turns, so that the key with most entries waits longest."""
+"""Queue that serves its keys in turn, so that the key with most entries waits longest."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ Item = TypeVar("Item")
 
 
 class FairQueue(Generic[Item]):
-    """Bounded in all and for each key; round-robin over the keys, first in first out within one."""
+    """A queue with a round-robin over its keys, first in first out within each."""
 
     def __init__(self) -> None:
-        # In the order of their turns; no key is without an item.
+        # In the order of their turns; every key has an item.
         self._items: dict[Hashable, deque[Item]] = {}
         self._count = 0
 
@@ -28,7 +28,7 @@ class FairQueue(Generic[Item]):
         self._count += 1
 
     def take(self) -> Item | None:
-        """Return the next key's first item, and put the key at the end of the turns."""
+        """Return the next key's first item, and move the key to the end of the turns."""
         if not self._count:
             return None
         key = next(iter(self._items))

@@ -1,6 +1,6 @@
-"""Idempotency keys: who sent the same request before is given its first answer.
+"""Idempotency keys: a repeat of a request gets the answer of the first one.
 
-Only keyed hashes of the key and of the request are kept, for at least `KEPT_FOR_H`.
+Only keyed hashes of the key and of the request are stored, for at least `KEPT_FOR_H`.
 """
 
 from __future__ import annotations
@@ -28,16 +28,16 @@ _PURGE = (
 
 
 class RequestKey(NamedTuple):
-    """A request's key, and the keyed hash of what it asks for."""
+    """A request's key, and the keyed hash of its contents."""
 
     key: AnswerKey
     request_hmac: bytes
 
 
 def key_text(header: str) -> str:
-    """Return the key in a header's text, without white space around it; raises `InvalidInput`."""
+    """Return the key in a header's text without outer white space; raise `InvalidInput`."""
     text = header.strip()
-    if len(text) > 1 and text[0] == text[-1] == '"':  # A string of RFC 9651, as the draft has it.
+    if len(text) > 1 and text[0] == text[-1] == '"':  # A string of RFC 9651, as the draft requires.
         text = text[1:-1]
     if not _KEY.fullmatch(text):
         raise InvalidInput(
@@ -56,5 +56,5 @@ def request_key(
 
 
 async def purge_answers(store: Store) -> int:
-    """Delete the answers kept for long enough, and return how many."""
+    """Delete the answers past their retention, and return their number."""
     return await store.delete_all(_PURGE, [KEPT_FOR_H])

@@ -1,4 +1,4 @@
-"""A command on its way: who sent it, its ids, and what it comes to."""
+"""A command that waits for its commit, and its outcome."""
 
 from __future__ import annotations
 
@@ -14,10 +14,11 @@ from shared.log.events import Metadata
 
 
 class Outcome(NamedTuple):
-    """What a command came to; `position` is of the event that made it so, now or before.
+    """The outcome of a command.
 
-    `version` makes that of the subject as the command left it; None where it has none, or where the
-    outcome was kept with an Idempotency-Key.
+    `position` belongs to the event that made the current state, now or before. `version` computes
+    the version of the changed subject after the command; None if it has none, or if the outcome was
+    kept under an Idempotency-Key.
     """
 
     status: Status
@@ -32,8 +33,8 @@ Answer = Outcome | Exception
 class PendingCommand:
     """A command waiting for its commit.
 
-    `settle` is told what it came to, once. Its event ids are made once and kept however often it is
-    decided again, so that an append whose outcome is unknown can be told from somebody else's.
+    `settle` receives the outcome, once. Its event ids are made once and kept however often it is
+    decided again, so that an append whose outcome is unknown can be distinguished from others.
     """
 
     __slots__ = (
@@ -63,18 +64,17 @@ class PendingCommand:
         self.principal = principal
         self.request_id = request_id
         self.command_id = new_uuid7()
-        # On the event loop's clock; a command that waited longer is dropped before it is decided.
+        # On the event loop's clock; a command that waits longer is dropped before it is decided.
         self.deadline_s = deadline_s
         self.settle = settle
-        # The key of its request, or of its bulk row and then of the whole bulk request; empty
-        # without an Idempotency-Key.
+        # The request's key, or the row's and then the whole bulk request's; empty without a key.
         self.keys = keys
-        # The size of the bulk row that the command came from.
+        # The size of the command's bulk row.
         self.row_bytes = row_bytes
         self._event_ids: list[EventId] = []
 
     def metadata(self, nth: int) -> Metadata:
-        """The metadata of the command's n-th event, 0 first."""
+        """Return the metadata of the command's n-th event, 0 first."""
         while len(self._event_ids) <= nth:
             self._event_ids.append(EventId(new_uuid7()))
         return Metadata(

@@ -1,4 +1,4 @@
-"""Look-up in the database that requests share, for what anybody may ask without a limit."""
+"""A database look-up shared by requests, for routes without a rate limit."""
 
 from __future__ import annotations
 
@@ -10,8 +10,10 @@ Result = TypeVar("Result")
 
 
 class SharedLookUp(Generic[Result]):
-    """At most one runs at a time. Whoever asks meanwhile gets the result of the next one, which
-    begins after they asked: it is as recent as a look-up of their own.
+    """A look-up that runs at most once at a time.
+
+    Callers during a look-up get the result of the next one, which begins after their call: it is as
+    recent as a look-up of their own.
     """
 
     def __init__(self, look_up: Callable[[], Awaitable[Result]]) -> None:
@@ -20,7 +22,7 @@ class SharedLookUp(Generic[Result]):
         self._next: asyncio.Task[Result] | None = None
 
     async def __call__(self) -> Result:
-        """Raises what the look-up raises."""
+        """Return the shared result; raise what the look-up raises."""
         if self._next is None:
             self._next = asyncio.create_task(self._run(self._running), name="shared-look-up")
             self._next.add_done_callback(_retrieve)
@@ -34,6 +36,6 @@ class SharedLookUp(Generic[Result]):
 
 
 def _retrieve(task: asyncio.Task[Result]) -> None:
-    """Also where everybody who asked has been cancelled."""
+    """Retrieve the exception even if every caller has been cancelled."""
     if not task.cancelled():
         task.exception()

@@ -1,6 +1,5 @@
-"""The rules: pure `decide(command, state) -> events` and `evolve(state, event) -> state`, one
-module a noun.
+"""The rules: pure `decide(command, state) -> events` and `evolve(state, event) -> state`.
 
-No clock, no ids made here, no I/O: times and ids arrive in the command. A rule that refuses raises
-`Rejected`.
+There is one module for each noun. No clock, no new ids, no I/O: times and ids arrive in the
+command. A rule that refuses raises `Rejected`.
 """

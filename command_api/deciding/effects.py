@@ -1,4 +1,4 @@
-"""What commands change besides the log, in the same transaction."""
+"""Effects of commands besides events, in the same transaction."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from shared.ids import StreamId, UserId
 
 
 class Effects(msgspec.Struct):
-    """The effects of a batch, as its use cases name them."""
+    """The effects of a batch, collected by its use cases."""
 
     # Users who get a key for their personal data.
     new_subjects: list[UserId] = []

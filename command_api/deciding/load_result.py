@@ -1,6 +1,6 @@
-"""What commands are decided on: what to load for them and what was found, kept answers included.
+"""The data on which commands are decided: what to load, and what was loaded.
 
-A kept answer is what a command with an Idempotency-Key came to, for those who send it again.
+A kept answer is the outcome of a command with an Idempotency-Key, for its repeats.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ class AnswerKey(NamedTuple):
 
 
 class KeptAnswer(NamedTuple):
-    """What the first request with a key came to, and the keyed hash of that request."""
+    """The outcome of the first request with a key, and the keyed hash of that request."""
 
     request_hmac: bytes
     status: str
@@ -31,8 +31,10 @@ class KeptAnswer(NamedTuple):
 
 
 class NewAnswer(NamedTuple):
-    """An answer to keep. Its position is that of the append's event at `place`, 0 first, or where
-    that is None the one of `answer`.
+    """An answer to keep.
+
+    Its position is the position of the append's event at `place`, 0 first, or of `answer` if
+    `place` is None.
     """
 
     key: AnswerKey
@@ -41,8 +43,10 @@ class NewAnswer(NamedTuple):
 
 
 class LoadRequest(NamedTuple):
-    """The last event of the streams `latest`, all of the streams `whole`, subjects' wrapped keys,
-    which of the sessions have not ended, and the answers kept under the given keys.
+    """What to load for a batch.
+
+    The last event of the streams `latest`, all events of the streams `whole`, subjects' wrapped
+    keys, the open ones of the sessions, and the answers kept under the given keys.
     """
 
     latest: Sequence[StreamId] = ()
@@ -53,8 +57,10 @@ class LoadRequest(NamedTuple):
 
 
 class LoadResult(NamedTuple):
-    """Stored rows by stream in version order, wrapped keys by user, the sessions that have not
-    ended, and the kept answers.
+    """What was loaded for a batch.
+
+    Stored rows by stream in version order, wrapped keys by user, the sessions that have not ended,
+    and the kept answers.
     """
 
     streams: dict[StreamId, list[StoredRow]]

@@ -1,4 +1,4 @@
-"""A movie of the catalogue."""
+"""The rules of a movie of the catalogue."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def imdb_stream_id(secret: bytes, imdb_id: str) -> StreamId:
 
 
 class Movie(msgspec.Struct, frozen=True, kw_only=True):
-    """`details` is None for a movie that does not exist, `into` the one that it was merged into."""
+    """A movie's state; `details` is None if it does not exist, `into` its merge target."""
 
     details: MovieFields | None = None
     into: MovieId | None = None
@@ -63,10 +63,10 @@ class CreateMovie(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class ChangeMovieDetails(msgspec.Struct, frozen=True, kw_only=True):
-    """Correct a movie, if it is as `condition` says; `changes` holds the fields to replace.
+    """Correct a movie if `condition` holds; `changes` has the fields to replace.
 
-    `imdb_stream_of` finds the reservation of an IMDb id: that of the id which the movie gives up
-    is known once the movie is loaded.
+    `imdb_stream_of` returns the reservation of an IMDb id: the id that the movie gives up is known
+    only once the movie is loaded.
     """
 
     movie_id: MovieId
@@ -77,12 +77,12 @@ class ChangeMovieDetails(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def imdb_stream(self) -> StreamId | None:
-        """The reservation of the new IMDb id; None where the command gives the movie none."""
+        """The reservation of the new IMDb id; None if the command sets none."""
         imdb_id = self.changes.get("imdb_id")
         return None if imdb_id is None else self.imdb_stream_of(cast("str", imdb_id))
 
     def stream_given_up(self, movie: Movie) -> StreamId | None:
-        """The reservation of the IMDb id that the movie would no longer have."""
+        """Return the reservation of the IMDb id that the movie would give up."""
         current = None if movie.details is None else movie.details.imdb_id
         if current is None or self.changes.get("imdb_id", current) == current:
             return None
@@ -90,7 +90,7 @@ class ChangeMovieDetails(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class _ClosesMovie(msgspec.Struct, frozen=True, kw_only=True):
-    """`imdb_stream_of` finds the reservation of the IMDb id that the movie gives up."""
+    """`imdb_stream_of` returns the reservation of the IMDb id that the movie gives up."""
 
     movie_id: MovieId
     imdb_stream_of: Callable[[str], StreamId]
@@ -103,20 +103,20 @@ class _ClosesMovie(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class MergeMovie(_ClosesMovie, frozen=True, kw_only=True):
-    """Merge a movie into another one, which stays."""
+    """Merge a movie into another one, which remains."""
 
     into: MovieId
 
 
 class CompleteMerge(msgspec.Struct, frozen=True, kw_only=True):
-    """Note that no rating stands on a merged movie any more."""
+    """Record that a merged movie has no ratings any more."""
 
     movie_id: MovieId
     now: datetime
 
 
 class StartWithdrawal(msgspec.Struct, frozen=True, kw_only=True):
-    """Let a movie take no ratings while it is found out whether it has some."""
+    """Stop a movie's ratings while the command API checks whether it has some."""
 
     movie_id: MovieId
     condition: Condition | None
@@ -188,14 +188,14 @@ def evolve(movie: Movie, event: MovieEvent) -> Movie:
 def require_open(movie: Movie, movie_id: MovieId, *, pointer: str | None = None) -> None:
     """Raise `NotFound`, `Moved`, `Gone` or `Conflict` unless the movie takes ratings.
 
-    The state that the movie's last event alone leads to is enough.
+    The state after the movie's last event alone is sufficient.
     """
     if movie.into is not None:
         raise Moved(movie_id, movie.into)
     if movie.withdrawal == "ended":
         raise Gone(f"movie {movie_id} was withdrawn", pointer=pointer)
     if movie.withdrawal == "started":
-        raise Conflict(f"movie {movie_id} is just being withdrawn", pointer=pointer)
+        raise Conflict(f"movie {movie_id} is being withdrawn", pointer=pointer)
     if movie.details is None:
         raise NotFound(f"there is no movie {movie_id}", pointer=pointer)
 

@@ -1,4 +1,4 @@
-"""Who sends a command, and what that allows."""
+"""The sender of a command, and their permissions."""
 
 from __future__ import annotations
 
@@ -17,12 +17,13 @@ Scope = Literal["users", "ratings", "movies", "roles", "erasure"]
 
 
 class Member(msgspec.Struct, frozen=True):
-    """A user with an access token. Their role is not believed from the token but loaded with each
-    batch.
+    """A user with an access token.
+
+    Their role is not taken from the token but loaded with each batch.
     """
 
     user_id: UserId
-    # The log-in that the token comes from; None for a token that is of no session.
+    # The session of the token; None for a token without one.
     session_id: UUID | None = None
 
     @property
@@ -31,11 +32,11 @@ class Member(msgspec.Struct, frozen=True):
 
 
 class Service(msgspec.Struct, frozen=True):
-    """A program with an API key, which may do what its scopes say."""
+    """A program with an API key and the permissions of its scopes."""
 
     key_id: UUID
     scopes: frozenset[str]
-    # As above, for an access token that was issued for the API key.
+    # The session of an access token issued for the API key.
     session_id: UUID | None = None
 
     @property
@@ -44,7 +45,7 @@ class Service(msgspec.Struct, frozen=True):
 
 
 class Anyone(msgspec.Struct, frozen=True):
-    """No credentials; may sign up and log in."""
+    """A caller without credentials, who may sign up and log in."""
 
     @property
     def actor(self) -> None:
@@ -52,7 +53,7 @@ class Anyone(msgspec.Struct, frozen=True):
 
 
 class Console(msgspec.Struct, frozen=True):
-    """An operator with the secrets of the settings at hand; no request ever comes from one."""
+    """An operator with the settings' secrets; no request has this principal."""
 
     @property
     def actor(self) -> None:
@@ -77,15 +78,17 @@ def require_member(principal: Principal) -> Member:
             raise NotAuthenticated("send an access token as `Authorization: Bearer TOKEN`")
 
 
-def require_session(principal: Principal, standing: Collection[UUID]) -> None:
-    """Raises `NotAuthenticated` for a token whose session is not among those that stand."""
+def require_session(principal: Principal, open_sessions: Collection[UUID]) -> None:
+    """Raise `NotAuthenticated` for a token whose session is not among the open ones."""
     session_id = session_of(principal)
-    if session_id is not None and session_id not in standing:
+    if session_id is not None and session_id not in open_sessions:
         raise NotAuthenticated("the session of this access token has ended")
 
 
 def require_scope(principal: Principal, scope: Scope) -> None:
-    """Raise `Forbidden` for a service key without the scope and for a member, `NotAuthenticated`
+    """Require a service key with the scope.
+
+    Raises `Forbidden` for a service key without the scope and for a member, `NotAuthenticated`
     without a credential.
     """
     if isinstance(principal, Anyone):
@@ -95,7 +98,7 @@ def require_scope(principal: Principal, scope: Scope) -> None:
 
 
 def require_role(user: User, allowed: frozenset[Role]) -> None:
-    """Raises `NotAuthenticated` for a user who is gone, `Forbidden` for one without such a role."""
+    """Raise `NotAuthenticated` for a missing user, `Forbidden` for one without the role."""
     if not user.present:
         raise NotAuthenticated("the user of this access token no longer exists")
     if user.role not in allowed:
@@ -103,21 +106,21 @@ def require_role(user: User, allowed: frozenset[Role]) -> None:
 
 
 def acting_user(principal: Principal, named: UserId | None) -> UserId:
-    """On whose behalf a rating is: one's own, or for a service the user that it names.
+    """Return the user whose rating it is: the member, or the user that a service names.
 
-    Raises `Forbidden` for a member who names somebody else and for a service without the scope
-    `ratings`. That a service rates for external users only is decided with the command.
+    Raises `Forbidden` for a member who names another user and for a service without the scope
+    `ratings`. The command decides that a service rates for external users only.
     """
     match principal:
         case Member(user_id):
             if named is not None and named != user_id:
-                raise Forbidden("one rates for oneself", pointer="/user_id")
+                raise Forbidden("members can only rate for themselves", pointer="/user_id")
             return user_id
         case Service():
             require_scope(principal, "ratings")
             if named is None:
                 raise Forbidden(
-                    "a service key names the user whose rating it is", pointer="/user_id"
+                    "with a service key, name the user whose rating it is", pointer="/user_id"
                 )
             return named
         case _:

@@ -1,4 +1,4 @@
-"""One user's rating of one movie."""
+"""The rules of one user's rating of one movie."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ from shared.versions import Condition, rating_version
 
 RatingEvent = RatingSubmitted | RatingWithdrawn | RatingMoved
 
-# A client's clock may be ahead of this one by this much; what it dates later than now is of now.
+# Allowed clock skew of a client; a rating dated in the future is stored with the current time.
 CLOCK_AHEAD_MAX = timedelta(minutes=5)
 
 
 class Rating(msgspec.Struct, frozen=True, kw_only=True):
-    """What stands. `half_stars` is None before the first rating and after a withdrawal.
+    """The current rating; `half_stars` is None before the first one and after a withdrawal.
 
-    `changed_at` is when the last rating was given or withdrawn: nothing may be dated before it,
-    else a day in the movie's history would count the same user twice.
+    `changed_at` is when the last rating was given or withdrawn: nothing may be dated before it, or
+    a day in the movie's history would count the same user twice.
     """
 
     half_stars: int | None = None
@@ -30,15 +30,17 @@ class Rating(msgspec.Struct, frozen=True, kw_only=True):
     changed_at: datetime | None = None
 
     def version(self) -> str | None:
-        """None where there is no rating."""
+        """Return the rating's version, None without a rating."""
         if self.half_stars is None or self.changed_at is None:
             return None
         return rating_version(self.half_stars, self.review, self.changed_at)
 
 
 class SubmitRating(msgspec.Struct, frozen=True, kw_only=True):
-    """Rate a movie. `review` left out keeps the standing one, None removes it; no `rated_at` means
-    now. `rating_stream` is that of the user's rating of the movie.
+    """Rate a movie.
+
+    Without `review` the current one stays, None removes it; without `rated_at` the time is now.
+    `rating_stream` is the stream of the user's rating of the movie.
     """
 
     user_id: UserId
@@ -52,7 +54,7 @@ class SubmitRating(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class WithdrawRating(msgspec.Struct, frozen=True, kw_only=True):
-    """Take a rating back; nothing happens where there is none."""
+    """Withdraw a rating; nothing happens if there is none."""
 
     user_id: UserId
     movie_id: MovieId
@@ -62,9 +64,9 @@ class WithdrawRating(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class MoveRating(msgspec.Struct, frozen=True, kw_only=True):
-    """Move a rating of a merged movie to the one that stays; nothing happens where there is none.
+    """Move a rating of a merged movie to the remaining one; nothing happens if there is none.
 
-    The streams are those of the user's ratings of both.
+    The streams are the user's ratings of both movies.
     """
 
     user_id: UserId
@@ -79,7 +81,7 @@ RatingCommand = SubmitRating | WithdrawRating
 
 
 def decide(command: RatingCommand, rating: Rating) -> list[RatingEvent]:
-    """Raises `StaleVersion`, `RatingSuperseded` or `InvalidInput`."""
+    """Return the events; raise `StaleVersion`, `RatingSuperseded` or `InvalidInput`."""
     if command.condition is not None:
         command.condition.require(rating.version(), "rating")
     match command:
@@ -92,7 +94,7 @@ def decide(command: RatingCommand, rating: Rating) -> list[RatingEvent]:
 
 
 def evolve(_rating: Rating, event: RatingEvent) -> Rating:
-    """Depends on the event alone: a rating's last event says all that stands."""
+    """Return the state, which depends only on a rating's last event."""
     match event:
         case RatingSubmitted():
             return Rating(
@@ -106,9 +108,10 @@ def evolve(_rating: Rating, event: RatingEvent) -> Rating:
             assert_never(event)
 
 
-def move(command: MoveRating, rating: Rating, staying: Rating) -> list[RatingEvent]:
-    """What ends the rating, and then what gives it to the movie that stays, unless the user's
-    opinion or withdrawal there is as late.
+def move(command: MoveRating, rating: Rating, remaining: Rating) -> list[RatingEvent]:
+    """Return the events that end the rating, and give it to the remaining movie.
+
+    It is not given if the user's rating or withdrawal there is as late.
     """
     if rating.half_stars is None or rating.changed_at is None:
         return []
@@ -120,7 +123,7 @@ def move(command: MoveRating, rating: Rating, staying: Rating) -> list[RatingEve
         previous_half_stars=rating.half_stars,
         previous_rated_at=rating.changed_at,
     )
-    if staying.changed_at is not None and rating.changed_at <= staying.changed_at:
+    if remaining.changed_at is not None and rating.changed_at <= remaining.changed_at:
         return [moved]
     given = RatingSubmitted(
         user_id=command.user_id,
@@ -128,8 +131,8 @@ def move(command: MoveRating, rating: Rating, staying: Rating) -> list[RatingEve
         half_stars=rating.half_stars,
         rated_at=rating.changed_at,
         review=rating.review,
-        previous_half_stars=staying.half_stars,
-        previous_rated_at=staying.changed_at if staying.half_stars is not None else None,
+        previous_half_stars=remaining.half_stars,
+        previous_rated_at=remaining.changed_at if remaining.half_stars is not None else None,
     )
     return [moved, given]
 
@@ -139,7 +142,7 @@ def _submit(command: SubmitRating, rating: Rating) -> list[RatingEvent]:
         raise InvalidInput("rated_at is more than 5 minutes in the future", pointer="/rated_at")
     review = rating.review if command.review is msgspec.UNSET else command.review
     if rating.half_stars == command.half_stars and rating.review == review:
-        return []  # The same opinion again: nothing happened, so nothing is recorded.
+        return []  # The same rating again: nothing happened, so nothing is recorded.
     return [
         RatingSubmitted(
             user_id=command.user_id,
@@ -168,12 +171,12 @@ def _withdraw(command: WithdrawRating, rating: Rating) -> list[RatingEvent]:
 
 
 def _rated_at(command: SubmitRating, rating: Rating) -> datetime:
-    """Never earlier than what stands: an earlier time is refused, a default is raised."""
+    """Return the rating's time: an earlier one is refused, a default is raised if needed."""
     if command.rated_at is None or command.rated_at > command.now:
         return max(command.now, rating.changed_at or command.now)
     if rating.changed_at is not None and command.rated_at < rating.changed_at:
         raise RatingSuperseded(
-            f"rated_at is {command.rated_at.isoformat()}, and the standing rating is of"
+            f"rated_at is {command.rated_at.isoformat()}, before the current rating at"
             f" {rating.changed_at.isoformat()}",
             pointer="/rated_at",
         )

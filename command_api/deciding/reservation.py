@@ -1,4 +1,4 @@
-"""A reservation: one value (e-mail address, external id, IMDb id) that one owner has at a time."""
+"""A reservation: one value (e-mail address, external id, IMDb id) with one owner at a time."""
 
 from __future__ import annotations
 
@@ -29,37 +29,37 @@ ReservationEvent = (
 
 
 class Reservation(msgspec.Struct, frozen=True):
-    """Who has the value; None while it is free."""
+    """The owner of the value; None while it is free."""
 
     owner: UUID | None = None
 
 
 def reserve_email(reservation: Reservation, user_id: UserId) -> list[ReservationEvent]:
-    """Raises `Conflict` for an address that somebody else has."""
+    """Reserve the address; raise `Conflict` if another user has it."""
     return _reserve(reservation, EmailReserved(user_id=user_id), user_id, "email", "e-mail address")
 
 
 def reserve_imdb_id(reservation: Reservation, movie_id: MovieId) -> list[ReservationEvent]:
-    """Raises `Conflict` for an id that another movie has."""
+    """Reserve the id; raise `Conflict` if another movie has it."""
     return _reserve(reservation, ImdbIdReserved(movie_id=movie_id), movie_id, "imdb_id", "IMDb id")
 
 
 def release_email(reservation: Reservation, user_id: UserId) -> list[ReservationEvent]:
-    """Nothing where the user does not have the address."""
+    """Release the address if the user has it."""
     if reservation.owner != user_id:
         return []
     return [EmailReleased(user_id=user_id)]
 
 
 def release_external_id(reservation: Reservation, user_id: UserId) -> list[ReservationEvent]:
-    """Nothing where the user does not have the id."""
+    """Release the id if the user has it."""
     if reservation.owner != user_id:
         return []
     return [ExternalIdReleased(user_id=user_id)]
 
 
 def release_imdb_id(reservation: Reservation, movie_id: MovieId) -> list[ReservationEvent]:
-    """Nothing where the movie does not have the id."""
+    """Release the id if the movie has it."""
     if reservation.owner != movie_id:
         return []
     return [ImdbIdReleased(movie_id=movie_id)]

@@ -1,4 +1,4 @@
-"""Sessions of one user or one service key, as far as they have ended."""
+"""The ended sessions of one user or one service key."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from shared.log.events import SessionEnded
 
 
 class EndedSessions(msgspec.Struct, frozen=True):
-    """The sessions that ended, of those whose events were loaded."""
+    """The ended sessions among the loaded events."""
 
     session_ids: frozenset[UUID] = frozenset()
 
@@ -27,7 +27,7 @@ class EndSession(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def decide(command: EndSession, ended: EndedSessions, *, is_open: bool) -> list[SessionEnded]:
-    """`is_open` says that the table of sessions still holds it."""
+    """Return the event; `is_open` says whether the table of sessions still has the session."""
     if not is_open or command.session_id in ended.session_ids:
         return []
     return [

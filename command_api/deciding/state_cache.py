@@ -1,9 +1,8 @@
-"""What a process remembers from batch to batch, so that it need not be read and decoded again.
+"""The state that a process caches from batch to batch, to avoid reading and decoding it again.
 
-Nothing personal is remembered, and nothing that could have changed is believed: a user's state is
-of a version of their stream, and used only while the stream, loaded with every batch, ends there.
-That a movie takes ratings is believed as long as the stream of closures, also loaded, stays where
-it is.
+The cache has no personal data, and nothing in it can be outdated when used: a user's state belongs
+to a version of their stream, and is used only while the stream, which every batch loads, ends
+there. Open movies are valid as long as the stream of closures, also loaded, does not change.
 """
 
 from __future__ import annotations
@@ -16,7 +15,7 @@ MOVIES_MAX = 200_000
 
 
 class StateCache:
-    """Of one process. Filled by batches one after another; what is over the limits is dropped."""
+    """The cache of one process; each batch adds to it, and a full part is cleared."""
 
     def __init__(self) -> None:
         self._users: dict[StreamId, tuple[Version, User]] = {}
@@ -24,18 +23,18 @@ class StateCache:
         self._closures = NO_VERSION
 
     def user(self, stream_id: StreamId, version: Version) -> User | None:
-        """The user's state at just this version, if it is known."""
+        """Return the user's cached state at exactly this version, None if there is none."""
         known = self._users.get(stream_id)
         return known[1] if known is not None and known[0] == version else None
 
     def note_user(self, stream_id: StreamId, version: Version, user: User) -> None:
-        """`user` without anything personal."""
+        """Cache a user's state, which must have no personal data."""
         if len(self._users) >= USERS_MAX:
             self._users.clear()
         self._users[stream_id] = (version, user)
 
     def require_closures(self, version: Version) -> bool:
-        """Forget the movies unless they were noted at this version of the stream of closures."""
+        """Clear the movies unless they were cached at this version of the closures."""
         known = version == self._closures
         if not known:
             self._movies.clear()
@@ -51,6 +50,6 @@ class StateCache:
         self._movies.add(movie_id)
 
     def forget(self) -> None:
-        """After a lost connection: the next server may be one that lost the log's tail."""
+        """Clear the cache after a lost connection: the next server may have lost recent commits."""
         self._users.clear()
         self._movies.clear()

@@ -1,4 +1,4 @@
-"""The streams that a batch was loaded with, and what it has recorded on top of them."""
+"""The streams that a batch was loaded with, and the events that it has recorded on them."""
 
 from __future__ import annotations
 
@@ -36,8 +36,10 @@ Evolve = Callable[[Any, Any], Any]
 
 
 class Needs(NamedTuple):
-    """What a command is decided on: some streams' last event, whole others, that movies exist,
-    subjects' keys, that sessions are open.
+    """What a command is decided on.
+
+    The last event of some streams, all events of others, whether movies are open, subjects' keys,
+    and whether sessions are open.
     """
 
     latest: tuple[StreamId, ...] = ()
@@ -56,7 +58,7 @@ class Author(Protocol):
 
 
 class NewEvent(NamedTuple):
-    """An event that the batch records, at its place in its stream, and who recorded it."""
+    """An event that the batch records, at its place in its stream, with its metadata."""
 
     stream_id: StreamId
     version: Version
@@ -65,8 +67,10 @@ class NewEvent(NamedTuple):
 
 
 class _StreamState:
-    """One stream's state; `recorded_at_index` is the place of its last event in the batch, if it
-    has one. `opened` says that the state has what is personal.
+    """One stream's state.
+
+    `recorded_at_index` is the index of its last event in the batch, if it has one. `opened` says
+    that the state includes personal data.
     """
 
     __slots__ = (
@@ -98,7 +102,7 @@ class Streams:
         self._loaded = loaded
         self._codec = codec
         self._cache = cache
-        # Of the subjects at hand; the batch adds those of the users that it creates.
+        # Keys of the loaded subjects; the batch adds the keys of the users that it creates.
         self.keys = keys
         self._states: dict[StreamId, _StreamState] = {}
         self._guards: dict[StreamId, Version] = {}
@@ -112,11 +116,11 @@ class Streams:
         self._author, self._author_begins_at = author, len(self.events)
 
     def add(self, rows: Mapping[StreamId, list[StoredRow]]) -> None:
-        """Take streams that were loaded later: each is guarded by itself when it is recorded on."""
+        """Add streams that were loaded later; each is guarded separately when it is recorded on."""
         self._loaded.streams.update(rows)
 
     def user(self, user_id: UserId) -> User:
-        """Without what is personal, which most commands do not need: nothing is opened."""
+        """Return a user without personal data, which most commands do not need."""
         stream_id = StreamId(user_id)
         current = self._states.get(stream_id)
         if current is None:
@@ -124,7 +128,7 @@ class Streams:
         return cast("User", current.state)
 
     def account(self, user_id: UserId) -> User:
-        """With what is personal."""
+        """Return a user with personal data."""
         state = self.user(user_id)
         stream_id = StreamId(user_id)
         current = self._states[stream_id]
@@ -138,7 +142,7 @@ class Streams:
         return state
 
     def movie(self, movie_id: MovieId) -> Movie:
-        """One that does not exist where the id is another stream's."""
+        """Return a movie, which does not exist if the id belongs to another stream."""
         stream_id = StreamId(movie_id)
         rows = self._rows(stream_id)
         if rows and rows[-1].topic not in movie.TOPICS:
@@ -152,7 +156,7 @@ class Streams:
         return self._state(stream_id, Reservation(), reservation.evolve)
 
     def ended_sessions(self, stream_id: StreamId) -> EndedSessions:
-        """The ended sessions by the last event of a stream, as loaded, and those of this batch."""
+        """Return the ended sessions from the loaded last event of a stream, and from this batch."""
         return self._state(stream_id, EndedSessions(), session.evolve)
 
     def session_is_open(self, session_id: UUID) -> bool:
@@ -163,8 +167,10 @@ class Streams:
         return current.version if current else NO_VERSION
 
     def require_open(self, movie_id: MovieId, pointer: str | None = None) -> None:
-        """Raise `NotFound` or `Moved` unless the movie takes ratings, mostly without decoding it;
-        it does until the append, since the stream of closures is guarded.
+        """Raise `NotFound`, `Moved`, `Gone` or `Conflict` unless the movie takes ratings.
+
+        Most calls need not decode the movie. It stays open until the append, since the stream of
+        closures is guarded.
         """
         self._closures()
         self.guard(CLOSURES)
@@ -180,30 +186,30 @@ class Streams:
 
     @property
     def closures_version(self) -> Version:
-        """How many movies take no ratings any more, as loaded."""
+        """The loaded version of the stream of closures."""
         rows = self._rows(CLOSURES)
         return rows[-1].version if rows else NO_VERSION
 
     def close(self, movie_id: MovieId) -> None:
-        """Let no rating be appended to a movie from now on."""
+        """Prevent ratings of a movie from now on."""
         self._closures()
         self.record(CLOSURES, MovieClosed(movie_id=movie_id))
 
     def absorbed(self, movie_id: MovieId) -> tuple[MovieId, ...]:
-        """All that the movie has absorbed."""
+        """Return all movies that the movie has absorbed."""
         return self._state(merges_stream_id(movie_id), (), _absorbed)
 
     def absorbed_before(self, movie_id: MovieId) -> tuple[MovieId, ...]:
-        """The same without what this batch records."""
+        """Return the absorbed movies without the ones that this batch records."""
         rows = self._rows(merges_stream_id(movie_id))
         return self._folded(rows[-1:], (), _absorbed, self.keys)
 
     def guard(self, stream_id: StreamId) -> None:
-        """Let the append be refused if the stream has moved on since it was loaded."""
+        """Have the append refused if the stream has changed since it was loaded."""
         self._guards[stream_id] = self._states[stream_id].loaded_version
 
     def record(self, stream_id: StreamId, event: Event) -> None:
-        """Add the author's event to a stream that has been read, move its state on and guard it."""
+        """Record the author's event on a stream that has been read, and guard the stream."""
         assert self._author is not None
         current = self._states[stream_id]
         current.version = Version(current.version + 1)
@@ -218,7 +224,7 @@ class Streams:
         return self._guards
 
     def last_of(self, stream_id: StreamId) -> tuple[int | None, Position]:
-        """The stream's last event: its place in the batch, or None and its position, 0 for none."""
+        """Return the last event's index in the batch, or None and its position, 0 for none."""
         current = self._states[stream_id]
         return current.recorded_at_index, current.position
 
@@ -238,7 +244,7 @@ class Streams:
             self._states[CLOSURES] = _stream_state(None, _unchanged, rows)
 
     def _unopened(self, stream_id: StreamId) -> _StreamState:
-        """A user's, by what is known of that version if anything is."""
+        """Return a user's state without personal data, from the cache if possible."""
         rows = self._rows(stream_id)
         if not rows:
             return _stream_state(User(), user.evolve, rows)
@@ -250,8 +256,9 @@ class Streams:
         return _stream_state(state, user.evolve, rows)
 
     def _unopened_user(self, rows: list[StoredRow]) -> User:
-        """Folded from sealed events, so that it is known which fields there were, and then without
-        them.
+        """Fold a user from sealed events, and drop the personal data.
+
+        The sealed fields still show which ones were set.
         """
         state = User()
         for row in rows:

@@ -1,8 +1,6 @@
-"""How each command is decided across the streams that it touches: what it needs, and what it
-records.
+"""Decide each command across the streams that it touches.
 
-The rules of one noun are in the modules beside this one; here stands what ties several nouns
-together.
+The rules of one noun are in the modules beside this one; this module connects several nouns.
 """
 
 from __future__ import annotations
@@ -70,14 +68,15 @@ Command = (
 Status = Literal["created", "changed", "unchanged"]
 
 CURATORS: frozenset[Role] = frozenset({"curator", "operator"})
-EVERYBODY: frozenset[Role] = frozenset({"member", "curator", "operator"})
+ALL_ROLES: frozenset[Role] = frozenset({"member", "curator", "operator"})
 OPERATORS: frozenset[Role] = frozenset({"operator"})
 
 
 class Decision(NamedTuple):
-    """What a command came to; `stream_id` holds the event that made it so, now or before.
+    """The decision on a command.
 
-    `version` makes that of the subject as it is then, for whoever states it.
+    `stream_id` is the stream of the event that made the current state, now or before. `version`
+    computes the version of the changed subject, for the answer's tag.
     """
 
     status: Status
@@ -87,7 +86,7 @@ class Decision(NamedTuple):
 
 
 def needs(command: Command, principal: Principal) -> Needs:
-    """The streams and keys to load before the command is decided."""
+    """Return the streams and keys to load before the command is decided."""
     caller = (StreamId(principal.user_id),) if isinstance(principal, Member) else ()
     match command:
         case SubmitRating():
@@ -142,7 +141,7 @@ def needs(command: Command, principal: Principal) -> Needs:
 
 
 def further_needs(command: Command, streams: Streams) -> tuple[StreamId, ...]:
-    """The streams to load besides, which only the state of those loaded first can name."""
+    """Return further streams to load, which only the state loaded first can name."""
     if isinstance(command, ChangeMovieDetails | MergeMovie | EndWithdrawal):
         given_up = command.stream_given_up(streams.movie(command.movie_id))
         return () if given_up is None else (given_up,)
@@ -158,18 +157,18 @@ def authorize(command: Command, principal: Principal, streams: Streams) -> None:
     match command:
         case SubmitRating() | WithdrawRating():
             if isinstance(principal, Member):
-                require_role(streams.user(command.user_id), EVERYBODY)
+                require_role(streams.user(command.user_id), ALL_ROLES)
             elif isinstance(principal, Service):
                 require_scope(principal, "ratings")
         case ChangeProfile() | ChangePassword():
-            require_role(streams.user(command.user_id), EVERYBODY)
+            require_role(streams.user(command.user_id), ALL_ROLES)
         case CreateExternalUser():
             require_scope(principal, "users")
         case ChangeRole():
             _require(principal, OPERATORS, "roles", streams)
         case EraseUser():
             if isinstance(principal, Member) and principal.user_id == command.user_id:
-                require_role(streams.user(command.user_id), EVERYBODY)
+                require_role(streams.user(command.user_id), ALL_ROLES)
             else:
                 _require(principal, OPERATORS, "erasure", streams)
         case MoveRating() | CompleteMerge() | EndWithdrawal():
@@ -218,8 +217,10 @@ def _require(
     scope: Scope,
     streams: Streams,
 ) -> None:
-    """A member needs one of the roles, guarded until the append; a service needs the scope; who is
-    at the console may do it.
+    """Require a permission.
+
+    A member needs one of the roles, guarded until the append; a service needs the scope; the
+    console has every permission.
     """
     if isinstance(principal, Member):
         require_role(streams.user(principal.user_id), roles)
@@ -236,27 +237,27 @@ def _rate(
     if isinstance(principal, Service):
         user.require_external(rater)
     streams.require_open(command.movie_id, "/movie_id")
-    standing = streams.rating(stream_id)
-    recorded = [(stream_id, event) for event in rating.decide(command, standing)]
+    current = streams.rating(stream_id)
+    recorded = [(stream_id, event) for event in rating.decide(command, current)]
     if isinstance(command, WithdrawRating):
         recorded += _absorbed_withdrawals(command, streams)
     if not recorded:
-        return Decision("unchanged", command.movie_id, stream_id, standing.version)
+        return Decision("unchanged", command.movie_id, stream_id, current.version)
     # The user may be erased until the append.
     streams.guard(StreamId(command.user_id))
     for of, event in recorded:
         streams.record(of, event)
-    first = standing.half_stars is None and isinstance(command, SubmitRating)
+    first = current.half_stars is None and isinstance(command, SubmitRating)
     status: Status = "created" if first else "changed"
     return Decision(status, command.movie_id, recorded[-1][0], streams.rating(stream_id).version)
 
 
 def _absorbed_ratings(command: WithdrawRating, streams: Streams) -> tuple[StreamId, ...]:
-    """The streams of the user's ratings of what the movie had absorbed before this batch."""
+    """Return the streams of the user's ratings of movies absorbed before this batch."""
     absorbed = streams.absorbed_before(command.movie_id)
     if not absorbed:
         return ()
-    # With its own, so that all are of one moment: a rating may move between two.
+    # Loaded together with its own stream: a rating may move between two loads.
     movies = (command.movie_id, *absorbed)
     return tuple(rating_stream_id(command.user_id, movie_id) for movie_id in movies)
 
@@ -264,7 +265,7 @@ def _absorbed_ratings(command: WithdrawRating, streams: Streams) -> tuple[Stream
 def _absorbed_withdrawals(
     command: WithdrawRating, streams: Streams
 ) -> list[tuple[StreamId, RatingEvent]]:
-    """What takes back the ratings that are still to move to the movie: none may come after it."""
+    """Return the events that withdraw ratings still to be moved to the movie."""
     found: list[tuple[StreamId, RatingEvent]] = []
     for movie_id in streams.absorbed_before(command.movie_id):
         stream_id = rating_stream_id(command.user_id, movie_id)
@@ -277,7 +278,7 @@ def _absorbed_withdrawals(
 
 
 def _move_rating(command: MoveRating, streams: Streams) -> Decision:
-    """Raises `Moved` where the movie that should stay was merged meanwhile."""
+    """Move a rating; raise `Moved` if the target was merged meanwhile."""
     stream_id = command.rating_stream
     streams.require_open(command.into)
     rater = streams.user(command.user_id)
@@ -321,9 +322,9 @@ def _change_user(command: ChangeUser, streams: Streams) -> Decision:
 
 
 def _create_external_user(command: CreateExternalUser, streams: Streams) -> Decision:
-    """A repeat is answered with whom the id belongs to.
+    """Create an external user, or answer with the id's owner.
 
-    The reservation comes last: who has applied its position knows the user.
+    The reservation comes last: a read model at its position has the user.
     """
     owner = streams.reservation(command.external_stream).owner
     if owner is not None:
@@ -339,17 +340,17 @@ def _create_external_user(command: CreateExternalUser, streams: Streams) -> Deci
 
 def _erase(command: EraseUser, streams: Streams) -> Decision:
     stream_id = StreamId(command.user_id)
-    # A condition is on what the user shows, which is sealed.
-    current = streams.user if command.condition is None else streams.account
-    events = user.decide(command, current(command.user_id))
+    # A condition concerns the profile, which is sealed.
+    read = streams.user if command.condition is None else streams.account
+    events = user.decide(command, read(command.user_id))
     if command.email_stream is not None:
         streams.effects.erased_addresses.append(command.email_stream)
-        standing = streams.reservation(command.email_stream)
-        for released in reservation.release_email(standing, command.user_id):
+        reserved = streams.reservation(command.email_stream)
+        for released in reservation.release_email(reserved, command.user_id):
             streams.record(command.email_stream, released)
     if command.external_stream is not None:
-        standing = streams.reservation(command.external_stream)
-        for released in reservation.release_external_id(standing, command.user_id):
+        reserved = streams.reservation(command.external_stream)
+        for released in reservation.release_external_id(reserved, command.user_id):
             streams.record(command.external_stream, released)
     for event in events:
         streams.record(stream_id, event)
@@ -370,18 +371,18 @@ def _end_session(command: EndSession, streams: Streams) -> Decision:
 
 def _change_movie(command: CreateMovie | ChangeMovieDetails, streams: Streams) -> Decision:
     stream_id = StreamId(command.movie_id)
-    standing = streams.movie(command.movie_id)
-    events = movie.decide(command, standing, streams.version(stream_id))
+    current = streams.movie(command.movie_id)
+    events = movie.decide(command, current, streams.version(stream_id))
     taken = command.imdb_stream if events else None
     if taken is not None:
         reserved = streams.reservation(taken)
         for reserving in reservation.reserve_imdb_id(reserved, command.movie_id):
             streams.record(taken, reserving)
     if events and isinstance(command, ChangeMovieDetails):
-        _release_imdb_id(command, standing, streams)
+        _release_imdb_id(command, current, streams)
     for event in events:
         streams.record(stream_id, event)
-    status: Status = "created" if standing.details is None else "changed"
+    status: Status = "created" if current.details is None else "changed"
     version = partial(str, streams.version(stream_id))
     return Decision(status if events else "unchanged", command.movie_id, stream_id, version)
 
@@ -389,7 +390,7 @@ def _change_movie(command: CreateMovie | ChangeMovieDetails, streams: Streams) -
 def _release_imdb_id(
     command: ChangeMovieDetails | MergeMovie | EndWithdrawal, current: Movie, streams: Streams
 ) -> None:
-    """Free the IMDb id that the movie gives up."""
+    """Release the IMDb id that the movie gives up."""
     given_up = command.stream_given_up(current)
     if given_up is not None:
         reserved = streams.reservation(given_up)

@@ -1,4 +1,4 @@
-"""A user: sign-up, profile, password, role, erasure."""
+"""The rules of a user: sign-up, profile, password, role, erasure."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ UserEvent = UserCreated | UserChanged | UserErased
 
 
 class User(msgspec.Struct, frozen=True, kw_only=True):
-    """What stands. Nothing is known of a user who does not exist or has been erased."""
+    """The current user; all defaults if the user does not exist or has been erased."""
 
     exists: bool = False
     erased: bool = False
@@ -36,11 +36,11 @@ class User(msgspec.Struct, frozen=True, kw_only=True):
     email: str | None = None
     password_hash: str | None = None
     external_id: str | None = None
-    # Made by a service, without a password; known also where nothing personal is opened.
+    # Created by a service, without a password; known even if no personal data is opened.
     external: bool = False
 
     def version(self) -> str:
-        """Of what the user shows of themselves."""
+        """Return the version of the user's public profile."""
         return profile_version(self.display_name, self.visibility)
 
     @property
@@ -60,9 +60,9 @@ class SignUp(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class CreateExternalUser(msgspec.Struct, frozen=True, kw_only=True):
-    """Make a user known by another system's id; `external_stream` is that id's reservation.
+    """Create a user with another system's id; `external_stream` is that id's reservation.
 
-    `derived_id` is the user whom releases without that reservation made for the same id.
+    `derived_id` is the user that earlier releases, without reservations, created for the same id.
     """
 
     user_id: UserId
@@ -74,7 +74,7 @@ class CreateExternalUser(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class ChangeProfile(msgspec.Struct, frozen=True, kw_only=True):
-    """Change the public face; None leaves a field as it is."""
+    """Change the public profile; None leaves a field as it is."""
 
     user_id: UserId
     display_name: str | None = None
@@ -84,8 +84,9 @@ class ChangeProfile(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class ChangePassword(msgspec.Struct, frozen=True, kw_only=True):
-    """Replace the password's hash; `replaces` is the hash that the old password was checked
-    against. The same password hashed again ends no sessions, a new one all but `kept_session`.
+    """Replace the password's hash; `replaces` is the hash that verified the old password.
+
+    The same password hashed again ends no sessions, a new one all but `kept_session`.
     """
 
     user_id: UserId
@@ -105,8 +106,9 @@ class ChangeRole(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class EraseUser(msgspec.Struct, frozen=True, kw_only=True):
-    """Forget a user. The streams are the reservations of their address and of their external id,
-    None for one without.
+    """Erase a user.
+
+    The streams are the reservations of their address and of their external id, None without one.
     """
 
     user_id: UserId
@@ -121,7 +123,9 @@ UserCommand = SignUp | CreateExternalUser | ChangeUser | EraseUser
 
 
 def decide(command: UserCommand, user: User) -> list[UserEvent]:
-    """Raises `Conflict` for an erased id or a password that moved on, `StaleVersion`, else
+    """Return the events of a command.
+
+    Raises `Conflict` for an erased id or a password that has changed, `StaleVersion` and
     `NotFound`.
     """
     match command:
@@ -170,21 +174,21 @@ def evolve(user: User, event: UserEvent) -> User:
 
 
 def without_personal(user: User) -> User:
-    """The same user without what is sealed in events."""
+    """Return the user without the data that is sealed in events."""
     return msgspec.structs.replace(
         user, display_name=None, email=None, password_hash=None, external_id=None
     )
 
 
 def require_present(user: User, user_id: UserId) -> User:
-    """The user; raises `NotFound` for one who never was or has been erased."""
+    """Return the user; raise `NotFound` if they do not exist or have been erased."""
     if not user.present:
         raise NotFound(f"there is no user {user_id}")
     return user
 
 
 def require_external(user: User) -> None:
-    """Raise `Forbidden` for a user with a password, who speaks for themselves."""
+    """Raise `Forbidden` for a user with a password, who rates for themselves."""
     if not user.external:
         raise Forbidden(
             "a service rates only for users with an external id; this one has a password",

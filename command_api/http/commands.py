@@ -1,4 +1,4 @@
-"""From a command to its answer: what every operation of the command API does the same way."""
+"""Turn commands into answers, in the same way for every operation of the command API."""
 
 from __future__ import annotations
 
@@ -25,8 +25,8 @@ Answers = dict[int, AnswerKind]
 _POSITION = POSITION_HEADER.lower().encode()
 
 
-class Keyed(Parameters):
-    """Of an operation that is done once for each Idempotency-Key of its caller."""
+class Idempotent(Parameters):
+    """Parameters of an operation that is executed once for each Idempotency-Key."""
 
     idempotency_key: Annotated[
         str | None,
@@ -39,14 +39,14 @@ class Keyed(Parameters):
 
 
 class Conditional(Parameters):
-    """Of an operation that is done only to what the caller has seen."""
+    """Parameters of an operation that is executed only on the version that the caller has seen."""
 
     if_match: Annotated[
         str | None,
         Header("If-Match"),
         Field(
-            description="The `ETag` of a read or of a command, a list of them, or `*`: what is "
-            "changed must be as it was then. The part before the hyphen counts.",
+            description="The `ETag` of a read or of a command, a list of them, or `*`: the "
+            "resource must still have that version. Only the part before the hyphen counts.",
             json_schema_extra={
                 "pattern": r'^(\*|(W/)?"[!#-~]*"( *, *(W/)?"[!#-~]*")*)$',
             },
@@ -56,12 +56,12 @@ class Conditional(Parameters):
 
     @property
     def condition(self) -> Condition | None:
-        """Raises `MalformedHeader`."""
+        """The parsed condition; raises `MalformedHeader`."""
         return None if self.if_match is None else condition_of(self.if_match)
 
 
 class Commands:
-    """Sends commands of requests on their way to the log."""
+    """Sends the commands of requests to the dispatcher."""
 
     def __init__(self, dispatcher: Dispatcher, secret: bytes) -> None:
         self._dispatcher = dispatcher
@@ -73,7 +73,7 @@ class Commands:
     async def send(
         self, command: Command, request: Request[Any, Any], principal: Principal | None = None
     ) -> Outcome:
-        """Commit an interactive command, of the request's caller unless another one is given."""
+        """Commit an interactive command, by default in the name of the request's caller."""
         return await self._dispatcher.dispatch(
             command, principal or request.caller.principal, request_id=request.request_id
         )
@@ -88,8 +88,8 @@ class Commands:
     ) -> Outcome:
         """Commit an interactive command, once for each Idempotency-Key of its caller.
 
-        `owner` has the key where the caller is nobody yet; `content` is what a repeat must agree
-        in, the whole body unless given.
+        `owner` owns the key of an anonymous caller; `content` is the part that a repeat must match,
+        by default the whole body.
         """
         principal: Principal = request.caller.principal
         given, owner = request.parameters.idempotency_key, owner or principal.actor
@@ -106,12 +106,12 @@ class Commands:
 
 
 def answer(outcome: Outcome, value: object = None, status: int = HTTPStatus.OK) -> Answer:
-    """Answer a command, with the position of the event that made it so; 204 without a value."""
+    """Answer a command with its position; 204 without a value."""
     return stated(empty_answer() if value is None else json_answer(value, status), outcome)
 
 
 def stated(made: Answer, outcome: Outcome) -> Answer:
-    """Return the answer with the position of a command's event, and the tag of what it changed."""
+    """Return the answer with the command's position, and the tag of the changed resource."""
     made.fields.append((_POSITION, b"%d" % outcome.position))
     version = None if outcome.version is None else outcome.version()
     if version is not None:
@@ -120,7 +120,7 @@ def stated(made: Answer, outcome: Outcome) -> Answer:
 
 
 def creation(outcome: Outcome, value: object, path: str) -> Answer:
-    """Answer a creation: 201 with the path at which the query API serves it, 200 for a repeat."""
+    """Answer a creation: 201 with the query API's path of the resource, 200 for a repeat."""
     if outcome.status == "unchanged":
         return answer(outcome, value)
     made = answer(outcome, value, HTTPStatus.CREATED)

@@ -1,4 +1,4 @@
-"""Gate of the command API: who may send what, and how much of it."""
+"""Gate of the command API: check who may send what, and how much of it."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 from starlette.types import Scope
 
 from command_api.deciding.principal import Anyone, Member, Principal
-from command_api.deciding.use_cases import EVERYBODY
+from command_api.deciding.use_cases import ALL_ROLES
 from command_api.identity.access import Access
 from command_api.identity.authentication import Authentication
 from command_api.identity.callers import Callers
@@ -22,10 +22,10 @@ from shared.web.problems import InvalidFields, Refused, TooLarge
 
 
 class Caller:
-    """Who sends a request, and what it has cost them so far.
+    """The sender of a request, and its cost so far.
 
-    `is_doubted` has the caller looked up before the answer to a bulk request is sent, of which a
-    row was refused.
+    `is_doubted` makes the gate look the caller up before it answers a bulk request with a refused
+    row.
     """
 
     __slots__ = ("_charge", "_fields", "_limits", "address", "is_doubted", "principal")
@@ -37,15 +37,15 @@ class Caller:
         self.address = address
         self.is_doubted = False
         self._limits = limits
-        # Of the answer, whatever it is.
+        # The header fields of any answer.
         self._fields = fields
 
     def charge(self, body_bytes: int) -> None:
-        """Charge the request; raises `TooManyRequests`."""
+        """Charge the request; raise `TooManyRequests`."""
         self._take(self._limits.charge(self.address, self.principal, body_bytes))
 
     def charge_rows(self, rows: int, body_bytes: int) -> None:
-        """Charge what rows and bytes cost more than was charged."""
+        """Charge the cost of rows and bytes beyond what was charged."""
         before = self._charge
         after = self._limits.charge_more(
             self.address, self.principal, before, rows=rows, body_bytes=body_bytes
@@ -55,7 +55,7 @@ class Caller:
 
     @property
     def member(self) -> Member:
-        """The caller of an operation that is for members alone."""
+        """The caller of an operation for members only."""
         assert isinstance(self.principal, Member)
         return self.principal
 
@@ -68,9 +68,9 @@ class Caller:
 class CommandGate:
     """Answers 401 and 403 before the body is read or validated.
 
-    Only the database knows whether the session, the user and the role are still what the credential
-    says. A command's own batch checks that, so that an accepted request costs no further round
-    trip; a request that is refused for another reason is checked before it is told so.
+    Only the database knows whether the credential's session, user and role are still current. A
+    command's own batch checks that, so that an accepted request costs no further round trip; the
+    gate checks it before a request is refused for another reason.
     """
 
     def __init__(
@@ -89,7 +89,8 @@ class CommandGate:
         access: Access | None = request.operation.access
         if access is None:
             return await respond(request)
-        # Whose rate limit is charged: the address's if there is no credential, or a rejected one.
+        # Authenticate the caller and charge their rate limit (the address's if the credential is
+        # rejected).
         caller = Caller(Anyone(), address_of(request.scope), self._limits, request.answer_fields)
         request.caller = caller
         if access.credential_ignored:
@@ -107,7 +108,7 @@ class CommandGate:
             access.require(caller.principal)
         except Forbidden:
             # A credential that is no longer valid is a 401, whatever its scopes or role.
-            await self._callers.require(caller.principal, EVERYBODY)
+            await self._callers.require(caller.principal, ALL_ROLES)
             raise
         if access.checked_first:
             await self._require_current(request, access)
@@ -128,7 +129,7 @@ class CommandGate:
     async def _require_current(
         self, request: Request[Any, Any], access: Access, *, lately: bool = False
     ) -> None:
-        """Raise unless the database agrees with the caller's credential, now or lately."""
+        """Raise unless the database confirms the caller's credential, now or recently."""
         principal = request.caller.principal
         roles = access.roles_for(principal, request.path_values.get("user_id"))
         require = self._callers.require_lately if lately else self._callers.require

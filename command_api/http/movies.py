@@ -1,4 +1,4 @@
-"""Movies: created, corrected, merged and withdrawn by curators and services."""
+"""Movies, which curators and services create, correct, merge and withdraw."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ from command_api.http.commands import (
     STALE,
     Commands,
     Conditional,
-    Keyed,
+    Idempotent,
     answer,
     answered,
     creation,
@@ -44,15 +44,15 @@ from shared.web.openapi import CLOSED
 from shared.web.operation import Request, operation
 from shared.web.problems import Refused
 
-IMDB_ID_TAKEN = AnswerKind("Another movie has this IMDb id, or this one is just being withdrawn.")
-BEING_WITHDRAWN = AnswerKind("One of the movies is just being withdrawn.")
+IMDB_ID_TAKEN = AnswerKind("Another movie has this IMDb id, or this one is being withdrawn.")
+BEING_WITHDRAWN = AnswerKind("One of the movies is being withdrawn.")
 
 
-class MovieCorrection(Keyed, Conditional):
+class MovieCorrection(Idempotent, Conditional):
     movie_id: UUID
 
 
-class MergedMovie(Keyed):
+class MergedMovie(Idempotent):
     movie_id: UUID
 
 
@@ -71,7 +71,7 @@ class Movies:
         "/v1/movies",
         tag="movies",
         access=CATALOGUE,
-        parameters=Keyed,
+        parameters=Idempotent,
         body=JsonBody(MovieBody, MOVIE_BYTES_MAX),
         answers={
             201: answered("The movie is new", MovieAnswer, ("Location", "ETag")),
@@ -80,10 +80,10 @@ class Movies:
         }
         | CLOSED,
     )
-    async def create_movie(self, request: Request[Keyed, MovieBody]) -> Answer:
+    async def create_movie(self, request: Request[Idempotent, MovieBody]) -> Answer:
         """Add a movie (curators, operators, service keys with the scope `movies`).
 
-        A movie with an external id that exists already is answered with 200 and the first one's id.
+        If a movie with the external id exists already, the answer is 200 with its id.
         """
         outcome = await self._commands.send_once(self._creation(request.body), request)
         path = f"/v1/movies/{outcome.subject}"
@@ -94,11 +94,11 @@ class Movies:
         "/v1/movies/batch",
         tag="movies",
         access=CATALOGUE.lately,
-        parameters=Keyed,
+        parameters=Idempotent,
         body=BulkJson(MoviesBody, BULK_BYTES_MAX),
         answers={200: answered("A result for each row", RowsAnswer)},
     )
-    async def create_movies(self, request: Request[Keyed, None]) -> Answer:
+    async def create_movies(self, request: Request[Idempotent, None]) -> Answer:
         """Add up to 1,000 movies; each is accepted or refused on its own."""
         kind = RowKind(MovieBody, MOVIE_BYTES_MAX, subject="movie_id")
         return await self._bulk.commit(request, kind, self._creation)
@@ -116,7 +116,7 @@ class Movies:
         | {409: IMDB_ID_TAKEN, 428: AnswerKind("`If-Match` is missing.")},
     )
     async def change_movie(self, request: Request[MovieCorrection, MovieChangesBody]) -> Answer:
-        """Correct a movie (curators); `If-Match` names the `ETag` that the change was made to.
+        """Correct a movie (curators); `If-Match` names the `ETag` of the corrected version.
 
         An IMDb id that the movie gives up is free for another movie at once.
         """
@@ -150,10 +150,10 @@ class Movies:
         },
     )
     async def merge_movie(self, request: Request[MergedMovie, MergeBody]) -> Answer:
-        """Merge a movie into another one, which stays (curators).
+        """Merge a movie into another one, which remains (curators).
 
-        From then on the old id is answered with 301. Its ratings move one by one; of a user who
-        rated both, the later opinion counts. Its IMDb id is free.
+        From then on the old id is answered with 301. Its ratings move one by one; if a user rated
+        both, the later rating counts. Its IMDb id is free.
         """
         command = MergeMovie(
             movie_id=MovieId(request.parameters.movie_id),
@@ -179,8 +179,8 @@ class Movies:
     async def withdraw_movie(self, request: Request[MovieCorrection, None]) -> Answer:
         """Withdraw a movie that has no ratings, for good (curators).
 
-        From then on its id is answered with 410; its IMDb id is free. 204 also for one that was
-        withdrawn before.
+        From then on its id is answered with 410; its IMDb id is free. A movie that was withdrawn
+        before gives 204 too.
         """
         movie_id = MovieId(request.parameters.movie_id)
         if await self._closed_movies.is_rated(movie_id):

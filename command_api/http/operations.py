@@ -31,19 +31,30 @@ class Operations:
         self._token_public_key = token_public_key
         self._metrics_token = metrics_token
 
-    @operation("GET", "/health", tag="operations", answers={200: AnswerKind("It is", HealthAnswer)})
+    @operation(
+        "GET",
+        "/health",
+        tag="operations",
+        answers={200: AnswerKind("The process is alive", HealthAnswer)},
+    )
     async def health(self, _request: Plain) -> Answer:
-        """The process is alive and its event loop turns."""
+        """Return 200 if the process is alive and its event loop runs."""
         return json_answer({"status": "alive"})
 
     @operation(
         "GET",
         "/ready",
         tag="operations",
-        answers={200: AnswerKind("It is", ReadyAnswer), 503: AnswerKind("It is not yet.")},
+        answers={
+            200: AnswerKind("The process is ready", ReadyAnswer),
+            503: AnswerKind("The process is not ready."),
+        },
     )
     async def ready(self, _request: Plain) -> Answer:
-        """The event store answers and every task works, so that commands can be taken; else 503."""
+        """Return 200 if the event store answers and every required task works.
+
+        Commands can be accepted then; otherwise the status is 503.
+        """
         require_working(self._tasks)
         return json_answer({"status": "ready", "position": await self._head()})
 
@@ -54,7 +65,7 @@ class Operations:
         answers={200: AnswerKind("A JSON Web Key Set", KeysAnswer, ("Cache-Control",))},
     )
     async def json_web_keys(self, _request: Plain) -> Answer:
-        """The public keys that access tokens are verified with (RFC 7517)."""
+        """Return the public keys that verify access tokens (RFC 7517)."""
         keys = {"keys": [json_web_key(self._token_public_key.get_secret_value())]}
         return json_answer(keys).with_field(
             b"cache-control", f"public, max-age={KEYS_CACHED_FOR_S}"
@@ -68,5 +79,5 @@ class Operations:
         answers=METRICS_ANSWERS,
     )
     async def metrics(self, request: Plain) -> Answer:
-        """Prometheus text format; behind a bearer token where `STARFOLD_METRICS_TOKEN` is set."""
+        """Return metrics in Prometheus's text format; `STARFOLD_METRICS_TOKEN` may protect them."""
         return exposed(request, self._metrics_token)

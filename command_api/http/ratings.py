@@ -1,4 +1,4 @@
-"""Ratings: one user's opinion of one movie, one by one or in bulk."""
+"""Ratings of movies by users, one by one or in bulk."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from command_api.http.commands import (
     STALE,
     Commands,
     Conditional,
-    Keyed,
+    Idempotent,
     answer,
     answered,
     stated,
@@ -40,14 +40,12 @@ from shared.web.operation import Request, operation
 
 RATED = {
     201: answered("The first rating of this movie", RatingAnswer, ("ETag", "Location")),
-    200: answered("A changed opinion, or the same one again", RatingAnswer, ("ETag",)),
-    409: AnswerKind(
-        "The rating is dated before the current one, or the movie is just being withdrawn."
-    ),
+    200: answered("A changed or repeated rating", RatingAnswer, ("ETag",)),
+    409: AnswerKind("The rating is dated before the current one, or the movie is being withdrawn."),
 } | CLOSED
 
 
-class RatedMovie(Keyed, Conditional):
+class RatedMovie(Idempotent, Conditional):
     movie_id: UUID
 
 
@@ -66,9 +64,7 @@ class Ratings:
         answers=RATED | STALE,
     )
     async def rate_movie(self, request: Request[RatedMovie, RatingBody]) -> Answer:
-        """Rate a movie: 201 for the first rating, 200 for a changed opinion or the same one
-        again.
-        """
+        """Rate a movie: 201 for the first rating, 200 for a changed or repeated one."""
         user_id, movie_id = request.caller.member.user_id, request.parameters.movie_id
         command = _submission(
             user_id, movie_id, request.body, self._commands.now(), request.parameters.condition
@@ -81,10 +77,10 @@ class Ratings:
         tag="ratings",
         access=MEMBERS,
         parameters=RatedMovie,
-        answers=DONE | STALE | CLOSED | {409: AnswerKind("The movie is just being withdrawn.")},
+        answers=DONE | STALE | CLOSED | {409: AnswerKind("The movie is being withdrawn.")},
     )
     async def withdraw_rating(self, request: Request[RatedMovie, None]) -> Answer:
-        """Take one's rating back; 204 also where there is none."""
+        """Withdraw the caller's rating; 204 even if there is none."""
         user_id, movie_id = request.caller.member.user_id, MovieId(request.parameters.movie_id)
         command = WithdrawRating(
             user_id=user_id,
@@ -100,11 +96,11 @@ class Ratings:
         "/v1/ratings",
         tag="ratings",
         access=RATERS,
-        parameters=Keyed,
+        parameters=Idempotent,
         body=JsonBody(MovieRatingBody, RATING_BYTES_MAX),
         answers=RATED | {404: AnswerKind("There is no such movie or user.")},
     )
-    async def submit_rating(self, request: Request[Keyed, MovieRatingBody]) -> Answer:
+    async def submit_rating(self, request: Request[Idempotent, MovieRatingBody]) -> Answer:
         """Rate a movie named in the body; a service key names the user too."""
         body = request.body
         named = UserId(body.user_id) if body.user_id else None
@@ -117,12 +113,12 @@ class Ratings:
         "/v1/ratings/batch",
         tag="ratings",
         access=RATERS.lately,
-        parameters=Keyed,
+        parameters=Idempotent,
         body=BulkJson(RatingsBody, BULK_BYTES_MAX),
         answers={200: answered("A result for each row", RowsAnswer)},
     )
-    async def submit_ratings(self, request: Request[Keyed, None]) -> Answer:
-        """Up to 10,000 ratings; each is accepted or refused on its own. Safe to send again."""
+    async def submit_ratings(self, request: Request[Idempotent, None]) -> Answer:
+        """Submit up to 10,000 ratings; each is accepted or refused on its own. Safe to repeat."""
         now, principal = self._commands.now(), request.caller.principal
 
         def command_of(row: MovieRatingBody) -> SubmitRating:
@@ -141,7 +137,7 @@ def _submission(
     now: datetime,
     condition: Condition | None = None,
 ) -> SubmitRating:
-    """The command that a body asks for."""
+    """Return the command for a body."""
     movie = MovieId(movie_id)
     return SubmitRating(
         user_id=user_id,

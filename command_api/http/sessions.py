@@ -21,7 +21,7 @@ from command_api.deciding.credentials import canonical_email
 from command_api.deciding.principal import Member, Service, session_of
 from command_api.deciding.session import EndSession
 from command_api.deciding.user import ChangePassword
-from command_api.http.commands import DONE, Commands, Keyed, answer
+from command_api.http.commands import DONE, Commands, Idempotent, answer
 from command_api.identity.access import PUBLIC, SESSIONS
 from command_api.identity.accounts import Account, Accounts
 from command_api.identity.authentication import API_KEY_PREFIX, Authentication, key_id_of
@@ -43,7 +43,7 @@ LogIn = Request[Parameters, LogInBody | KeyLogInBody]
 
 
 class _Bearer(NamedTuple):
-    """What a token says of its bearer; a service is nobody in particular to the query API."""
+    """A token's claims about its bearer; the query API treats a service as anonymous."""
 
     role: Role
     version: Version = NO_VERSION
@@ -76,13 +76,13 @@ class Sessions:
         body=JsonBody(LogInBody, ACCOUNT_BYTES_MAX, Either("api_key", KeyLogInBody)),
         answers={
             201: AnswerKind("A session", SessionAnswer, ("Cache-Control",)),
-            401: AnswerKind("The password or the key is not right."),
+            401: AnswerKind("The password or the key is wrong."),
         },
     )
     async def log_in(self, request: LogIn) -> Answer:
         """Log in with e-mail and password, or with a service's API key.
 
-        An unknown address takes as long as a wrong password. Whoever fails too often waits.
+        An unknown address takes as long as a wrong password. Too many failures are throttled.
         """
         body = request.body
         try:
@@ -112,7 +112,7 @@ class Sessions:
         },
     )
     async def refresh(self, request: Request[Parameters, RefreshBody]) -> Answer:
-        """A new access token and the next refresh token.
+        """Return a new access token and the next refresh token.
 
         A repeat within ten seconds gets the same refresh token; one that was used earlier ends the
         session.
@@ -120,7 +120,8 @@ class Sessions:
         token = request.body.refresh_token
         holder = await self._sessions.holder(token)
         if not holder.reused:
-            # Before the session is found open: whatever ends it later is then newer than the token.
+            # Read before the session is found open, so that whatever ends it later is newer than
+            # the token.
             bearer = await self._bearer_of(holder)
             session = await self._sessions.refresh(token)
             if session is not None:
@@ -137,10 +138,10 @@ class Sessions:
         "/v1/sessions/current",
         tag="sessions",
         access=SESSIONS,
-        parameters=Keyed,
+        parameters=Idempotent,
         answers=DONE,
     )
-    async def log_out(self, request: Request[Keyed, None]) -> Answer:
+    async def log_out(self, request: Request[Idempotent, None]) -> Answer:
         """End the session that the access token comes from.
 
         The command API refuses the token from then on, the query API as soon as its read model has
@@ -163,7 +164,7 @@ class Sessions:
             if not await self._passwords.matches(password_hash, body.password, address=address):
                 attempt.failed()
         if attempt.has_failed or account is None:
-            raise NotAuthenticated("the e-mail address or the password is not right")
+            raise NotAuthenticated("the e-mail address or the password is wrong")
         session, current = await self._sessions.open_for_user(account)
         await self._rehash(current, body.password, request)
         bearer = _Bearer(current.user.role, current.version)
@@ -188,9 +189,7 @@ class Sessions:
         )
 
     async def _rehash(self, account: Account, password: str, request: LogIn) -> None:
-        """Hash the password again where the settings ask for more by now; a log-in never fails by
-        it.
-        """
+        """Hash the password again if the settings now require more; a log-in never fails by it."""
         old_hash = account.user.password_hash
         if old_hash is None or not self._passwords.needs_rehash(old_hash):
             return
@@ -207,7 +206,7 @@ class Sessions:
             log.info("rehash_postponed", user_id=str(account.user_id), reason=error.code)
 
     async def _bearer_of(self, holder: Holder) -> _Bearer:
-        """Raise `NotAuthenticated` for a user who is gone and for a revoked key."""
+        """Raise `NotAuthenticated` for a missing user and for a revoked key."""
         if holder.service:
             await self._authentication.known_service(holder.subject_id)
             return _Bearer("member")
@@ -237,7 +236,7 @@ class Sessions:
 
 
 def _name_in(body: LogInBody | KeyLogInBody) -> str:
-    """The e-mail address, or the key's id."""
+    """Return the e-mail address, or the key's id."""
     if isinstance(body, LogInBody):
         return canonical_email(body.email)
     return body.api_key.removeprefix(API_KEY_PREFIX).partition("_")[0]

@@ -37,7 +37,7 @@ from command_api.http.commands import (
     STALE,
     Commands,
     Conditional,
-    Keyed,
+    Idempotent,
     answer,
     answered,
     creation,
@@ -64,16 +64,16 @@ log = structlog.get_logger()
 Plain = Request[Parameters, None]
 
 
-class NamedUser(Keyed):
+class NamedUser(Idempotent):
     user_id: UUID
 
 
-class ProfileChange(Keyed, Conditional):
-    """Of one's own profile."""
+class ProfileChange(Idempotent, Conditional):
+    """Parameters of a change of the caller's own profile."""
 
 
 class Erasure(NamedUser, Conditional):
-    """Of a user, as they are."""
+    """Parameters of the erasure of a user, optionally only of a given version."""
 
 
 class Users:
@@ -100,21 +100,21 @@ class Users:
         "/v1/users",
         tag="users",
         access=SIGN_UP,
-        parameters=Keyed,
+        parameters=Idempotent,
         body=JsonBody(SignUpBody, ACCOUNT_BYTES_MAX, Either("external_id", ExternalUserBody)),
         answers={
             201: answered("The user is new", UserAnswer, ("Location",)),
             200: answered("A user with this external id exists", UserAnswer),
-            403: AnswerKind("This caller may not name a user by `external_id`."),
+            403: AnswerKind("This caller may not create users with an `external_id`."),
             409: AnswerKind("The e-mail address is taken, or the external user was erased."),
         },
     )
-    async def sign_up(self, request: Request[Keyed, SignUpBody | ExternalUserBody]) -> Answer:
-        """Sign up with an e-mail address and a password, or, with a service key, name an external
-        user.
+    async def sign_up(self, request: Request[Idempotent, SignUpBody | ExternalUserBody]) -> Answer:
+        """Sign up with an e-mail address and a password, or create an external user.
 
-        An external user that exists already is answered with 200 and the first one's id. The repeat
-        of a sign-up with its Idempotency-Key gets the first one's id, whatever the password.
+        The latter needs a service key. If the external user exists already, the answer is 200 with
+        their id. The repeat of a sign-up with its Idempotency-Key gets the first one's id, whatever
+        the password.
         """
         body = request.body
         if isinstance(body, ExternalUserBody):
@@ -136,7 +136,7 @@ class Users:
                 now=self._commands.now(),
             )
             try:
-                # Nothing of the password is kept, not even a keyed hash.
+                # Nothing of the password is stored with the key, not even a keyed hash.
                 outcome = await self._commands.send_once(
                     command, request, owner=email_stream, content=body.display_name.encode()
                 )
@@ -150,12 +150,12 @@ class Users:
         "/v1/users/batch",
         tag="users",
         access=USER_IMPORTERS.lately,
-        parameters=Keyed,
+        parameters=Idempotent,
         body=BulkJson(ExternalUsersBody, BULK_USERS_BYTES_MAX),
         answers={200: answered("A result for each row", RowsAnswer)},
     )
-    async def create_external_users(self, request: Request[Keyed, None]) -> Answer:
-        """Make up to 1,000 external users at once (service keys with the scope `users`)."""
+    async def create_external_users(self, request: Request[Idempotent, None]) -> Answer:
+        """Create up to 1,000 external users at once (service keys with the scope `users`)."""
 
         def command_of(row: ExternalUserBody) -> CreateExternalUser:
             now = self._commands.now()
@@ -174,7 +174,7 @@ class Users:
         answers=CHANGED | STALE,
     )
     async def change_profile(self, request: Request[ProfileChange, ProfileBody]) -> Answer:
-        """Change one's display name or visibility."""
+        """Change the caller's display name or visibility."""
         command = ChangeProfile(
             user_id=request.caller.member.user_id,
             display_name=request.body.display_name,
@@ -192,12 +192,12 @@ class Users:
         body=JsonBody(PasswordBody, ACCOUNT_BYTES_MAX),
         answers=DONE
         | {
-            403: AnswerKind("The old password is another one."),
+            403: AnswerKind("The old password is wrong."),
             409: AnswerKind("The password was changed at the same time."),
         },
     )
     async def change_password(self, request: Request[Parameters, PasswordBody]) -> Answer:
-        """Change one's password; needs the old one. One's other sessions end."""
+        """Change the caller's password, given the old one; the caller's other sessions end."""
         member, address = request.caller.member, request.caller.address
         with self._log_in_limits.attempt(address, str(member.user_id)) as attempt:
             account = await self._accounts.by_id(member.user_id)
@@ -205,7 +205,7 @@ class Users:
             if not await self._passwords.matches(old_hash, request.body.old, address=address):
                 attempt.failed()
         if attempt.has_failed or old_hash is None:
-            raise Forbidden("the old password is another one", pointer="/old")
+            raise Forbidden("the old password is wrong", pointer="/old")
         command = ChangePassword(
             user_id=member.user_id,
             password_hash=await self._passwords.hash(request.body.new, address=address),
@@ -224,7 +224,7 @@ class Users:
         answers=DONE | STALE,
     )
     async def erase_me(self, request: Request[Conditional, None]) -> Answer:
-        """Be forgotten: personal data becomes unreadable for good, scores stay in the averages."""
+        """Erase the caller: personal data becomes unreadable, scores stay in the averages."""
         account = await self._accounts.by_id(request.caller.member.user_id)
         if account is None:
             raise NotAuthenticated("the user of this access token no longer exists")
@@ -242,17 +242,19 @@ class Users:
         answers=DONE | STALE,
     )
     async def erase_user(self, request: Request[Erasure, None]) -> Answer:
-        """Forget a user who asked for it, with a password or without (operators, and service keys
-        with the scope `erasure`).
+        """Erase a user on their request, with a password or without.
+
+        Operators, and service keys with the scope `erasure`.
         """
         user_id, key = UserId(request.parameters.user_id), request.parameters.idempotency_key
         if key is not None and user_id == request.caller.principal.actor:
             raise InvalidInput(
-                "whoever erases themselves leaves no answer to keep", pointer=KEY_POINTER
+                "no answer can be kept for a user who erases themselves", pointer=KEY_POINTER
             )
         account = await self._accounts.by_id(user_id)
         if account is None:
-            # Refused as any other by who may not erase: it does not say whether there is a user.
+            # An unauthorized caller gets the same refusal, so it does not reveal whether the user
+            # exists.
             account = Account(user_id, User())
         command = self._accounts.erasure(
             account, self._commands.now(), request.parameters.condition
@@ -273,7 +275,7 @@ class Users:
         },
     )
     async def export_me(self, request: Plain) -> Answer:
-        """All that is stored of oneself, as JSON: account, sessions, ratings with their history."""
+        """Return all stored data of the caller as JSON: account, sessions, ratings with history."""
         document = await self._export.of(request.caller.member.user_id)
         made = bytes_answer(document, JSON).with_field(b"cache-control", "no-store")
         return made.with_field(
@@ -303,7 +305,7 @@ class Users:
         return answer(outcome)
 
     async def _note_erasure(self) -> None:
-        """What cannot be noted now is noted by the upkeep; the user is erased all the same."""
+        """Write the ledger; if it fails, upkeep does it later, and the user is erased anyway."""
         if self._erasure_ledger is None:
             return
         try:

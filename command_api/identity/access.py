@@ -1,4 +1,4 @@
-"""Who may call an operation of the command API.
+"""Permissions to call an operation of the command API.
 
 Rules that depend on the body or on the named entity (a member rates for themselves, a service for
 external users) are decided with the command, in `command_api/deciding/use_cases.py`.
@@ -11,7 +11,7 @@ from typing import NamedTuple, get_args
 from uuid import UUID
 
 from command_api.deciding.principal import Member, Principal, Scope, Service
-from command_api.deciding.use_cases import CURATORS, EVERYBODY, OPERATORS
+from command_api.deciding.use_cases import ALL_ROLES, CURATORS, OPERATORS
 from shared.errors import Forbidden, NotAuthenticated
 from shared.log.events import Role
 from shared.web.openapi import ACCESS_TOKEN, SERVICE_KEY, Admission
@@ -24,11 +24,11 @@ ALL_SCOPES: frozenset[Scope] = frozenset(get_args(Scope))
 class Access(NamedTuple):
     """The callers that an operation admits, by their credential alone.
 
-    A member needs one of `roles`, a service one of `scopes`; with none of them no member and no
-    service may. `checked_first` asks the database about the caller before the body is read. For
-    all other routes the command's own batch does, and the database is asked separately only before
-    a request is refused for another reason. `checked_lately` is for bulk routes: their rows are
-    checked again when they are decided, so that a check of a moment ago will do before the body.
+    A member needs one of `roles`, a service one of `scopes`; an empty set admits none.
+    `checked_first` asks the database about the caller before the body is read. On all other routes
+    the command's own batch does, and the database is asked separately only before a request is
+    refused for another reason. `checked_lately` is for bulk routes: their rows are checked again
+    when they are decided, so that a recent check is enough before the body.
     """
 
     roles: frozenset[Role] = frozenset()
@@ -41,7 +41,7 @@ class Access(NamedTuple):
     checked_lately: bool = False
 
     def require(self, principal: Principal) -> None:
-        """Raise `NotAuthenticated` or `Forbidden` by what the credential alone says."""
+        """Raise `NotAuthenticated` or `Forbidden` by the credential alone."""
         match principal:
             case Member():
                 if not self.roles:
@@ -57,11 +57,11 @@ class Access(NamedTuple):
 
     @property
     def admission(self) -> Admission:
-        """Whom this admits, for the documentation."""
+        """The admitted callers, for the documentation."""
         if self.credential_ignored:
             return Admission(is_charged=True)
         credentials: list[Mapping[str, Sequence[str]]] = [{}] if self.anonymous else []
-        if self.roles == EVERYBODY:
+        if self.roles == ALL_ROLES:
             credentials.append({ACCESS_TOKEN: []})
         else:
             credentials += [{ACCESS_TOKEN: [role]} for role in sorted(self.roles)]
@@ -80,11 +80,11 @@ class Access(NamedTuple):
         return self._replace(checked_lately=True)
 
     def roles_for(self, principal: Principal, path_user: str | None) -> frozenset[Role]:
-        """The roles of which a member needs one, given the user that the path names."""
+        """Return the roles of which a member needs one, given the user in the path."""
         if self.own_user and isinstance(principal, Member) and path_user is not None:
             try:
                 if UUID(path_user) == principal.user_id:
-                    return EVERYBODY
+                    return ALL_ROLES
             except ValueError:
                 return self.roles
         return self.roles
@@ -94,12 +94,12 @@ class Access(NamedTuple):
 
 
 PUBLIC = Access(anonymous=True, credential_ignored=True)
-MEMBERS = Access(roles=EVERYBODY)
+MEMBERS = Access(roles=ALL_ROLES)
 CATALOGUE = Access(roles=CURATORS, scopes=frozenset({"movies"}))
-RATERS = Access(roles=EVERYBODY, scopes=frozenset({"ratings"}))
+RATERS = Access(roles=ALL_ROLES, scopes=frozenset({"ratings"}))
 USER_IMPORTERS = Access(scopes=frozenset({"users"}))
-# A service that names an external user needs the scope `users`: that is in the body.
-SIGN_UP = Access(roles=EVERYBODY, scopes=ALL_SCOPES, anonymous=True)
-SESSIONS = Access(roles=EVERYBODY, scopes=ALL_SCOPES)
+# A service that creates an external user needs the scope `users`: the body decides that.
+SIGN_UP = Access(roles=ALL_ROLES, scopes=ALL_SCOPES, anonymous=True)
+SESSIONS = Access(roles=ALL_ROLES, scopes=ALL_SCOPES)
 ERASERS = Access(roles=OPERATORS, scopes=frozenset({"erasure"}), own_user=True)
 ROLE_GIVERS = Access(roles=OPERATORS, scopes=frozenset({"roles"}))

@@ -1,4 +1,4 @@
-"""Looking a user up by e-mail for a log-in: reads of the event store, outside any batch."""
+"""Look up users, as for a log-in: reads of the event store outside any batch."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from shared.versions import Condition
 
 
 class Account(NamedTuple):
-    """A user as of `version` of their stream."""
+    """A user at `version` of their stream."""
 
     user_id: UserId
     user: User
@@ -27,7 +27,7 @@ class Account(NamedTuple):
 
 
 class Accounts:
-    """Users as the log says they are now."""
+    """The current users of the log."""
 
     def __init__(
         self, store: Store, codec: Codec, key_wrap: KeyWrap, reservation_secret: bytes
@@ -38,21 +38,21 @@ class Accounts:
         self._secret = reservation_secret
 
     def email_stream(self, email: str) -> StreamId:
-        """The reservation of a canonical e-mail address."""
+        """Return the reservation of a canonical e-mail address."""
         return StreamId(keyed_uuid(self._secret, "email", email))
 
     def external_stream(self, external_id: str) -> StreamId:
-        """The reservation of another system's id."""
+        """Return the reservation of another system's id."""
         return StreamId(keyed_uuid(self._secret, "external-id", external_id))
 
     def log_name(self, credential: str) -> str:
-        """What a log calls a canonical e-mail address or a key's id; no id of the event store."""
+        """Return the name of an e-mail address or key id in logs; it is no stored id."""
         return keyed_uuid(self._secret, "log-in", credential).hex[:12]
 
     def external_user(
         self, external_id: str, display_name: str, now: datetime
     ) -> CreateExternalUser:
-        """The command for a user known by another system's id; the same id is the same user."""
+        """Return the command for a user with another system's id; the same id is the same user."""
         return CreateExternalUser(
             user_id=UserId(new_uuid7()),
             external_id=external_id,
@@ -65,7 +65,7 @@ class Accounts:
     def erasure(
         self, account: Account, now: datetime, condition: Condition | None = None
     ) -> EraseUser:
-        """The command that forgets a user and frees what was reserved for them."""
+        """Return the command that erases a user and releases their reservations."""
         email, external_id = account.user.email, account.user.external_id
         return EraseUser(
             user_id=account.user_id,
@@ -76,7 +76,7 @@ class Accounts:
         )
 
     async def by_email(self, email: str) -> Account | None:
-        """The present user who has the address."""
+        """Return the existing user who has the address."""
         stream_id = self.email_stream(email)
         loaded = await self._store.load(LoadRequest(latest=[stream_id]))
         keys = SubjectKeys(self._key_wrap, {})
@@ -92,7 +92,7 @@ class Accounts:
     async def several(
         self, user_ids: Sequence[UserId], connection: StoreConnection | None = None
     ) -> list[Account]:
-        """Those of the users who are present, in the given order."""
+        """Return the given users that exist, in the given order."""
         stream_ids = [StreamId(user_id) for user_id in user_ids]
         loaded = await self._store.load(
             LoadRequest(whole=stream_ids, subjects=user_ids), connection

@@ -1,4 +1,4 @@
-"""Who is calling: an access token, or a service's API key, as `Authorization: Bearer`."""
+"""Authenticate callers by an access token or an API key, as `Authorization: Bearer`."""
 
 from __future__ import annotations
 
@@ -24,13 +24,13 @@ API_KEY_CHARS_MAX = 200
 KEY_CACHED_FOR_S = 1.0
 UNKNOWN_KEY_CACHED_FOR_S = 5.0
 KEYS_CACHED_MAX = 1_000
-# Ids that no key has, so that sending them again and again reaches no database.
+# Unknown ids, so that repeated requests with them do not reach the database.
 UNKNOWN_KEYS_CACHED_MAX = 10_000
 
 _SELECT_KEY = (
     b"SELECT secret_hash, scopes FROM service_keys WHERE key_id = %s AND revoked_at IS NULL"
 )
-# To the minute: a key in use is not written anew with every look-up.
+# At most once a minute: a look-up need not rewrite a key in use.
 _NOTE_USE = (
     b"UPDATE service_keys SET last_used_at = now() WHERE key_id = %s"
     b" AND coalesce(last_used_at < now() - interval '1 minute', true)"
@@ -44,12 +44,11 @@ class _CachedKey(NamedTuple):
 
 
 class Authentication:
-    """Turns a request's credential into a principal; raises `NotAuthenticated` for one not
-    believed.
+    """Turns a request's credential into a principal; raises `NotAuthenticated` for a bad one.
 
     A service key is looked up at most every `KEY_CACHED_FOR_S`, so that a revoked one works that
-    much longer, and a new one that was tried before it existed begins to work that much later.
-    A key that has not been seen yet is looked up only for an address within its rate limit.
+    much longer, and a new one that was tried before it existed starts to work that much later. A
+    key that is new to the process is looked up only for an address within its rate limit.
     """
 
     def __init__(self, verifier: TokenVerifier, store: Store, limits: RateLimits) -> None:
@@ -57,12 +56,12 @@ class Authentication:
         self._store = store
         self._limits = limits
         self._keys: dict[UUID, _CachedKey] = {}
-        # Until when they count as unknown.
+        # The time until which they count as unknown.
         self._unknown: dict[UUID, float] = {}
         self._looking_up: dict[UUID, asyncio.Task[_CachedKey | None]] = {}
 
     async def principal(self, authorization: str | None, address: str) -> Principal:
-        """The caller; `Anyone` without a credential."""
+        """Return the caller; `Anyone` without a credential."""
         if authorization is None:
             return Anyone()
         credential = bearer_token(authorization)
@@ -75,8 +74,9 @@ class Authentication:
         return msgspec.structs.replace(service, session_id=claims.session_id)
 
     async def service(self, api_key: str, address: str) -> Service:
-        """The service whose key it is; raises `TooManyRequests` rather than look up a new key for
-        an address over its rate limit.
+        """Return the service that has the key.
+
+        Raises `TooManyRequests` instead of looking up a new key for an address over its rate limit.
         """
         key_id, secret = _parse(api_key)
         if key_id not in self._keys and self._unknown.get(key_id, 0.0) < time.monotonic():
@@ -89,12 +89,12 @@ class Authentication:
         return cached.service
 
     async def known_service(self, key_id: UUID) -> Service:
-        """The service that somebody else vouches for; raises for a revoked key all the same."""
+        """Return a service whose key was verified elsewhere; raise for a revoked key."""
         cached, _ = await self._known(key_id)
         return cached.service
 
     async def _known(self, key_id: UUID) -> tuple[_CachedKey, bool]:
-        """The key, and whether it was looked up just now; raises `NotAuthenticated`."""
+        """Return the key, and whether it was just looked up; raise `NotAuthenticated`."""
         now_s = time.monotonic()
         cached = self._keys.get(key_id)
         if cached is not None and cached.fresh_until_s >= now_s:
@@ -107,9 +107,7 @@ class Authentication:
         return cached, True
 
     async def _looked_up(self, key_id: UUID) -> _CachedKey | None:
-        """Requests that ask for a key at once share its look-up, also where one of them is
-        cancelled.
-        """
+        """Share one look-up between simultaneous requests, even if one of them is cancelled."""
         task = self._looking_up.get(key_id)
         if task is None:
             task = asyncio.create_task(self._look_up_and_cache(key_id), name="key-look-up")
@@ -120,7 +118,7 @@ class Authentication:
     def _forget_look_up(self, key_id: UUID, task: asyncio.Task[_CachedKey | None]) -> None:
         del self._looking_up[key_id]
         if not task.cancelled():
-            task.exception()  # Retrieved also where every request has been cancelled.
+            task.exception()  # Retrieve it even if every request has been cancelled.
 
     async def _look_up_and_cache(self, key_id: UUID) -> _CachedKey | None:
         cached = await self._look_up(key_id)
@@ -143,7 +141,7 @@ class Authentication:
 
 
 def _parse(api_key: str) -> tuple[UUID, str]:
-    """`sfk_<key id, 32 hex digits>_<secret>`."""
+    """Parse `sfk_<key id, 32 hex digits>_<secret>`."""
     hex_id, _, secret = api_key.removeprefix(API_KEY_PREFIX).partition("_")
     if len(api_key) > API_KEY_CHARS_MAX:
         raise NotAuthenticated("the API key is not valid")
@@ -154,5 +152,5 @@ def _parse(api_key: str) -> tuple[UUID, str]:
 
 
 def key_id_of(api_key: str) -> UUID:
-    """The id of an API key, which need not exist; raises `NotAuthenticated` for what is no key."""
+    """Return the id in an API key, which need not exist; raise `NotAuthenticated`."""
     return _parse(api_key)[0]

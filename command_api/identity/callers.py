@@ -1,4 +1,4 @@
-"""Check callers against the database: what a credential says may have changed since its issue."""
+"""Check callers against the database: a credential may be outdated since its issue."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ from shared.log.codec import Codec
 from shared.log.events import Role
 from shared.log.sealing import KeyWrap, SubjectKeys
 
-# A caller who sends one bulk request after the other is looked up once in this time.
+# A caller with many bulk requests is looked up once in this time.
 LATELY_S = 1.0
 PASSED_MAX = 10_000
 
 
 class Callers:
-    """Reads sessions and users outside any batch; deciding a command checks the same again."""
+    """Reads sessions and users outside any batch; deciding a command repeats the check."""
 
     def __init__(self, store: Store, codec: Codec, key_wrap: KeyWrap) -> None:
         self._store = store
@@ -35,16 +35,17 @@ class Callers:
         self._passed_at_s: dict[tuple[Principal, frozenset[Role]], float] = {}
 
     async def require(self, principal: Principal, roles: frozenset[Role]) -> None:
-        """Raise `NotAuthenticated` if the caller's session has ended or the user has been erased,
-        and `Forbidden` for a member whose role is none of `roles`.
+        """Raise `NotAuthenticated` if the caller's session has ended or the user has been erased.
+
+        Raises `Forbidden` for a member who has none of `roles`.
         """
         if isinstance(principal, Member) or session_of(principal) is not None:
             await self._require(principal, roles)
 
     async def require_lately(self, principal: Principal, roles: frozenset[Role]) -> None:
-        """The same, but satisfied with a check that was passed less than `LATELY_S` ago.
+        """Check like `require`, or accept a check that passed less than `LATELY_S` ago.
 
-        For a caller whose commands are checked again when they are decided.
+        This is for callers whose commands are checked again when they are decided.
         """
         passed = (principal, roles)
         now_s = time.monotonic()

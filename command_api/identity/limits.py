@@ -1,4 +1,4 @@
-"""Rate limits by caller, and of failed log-ins; each process counts for itself."""
+"""Rate limits of callers, and limits of failed log-ins; each process counts for itself."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from shared.web.token_buckets import Buckets, Level, RateLimit
 
 WINDOW_S = 60
 LOG_IN_WINDOW_S = 300
-# A request costs one token for each of its rows, and at least one for so many bytes of its body.
-# The largest bulk request costs 32,768, so that the default limits grant it.
+# A request costs one token for each of its rows, and at least one for this many bytes of its body.
+# The largest bulk request costs 32,768, which the default limits allow.
 BYTES_A_TOKEN = 512
 
 
@@ -26,9 +26,7 @@ _POLICIES: Mapping[type[Principal], str] = {
 
 
 class Charge(NamedTuple):
-    """What a request costs so far, the header fields of its answer, and why it is refused, if it
-    is.
-    """
+    """The cost of a request so far, the fields of its answer, and its refusal, if any."""
 
     tokens: int
     fields: Fields
@@ -40,20 +38,19 @@ class Charge(NamedTuple):
 
 
 class RateLimits:
-    """How many requests and rows a minute a caller may send: a member, a service key, an
-    address.
-    """
+    """Requests and rows a minute for each member, service key or address."""
 
     def __init__(self, limits: Mapping[str, int]) -> None:
-        """`limits` maps `member`, `service` and `anonymous` to tokens a minute; 0 is no limit."""
+        """Take the tokens a minute of `member`, `service` and `anonymous`; 0 is no limit."""
         self._limits = {
             policy: RateLimit(policy, Buckets(limit, window_s=WINDOW_S))
             for policy, limit in limits.items()
         }
 
     def charge(self, address: str, principal: Principal, body_bytes: int) -> Charge:
-        """Charge a request by its body's bytes, 0 where it does not say them; one token where
-        nobody's body may be large.
+        """Charge a request by its body's bytes, 0 if it does not state them.
+
+        An anonymous caller, whose body cannot be large, pays one token.
         """
         tokens = 1 if principal.actor is None else _tokens(body_bytes) or 1
         return self._take(address, principal, tokens, in_all=tokens)
@@ -61,14 +58,14 @@ class RateLimits:
     def charge_more(
         self, address: str, principal: Principal, before: Charge, *, rows: int, body_bytes: int
     ) -> Charge:
-        """Charge what rows, or a body that did not say its bytes before, cost beyond a charge."""
+        """Charge the cost of rows, or of a body of unknown size, beyond a first charge."""
         tokens = max(rows, _tokens(body_bytes))
         if tokens <= before.tokens:
             return before
         return self._take(address, principal, tokens - before.tokens, in_all=tokens)
 
     def require_room(self, address: str) -> None:
-        """Raises `TooManyRequests` where the address may send no request without a credential."""
+        """Raise `TooManyRequests` if the address has used up its anonymous limit."""
         wait_s = self._limits["anonymous"].buckets.wait_s(address)
         if wait_s:
             raise TooManyRequests("too many requests from this address", retry_after_s=wait_s)
@@ -93,10 +90,10 @@ def _refusal(level: Level, tokens: int, limit: int) -> TooManyRequests:
 
 
 class LogInLimits:
-    """How many log-ins may fail in five minutes: from one address, and from it for one account.
-    Sign-ups with taken e-mail addresses count for the first.
+    """Failed log-ins in five minutes: from one address, and from it for one account.
 
-    Nobody is kept out by what fails at another address.
+    Sign-ups with taken e-mail addresses count for the former. Failures from one address never keep
+    other addresses out.
     """
 
     def __init__(self, *, per_account: int, per_address: int) -> None:
@@ -105,11 +102,10 @@ class LogInLimits:
 
     @contextmanager
     def attempt(self, address: str, account: str) -> Iterator[Attempt]:
-        """An attempt with a password, which counts if it is said to have failed; raises
-        `TooManyRequests`.
+        """Begin an attempt with a password, which counts if it fails; raise `TooManyRequests`.
 
-        It counts while it lasts, so that many at once are no way around. An attempt that ends
-        otherwise than by its password, or that is cancelled, is given back.
+        It counts while it lasts, so that simultaneous attempts cannot bypass the limit. An attempt
+        that ends without a result, or is cancelled, is given back.
         """
         self.begin(address, account)
         attempt = Attempt()
@@ -121,8 +117,9 @@ class LogInLimits:
 
     @contextmanager
     def attempt_with_key(self, address: str, key_id: str) -> Iterator[Attempt]:
-        """The same for an API key: its secret is not to be guessed, so that a wrong one counts for
-        the key alone, and not for the address.
+        """Begin an attempt with an API key, which counts for the key alone.
+
+        Its secret cannot be guessed, so that a wrong one does not count for the address.
         """
         account = (address, key_id)
         _require(self._accounts.take(account).retry_after_s)
@@ -134,15 +131,15 @@ class LogInLimits:
                 self._accounts.give_back(account)
 
     def require_room(self, address: str) -> None:
-        """Raise `TooManyRequests` where too much has failed from an address."""
+        """Raise `TooManyRequests` if too many attempts from an address have failed."""
         _require(self._addresses.wait_s(address))
 
     def note_taken(self, address: str) -> None:
-        """Count a sign-up with a taken e-mail address as a failure: it says who has an account."""
+        """Count a sign-up with a taken e-mail address as a failure: it reveals an account."""
         self._addresses.charge(address, 1)
 
     def begin(self, address: str, account: str) -> None:
-        """Count an attempt until it is given back; raises `TooManyRequests`."""
+        """Count an attempt until it is given back; raise `TooManyRequests`."""
         _require(self._addresses.take(address).retry_after_s)
         wait_s = self._accounts.take((address, account)).retry_after_s
         if wait_s:
@@ -155,12 +152,12 @@ class LogInLimits:
 
 
 class Attempt:
-    """One log-in on its way."""
+    """One log-in in progress."""
 
     has_failed = False
 
     def failed(self) -> None:
-        """The credential was wrong."""
+        """Record that the credential was wrong."""
         self.has_failed = True
 
 

@@ -1,4 +1,4 @@
-"""Passwords: argon2id in a bounded pool, never on the event loop."""
+"""Passwords: argon2id in a bounded thread pool, never on the event loop."""
 
 from __future__ import annotations
 
@@ -21,40 +21,40 @@ from shared.errors import Overloaded
 Result = TypeVar("Result")
 
 THREADS = 2
-# The others are for checks alone, so that a log-in never waits for a thread that makes a hash.
+# The other threads only check passwords, so that a log-in never waits for a hash.
 HASHING_THREADS_MAX = 1
-# Maximum length of the line of checks and of the line of hashes: in all, and for one address.
+# Maximum length of the queue of checks and of the queue of hashes: total, and per address.
 WAITING_MAX = 300
 WAITING_PER_ADDRESS_MAX = 100
-# Beside the event loop, which all other requests wait for, argon2 gets a quarter of a busy core.
+# Next to the event loop, which serves all other requests, argon2 gets a quarter of a busy core.
 NICER_BY = 5
 NICENESS_MAX = 19
 
 
 class Passwords:
-    """Hashes and checks passwords; `Overloaded` when too many wait.
+    """Hashes and checks passwords; raises `Overloaded` when too many wait.
 
-    Addresses take turns. Checks (log-ins) go before hashes (sign-ups and new passwords).
+    Addresses take turns. Checks (log-ins) precede hashes (sign-ups and new passwords).
     """
 
     def __init__(self, *, memory_kib: int, iterations: int, parallelism: int) -> None:
         self._hasher = argon2.PasswordHasher(
             time_cost=iterations, memory_cost=memory_kib, parallelism=parallelism
         )
-        # Checked against where there is no such user, so that both take the same time.
+        # Checked if there is no such user, so that both cases take the same time.
         self._nobodys_hash = self._hasher.hash("nobody has this password")
         self._pool = ThreadPoolExecutor(
             THREADS, thread_name_prefix="argon2", initializer=_lower_priority
         )
-        self._checks, self._hashes = _Line("checked"), _Line("hashed")
+        self._checks, self._hashes = _JobQueue("checked"), _JobQueue("hashed")
 
     async def hash(self, password: str, *, address: str = "") -> str:
-        return await self._in_line(self._hashes, address, partial(self._hash, password))
+        return await self._run_in_turn(self._hashes, address, partial(self._hash, password))
 
     async def matches(self, password_hash: str | None, password: str, *, address: str = "") -> bool:
-        """False for another password, and as slowly for a user who has none."""
+        """Whether the password matches; a user without one takes the same time."""
         check = partial(self._verify, password_hash or self._nobodys_hash, password)
-        return await self._in_line(self._checks, address, check) and password_hash is not None
+        return await self._run_in_turn(self._checks, address, check) and password_hash is not None
 
     def needs_rehash(self, password_hash: str) -> bool:
         return self._hasher.check_needs_rehash(password_hash)
@@ -66,7 +66,7 @@ class Passwords:
         return self._hasher.hash(canonical_password(password))
 
     def _verify(self, password_hash: str, password: str) -> bool:
-        """Also of releases that hashed a password in the form in which it came."""
+        """Verify a password, also in the unnormalized form that earlier releases hashed."""
         for text in dict.fromkeys((canonical_password(password), password)):
             try:
                 return self._hasher.verify(password_hash, text)
@@ -74,33 +74,35 @@ class Passwords:
                 continue
         return False
 
-    async def _in_line(self, line: _Line, address: str, work: Callable[[], Result]) -> Result:
-        """Wait for a turn and for the result. Whoever is cancelled leaves the line."""
-        line.require_room(address)
+    async def _run_in_turn(
+        self, queue: _JobQueue, address: str, work: Callable[[], Result]
+    ) -> Result:
+        """Wait for a turn and for the result; a cancelled caller leaves the queue."""
+        queue.require_room(address)
         future: asyncio.Future[Result] = asyncio.get_running_loop().create_future()
         job = _Job(work, future)
-        line.waiting.put(address, job)
+        queue.waiting.put(address, job)
         self._start_jobs()
         try:
             return await future
         finally:
-            line.waiting.discard(address, job)
+            queue.waiting.discard(address, job)
 
     def _start_jobs(self) -> None:
         while self._checks.running + self._hashes.running < THREADS:
-            line = self._checks
-            job = line.waiting.take()
+            queue = self._checks
+            job = queue.waiting.take()
             if job is None and self._hashes.running < HASHING_THREADS_MAX:
-                line = self._hashes
-                job = line.waiting.take()
+                queue = self._hashes
+                job = queue.waiting.take()
             if job is None:
                 return
-            line.running += 1
+            queue.running += 1
             running = asyncio.get_running_loop().run_in_executor(self._pool, job.work)
-            running.add_done_callback(partial(self._finish, line, job))
+            running.add_done_callback(partial(self._finish, queue, job))
 
-    def _finish(self, line: _Line, job: _Job[Any], ended: asyncio.Future[Any]) -> None:
-        line.running -= 1
+    def _finish(self, queue: _JobQueue, job: _Job[Any], ended: asyncio.Future[Any]) -> None:
+        queue.running -= 1
         if ended.cancelled():
             job.future.cancel()
         elif not job.future.done():
@@ -122,8 +124,8 @@ class _Job(Generic[Result]):
         self.future = future
 
 
-class _Line:
-    """Jobs of one kind that wait, and the number of those that run."""
+class _JobQueue:
+    """Waiting jobs of one kind, and the number of running ones."""
 
     def __init__(self, what: str) -> None:
         self.waiting: FairQueue[_Job[Any]] = FairQueue()
@@ -131,16 +133,16 @@ class _Line:
         self._what = what
 
     def require_room(self, address: str) -> None:
-        """Raises `Overloaded`."""
+        """Raise `Overloaded` if the queue is full."""
         if self.waiting.count_of(address) >= WAITING_PER_ADDRESS_MAX:
-            raise Overloaded(f"too many passwords of your address are waiting to be {self._what}")
+            raise Overloaded(f"too many passwords of this address are waiting to be {self._what}")
         if len(self.waiting) + self.running >= WAITING_MAX:
             raise Overloaded(f"too many passwords are waiting to be {self._what}")
 
 
 def _lower_priority() -> None:
-    """Let this thread, and those that argon2 starts from it, give way to the event loop's."""
+    """Lower the priority of this thread, and of the ones that argon2 starts from it."""
     if sys.platform == "linux":
-        # The kernel has a priority for each thread there; POSIX has one for the process.
+        # Linux has a priority for each thread; POSIX has one for the process.
         niceness = min(os.getpriority(os.PRIO_PROCESS, 0) + NICER_BY, NICENESS_MAX)
         os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), niceness)

@@ -1,7 +1,7 @@
-"""Pace of refusals: an address that is refused all the time is told so a little later each time.
+"""Pace of refusals: an address that is refused repeatedly gets each refusal a little later.
 
-A refusal costs the event loop as much as many a command. A client that sends again at once after
-each, over many connections, would take it away from the others; here its connections wait.
+A refusal costs the event loop as much as a command. A client that retries at once, over many
+connections, would take the event loop away from others; this delay makes its connections wait.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from starlette.types import Scope
 
 from shared.web.addresses import address_of
 
-# Refusals of one address: so many at once, and so many a second.
+# Maximum refusals of one address at once, and per second.
 AT_ONCE_MAX = 20
 A_SECOND_MAX = 100
 DELAY_MAX_S = 1.0
@@ -36,7 +36,7 @@ class RefusalPace:
             await asyncio.sleep(delay_s)
 
     def delay_s(self, address: str) -> float:
-        """Count a refusal, and return how much later than now it is due."""
+        """Count a refusal, and return its delay."""
         now_s = self._clock()
         paid_at = max(self._paid_at.get(address, now_s), now_s)
         delay_s = paid_at - now_s - (AT_ONCE_MAX - 1) / A_SECOND_MAX

@@ -1,12 +1,12 @@
-"""Sessions: log-ins that may be refreshed, each with one good refresh token at a time.
+"""Sessions: log-ins that may be refreshed, each with one valid refresh token at a time.
 
-A refresh token names its session and its rotation and carries a keyed hash of both; the table holds
-the rotation that is good. Whoever comes with an older one shows that the token was copied: then the
-session ends, for the thief and for the owner alike (RFC 9700, section 4.14.2).
+A refresh token names its session and its rotation and has a keyed hash of both; the table has the
+valid rotation. An older token proves that it was copied: then the session ends, for the thief and
+the owner alike (RFC 9700, section 4.14.2).
 
-An answer may be lost on its way. Therefore the last token used is answered for some seconds with
-the very token that replaced it, which follows from the session's row: two who hold it still have
-one good token between them, and the second of them to use it later is found out.
+An answer may be lost. Therefore a repeat of the last token used gets, for some seconds, the same
+token that replaced it, which follows from the session's row: two holders still have one valid token
+between them, and the second of them to use it later is detected.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from shared.errors import NotAuthenticated
 from shared.ids import UserId, new_uuid7
 
 REFRESH_TOKEN_PREFIX = "sfr_"
-# How long the last token used is answered once more.
+# How long a repeat of the last token used is answered.
 REPEAT_S = 10.0
 
 _TOKEN = re.compile(r"sfr_([0-9a-f]{32})_([0-9]{1,9})_([0-9a-f]{64})")
@@ -31,8 +31,8 @@ _OPEN = (
     b"INSERT INTO sessions (session_id, subject_id, service, expires_at)"
     b" VALUES (%s, %s, %s, now() + make_interval(days => %s))"
 )
-# A repeat changes neither the rotation nor its time. Of several refreshes at once the others wait
-# for the first, and then see what it has written.
+# A repeat changes neither the rotation nor its time. Simultaneous refreshes wait for the first one,
+# and then see what it has written.
 _ROTATE = (
     b"UPDATE sessions SET rotation = %(next)s,"
     b" refreshed_at = CASE WHEN rotation = %(next)s THEN refreshed_at ELSE now() END,"
@@ -53,9 +53,9 @@ _PURGE = (
 
 
 class Session(NamedTuple):
-    """An open session and the refresh token that is good for it now.
+    """An open session and its valid refresh token.
 
-    `subject_id` is a user's id, or with `service` that of a service key.
+    `subject_id` is a user's id, or with `service` a service key's.
     """
 
     session_id: UUID
@@ -65,9 +65,7 @@ class Session(NamedTuple):
 
 
 class Holder(NamedTuple):
-    """Whose session a refresh token is of; `reused` if the token was used before and is no
-    repeat.
-    """
+    """The session of a refresh token; `reused` if the token was used before and is no repeat."""
 
     session_id: UUID
     subject_id: UUID
@@ -76,8 +74,9 @@ class Holder(NamedTuple):
 
 
 class Sessions:
-    """Opens and refreshes sessions. They end with an event, appended with the deletion of their
-    row.
+    """Opens and refreshes sessions.
+
+    They end with an event, appended with the deletion of their row.
     """
 
     def __init__(
@@ -89,11 +88,11 @@ class Sessions:
         self._idle_days_max = idle_days_max
 
     async def open_for_user(self, account: Account) -> tuple[Session, Account]:
-        """Open a session, and return it with the account as of that moment. Raise
-        `NotAuthenticated` if the password was changed since the account was looked up.
+        """Open a session, and return it with the account at that moment.
 
-        The append lock is held meanwhile, so that a change of password, which ends the sessions
-        that it finds, finds this one or is found.
+        Raises `NotAuthenticated` if the password was changed since the account was looked up. The
+        append lock is held meanwhile: a change of password, which ends the sessions that it finds,
+        either finds this one or is visible here.
         """
         async with self._store.holding_append_lock() as connection:
             now = await self._accounts.by_id(account.user_id, connection)
@@ -111,7 +110,7 @@ class Sessions:
         return session
 
     async def holder(self, refresh_token: str) -> Holder:
-        """Raise `NotAuthenticated` for a forged token and for one of a session that has ended."""
+        """Raise `NotAuthenticated` for a forged token and for an ended session."""
         session_id, rotation = self._parsed(refresh_token)
         asked = {"session_id": session_id, "next": rotation + 1, "repeat_s": REPEAT_S}
         rows = await self._store.rows(_HOLDER, asked)
@@ -120,9 +119,7 @@ class Sessions:
         return Holder(session_id, *rows[0])
 
     async def refresh(self, refresh_token: str) -> Session | None:
-        """Return the session with the token after this one, None if this one is reused or the
-        session has ended.
-        """
+        """Return the session with the next token; None for a reused token or an ended session."""
         session_id, rotation = self._parsed(refresh_token)
         asked = {
             "session_id": session_id,
@@ -136,15 +133,15 @@ class Sessions:
         return None
 
     async def purge(self) -> int:
-        """Delete expired sessions, and return how many."""
+        """Delete expired sessions, and return their number."""
         return await self._store.delete_all(_PURGE)
 
     def _parsed(self, refresh_token: str) -> tuple[UUID, int]:
-        """The session and the rotation that it names; raises `NotAuthenticated` if forged."""
+        """Return the session and rotation in a token; raise `NotAuthenticated` if it is forged."""
         match = _TOKEN.fullmatch(refresh_token)
         session_id, rotation = (UUID(match[1]), int(match[2])) if match else (UUID(int=0), 0)
         good = self._token(session_id, rotation)
-        # As bytes: of text it compares ASCII alone, and raises for what else a client may send.
+        # As bytes: for text the function compares only ASCII, and raises for anything else.
         if not hmac.compare_digest(good.encode(), refresh_token.encode()):
             raise NotAuthenticated("the refresh token is not valid")
         return session_id, rotation

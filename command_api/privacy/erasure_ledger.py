@@ -1,8 +1,8 @@
-"""The erasure ledger: a file outside the database that says who has been erased.
+"""The erasure ledger: a file outside the database with the ids of erased users.
 
-A backup of the database that is older than an erasure brings its user back, key and all. The ledger
-outlives that, so that `starfold erase --reapply` can erase them again. Each line is a JSON object
-with the user's id, which says nothing of the person once their key is gone.
+A backup of the database that is older than an erasure restores its user with their key. The ledger
+survives that, so that `starfold erase --reapply` can erase them again. Each line is a JSON object
+with the user's id, which reveals nothing about the person once their key is gone.
 """
 
 from __future__ import annotations
@@ -30,9 +30,9 @@ class LedgerEntry(msgspec.Struct, frozen=True):
 
 
 class ErasureLedger:
-    """Follows the log's erasures into the file. Several processes may share it.
+    """Copies the log's erasures to the file. Several processes may share it.
 
-    The file is derived: what a crash has kept from it is noted at the next start.
+    The file is derived: entries lost in a crash are added at the next start.
     """
 
     def __init__(self, path: Path, store: Store) -> None:
@@ -43,9 +43,9 @@ class ErasureLedger:
         self._noted_to: Position = START
 
     async def note(self, *, from_the_start: bool = False) -> None:
-        """Append those erased since the last call.
+        """Append the users erased since the last call.
 
-        From the start also finds erasures in a log that was rewound under this process.
+        `from_the_start` also finds erasures in a log that was rewound under this process.
         """
         async with self._lock:
             if from_the_start:
@@ -54,7 +54,7 @@ class ErasureLedger:
             async for page in subject_pages(self._store, "UserErased", self._noted_to):
                 users = [UserId(stream_id) for _, stream_id in page]
                 new = [user_id for user_id in users if user_id not in self._noted]
-                # It waits for the disk.
+                # Writing waits for the disk.
                 await asyncio.to_thread(self._append, new)
                 self._noted.update(users)
                 self._noted_to = page[-1][0]
@@ -63,7 +63,7 @@ class ErasureLedger:
         if not users:
             return
         now = datetime.now(UTC)
-        # A line feed first ends a line that a crash has torn.
+        # The leading line feed ends a line that a crash has torn.
         lines = b"".join(b"\n" + msgspec.json.encode(LedgerEntry(user, now)) for user in users)
         descriptor = os.open(self.path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
         with os.fdopen(descriptor, "ab") as stream:
@@ -74,7 +74,7 @@ class ErasureLedger:
 
 
 def read_ledger(path: Path) -> list[UserId]:
-    """The users in it, each once; torn lines are passed over, and no file is an empty one."""
+    """Return the users in a ledger, each once; torn lines are skipped, no file is empty."""
     if not path.exists():
         return []
     users: dict[UserId, None] = {}

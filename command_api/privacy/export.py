@@ -1,7 +1,7 @@
-"""All that the log holds of one user, as they may ask for it (GDPR, articles 15 and 20).
+"""All data of one user in the log, which they may request (GDPR, articles 15 and 20).
 
-A user's ratings are found without a read model: their streams' ids follow from the ids of the user
-and of every movie there is.
+A user's ratings are found without a read model: the ids of their streams follow from the ids of the
+user and of every movie.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ Document = dict[str, Any]
 
 
 class Export:
-    """Takes longer with the size of the catalogue, so a few at a time."""
+    """Exports users' data, a few at a time: the work grows with the catalogue."""
 
     def __init__(self, store: Store, codec: Codec, key_wrap: KeyWrap) -> None:
         self._store = store
@@ -44,13 +44,14 @@ class Export:
         self._exporting: set[UserId] = set()
 
     async def of(self, user_id: UserId) -> bytes:
-        """Return the user's export as JSON, no older than the position that it states; raise
-        `Overloaded` while the user has another one made, or too many others have.
+        """Return the user's export as JSON, no older than the position that it states.
+
+        Raises `Overloaded` while another export of the user is running, or too many others are.
         """
         if user_id in self._exporting:
-            raise Overloaded("an export of yours is being made already")
+            raise Overloaded("another export of this user is in progress already")
         if len(self._exporting) >= EXPORTS_MAX:
-            raise Overloaded("too many exports are being made already")
+            raise Overloaded("too many exports are in progress already")
         self._exporting.add(user_id)
         try:
             return msgspec.json.encode(await self._of(user_id))

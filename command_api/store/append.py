@@ -1,4 +1,4 @@
-"""What one append writes, and the statement that writes it."""
+"""The contents of one append, and its statement."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ APPEND = files("command_api.store").joinpath("append.sql").read_bytes()
 
 
 class NewRow(NamedTuple):
-    """One event to store, encoded, at its place in its stream."""
+    """One encoded event to store, at its place in its stream."""
 
     stream_id: StreamId
     version: Version
@@ -25,16 +25,16 @@ class NewRow(NamedTuple):
 
 
 class Append(NamedTuple):
-    """All that one append writes or refuses as a whole.
+    """Everything that one append writes or refuses as a whole.
 
     `guards` are the versions decided on, of streams written to and of streams only read. All
-    sessions of `new_password_users` but the `kept_sessions` end, and so do the `ended_sessions`.
+    sessions of `new_password_users` except the `kept_sessions` end, and so do the `ended_sessions`.
     """
 
     events: Sequence[NewRow]
     guards: Mapping[StreamId, Version] = {}
     new_keys: Mapping[UserId, bytes] = {}
-    # And what else owns kept answers of theirs.
+    # Together with the other owners of their kept answers.
     erased_users: Sequence[UUID] = ()
     new_password_users: Sequence[UserId] = ()
     kept_sessions: Sequence[UUID] = ()
@@ -68,10 +68,7 @@ class Append(NamedTuple):
         }
 
     def first_position(self, first: int | None, refused_by: UUID | None) -> Position:
-        """Return where the first event went, 0 for none, from the row that `APPEND` answers with.
-
-        Raises `AppendRefused`.
-        """
+        """Return the first event's position, 0 for none, from the row of `APPEND`."""
         if refused_by is None:
             return Position(first or START)
         version = self.guards.get(StreamId(refused_by))

@@ -1,4 +1,4 @@
--- `append_events` is a function of the schema: shared/log/append.sql says what it does.
+-- Calls `append_events`, a function of the schema that `shared/log/append.sql` documents.
 SELECT first_position, refused_by FROM append_events(
     stream_ids => %(stream_ids)s::uuid[],
     versions => %(versions)s::bigint[],

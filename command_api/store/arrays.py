@@ -1,9 +1,9 @@
-"""PostgreSQL's arrays in its binary format, each made by one join.
+"""PostgreSQL arrays in binary format, each built by one join.
 
-psycopg writes a list element by element, as text that is searched for what must be quoted, and the
-server parses it again. The format is that of PostgreSQL's `array_recv`: dimensions, a flag for
-nulls, the elements' type, their number and the first index, then each element behind its length in
-bytes. No element is null.
+psycopg writes a list element by element, as text that it searches for characters to quote, and the
+server parses it again. The format is `array_recv`'s: dimensions, a flag for nulls, the elements'
+type, their number and the first index, then each element after its length in bytes. No element is
+null.
 """
 
 from __future__ import annotations
@@ -68,7 +68,7 @@ class TextArray(bytes):
 
 
 class _Dumper(Dumper):
-    """Sends what is made already."""
+    """Sends arrays that are encoded already."""
 
     format = Format.BINARY
 
@@ -92,7 +92,7 @@ class _TextDumper(_Dumper):
     oid = types["text"].array_oid
 
 
-# For connections that send such arrays: the `context` that they are made with.
+# The `context` of connections that send such arrays.
 ADAPTERS = AdaptersMap(psycopg.adapters)
 for _kind, _dumper in (
     (UuidArray, _UuidDumper),

@@ -1,4 +1,4 @@
-"""The event store as the committer uses it: one connection of its own."""
+"""The event store for the committer: one connection of its own."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from command_api.store.server import Server, StoreConnection
 from shared.errors import AppendRefused, StorageFull, StoreAway
 from shared.ids import Position, StreamId, Version
 
-# What a transaction that holds the append lock may be silent for, before the server ends it.
+# Maximum idle time of a transaction with the append lock before the server ends it.
 IDLE_IN_TRANSACTION_MAX_S = 5
 
 _STORED = (
@@ -35,35 +35,34 @@ Place = tuple[StreamId, Version]
 
 
 class CommitStore:
-    """For one caller at a time. Connects when it is first needed, and again after any error but a
-    duplicate. Raises what `Server.translating` says.
+    """The committer's connection, for one caller at a time.
+
+    Connects on first use, and again after any error but a duplicate. Raises what
+    `Server.translating` raises.
     """
 
     def __init__(self, server: Server) -> None:
         self.server = server
         self._connection: StoreConnection | None = None
-        # The last statement, or the last attempt to connect, got no answer at all.
+        # Whether the last statement or connection attempt got no answer at all.
         self.silent = False
 
     async def append(self, append: Append) -> Position:
-        """Write all events in order and return the first one's position, 0 for none; the others
-        follow without a gap.
+        """Write all events in order and return the first one's position, 0 for none.
 
-        Raises `AppendRefused` when a guard has moved on and for a duplicate, and `StoreAway` when
-        the outcome is unknown.
+        The others follow without a gap. Raises `AppendRefused` for a changed guard and for a
+        duplicate, and `StoreAway` when the outcome is unknown.
         """
         (row,) = await self._rows(APPEND, append.parameters())
         self.server.full = False
         return append.first_position(*row)
 
     async def load(self, wanted: LoadRequest) -> LoadResult:
-        """Return what is wanted, all at one moment."""
+        """Return the requested data in one snapshot."""
         return result_of(await self._rows(LOAD, parameters(wanted)))
 
     async def stored_at(self, places: Sequence[Place]) -> dict[Place, tuple[Position, bytes]]:
-        """Return position and state of the events at the given places of streams; absent places
-        are left out.
-        """
+        """Return position and state of the existing events at the given places of streams."""
         streams = UuidArray.of([stream_id for stream_id, _ in places])
         versions = BigintArray.of([version for _, version in places])
         rows = await self._rows(_STORED, [streams, versions])
@@ -74,9 +73,7 @@ class CommitStore:
 
     @asynccontextmanager
     async def holding_append_lock(self) -> AsyncIterator[None]:
-        """Run what is loaded and appended within as one transaction, in which nobody else appends;
-        committed on leaving.
-        """
+        """Run loads and appends in one transaction, without other appends; commit on leaving."""
         try:
             with self.server.translating():
                 connection = await self._connected()
@@ -88,7 +85,7 @@ class CommitStore:
             raise
 
     async def close(self) -> None:
-        """Drop the connection; the next use makes a new one."""
+        """Drop the connection; the next use opens a new one."""
         if self._connection is not None:
             connection, self._connection = self._connection, None
             await connection.close()

@@ -1,5 +1,5 @@
--- What a batch of commands needs to be decided, in one round trip. A row's `kind` says what it is:
--- an event, a subject's wrapped key, a session that has not ended, or a kept answer.
+-- Loads everything on which a batch of commands is decided, in one round trip. A row's `kind` is an event,
+-- a subject's wrapped key, a session that has not ended, or a kept answer.
 SELECT 'event' AS kind, e.originator_id AS id, e.originator_version AS version,
     e.notification_id AS position, e.topic, e.state AS content,
     NULL::uuid AS principal, NULL::uuid AS subject, NULL::text AS status

@@ -19,9 +19,9 @@ log = structlog.get_logger()
 
 
 class Pool:
-    """Connects when a connection is needed, and keeps those that are in order.
+    """Connects on demand, and keeps working connections.
 
-    While the server does not answer, one caller at a time tries it, and all others are refused
+    While the server does not answer, one caller at a time probes it, and all others are refused
     without waiting.
     """
 
@@ -34,8 +34,9 @@ class Pool:
 
     @asynccontextmanager
     async def connection(self) -> AsyncIterator[StoreConnection]:
-        """Raise what `Server.translating` says, but `StorageFull` also where the server may have
-        ended over a full disk.
+        """Yield a connection; raise what `Server.translating` raises.
+
+        It also raises `StorageFull` if the server may have exited because of a full disk.
         """
         on_trial = self._silent
         if on_trial and self._on_trial:
@@ -76,7 +77,7 @@ class Pool:
         try:
             yield connection
         except psycopg.Error:
-            # What ended one connection has ended the idle ones.
+            # The fault that broke one connection has broken the idle ones.
             await connection.close()
             await self.close()
             raise

@@ -1,4 +1,4 @@
-"""PostgreSQL as the command API reaches it: how to connect, and what its errors mean."""
+"""Connecting to PostgreSQL for the command API, and translating its errors."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ from shared.log.connections import (
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-STORAGE_FULL = "the disk of the event store is full: nothing is recorded until there is room"
+STORAGE_FULL = "the disk of the event store is full: nothing is recorded until there is space"
 
 StoreConnection = AsyncConnection[TupleRow]
 
-# A server that was demoted refuses to write: as good as away, and nothing was written.
+# A demoted server refuses to write: it counts as lost, and nothing was written.
 _LOST = (
     psycopg.OperationalError,
     psycopg.InterfaceError,
@@ -36,7 +36,7 @@ _SILENT = (NoAnswer, psycopg.errors.ConnectionTimeout)
 
 
 class Server:
-    """Makes connections, and translates psycopg's errors. Nothing is ever retried here."""
+    """Opens connections, and translates psycopg's errors; it never retries."""
 
     def __init__(
         self,
@@ -49,12 +49,12 @@ class Server:
         self._conninfo = conninfo(dsn, schema=schema, pooler=pooler)
         self._prepare_threshold = None if pooler else PREPARE_THRESHOLD
         self._answer_within_s = answer_within_s
-        # The server has said that its disk is full, and nothing was written since. It may have
-        # ended over that, and end again at each start.
+        # The server has reported a full disk, and nothing was written since. It may have exited
+        # because of that, and may exit again at each start.
         self.full = False
 
     async def connect(self) -> StoreConnection:
-        """Raise psycopg's errors."""
+        """Open a connection; raise psycopg's errors."""
         connection: StoreConnection = await AsyncConnection.connect(
             self._conninfo,
             autocommit=True,
@@ -67,9 +67,11 @@ class Server:
 
     @contextmanager
     def translating(self) -> Iterator[None]:
-        """Raise `StoreAway` where the connection could not be made or was lost, `StorageFull` where
-        the server has rolled back what did not fit, `AppendRefused` for a duplicate, and other
-        errors of psycopg's as they are.
+        """Translate psycopg's errors.
+
+        Raises `StoreAway` if the connection could not be made or was lost, `StorageFull` if the
+        server has rolled back for lack of space, `AppendRefused` for a duplicate, and other errors
+        unchanged.
         """
         try:
             yield
@@ -78,7 +80,7 @@ class Server:
         except _LOST as error:
             full = isinstance(error, psycopg.errors.DiskFull)
             self.full = self.full or full
-            # With a severity above that of an error it has ended instead, perhaps after the commit.
+            # A severity above ERROR means that the server exited, perhaps after the commit.
             if full and error.diag.severity_nonlocalized == "ERROR":
                 raise StorageFull(STORAGE_FULL) from error
             raise StoreAway(
@@ -88,7 +90,7 @@ class Server:
             ) from error
 
     def answer_of(self, error: StoreAway) -> StoreAway | StorageFull:
-        """Return what to answer: a server whose disk was full may have ended over that."""
+        """Return the error to answer with: a server with a full disk may have exited."""
         if self.full or is_storage_full(error):
             return StorageFull(STORAGE_FULL)
         return error

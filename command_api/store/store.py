@@ -1,4 +1,4 @@
-"""The event store as requests and upkeep use it, beside the committer."""
+"""The event store for requests and upkeep, beside the committer."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _HOLD_APPEND_LOCK = b"SELECT hold_append_lock()"
 
 
 class Store:
-    """Raises what `Pool.connection` says."""
+    """Reads and statements on pooled connections; raises what `Pool.connection` raises."""
 
     def __init__(self, server: Server, *, connections_max: int = CONNECTIONS_MAX) -> None:
         self._pool = Pool(server, size=connections_max)
@@ -30,9 +30,7 @@ class Store:
     async def load(
         self, wanted: LoadRequest, connection: StoreConnection | None = None
     ) -> LoadResult:
-        """Return what is wanted, all at one moment, in the transaction of the connection if one is
-        given.
-        """
+        """Return the requested data in one snapshot, in the given transaction if any."""
         return result_of(await self.rows(LOAD, parameters(wanted), connection))
 
     async def head(self) -> Position:
@@ -55,13 +53,14 @@ class Store:
         return await cursor.fetchall()
 
     async def execute(self, statement: bytes, parameters: Sequence[Any]) -> int:
-        """Execute a statement that returns no rows, and return how many it changed."""
+        """Execute a statement without result rows, and return the number of changed rows."""
         async with self._pool.connection() as connection:
             return (await connection.execute(statement, parameters)).rowcount
 
     async def delete_all(self, statement: bytes, parameters: Sequence[Any] = ()) -> int:
-        """Repeat a deletion whose last parameter limits it until nothing is left, and return how
-        many rows it deleted. Several processes may do so.
+        """Repeat a deletion, whose last parameter limits it, until nothing is left.
+
+        Return the number of deleted rows. Several processes may do so at once.
         """
         total = 0
         while True:
@@ -72,7 +71,7 @@ class Store:
 
     @asynccontextmanager
     async def holding_append_lock(self) -> AsyncIterator[StoreConnection]:
-        """A transaction in which nobody else appends; committed on leaving."""
+        """Yield a transaction without other appends; commit on leaving."""
         async with self._pool.connection() as connection, connection.transaction():
             await connection.execute(_HOLD_APPEND_LOCK)
             yield connection

@@ -12,7 +12,7 @@ PAGE_ROWS = 2_000
 
 SubjectTopic = Literal["MovieCreated", "UserCreated", "UserErased"]
 
-# The topic is written out: with a parameter in its place the partial index could not be used.
+# The topic is a literal: with a parameter, the partial index could not be used.
 _PAGE = (
     "SELECT notification_id, originator_id FROM events"
     " WHERE topic = '{topic}' AND notification_id > %s ORDER BY notification_id LIMIT %s"
@@ -22,7 +22,7 @@ _PAGE = (
 async def subject_pages(
     store: Store, topic: SubjectTopic, after: Position = START
 ) -> AsyncIterator[list[tuple[Position, StreamId]]]:
-    """Yield streams that hold an event of the topic, with its position, in the log's order."""
+    """Yield streams that have an event of the topic, with its position, in the log's order."""
     statement = _PAGE.format(topic=topic).encode()
     while True:
         page: list[tuple[Position, StreamId]] = await store.rows(statement, [after, PAGE_ROWS])

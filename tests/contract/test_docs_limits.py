@@ -63,8 +63,8 @@ LIMITS = {
         "command_api.identity.passwords:WAITING_MAX",
     ),
     "batches in progress, of one caller; of all": (
-        "command_api.bulk.room:BATCHES_PER_CALLER_MAX",
-        "command_api.bulk.room:BATCHES_MAX",
+        "command_api.bulk.room:BULK_REQUESTS_PER_CALLER_MAX",
+        "command_api.bulk.room:BULK_REQUESTS_MAX",
     ),
     "bytes of batches that have not come whole, of one caller; of all": (
         "command_api.bulk.room:COMING_BYTES_PER_CALLER_MAX",

@@ -19,7 +19,7 @@ import pytest
 from command_api.bodies.fields import REVIEW_CHARS_MAX
 from command_api.bodies.models import RATING_BYTES_MAX, RATINGS_MAX
 from command_api.bulk.requests import ERRORS_A_BODY_MAX, ERRORS_A_ROW_MAX
-from command_api.bulk.room import BATCHES_MAX, BATCHES_PER_CALLER_MAX
+from command_api.bulk.room import BULK_REQUESTS_MAX, BULK_REQUESTS_PER_CALLER_MAX
 from command_api.settings import MIB
 from shared.log.events import RatingSubmitted
 from tests.support.api import POSITION, Api
@@ -158,7 +158,7 @@ def test_batches_that_come_slowly_keep_nobody_out(
     address = urlsplit(process.url)
     with ExitStack() as held:
         slow: list[socket.socket] = []
-        for _ in range(BATCHES_MAX + 1):
+        for _ in range(BULK_REQUESTS_MAX + 1):
             waiting = socket.create_connection((address.hostname, address.port), timeout=WITHIN_S)
             slow.append(held.enter_context(waiting))
             waiting.sendall(head.encode())
@@ -175,13 +175,13 @@ def test_a_caller_has_some_of_the_places_and_others_have_the_rest(
     """While the append lock is held, no batch ends."""
     other = {"Authorization": f"Bearer {system.service_key()}"}
     batch = {"ratings": pairs[:1]}
-    with ThreadPoolExecutor(BATCHES_MAX) as pool, ExitStack() as held:
+    with ThreadPoolExecutor(BULK_REQUESTS_MAX) as pool, ExitStack() as held:
         owner = held.enter_context(system.owner())
         held.enter_context(owner.transaction())
         owner.execute("SELECT hold_append_lock()")
         mine = [
             pool.submit(api.post, "/v1/ratings/batch", batch, api.service)
-            for _ in range(BATCHES_PER_CALLER_MAX)
+            for _ in range(BULK_REQUESTS_PER_CALLER_MAX)
         ]
         eventually(lambda: _status_of_a_batch(api, [], api.service) == 503)
         assert _status_of_a_batch(api, [], other) == 422

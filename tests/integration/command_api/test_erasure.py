@@ -263,7 +263,7 @@ def test_a_user_has_one_export_made_at_a_time(system: System) -> None:
         first = asyncio.create_task(export.of(ann))
         await asyncio.sleep(0)
         assert export.begun == {ann}
-        with pytest.raises(Overloaded, match="yours"):
+        with pytest.raises(Overloaded, match="this user"):
             await export.of(ann)
         second = asyncio.create_task(export.of(ben))
         await asyncio.sleep(0)

@@ -10,8 +10,8 @@ from uuid import UUID
 import pytest
 
 from command_api.bulk.room import (
-    BATCHES_MAX,
-    BATCHES_PER_CALLER_MAX,
+    BULK_REQUESTS_MAX,
+    BULK_REQUESTS_PER_CALLER_MAX,
     COMING_BYTES_MAX,
     COMING_BYTES_PER_CALLER_MAX,
     BulkRoom,
@@ -32,10 +32,10 @@ async def parts(count: int, until: asyncio.Event) -> AsyncIterator[bytes]:
 def test_a_caller_has_four_places_and_all_have_sixteen() -> None:
     room = BulkRoom()
     with ExitStack() as taken:
-        for caller in CALLERS[: BATCHES_MAX // BATCHES_PER_CALLER_MAX]:
-            for _ in range(BATCHES_PER_CALLER_MAX):
+        for caller in CALLERS[: BULK_REQUESTS_MAX // BULK_REQUESTS_PER_CALLER_MAX]:
+            for _ in range(BULK_REQUESTS_PER_CALLER_MAX):
                 taken.enter_context(room.entered(caller))
-            with pytest.raises(Overloaded, match="yours"):
+            with pytest.raises(Overloaded, match="this caller"):
                 room.require_place(caller)
         with pytest.raises(Overloaded, match="16"):
             room.require_place(CALLERS[-1])
@@ -51,7 +51,7 @@ def test_bodies_that_are_coming_have_so_many_bytes_of_a_caller_and_of_all() -> N
         callers = CALLERS[: COMING_BYTES_MAX // COMING_BYTES_PER_CALLER_MAX]
         coming = [asyncio.create_task(room.received(one, parts(each, ended))) for one in callers]
         await asyncio.sleep(0)
-        with pytest.raises(Overloaded, match="yours"):
+        with pytest.raises(Overloaded, match="this caller"):
             await room.received(callers[0], parts(1, ended))
         with pytest.raises(Overloaded, match="already"):
             await room.received(CALLERS[-1], parts(1, ended))

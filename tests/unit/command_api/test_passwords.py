@@ -101,7 +101,7 @@ def test_an_address_fills_its_own_line_and_waits_in_it(passwords: Counted) -> No
             for n in range(THREADS + WAITING_PER_ADDRESS_MAX)
         ]
         await asyncio.sleep(0)
-        with pytest.raises(Overloaded, match="your address"):
+        with pytest.raises(Overloaded, match="this address"):
             await passwords.matches("first", RIGHT, address="first")
         second = asyncio.create_task(passwords.matches("second", RIGHT, address="second"))
         await asyncio.sleep(0)

@@ -61,13 +61,13 @@ def test_a_new_review_of_the_same_score_is_recorded() -> None:
     )
 
 
-def test_a_rating_dated_before_the_standing_one_is_refused() -> None:
+def test_a_rating_dated_before_the_current_one_is_refused() -> None:
     given(rating_submitted(rated_at=NOON)).when(
         submit_rating(half_stars=1, rated_at=later(-1), now=later(2))
-    ).then_refused(RatingSuperseded, "standing")
+    ).then_refused(RatingSuperseded, "current")
 
 
-def test_a_default_date_is_never_earlier_than_the_standing_one() -> None:
+def test_a_default_date_is_never_earlier_than_the_current_one() -> None:
     """A clock may go backwards; a day in the movie's history must not count a user twice."""
     given(rating_submitted(rated_at=later(3))).when(submit_rating(half_stars=1, now=NOON)).then(
         rating_submitted(
