@@ -20,7 +20,13 @@ EXEMPT = {
     Path(__file__),
     *(
         ROOT / "shared/web" / name
-        for name in ("application.py", "gathering_transport.py", "protocol.py", "server.py")
+        for name in (
+            "application.py",
+            "cross_origin.py",
+            "serving/gathering_transport.py",
+            "serving/protocol.py",
+            "serving/server.py",
+        )
     ),
 }
 
