@@ -1,11 +1,11 @@
-"""The application of both APIs: one way from a request to its answer.
+"""The application of both APIs: one path from a request to its answer.
 
     HEAD as GET -> preflight (CORS), answered here -> route -> size of the body
         -> one of each single-valued header -> the API's gate: credential and rate limit
         -> body: syntax, then values -> parameters -> the operation
         -> headers of every answer, log line, metrics
 
-Whatever fails on it is an answer too, made in one place. FastAPI serves what is no operation: the
+Any failure on this path becomes an answer too, in one place. FastAPI serves the rest: the
 documentation and its assets.
 """
 
@@ -63,21 +63,22 @@ class Gate(Protocol):
     """An API's own way to admit callers and to charge their rate limits."""
 
     async def __call__(self, request: Request[Any, Any], respond: Respond) -> Answer:
-        """Admit the caller of a request, charge their rate limit, and then have it answered."""
+        """Admit the caller of a request, charge their rate limit, and call `respond`."""
 
     def charge_address(self, scope: Scope, fields: Fields) -> None:
-        """Charge a request that no operation answers to its address, and state what is left in the
-        fields; raises `TooManyRequests`.
+        """Charge a request without an operation to its address, and report the rest in the fields.
+
+        Raises `TooManyRequests`.
         """
 
 
 class Service(FastAPI):
-    """Documents the operations of its rooms, which are classes, and serves those of their instances
-    once `serve` has been called, by its lifespan.
+    """Documents the operations of its rooms' classes, and serves the operations of their instances.
 
-    `translated` makes an error of a library's one of Starfold's. `before_refusal` is awaited before
-    an error is sent. `tags` and `admission` are for the documentation: what the operations' tags
-    mean, and whom their access admits.
+    Its lifespan calls `serve` with the instances. `translated` converts a library's error to one of
+    Starfold's. `before_refusal` is awaited before an error is sent. `tags` and `admission` are for
+    the documentation: the meaning of the operations' tags, and the callers that their access
+    admits.
     """
 
     def __init__(
@@ -112,7 +113,7 @@ class Service(FastAPI):
         self._access_log = access_log
         self._gate: Gate | None = None
         self._routes = _Routes(())
-        # To look a histogram up by its labels costs as much as to observe it.
+        # Looking up a histogram by its labels costs as much as observing it.
         self._observed: dict[tuple[str, str, int], Histogram] = {}
         self._cross_origin = CrossOriginAnswers(cross_origin, self._handle, self.operations)
         self.add_exception_handler(HTTPException, _on_http_exception)
@@ -135,7 +136,7 @@ class Service(FastAPI):
             await super().__call__(scope, receive, send)
             return
         if scope["method"] == "HEAD":
-            # The server keeps the scope that it made, and knows that no body is to come.
+            # The server keeps its own scope, and knows that HEAD has no body.
             scope, send = {**scope, "method": "GET"}, _without_body(send)
         if scope["method"] == "OPTIONS" and self._cross_origin.is_preflight(scope):
             await self._cross_origin.preflight(scope, receive, send)
@@ -153,7 +154,7 @@ class Service(FastAPI):
             self._ended(scope, UNMATCHED, status, started, request_id)
             return
         operation = found.methods.get(scope["method"])
-        # A method that the path has not is answered like any other request for the path.
+        # A method that the path lacks is answered like any other request for the path.
         of = operation or next(iter(found.methods.values()))
         bytes_max = of.body_bytes_max(self._body_bytes_max)
         request: Request[Any, Any] = Request(of, found.values, scope, receive, bytes_max)
@@ -168,7 +169,7 @@ class Service(FastAPI):
             answer = await gate(request, _respond)
         except ClientDisconnect:
             return  # Nobody reads an answer.
-        except Exception as error:  # noqa: BLE001  # Whatever it is, it is answered and logged.
+        except Exception as error:  # noqa: BLE001  # Any error is answered and logged.
             answer = problem_of(_located(self.translated(error), request))
         status = answer.status
         try:
@@ -208,7 +209,7 @@ class Service(FastAPI):
         return answer.status
 
     async def _other(self, scope: Scope, receive: Receive, send: Send, request_id: UUID) -> int:
-        """Answer what is no operation: the documentation, or a path that nothing has."""
+        """Answer a request without an operation: the documentation, or an unknown path."""
         status, ended = 0, False
         fields = dict(scope["headers"])
         own = [*answer_headers(request_id), *self._cross_origin.fields(fields.get(b"origin"))]
@@ -227,7 +228,7 @@ class Service(FastAPI):
         try:
             self._gate.charge_address(scope, own)
             operations.require_single_fields(scope, fields)
-            # The router takes a path with a line end for the path before it.
+            # The router mistakes a path with a line end for the path without it.
             if scope["path"].isprintable():
                 await super().__call__(scope, receive, send_noted)
             else:
@@ -235,7 +236,7 @@ class Service(FastAPI):
         except (Refused, TooManyRequests) as error:
             await send_answer(problem_of(error), send_noted, [])
         except Exception:
-            # Starlette raises an error again that its last handler has answered.
+            # Starlette raises an error again after its last handler has answered it.
             if not ended:
                 raise
         return status
@@ -252,7 +253,7 @@ class Service(FastAPI):
                 self._observed[labels] = observed
         observed.observe(duration_s)
         if self._access_log:
-            # Without the query string, which may hold what somebody searched for.
+            # Without the query string, which may hold a user's search.
             log.info(
                 "request_answered",
                 method=scope["method"],
@@ -271,7 +272,7 @@ class Found(NamedTuple):
 
 
 class _Routes:
-    """Operations by path; one without parameters goes before one with."""
+    """Operations by path; paths without parameters take precedence."""
 
     def __init__(self, operations: Iterable[Operation]) -> None:
         by_path: dict[str, dict[str, Operation]] = {}
@@ -297,7 +298,7 @@ class _Routes:
 
 
 async def _respond(request: Request[Any, Any]) -> Answer:
-    """Read what an admitted request says, and answer it."""
+    """Parse an admitted request, and answer it."""
     operation = request.operation
     if operation.body is not None:
         request.body = await operation.body.read(request)
@@ -310,7 +311,7 @@ def _as_it_is(error: Exception) -> Exception:
 
 
 def _located(error: Exception, request: Request[Any, Any]) -> Exception:
-    """Have a moved movie's error name the same path and query of the movie that stays."""
+    """Make a moved movie's error name the same path and query of the remaining movie."""
     if isinstance(error, Moved) and "movie_id" in request.path_values:
         values = {**request.path_values, "movie_id": str(error.into)}
         query: str = request.scope["query_string"].decode("latin-1")
@@ -332,7 +333,7 @@ def _no_such_path() -> Refused:
 
 
 async def _on_http_exception(_request: Any, error: Exception) -> Any:
-    """Of the documentation and its assets."""
+    """Answer an error of the documentation or its assets."""
     assert isinstance(error, HTTPException)
     code = (
         "method-not-allowed" if error.status_code == HTTPStatus.METHOD_NOT_ALLOWED else "not-found"
@@ -345,7 +346,7 @@ async def _on_exception(_request: Any, error: Exception) -> Any:
 
 
 class _Sent:
-    """An answer where Starlette expects a response."""
+    """An answer in the form of a Starlette response."""
 
     def __init__(self, answer: Answer) -> None:
         self._answer = answer
@@ -362,7 +363,7 @@ def _without_body(send: Send) -> Send:
         if message["type"] == "http.response.body":
             if ended:
                 return
-            # Also of a stream: it is told then that its client is gone.
+            # This also tells live updates that their client is gone.
             message, ended = {"type": message["type"], "body": b"", "more_body": False}, True
         await send(message)
 
@@ -370,18 +371,19 @@ def _without_body(send: Send) -> Send:
 
 
 def answer_headers(request_id: UUID) -> Fields:
-    """What every answer carries."""
+    """Return the header fields of every answer."""
     return [(REQUEST_ID_HEADER, str(request_id).encode()), *_SECURITY_HEADERS]
 
 
 def request_id_of(scope: Scope) -> UUID:
-    """The id of a request that no operation answers."""
+    """Return the id of a request that no operation answers."""
     return operations.request_id_of(dict(scope["headers"]).get(REQUEST_ID_HEADER))
 
 
 def _serve_docs(app: FastAPI) -> None:
-    """`/docs` with Swagger UI from a package's files: nothing is fetched from elsewhere. And the
-    types of problems, a page of its own.
+    """Serve the documentation with local files only, and the page of problem types.
+
+    `/docs` is Swagger UI from a package's files: nothing is fetched from elsewhere.
     """
     assets = Path(fastapi_offline.__file__).parent / "static"
     app.mount(ASSETS_PATH, StaticFiles(directory=assets), name="docs-assets")

@@ -1,4 +1,4 @@
-"""CORS: which origins browsers may call from, asked in a preflight and told with every answer."""
+"""CORS: answer preflights, and add the CORS fields to every answer."""
 
 from __future__ import annotations
 
@@ -13,8 +13,9 @@ from shared.web.operation import Operation
 
 
 class CrossOrigin(NamedTuple):
-    """Which origins browsers may call from, separated by commas, and the headers that they may send
-    and read beside the usual ones.
+    """Origins that browsers may call from, separated by commas, and additional headers.
+
+    Browsers may send the request headers and read the answer headers besides the usual ones.
     """
 
     origins: str
@@ -23,9 +24,7 @@ class CrossOrigin(NamedTuple):
 
 
 class CrossOriginAnswers:
-    """What browsers on other origins are told: before a request by Starlette's middleware, with
-    each answer by its fields.
-    """
+    """The CORS answers of an API: preflights by Starlette's middleware, and answers' fields."""
 
     def __init__(
         self, allowed: CrossOrigin, handle: ASGIApp, operations: Iterable[Operation]
@@ -39,7 +38,7 @@ class CrossOriginAnswers:
             allow_headers=allowed.request_headers,
         )
         exposed = (b"access-control-expose-headers", ", ".join(allowed.answer_headers).encode())
-        # What an answer says to one origin is not for another's cache.
+        # An answer for one origin must not be cached for another.
         vary = [(b"vary", b"Origin")] if origins and origins != ["*"] else []
         self._by_origin = {
             origin.encode(): [(b"access-control-allow-origin", origin.encode()), exposed, *vary]
@@ -53,5 +52,5 @@ class CrossOriginAnswers:
         )
 
     def fields(self, origin: bytes | None) -> Fields:
-        """Of an answer to a request from this origin; None is a request that names none."""
+        """Return the fields of an answer to a request from this origin, None if it names none."""
         return self._by_origin.get(origin or b"", self._of_others)

@@ -1,7 +1,7 @@
-"""A transport that gathers: what an answer writes in one turn of the event loop goes out at once.
+"""A transport that gathers the writes of one turn of the event loop, and sends them at once.
 
-uvicorn hands an answer's head and its body to the transport one by one, and uvloop writes each at
-once: two calls to the system, and a client that is woken twice.
+uvicorn hands an answer's head and its body to the transport separately, and uvloop writes each at
+once: two system calls, and a client that is woken twice.
 """
 
 from __future__ import annotations
@@ -12,9 +12,10 @@ from typing import Any
 
 
 class GatheringTransport(asyncio.Transport):
-    """Writes at the end of the turn, and before it closes; all else is the transport's own.
+    """Writes at the end of the turn, and before it closes; the rest is the transport's own.
 
-    `takes_over` is asked when an answer closes the connection, and says whether it does so itself.
+    `takes_over` is called when an answer closes the connection; it returns True if it does that
+    itself.
     """
 
     def __init__(
@@ -42,9 +43,9 @@ class GatheringTransport(asyncio.Transport):
             self._transport.close()
 
     def end(self) -> None:
-        """Say that nothing more is written; what the client sends is still received.
+        """Stop writing, but keep receiving what the client sends.
 
-        To all who ask, the transport is closing.
+        The transport reports itself as closing from then on.
         """
         self._flush()
         self.is_closing = _always  # type: ignore[method-assign]  # As `__init__` does by name.

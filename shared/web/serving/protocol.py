@@ -1,9 +1,9 @@
-"""HTTP/1.1 as both APIs serve it: uvicorn's protocol with bounds, whatever the application.
+"""HTTP/1.1 for both APIs: uvicorn's protocol with limits, whatever the application.
 
-uvicorn waits for ever: for a request once a connection has been made or a first byte has come, and
-for a client that takes nothing of what it is sent. It takes heads of any size, and closes a
-connection on a body that is still coming, so that the kernel resets it and the client never reads
-why its request was refused. Here all of that is bounded, and who is refused hears it.
+uvicorn waits forever: for a request on a new connection or after its first byte, and for a client
+that takes nothing of its answer. It accepts heads of any size, and closes a connection while a body
+is still arriving, so that the kernel resets it and the client never reads why its request was
+refused. This protocol limits all of that, and makes sure that a refused client can read the answer.
 """
 
 from __future__ import annotations
@@ -22,31 +22,31 @@ from shared.web.application import answer_headers, request_id_of
 from shared.web.problems import problem, problem_of
 from shared.web.serving.gathering_transport import GatheringTransport
 
-# Head and body: the largest batch comes in this time at two megabits a second.
+# Head and body: the largest bulk request arrives in this time at two megabits a second.
 REQUEST_WITHIN_S = 60.0
-# Less than 64 KiB in this time, of a client that is sent more than that, is too little.
+# A client that takes less than 64 KiB of a larger answer in this time is disconnected.
 STALLED_MAX_S = 30.0
-# Request line and fields, with the ends of their lines.
+# Request line and fields, with their line ends.
 HEAD_BYTES_MAX = 64 * 1024
 FIELDS_MAX = 100
-# What frames a chunked body: so many bytes for each of the body's, and `HEAD_BYTES_MAX` more.
+# Framing of a chunked body: at most this for each byte of the body, and `HEAD_BYTES_MAX` more.
 FRAMING_BYTES_MAX = 16
-# After an answer that came before the request's end, what comes is read and dropped: so much, for
-# so long, and for as long as it does not pause.
+# After an answer that precedes the end of its request, the rest of the request is read and dropped,
+# up to these bytes, this time and this pause.
 LINGER_BYTES_MAX = 32 * 1024 * 1024
 LINGER_MAX_S = 30.0
 LINGER_IDLE_S = 5.0
-# A new connection beyond the maximum has this time to ask and to be refused.
+# Time for a new connection beyond the maximum to send a request and be refused.
 CROWDED_WITHIN_S = 5.0
 LOGGED_EVERY_S = 10.0
-# What a lifespan may put into its state: called when the server begins to stop, on its event loop;
-# and the `charge_address` of its gate, for what is refused before the application.
+# Names in the lifespan's state: a callback for when the server begins to stop, on its event loop,
+# and the gate's `charge_address`, for requests refused before the application.
 END_STREAMS = "end_streams"
 CHARGE_ADDRESS = "charge_address"
 
 log = structlog.get_logger()
 
-# Named, since `super()` would cost each request a microsecond.
+# A name, since `super()` would cost each request a microsecond.
 _uvicorn = HttpToolsProtocol
 
 
@@ -62,28 +62,28 @@ class _Crowd:
 
 
 class GatheringProtocol(HttpToolsProtocol):
-    """HTTP/1.1 over a transport that gathers; who is too slow or too much is cut off."""
+    """HTTP/1.1 over a gathering transport; disconnects clients that exceed a limit."""
 
     transport: GatheringTransport
-    # One for the process: so is the maximum.
+    # One for the process, as is the maximum.
     _crowd = _Crowd()
-    # Since when a request has been coming or is awaited on a new connection; None between requests.
+    # Start of the current request, or of a new connection's wait; None between requests.
     _coming_since_s: float | None
     _within_s: float
     _look: asyncio.TimerHandle
-    # While the client does not take what was sent.
+    # Set while the client does not take its answer.
     _cut_off: asyncio.TimerHandle | None = None
-    # The target of the request at hand, as far as it has come; uvicorn's.
+    # The target of the current request so far; set by uvicorn.
     url = b""
-    # Bytes of an incomplete message that are not its body, at least.
+    # A lower bound for the bytes of an incomplete message besides its body.
     _framing = 0
-    # Bytes of what was just received, and whether a message has ended in it.
+    # Bytes of the data just received, and whether a message has ended in it.
     _chunk = 0
     _ended_in_chunk = False
-    # Why the message at hand is refused: the problem's code and detail.
+    # Why the current message is refused: the problem's code and detail.
     _refusal: tuple[str, str] | None = None
     _refused = False
-    # What is received is dropped: of who was refused, or answered before the request's end.
+    # Drop received data: the request was refused, or answered before its end.
     _drops = False
     _discarded = 0
     _lingers_until_s: float | None = None
@@ -131,12 +131,12 @@ class GatheringProtocol(HttpToolsProtocol):
             self._refusal = self._head_refusal()
             raise ValueError("the head is too large")
         _uvicorn.on_headers_complete(self)
-        # Trailers come to a list of their own, which nobody reads.
+        # Trailers go to a separate list, which nobody reads.
         self.headers = []
-        # What frames the body is counted from the next data on.
+        # The framing of the body is counted from the next data on.
         self._framing = -self._chunk
         if self.expect_100_continue:
-            # Refused before its body, the client may send it all the same, or not.
+            # If it is refused before its body, the client may or may not still send it.
             self.cycle.keep_alive = False
 
     def on_body(self, body: bytes) -> None:
@@ -153,19 +153,20 @@ class GatheringProtocol(HttpToolsProtocol):
         self._discarded = 0
         self._ended_in_chunk = True
         if self.cycle.response_complete and not self.transport.is_closing():
-            # The answer came before the request's end: uvicorn waits for the next only from here.
+            # The answer preceded the request's end: uvicorn waits for the next request only from
+            # here.
             self._unset_keepalive_if_required()
             self.timeout_keep_alive_task = self.loop.call_later(
                 self.timeout_keep_alive, self.timeout_keep_alive_handler
             )
 
     def send_400_response(self, msg: str) -> None:
-        """Refuse what comes from here on, after what was asked before is answered."""
+        """Refuse what arrives from here on, once earlier requests are answered."""
         self._refused = self._drops = True
         cycle = self.cycle
         answered = cycle is None or cycle.response_complete
         if not answered and cycle.more_body:
-            # It is this request's body that cannot be read: the application hears of a disconnect.
+            # This request's body is malformed: tell the application that the client disconnected.
             answered = not cycle.response_started
             cycle.disconnected = True
             cycle.message_event.set()
@@ -177,7 +178,7 @@ class GatheringProtocol(HttpToolsProtocol):
             cycle.on_response = self._say_refusal
 
     def pause_writing(self) -> None:
-        """The client has not taken what was sent; it is cut off if that does not change."""
+        """Disconnect the client unless it takes its answer in time."""
         super().pause_writing()
         self._cut_off = self.loop.call_later(STALLED_MAX_S, self.transport.abort)
 
@@ -186,7 +187,7 @@ class GatheringProtocol(HttpToolsProtocol):
         self._keep()
 
     def shutdown(self) -> None:
-        """The server begins to stop."""
+        """Called when the server begins to stop."""
         if self._lingers_until_s is not None:
             self.transport.abort()
             return
@@ -196,18 +197,18 @@ class GatheringProtocol(HttpToolsProtocol):
             end_streams()
 
     def _count_framing(self) -> None:
-        """Refuse a message of which too much has come and its body, or its end, has not."""
-        # One that began in the middle of what was received is counted from the next data on.
+        """Refuse a message with too many bytes before its body or its end."""
+        # A message that began within the received data is counted from the next data on.
         self._framing = 0 if self._ended_in_chunk else self._framing + self._chunk
         if self._framing > HEAD_BYTES_MAX and not self._refused:
             self._refusal = self._head_refusal()
             self.send_400_response("")
         elif self._coming_since_s is None and (self.cycle is None or self.cycle.response_complete):
-            # Empty lines between requests: uvicorn has stopped to wait for the next one.
+            # Empty lines between requests: uvicorn has stopped waiting for the next one.
             self._coming_since_s = self.loop.time()
 
     def _head_refusal(self) -> tuple[str, str]:
-        """A target that is most of it is what has to be shorter (RFC 9112, 3)."""
+        """Return the refusal: of the target if it is most of the head (RFC 9112, 3)."""
         return _TARGET_TOO_LONG if 2 * len(self.url) > HEAD_BYTES_MAX else _TOO_LARGE
 
     def _head_bytes(self) -> int:
@@ -234,7 +235,7 @@ class GatheringProtocol(HttpToolsProtocol):
         self.transport.close()
 
     def _charged(self, refusal: Answer) -> tuple[Answer, Fields]:
-        """A refusal, or that of its address's rate limit, and the fields that state the limit.
+        """Return the refusal, or the one of its address's rate limit, and the limit's fields.
 
         Behind proxies the client's address is not known here.
         """
@@ -248,16 +249,16 @@ class GatheringProtocol(HttpToolsProtocol):
         return refusal, stated
 
     async def _answer_crowded(self, scope: Scope, _receive: Receive, send: Send) -> None:
-        """Refuse whoever comes when there is no room for another connection."""
-        crowded = problem("overloaded", "there are as many connections as this process may have")
+        """Refuse a request on a connection beyond the maximum."""
+        crowded = problem("overloaded", "this process has reached its maximum of connections")
         response, stated = self._charged(crowded)
         closing = (b"connection", b"close")
         await send_answer(response, send, [*answer_headers(request_id_of(scope)), *stated, closing])
 
     def _linger(self) -> bool:
-        """Close only when the client has: it would lose the answer while it still sends.
+        """Delay closing until the client has closed: it would lose the answer while it still sends.
 
-        Whether that is so; else the connection may be closed at once.
+        Return whether that is necessary; otherwise the connection may be closed at once.
         """
         cycle = self.cycle
         early = cycle is not None and cycle.response_complete and cycle.more_body
@@ -295,7 +296,7 @@ class GatheringProtocol(HttpToolsProtocol):
             self._cut_off = None
 
     def _cut_off_if_slow(self) -> None:
-        """Looks now and then, since a timer for each request would cost each something."""
+        """Check periodically, since a timer for each request would cost every request."""
         now_s = self.loop.time()
         since_s = now_s if self._coming_since_s is None else self._coming_since_s
         left_s = since_s + self._within_s - now_s
@@ -305,10 +306,10 @@ class GatheringProtocol(HttpToolsProtocol):
             self._look = self.loop.call_later(left_s, self._cut_off_if_slow)
 
 
-_MALFORMED = ("malformed-request", "this is not HTTP/1.1")
+_MALFORMED = ("malformed-request", "the request is not HTTP/1.1")
 _TARGET_TOO_LONG = (
     "target-too-long",
-    f"the target is most of this head, which may have {HEAD_BYTES_MAX} bytes",
+    f"the target is most of this head, whose maximum is {HEAD_BYTES_MAX} bytes",
 )
 _TOO_LARGE = (
     "head-too-large",

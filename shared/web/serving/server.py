@@ -1,4 +1,4 @@
-"""Serving an application with uvicorn, as both APIs do, in one process or in several."""
+"""Serve an application with uvicorn, for both APIs, in one process or in several."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ DRAIN_FOR_S = 10
 
 
 def serve(app: Any, settings: HttpSettings, *, port: int, workers: int = 1) -> None:
-    """Serve until SIGTERM or SIGINT, answer what has come, and return.
+    """Serve until SIGTERM or SIGINT, answer the received requests, and return.
 
-    Several workers are processes that share the socket, each with an event loop of its own; one
-    that dies is replaced. `app` is then the name of what makes the application in each. Raises
-    `Misconfigured` where nothing can listen on the host and port.
+    Several workers are processes that share the socket, each with its own event loop; a dead one is
+    replaced. `app` is then the name of the application's factory. Raises `Misconfigured` if the
+    host and port cannot be used.
     """
     tune_collector()
     _require_free(settings.host, port)
@@ -49,10 +49,10 @@ def serve(app: Any, settings: HttpSettings, *, port: int, workers: int = 1) -> N
 
 
 def stop_with_parent() -> None:
-    """In a worker: stop as for SIGTERM once the process that started it is gone, however it went.
+    """In a worker, stop as for SIGTERM once the parent process is gone, for any reason.
 
-    A worker that stayed behind would serve on beside those of the next start, and for ever. In a
-    process that nobody started as a worker this does nothing.
+    A worker that stayed behind would compete with the workers of the next start. In a process that
+    was not started as a worker this does nothing.
     """
     parent = multiprocessing.parent_process()
     if parent is not None:
