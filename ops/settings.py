@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from shared.process.postgres_settings import DatabaseSettings, PostgresUrl, SchemaName
-from shared.process.redis_settings import RedisUrl
+from shared.process.redis_settings import SingleRedisUrl
 from shared.process.setting_types import Base64Secret, NewFile
 from shared.process.settings import SealingSettings, Settings
 
@@ -11,7 +11,7 @@ from shared.process.settings import SealingSettings, Settings
 class JobsSettings(Settings):
     """Settings from `STARFOLD_*`; RQ's Redis may be separate from the read models' one."""
 
-    jobs_redis_url: RedisUrl
+    jobs_redis_url: SingleRedisUrl
     # The worker touches this file while it works, for a health check.
     heartbeat_file: NewFile | None = None
 

@@ -31,7 +31,7 @@ from shared.process.gc_tuning import tune_collector
 from shared.process.logs import configure_logging
 from shared.process.settings import settings_from_environment
 from shared.process.tasks import TaskHealth, Tasks
-from shared.read_model.clients import require_no_cluster
+from shared.read_model.clients import NO_CLUSTER, require_no_cluster
 
 # A job whose worker was killed is taken up within the sum of these: the silence that reveals it,
 # the interval at which workers look for such jobs, and the time that an idle one waits for a new
@@ -116,7 +116,7 @@ def main() -> None:
     forget_libpq_variables()
     jobs = JobQueue(settings)
     try:
-        require_no_cluster(jobs.connection, "STARFOLD_JOBS_REDIS_URL")
+        require_no_cluster(jobs.connection, "STARFOLD_JOBS_REDIS_URL", NO_CLUSTER)
         drop_unusable_keys(jobs)
     except redis.RedisError as error:  # RQ waits for a server that does not answer.
         log.warning("redis_unavailable", reason=failure_text(error))

@@ -26,7 +26,6 @@ from projector.generations.table import Generation, Generations
 from shared.ids import Position, UserId
 from shared.log.event_store import EventStore
 from shared.read_model.checkpoints import decode_checkpoint
-from shared.read_model.clients import redis_client
 from shared.read_model.keys import PROFILES, SCRUBBED_KEY
 
 # How long to wait for a lagging generation before scrubbing without it.
@@ -89,7 +88,6 @@ class Scrubber:
         self._events = events
         self._generations = generations
         self._store = PartitionStore(redis_url)
-        self._redis: Any = redis_client(redis_url)
         self._every_s = every_s
         self._stop = stop or threading.Event()
         self.on_progress = on_progress
@@ -100,11 +98,9 @@ class Scrubber:
     def forget_connections(self) -> None:
         """Drop the connections, for example after an error."""
         self._store.forget_connection()
-        self._redis.connection_pool.disconnect()
 
     def close(self) -> None:
         self._store.close()
-        self._redis.close()
 
     def run_once(self) -> bool:
         """Rewrite the files if a rewrite is due; return whether they were rewritten."""
@@ -113,9 +109,9 @@ class Scrubber:
         if self._rewritten_at is not None and now < self._rewritten_at + self._every_s:
             return False
         due = self._due(now)
-        if due is None or not all(self._rewrite(file) for file in self._files()):
+        if due is None or not all(self._rewrite_files(one) for one in self._store.servers()):
             return False
-        self._redis.set(SCRUBBED_KEY, msgspec.json.encode(due))
+        self._store.write(SCRUBBED_KEY, msgspec.json.encode(due))
         self._rewritten_at = time.monotonic()
         self._wanted = None
         log.info("files_scrubbed", position=due.erasure.position, unsettled=due.unsettled)
@@ -161,7 +157,7 @@ class Scrubber:
         return Erasure(row["notification_id"], row["originator_id"]) if row else None
 
     def _scrubbed(self) -> Scrubbed | None:
-        stored = self._redis.get(SCRUBBED_KEY)
+        stored = self._store.read(SCRUBBED_KEY)
         if stored is None:
             return None
         try:
@@ -170,31 +166,32 @@ class Scrubber:
             log.warning("scrubbed_damaged", consequence="Redis's files are rewritten once more")
             return None
 
-    def _files(self) -> list[_File]:
-        """Return the files that the server keeps."""
-        files = [_APPEND_ONLY] if self._persistence()["aof_enabled"] else []
-        return [*files, _DUMP] if self._redis.config_get("save").get("save") else files
+    def _rewrite_files(self, server: redis.Redis) -> bool:
+        """Rewrite the files of one server; return whether that succeeded."""
+        return all(self._rewrite(server, file) for file in _files(server))
 
-    def _rewrite(self, file: _File) -> bool:
+    def _rewrite(self, server: redis.Redis, file: _File) -> bool:
         """Rewrite a file; return whether that succeeded.
 
         A rewrite that was already running does not count: it may include data from before the
         erasure.
         """
-        if not self._wait_until_none_is_under_way():
+        if not self._wait_until_none_is_under_way(server):
             return False
         try:
-            self._redis.execute_command(file.command)
+            server.execute_command(file.command)
         except redis.ResponseError as refusal:
             log.warning("rewrite_refused", command=file.command, reason=str(refusal))
             return False
-        return self._wait_until_none_is_under_way() and self._persistence()[file.status] == "ok"
+        return (
+            self._wait_until_none_is_under_way(server) and _persistence(server)[file.status] == "ok"
+        )
 
-    def _wait_until_none_is_under_way(self) -> bool:
+    def _wait_until_none_is_under_way(self, server: redis.Redis) -> bool:
         """Wait for running rewrites; return False on a stop or a timeout."""
         give_up_at = time.monotonic() + REWRITTEN_WITHIN_S
         while not self._stop.is_set() and time.monotonic() < give_up_at:
-            persistence = self._persistence()
+            persistence = _persistence(server)
             fields = (*_APPEND_ONLY.under_way, *_DUMP.under_way)
             if not any(persistence.get(field) for field in fields):
                 return True
@@ -202,6 +199,14 @@ class Scrubber:
             self._stop.wait(POLL_S)
         return False
 
-    def _persistence(self) -> dict[str, Any]:
-        persistence: dict[str, Any] = self._redis.info("persistence")
-        return persistence
+
+def _files(server: redis.Redis) -> list[_File]:
+    """Return the files that the server keeps."""
+    files = [_APPEND_ONLY] if _persistence(server)["aof_enabled"] else []
+    saves: Any = server.config_get("save")
+    return [*files, _DUMP] if saves.get("save") else files
+
+
+def _persistence(server: redis.Redis) -> dict[str, Any]:
+    persistence: dict[str, Any] = server.info("persistence")
+    return persistence

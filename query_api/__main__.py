@@ -11,10 +11,11 @@ from fastapi import FastAPI
 from query_api.app import create_app
 from query_api.settings import WORKERS_MAX, QuerySettings
 from shared.errors import Misconfigured
+from shared.process.cluster_address import cluster_address
 from shared.process.gc_tuning import tune_collector
 from shared.process.logs import configure_logging
 from shared.process.settings import settings_from_environment
-from shared.read_model.clients import redis_client, require_no_cluster
+from shared.read_model.clients import require_no_cluster, server_client
 from shared.web.serving.server import serve, stop_with_parent
 
 
@@ -41,7 +42,9 @@ def main() -> None:
 
 def _require_no_cluster(settings: QuerySettings) -> None:
     """Refuse a Redis cluster; a server that does not answer yet is checked again later."""
-    client = redis_client(settings.redis_url.get_secret_value())
+    if cluster_address(settings.redis_url.get_secret_value()) is not None:
+        return
+    client = server_client(settings.redis_url.get_secret_value())
     try:
         require_no_cluster(client, "STARFOLD_REDIS_URL")
     except (redis.RedisError, OSError):

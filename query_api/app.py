@@ -8,7 +8,6 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from typing import NamedTuple
 
-import redis.asyncio
 import structlog
 from fastapi import FastAPI
 from redis.exceptions import RedisError
@@ -25,6 +24,7 @@ from query_api.http.shapes import TAGS
 from query_api.http.users import Users
 from query_api.read_limits import OpenPlaces, ReadLimits
 from query_api.redis_reads.access import CallerAccess
+from query_api.redis_reads.cluster_reads import ClusterReads, reads_of
 from query_api.redis_reads.coalescing import TIMEOUT_S, CoalescedReads
 from query_api.redis_reads.damage import SEND_EVERY_S, Damage
 from query_api.redis_reads.freshness import Freshness
@@ -39,7 +39,7 @@ from query_api.views.profiles import Profiles
 from shared.errors import DocumentDamaged, Unavailable
 from shared.process.descriptors import descriptors
 from shared.process.tasks import Tasks
-from shared.read_model.clients import async_redis_client
+from shared.read_model.clients import AsyncClient, async_redis_client
 from shared.web.application import Service
 from shared.web.cross_origin import CrossOrigin
 from shared.web.serving.protocol import CHARGE_ADDRESS, END_STREAMS
@@ -81,7 +81,8 @@ CROSS_ORIGIN_ANSWER_HEADERS = (
 class _Parts(NamedTuple):
     """The background parts of the application, and the parts that answer requests."""
 
-    client: redis.asyncio.Redis
+    client: AsyncClient
+    reads: CoalescedReads | ClusterReads
     tasks: Tasks
     damage: Damage
     generations: ActiveGenerations
@@ -104,6 +105,7 @@ def create_app(settings: QuerySettings) -> Service:
         log.info("query_api_started", port=settings.port)
         yield {END_STREAMS: parts.live_updates.end, CHARGE_ADDRESS: parts.gate.charge_address}
         await _end(running)
+        await parts.reads.close()
         await parts.client.aclose()
         log.info("query_api_stopped")
 
@@ -157,7 +159,7 @@ def _wire(settings: QuerySettings) -> _Parts:
     tasks = Tasks(expected=EXPECTED)
     generations = ActiveGenerations(client)
     freshness = Freshness(client, OpenPlaces("waiting reads", settings.waiters_per_caller_max))
-    reads = CoalescedReads(client)
+    reads = reads_of(client)
     damage = Damage(client)
     reader = Reader(reads, generations, damage)
     changes = Changes()
@@ -187,4 +189,6 @@ def _wire(settings: QuerySettings) -> _Parts:
         ReadLimits(address=settings.read_limit_address, caller=settings.read_limit_caller),
         CallerAccess(reader, freshness),
     )
-    return _Parts(client, tasks, damage, generations, freshness, feed, live_updates, rooms, gate)
+    return _Parts(
+        client, reads, tasks, damage, generations, freshness, feed, live_updates, rooms, gate
+    )

@@ -20,7 +20,7 @@ from projector.settings import ProjectorSettings
 from projector.wiring import Wiring, wire
 from shared.errors import StarfoldError
 from shared.process.settings import settings_from_environment
-from shared.read_model.clients import redis_client
+from shared.read_model.clients import server_client
 
 QUEUE = "starfold"
 # A job resumes where it was interrupted, so frequent interrupts are no reason to drop it.
@@ -158,7 +158,7 @@ class JobQueue:
     """Puts jobs into the queue."""
 
     def __init__(self, settings: JobsSettings) -> None:
-        self.connection = redis_client(settings.jobs_redis_url.get_secret_value())
+        self.connection = server_client(settings.jobs_redis_url.get_secret_value())
         self.queue = Jobs(
             QUEUE,
             connection=self.connection,

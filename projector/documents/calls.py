@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 from projector.documents.working_set import Operation
+from shared.read_model.clients import Command
 from shared.read_model.keys import CHECKPOINT, PartitionKeys, document_name
 
 # A larger call would delay every other client of the server too long.
@@ -14,8 +15,6 @@ CALL_BYTES_MAX = 512 * 1024
 # Upper bound of what one event adds; a call is cut before it could exceed its limits.
 EVENT_COMMANDS_MAX = 8
 EVENT_BYTES_MAX = 128 * 1024
-
-Command = tuple[str | bytes | int, ...]
 
 
 class Call(NamedTuple):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import cached_property
 from importlib.resources import files
 from typing import Any, NamedTuple
 from uuid import UUID
@@ -12,13 +13,20 @@ import redis
 import structlog
 from redis.exceptions import NoScriptError
 
-from projector.documents.calls import Call, Command, as_command
-from projector.documents.key_ranges import KeyRange, Parts, parts_of, read_range
+from projector.documents.calls import Call, as_command
+from projector.documents.connections import Connections, connections_of
+from projector.documents.key_ranges import KeyRange, Parts, as_read, pairs, parts_of
 from projector.documents.working_set import Key
 from shared.errors import DocumentDamaged, Misconfigured
 from shared.ids import NO_VERSION, START, Position, StreamId
 from shared.read_model.checkpoints import Checkpoint, decode_checkpoint, encode_checkpoint
-from shared.read_model.clients import is_wrong_type, packed, redis_client, require_no_cluster
+from shared.read_model.clients import (
+    Command,
+    is_wrong_type,
+    primaries,
+    redis_client,
+    require_no_cluster,
+)
 from shared.read_model.damage import DAMAGED_KEY, DamageReport, decoded_report
 from shared.read_model.documents import Parked
 from shared.read_model.keys import (
@@ -81,36 +89,50 @@ class PartitionStore:
     """
 
     def __init__(self, redis_url: str) -> None:
-        self._redis: Any = redis_client(redis_url)
-        # Own connection, so that a pass does not ask the pool for one at every step.
-        self._connection: Any = self._redis.connection_pool.make_connection()
+        self._url = redis_url
         self._script = files("projector.documents").joinpath("apply.lua").read_bytes()
         self._script_id = hashlib.sha1(self._script, usedforsecurity=False).hexdigest()
 
+    # A cluster is connected to when its client is made, so that both are made on first use.
+    @cached_property
+    def _redis(self) -> Any:
+        return redis_client(self._url)
+
+    @cached_property
+    def _connections(self) -> Connections:
+        return connections_of(self._redis)
+
     def require_usable(self) -> None:
-        """Raise `Misconfigured` if Redis could evict documents, or is a cluster."""
-        require_no_cluster(self._redis, "STARFOLD_REDIS_URL")
-        policy = self._redis.config_get("maxmemory-policy").get("maxmemory-policy", "noeviction")
-        if policy != "noeviction":
-            raise Misconfigured(
-                f"Redis runs with maxmemory-policy {policy}: it may drop read models; "
-                "set it to noeviction"
-            )
+        """Raise `Misconfigured` if Redis could evict documents, or is a cluster's node alone."""
+        if isinstance(self._redis, redis.Redis):
+            require_no_cluster(self._redis, "STARFOLD_REDIS_URL")
+        for server in self.servers():
+            policy = server.config_get("maxmemory-policy").get("maxmemory-policy", "noeviction")
+            if policy != "noeviction":
+                raise Misconfigured(
+                    f"Redis runs with maxmemory-policy {policy}: it may drop read models; "
+                    "set it to noeviction"
+                )
+
+    def servers(self) -> list[redis.Redis]:
+        """Return a client for each server that holds keys of its own."""
+        return primaries(self._redis)
 
     def require_writable(self) -> None:
         """Raise Redis's error if a connection leads to a replica, or to a read-only server.
 
-        A server demoted in place keeps its connections, and answers reads from old data.
+        A server demoted in place keeps its connections, and answers reads from old data. In a
+        cluster it would name its primary instead.
         """
+        if not isinstance(self._redis, redis.Redis):
+            return
         self._ask([("UNLINK", NO_KEY)])
         self._redis.unlink(NO_KEY)
 
     def checkpoints(self, partitions: Sequence[PartitionKeys]) -> list[bytes]:
         """Return the stored checkpoint of each partition, `ABSENT` for none."""
-        with self._redis.pipeline(transaction=False) as pipeline:
-            for keys in partitions:
-                pipeline.get(keys.checkpoint)
-            return [_readable(stored) for stored in pipeline.execute(raise_on_error=False)]
+        commands = [("GET", keys.checkpoint) for keys in partitions]
+        return [_readable(stored) for stored in self._ask(commands, raising=False)]
 
     def load(self, wanted: Sequence[PartitionQuery]) -> list[PartitionContents]:
         """Return the requested contents of each partition, in one round trip."""
@@ -157,11 +179,8 @@ class PartitionStore:
                 raise answer
             self.lose(keys)
             return None
-        # A mapping or a flat list of fields and values, by protocol version.
-        if not isinstance(answer, dict):
-            answer = dict(zip(answer[::2], answer[1::2], strict=True))
         found = []
-        for field, value in answer.items():
+        for field, value in pairs(answer):
             try:
                 one = PARKED_MARK.decode(value)
             except DocumentDamaged:
@@ -184,11 +203,9 @@ class PartitionStore:
 
         A key of an unexpected type gives None.
         """
-        with self._redis.pipeline(transaction=True) as pipeline:
-            pipeline.get(keys.checkpoint)
-            for one in ranges:
-                read_range(pipeline, keys.document(*one.key), one)
-            checkpoint, *answers = pipeline.execute(raise_on_error=False)
+        commands: list[Command] = [("GET", keys.checkpoint)]
+        commands += [as_read(keys.document(*one.key), one) for one in ranges]
+        checkpoint, *answers = self._connections.ask_at_once(commands)
         found = [parts_of(one, answer) for one, answer in zip(ranges, answers, strict=True)]
         return _readable(checkpoint), found
 
@@ -307,26 +324,23 @@ class PartitionStore:
 
     def forget_connection(self) -> None:
         """Drop the connections, for example after an error."""
-        self._connection.disconnect()
-        self._redis.connection_pool.disconnect()
+        made = vars(self)
+        if "_connections" in made:
+            self._connections.forget()
+        if isinstance(made.get("_redis"), redis.Redis):
+            self._redis.connection_pool.disconnect()
 
     def close(self) -> None:
-        self._connection.disconnect()
-        self._redis.close()
+        self.forget_connection()
+        if "_redis" in vars(self):
+            self._redis.close()
 
     def _ask(self, commands: Sequence[Command], *, raising: bool = True) -> list[Any]:
         """Send the commands at once and return their replies.
 
         An error among them is raised, or returned in the place of its reply.
         """
-        connection = self._connection
-        connection.send_packed_command([b"".join(map(packed, commands))])
-        answers: list[Any] = []
-        for _ in commands:
-            try:
-                answers.append(connection.read_response())
-            except redis.ResponseError as error:
-                answers.append(error)
+        answers = self._connections.ask(commands)
         if raising:
             for answer in answers:
                 if isinstance(answer, Exception):

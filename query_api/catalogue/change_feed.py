@@ -5,13 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
-import redis.asyncio
-
 from query_api.catalogue.changes import Change
 from query_api.redis_reads.damage import Damage
 from shared.errors import DocumentDamaged, Unavailable
 from shared.ids import Position
 from shared.read_model.checkpoints import Checkpoint, decode_checkpoint
+from shared.read_model.clients import AsyncClient
 from shared.read_model.generations import GenerationCopy, Layout, layout_of
 from shared.read_model.keys import CHANGES, PartitionKeys
 from shared.read_model.kinds import CHANGED_MOVIE_FIELD, CHANGED_MOVIES
@@ -34,7 +33,7 @@ class ChangedMovies(NamedTuple):
 class ChangeFeed:
     """Reads the change feed of one generation of `changes`."""
 
-    def __init__(self, client: redis.asyncio.Redis, damage: Damage) -> None:
+    def __init__(self, client: AsyncClient, damage: Damage) -> None:
         self._client: Any = client
         self._damage = damage
 

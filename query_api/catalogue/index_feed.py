@@ -18,7 +18,6 @@ from typing import Any, NamedTuple
 from uuid import UUID
 
 import msgspec
-import redis.asyncio
 import structlog
 from prometheus_client import Gauge
 
@@ -31,13 +30,14 @@ from query_api.catalogue.change_feed import (
 )
 from query_api.catalogue.changes import Changes
 from query_api.catalogue.index import Index
-from query_api.redis_reads.coalescing import CoalescedReads
+from query_api.redis_reads.coalescing import Reads
 from query_api.redis_reads.damage import Damage
 from query_api.redis_reads.freshness import WAIT_MAX_S, Freshness
 from query_api.redis_reads.generations import ActiveGenerations
 from shared.errors import DocumentDamaged, Unavailable
 from shared.ids import START, Position
 from shared.read_model.checkpoints import Checkpoint
+from shared.read_model.clients import AsyncClient
 from shared.read_model.generations import GenerationCopy, Layout, layout_of
 from shared.read_model.keys import CHANGES, MOVIES, PartitionKeys, document_name, partition_of
 from shared.read_model.kinds import CATALOGUE, CLOSED, MOVIE, PARKED_MARK, STATISTICS
@@ -81,8 +81,8 @@ class IndexFeed:
 
     def __init__(
         self,
-        client: redis.asyncio.Redis,
-        reads: CoalescedReads,
+        client: AsyncClient,
+        reads: Reads,
         generations: ActiveGenerations,
         freshness: Freshness,
         changes: Changes,

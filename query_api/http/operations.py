@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import redis.asyncio
-
 from query_api.catalogue.index_feed import IndexFeed
 from query_api.http.shapes import Health, Projections, Readiness
 from query_api.redis_reads.generations import ActiveGenerations
 from query_api.redis_reads.single_reads import read_value
 from shared.errors import Unavailable
 from shared.process.tasks import Tasks, require_working
+from shared.read_model.clients import AsyncClient
 from shared.read_model.keys import CHANGES, MOVIES, PROFILES, PartitionKeys
 from shared.read_model.status import STATUS_KEY
 from shared.web.answer import JSON, Answer, AnswerKind, bytes_answer, json_answer
@@ -22,7 +21,7 @@ Plain = Request[Parameters, None]
 class Operations:
     def __init__(
         self,
-        client: redis.asyncio.Redis,
+        client: AsyncClient,
         generations: ActiveGenerations,
         feed: IndexFeed,
         tasks: Tasks,

@@ -12,14 +12,14 @@ import hashlib
 import math
 from collections.abc import Sequence
 from importlib.resources import files
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 import redis.asyncio
 import structlog
 from redis.asyncio.connection import AbstractConnection
 
 from shared.errors import DocumentDamaged, Overloaded, Unavailable
-from shared.read_model.clients import is_wrong_type, packed
+from shared.read_model.clients import REDIRECTIONS, is_wrong_type, packed
 from shared.read_model.keys import CHECKPOINT, PartitionKeys, document_name
 from shared.read_model.kinds import PROFILE, RATINGS, REVIEWS
 
@@ -46,6 +46,7 @@ Page = tuple[bytes | None, list[bytes], Values, Values]
 # type.
 Opinions = tuple[bytes | None, list[bytes | redis.ResponseError | None]]
 Arguments = tuple[int | str | bytes, ...]
+Command = tuple[str | int | bytes, ...]
 
 
 class _Script(NamedTuple):
@@ -64,14 +65,46 @@ class _Call(NamedTuple):
 
 
 class _PendingRead(NamedTuple):
+    """A read that waits; `asking` is for a cluster's node that is taking over the keys."""
+
     keys: PartitionKeys
     documents: Sequence[str]
     call: _Call | None
     future: asyncio.Future[Any]
+    asking: bool
+
+
+class Redirected(Unavailable):
+    """A cluster's node does not serve a partition now; `error` says who does."""
+
+    def __init__(self, error: Exception) -> None:
+        super().__init__("a part of the read models is being moved")
+        self.error = error
+
+
+class Reads(Protocol):
+    """Reads of partitions, each consistent in itself."""
+
+    async def documents(self, keys: PartitionKeys, documents: Sequence[str]) -> PartitionRead: ...
+
+    async def page(
+        self,
+        keys: PartitionKeys,
+        sorted_set: str,
+        *,
+        limit: int,
+        after: tuple[int, bytes] | None = None,
+        documents: Sequence[str] = (),
+        fields_of: str | None = None,
+    ) -> Page: ...
+
+    async def opinions(
+        self, keys: PartitionKeys, users: Sequence[str], movie: bytes
+    ) -> Opinions: ...
 
 
 class CoalescedReads:
-    """Reads of partitions, each consistent in itself.
+    """Reads of one server.
 
     Raises `Unavailable` at once when Redis does not answer. A Redis that hangs is detected after
     `TIMEOUT_S`; from then on one round trip at a time probes it, and all other reads are refused
@@ -84,9 +117,11 @@ class CoalescedReads:
         self._round_trips: set[asyncio.Task[None]] = set()
         self._hangs = False
 
-    async def documents(self, keys: PartitionKeys, documents: Sequence[str]) -> PartitionRead:
+    async def documents(
+        self, keys: PartitionKeys, documents: Sequence[str], *, asking: bool = False
+    ) -> PartitionRead:
         """Read documents by their names after the partition's prefix."""
-        read: PartitionRead = await self._enqueue(keys, documents)
+        read: PartitionRead = await self._enqueue(keys, documents, asking=asking)
         return read
 
     async def page(
@@ -98,25 +133,39 @@ class CoalescedReads:
         after: tuple[int, bytes] | None = None,
         documents: Sequence[str] = (),
         fields_of: str | None = None,
+        asking: bool = False,
     ) -> Page:
         """Read at most `limit` members after a rank and member; `fields_of` names a hash."""
         bound, member = (str(after[0]), after[1]) if after is not None else ("", b"")
         names = (sorted_set, fields_of or sorted_set, *documents)
         call = _Call(_PAGE, names, (limit, bound, member))
-        page: Page = await self._enqueue(keys, (), call)
+        page: Page = await self._enqueue(keys, (), call, asking=asking)
         return page
 
-    async def opinions(self, keys: PartitionKeys, users: Sequence[str], movie: bytes) -> Opinions:
+    async def opinions(
+        self,
+        keys: PartitionKeys,
+        users: Sequence[str],
+        movie: bytes,
+        *,
+        asking: bool = False,
+    ) -> Opinions:
         """Read the ratings of a movie by users of one partition, given by their ids in hex."""
         names = [document_name(kind, user) for user in users for kind in _OPINION]
-        opinions: Opinions = await self._enqueue(keys, (), _Call(_RATED, names, (movie,)))
+        call = _Call(_RATED, names, (movie,))
+        opinions: Opinions = await self._enqueue(keys, (), call, asking=asking)
         return opinions
+
+    async def close(self) -> None:
+        await self._client.aclose()
 
     async def _enqueue(
         self,
         keys: PartitionKeys,
         documents: Sequence[str],
         call: _Call | None = None,
+        *,
+        asking: bool = False,
     ) -> Any:
         if self._hangs and self._round_trips:
             raise Unavailable(_NO_ANSWER)
@@ -124,7 +173,7 @@ class CoalescedReads:
             raise Overloaded(f"{len(self._waiting)} reads are waiting already")
         loop = asyncio.get_running_loop()
         future: asyncio.Future[Any] = loop.create_future()
-        self._waiting.append(_PendingRead(keys, documents, call, future))
+        self._waiting.append(_PendingRead(keys, documents, call, future, asking))
         if len(self._round_trips) < (1 if call is None else CALLS_UNDER_WAY_MAX):
             self._round_trips.add(loop.create_task(self._run()))
         return await future
@@ -167,34 +216,40 @@ class CoalescedReads:
 
     async def _round_trip(self, reads: Sequence[_PendingRead]) -> None:
         by_partition: dict[PartitionKeys, dict[str, int]] = {}
-        plain = [one for one in reads if one.call is None]
-        calls = [(one, one.call) for one in reads if one.call is not None]
+        plain = [one for one in reads if one.call is None and not one.asking]
+        apart = [one for one in reads if one.call is not None or one.asking]
         for waiting in plain:
             wanted = by_partition.setdefault(waiting.keys, {CHECKPOINT: 0})
             for document in waiting.documents:
                 wanted.setdefault(document, len(wanted))
-        commands: list[tuple[str | int | bytes, ...]] = [
+        commands: list[Command] = [
             ("MGET", *(keys.prefix + document for document in wanted))
             for keys, wanted in by_partition.items()
         ]
-        for waiting, call in calls:
-            prefix = waiting.keys.prefix
-            names = [prefix + name for name in (CHECKPOINT, *call.names)]
-            commands.append(("EVALSHA_RO", call.script.sha, len(names), *names, *call.arguments))
+        for waiting in apart:
+            if waiting.asking:
+                commands.append(("ASKING",))
+            commands.append(_command(waiting))
         results = iter(await self._answered(commands))
         found = {keys: next(results) for keys in by_partition}
-        for waiting, _ in calls:
-            _resolve_call(waiting, next(results))
+        for waiting in apart:
+            if waiting.asking:
+                next(results)
+            result = next(results)
+            if waiting.call is None and not isinstance(result, Exception):
+                result = result[0], result[1:]
+            _resolve(waiting, result)
         for waiting in plain:
             places, values = by_partition[waiting.keys], found[waiting.keys]
-            documents = [values[places[document]] for document in waiting.documents]
-            _resolve(waiting, (values[0], documents))
+            if not isinstance(values, Exception):
+                values = values[0], [values[places[document]] for document in waiting.documents]
+            _resolve(waiting, values)
 
     async def _answered(self, commands: Sequence[tuple[str | int | bytes, ...]]) -> list[Any]:
-        """Return Redis's replies; raise the first error that is not about a key's type.
+        """Return Redis's replies; raise the first error that concerns more than its own command.
 
-        An error about a key's type concerns one call alone. The commands bypass the client's
-        layers, which cost more than everything else in a round trip.
+        An error about a key's type, and a redirection, concern one alone. The commands bypass the
+        client's layers, which cost more than everything else in a round trip.
         """
         pool = self._client.connection_pool
         connection = await pool.get_connection()
@@ -205,7 +260,9 @@ class CoalescedReads:
         finally:
             await pool.release(connection)
         for result in results:
-            if isinstance(result, redis.ResponseError) and not is_wrong_type(result):
+            if isinstance(result, redis.ResponseError) and not (
+                is_wrong_type(result) or isinstance(result, REDIRECTIONS)
+            ):
                 raise result
         return results
 
@@ -227,17 +284,24 @@ _PAGE = _script("page.lua")
 _RATED = _script("rated.lua")
 
 
+def _command(waiting: _PendingRead) -> Command:
+    """Return the command of one read."""
+    prefix, call = waiting.keys.prefix, waiting.call
+    if call is None:
+        return ("MGET", *(prefix + name for name in (CHECKPOINT, *waiting.documents)))
+    names = [prefix + name for name in (CHECKPOINT, *call.names)]
+    return ("EVALSHA_RO", call.script.sha, len(names), *names, *call.arguments)
+
+
 def _resolve(waiting: _PendingRead, result: object) -> None:
-    if not waiting.future.done():
-        waiting.future.set_result(result)
-
-
-def _resolve_call(waiting: _PendingRead, result: object) -> None:
-    """Resolve a call; a key of another type means damage of the requested data only."""
-    if isinstance(result, redis.ResponseError):
-        _fail([waiting], DocumentDamaged("a key has another type"))
+    """Give a read its result; a key of another type is damage of this read's partition alone."""
+    if not isinstance(result, redis.ResponseError):
+        if not waiting.future.done():
+            waiting.future.set_result(result)
+    elif isinstance(result, REDIRECTIONS):
+        _fail([waiting], Redirected(result))
     else:
-        _resolve(waiting, result)
+        _fail([waiting], DocumentDamaged("a key is of another type"))
 
 
 def _fail(reads: Sequence[_PendingRead], error: Exception) -> None:

@@ -14,7 +14,7 @@ import structlog
 from prometheus_client import Counter
 
 from shared.errors import DocumentDamaged
-from shared.read_model.clients import is_wrong_type
+from shared.read_model.clients import AsyncClient, is_wrong_type
 from shared.read_model.damage import DAMAGED_KEY, REPORTED_MAX, DamageReport
 from shared.read_model.keys import PartitionKeys
 
@@ -39,7 +39,7 @@ class Damage:
     Belongs to the event loop.
     """
 
-    def __init__(self, client: redis.asyncio.Redis) -> None:
+    def __init__(self, client: AsyncClient) -> None:
         self._client: Any = client
         self._unsent: set[DamageReport] = set()
         self._some = asyncio.Event()

@@ -15,6 +15,7 @@ import redis.asyncio
 from query_api.read_limits import OpenPlaces
 from shared.errors import InvalidInput, Overloaded, ProjectionBehind
 from shared.ids import POSITION_MAX, START, Position
+from shared.read_model.clients import AsyncClient, subscription
 from shared.read_model.keys import APPLIED_CHANNEL
 
 WAIT_MAX_S = 2.0
@@ -53,7 +54,7 @@ def parse_position(header: str | None) -> Position:
 class Freshness:
     """Repeats a read until it is fresh enough."""
 
-    def __init__(self, client: redis.asyncio.Redis, places: OpenPlaces) -> None:
+    def __init__(self, client: AsyncClient, places: OpenPlaces) -> None:
         self._client = client
         self._places = places
         self._news = asyncio.Event()
@@ -124,19 +125,18 @@ class Freshness:
 
     async def _listen(self, alive: Callable[[], None]) -> None:
         loop = asyncio.get_running_loop()
-        async with self._client.pubsub() as subscription:
-            await subscription.subscribe(APPLIED_CHANNEL)
+        async with subscription(self._client, APPLIED_CHANNEL) as subscribed:
             # The first message confirms the subscription: read what was written before it.
             heard_at_s, asked = loop.time(), False
             while loop.time() - self._needed_at <= LISTEN_ON_S:
-                if await subscription.get_message(timeout=LOOK_EVERY_S) is not None:
+                if await subscribed.get_message(timeout=LOOK_EVERY_S) is not None:
                     self.tell()
                     heard_at_s, asked = loop.time(), False
                 elif loop.time() - heard_at_s > SILENT_MAX_S:
                     # Nothing was written, or the server vanished without closing the connection.
                     if asked:
                         raise redis.ConnectionError("the subscription does not answer")
-                    await subscription.ping()
+                    await subscribed.ping()
                     heard_at_s, asked = loop.time(), True
                 alive()
             self._needed.clear()

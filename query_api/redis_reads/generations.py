@@ -7,10 +7,10 @@ from collections.abc import Callable
 from typing import Any
 
 import msgspec
-import redis.asyncio
 
 from query_api.redis_reads.single_reads import read_value
 from shared.errors import DocumentDamaged, Unavailable
+from shared.read_model.clients import AsyncClient, subscription
 from shared.read_model.generations import GenerationCopy, generation_copy
 from shared.read_model.keys import GENERATIONS_CHANNEL, GENERATIONS_KEY
 
@@ -30,7 +30,7 @@ class ActiveGenerations:
     A damaged copy leaves the cache unchanged; the projector writes another within a second.
     """
 
-    def __init__(self, client: redis.asyncio.Redis) -> None:
+    def __init__(self, client: AsyncClient) -> None:
         self._client = client
         self._copy: Copy = {}
         self._refreshing: asyncio.Task[None] | None = None
@@ -58,11 +58,10 @@ class ActiveGenerations:
 
     async def step(self, alive: Callable[[], None]) -> None:
         """Refresh whenever a new copy is announced, and every `REFRESH_EVERY_S`."""
-        async with self._client.pubsub() as subscription:
-            await subscription.subscribe(GENERATIONS_CHANNEL)
+        async with subscription(self._client, GENERATIONS_CHANNEL) as subscribed:
             while True:
                 # The first message confirms the subscription: read the copy then.
-                await subscription.get_message(timeout=REFRESH_EVERY_S)
+                await subscribed.get_message(timeout=REFRESH_EVERY_S)
                 await self.refresh()
                 alive()
 

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 from uuid import UUID
 
-from query_api.redis_reads.coalescing import CoalescedReads, Values
+from query_api.redis_reads.coalescing import Reads, Values
 from query_api.redis_reads.damage import Damage
 from query_api.redis_reads.generations import ActiveGenerations
 from shared.errors import DocumentDamaged, Unavailable
@@ -88,9 +88,7 @@ class Reader:
     process has read.
     """
 
-    def __init__(
-        self, reads: CoalescedReads, generations: ActiveGenerations, damage: Damage
-    ) -> None:
+    def __init__(self, reads: Reads, generations: ActiveGenerations, damage: Damage) -> None:
         self._reads = reads
         self._generations = generations
         self._damage = damage

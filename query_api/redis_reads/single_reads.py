@@ -8,11 +8,12 @@ from typing import Any
 import redis.asyncio
 
 from shared.errors import Unavailable
+from shared.read_model.clients import AsyncClient
 
 TIMEOUT_S = 1.0
 
 
-async def read_value(client: redis.asyncio.Redis, key: str) -> bytes | None:
+async def read_value(client: AsyncClient, key: str) -> bytes | None:
     """Return the value, None if there is none; raise `Unavailable` when Redis does not answer."""
     try:
         async with asyncio.timeout(TIMEOUT_S):

@@ -119,8 +119,16 @@ class System:
     Only one at a time: a new one empties Redis, unless it is created to keep the contents.
     """
 
-    def __init__(self, servers: Servers, *, keep_redis: bool = False) -> None:
+    def __init__(
+        self,
+        servers: Servers,
+        *,
+        keep_redis: bool = False,
+        redis_url: Callable[[str], str] | None = None,
+    ) -> None:
+        """`redis_url` gives the URL of other servers for the read models, by user."""
         self.servers = servers
+        self._redis_url = redis_url
         self.schema = f"t{os.getpid()}_{next(_numbers)}"
         self._closers: list[Callable[[], object]] = []
         home = servers.home
@@ -236,6 +244,8 @@ class System:
 
     def _environment(self, role: str, redis_user: str = redis_users.WORKER) -> dict[str, Any]:
         own = self.servers.home.environment(role, redis_user)
+        if self._redis_url is not None:
+            own["STARFOLD_REDIS_URL"] = self._redis_url(redis_user)
         return {name.removeprefix(PREFIX).lower(): value for name, value in own.items()} | {
             "database_schema": self.schema
         }

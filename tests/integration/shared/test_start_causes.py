@@ -19,7 +19,7 @@ from ops.local.servers import valkey_spec
 from shared.errors import Misconfigured
 from shared.log.event_store import EventStore
 from shared.log.schema import COMMAND_ROLE, PROJECTOR_ROLE, require_database
-from shared.read_model.clients import redis_client, require_no_cluster
+from shared.read_model.clients import require_no_cluster, server_client
 from tests.support.servers import Server
 from tests.support.system import System
 
@@ -153,7 +153,7 @@ def _free_port() -> int:
 
 @pytest.mark.parametrize("database", [0, 1])
 def test_a_node_of_a_cluster_is_refused(cluster: str, database: int) -> None:
-    client = redis_client(f"{cluster}?db={database}")
+    client = server_client(f"{cluster}?db={database}")
     said = "STARFOLD_REDIS_URL (leads to a node of a|names a database)"
     with pytest.raises(Misconfigured, match=said):
         require_no_cluster(client, "STARFOLD_REDIS_URL")

@@ -69,6 +69,8 @@ COMMANDS = {
     "POST /v1/movies": Route(CURATORS, MOVIE),
     "POST /v1/movies/batch": Route(CURATORS, {"movies": [MOVIE]}),
     "PATCH /v1/movies/{movie_id}": Route(CURATORS, {"year": 1976}),
+    "POST /v1/movies/{movie_id}/merge": Route(CURATORS, {"into": str(UUID(int=8))}),
+    "DELETE /v1/movies/{movie_id}": Route(CURATORS),
     "PUT /v1/movies/{movie_id}/rating": Route(MEMBERS, RATING),
     "DELETE /v1/movies/{movie_id}/rating": Route(MEMBERS),
     "POST /v1/ratings": Route(RATERS, {"movie_id": str(UUID(int=7)), **RATING}),

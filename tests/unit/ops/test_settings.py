@@ -58,6 +58,8 @@ GARBAGE = [
     f"postgresql://u:{MARK}@h:x/d",
     f"postgresql://h/d?{MARK}=1",
     f"host=h {MARK}",
+    f"redis+cluster://:{MARK}@h:99999,h",
+    f"redis+cluster://:{MARK}@h:6379,h/1",
     f"redis://:{MARK}@h:99999/0",
     f"redis://:{MARK}@h:x/0",
     f"redis://:{MARK}@h/zero",
