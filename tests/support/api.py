@@ -58,10 +58,11 @@ class Api:
                 f"/v1/users/{user_id}/role", json={"role": role}, headers=self.service
             )
             self.expect(204, answer)
-        session = self.expect(
-            201, self.post("/v1/sessions", {"email": email, "password": PASSWORD})
-        )
-        return User(user_id, email, session["access_token"])
+        return User(user_id, email, self.log_in(email)["access_token"])
+
+    def log_in(self, email: str, password: str = PASSWORD) -> Any:
+        body = {"email": email, "password": password}
+        return self.expect(201, self.post("/v1/sessions", body))
 
     def movie(self, title: str = "Stalker", year: int = 1979, **fields: Any) -> str:
         answer = self.post("/v1/movies", {"title": title, "year": year, **fields}, self.service)

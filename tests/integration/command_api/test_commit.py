@@ -3,18 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from typing import Any
-from uuid import UUID, uuid4
+from uuid import uuid4
 
 import pytest
 
 from command_api.commit import committer as commit_module
 from command_api.commit.committer import REFUSALS_MAX
 from command_api.commit.pending_command import Outcome
-from command_api.deciding.load_result import LoadRequest, LoadResult
-from command_api.deciding.movie import CreateMovie
 from command_api.deciding.principal import Anyone, Member
 from command_api.deciding.user import ChangeRole, EraseUser
 from command_api.store.append import Append
@@ -28,13 +25,7 @@ from shared.errors import (
     StoreAway,
     Unavailable,
 )
-from shared.ids import MovieId, Position, StreamId, UserId
-from shared.log.events import (
-    ImdbIdReleased,
-    ImdbIdReserved,
-    MovieDetailsChanged,
-    RatingSubmitted,
-)
+from shared.ids import Position, StreamId
 from shared.log.schema import COMMAND_ROLE
 from tests.support.builders import (
     NOON,
@@ -42,39 +33,14 @@ from tests.support.builders import (
     a_rating,
     a_sign_up,
     a_user,
-    an_imdb_change,
-    imdb_stream,
-    movie_details_changed,
-    movie_fields,
 )
+from tests.support.commit_scenario import InterferingStore, Rated
 from tests.support.commits import commit, pending
-from tests.support.log import Entry, append_raw, assert_unbroken, read_log
 from tests.support.lossy_store import LossyStore
 from tests.support.system import System
 
 COMMITTERS = 4
 COMMANDS_EACH = 32
-
-
-class InterferingStore(CommitStore):
-    """After each of the first loads that hold no lock, somebody else commits."""
-
-    interfere: Callable[[], object]
-    times = 0
-    holds_lock = False
-
-    async def load(self, wanted: LoadRequest) -> LoadResult:
-        loaded = await super().load(wanted)
-        if not self.holds_lock and self.times > 0:
-            self.times -= 1
-            await asyncio.to_thread(self.interfere)
-        return loaded
-
-    @asynccontextmanager
-    async def holding_append_lock(self) -> AsyncIterator[None]:
-        async with super().holding_append_lock():
-            self.holds_lock = True
-            yield
 
 
 class LosingLock(InterferingStore):
@@ -89,50 +55,6 @@ class LosingLock(InterferingStore):
             if not self.after_commit:
                 raise StoreAway("the connection was lost")
         raise StoreAway("the connection was lost")
-
-
-class Rated:
-    """A user, a movie, and a committer of one's own."""
-
-    def __init__(self, system: System) -> None:
-        self.system = system
-        self.store = system.event_store()
-        self.committer = system.committer()
-        user, movie = commit(self.committer, a_user(), a_movie())
-        assert isinstance(user, Outcome)
-        assert isinstance(movie, Outcome)
-        self.user_id, self.movie_id = UserId(user.subject), MovieId(movie.subject)
-
-    def rating(self, half_stars: int) -> Any:
-        return a_rating(self.user_id, self.movie_id, half_stars)
-
-    def owners(self, imdb_id: str) -> list[UUID | None]:
-        """The movies that had an IMDb id one after another, None while it was free.
-
-        Fails if one took it from another, or gave up what it did not have.
-        """
-        owners: list[UUID | None] = [None]
-        for entry in self.log():
-            match entry.event:
-                case ImdbIdReserved() if entry.stream_id == imdb_stream(imdb_id):
-                    assert owners[-1] is None
-                    owners.append(entry.event.movie_id)
-                case ImdbIdReleased() if entry.stream_id == imdb_stream(imdb_id):
-                    assert owners[-1] == entry.event.movie_id
-                    owners.append(None)
-                case _:
-                    pass
-        return owners
-
-    def recorded(self) -> list[RatingSubmitted]:
-        events = [entry.event for entry in self.log()]
-        return [event for event in events if isinstance(event, RatingSubmitted)]
-
-    def assert_unbroken(self) -> None:
-        assert_unbroken(self.log())
-
-    def log(self) -> list[Entry]:
-        return read_log(self.store, self.system.key_wrap())
 
 
 @pytest.fixture
@@ -198,106 +120,6 @@ def test_an_address_reserved_meanwhile_is_taken(rated: Rated) -> None:
     taken, movie = commit(rated.system.committer(store), late, a_movie())
     assert isinstance(taken, Conflict)
     assert isinstance(movie, Outcome)
-
-
-def test_a_movie_changes_its_imdb_id_in_one_append(rated: Rated) -> None:
-    movie = a_movie("tt1")
-    commit(rated.committer, movie)
-    commit(rated.committer, an_imdb_change(movie, "tt2"))
-    taking, giving_up, changing = (entry.event for entry in rated.log()[-3:])
-    assert taking == ImdbIdReserved(movie_id=movie.movie_id)
-    assert giving_up == ImdbIdReleased(movie_id=movie.movie_id)
-    assert isinstance(changing, MovieDetailsChanged)
-    assert rated.owners("tt1") == [None, movie.movie_id, None]
-    assert rated.owners("tt2") == [None, movie.movie_id]
-    rated.assert_unbroken()
-
-
-def test_an_imdb_id_is_given_up_and_taken_within_one_batch(rated: Rated) -> None:
-    """Also one that was taken in the same batch, and is in no stream that was loaded."""
-    first, second = a_movie("tt1"), a_movie("tt9")
-    commit(rated.committer, second)
-    answers = commit(
-        rated.committer,
-        first,
-        an_imdb_change(second, "tt1"),
-        an_imdb_change(first, "tt2"),
-        an_imdb_change(second, "tt1"),
-        an_imdb_change(first, "tt9"),
-        an_imdb_change(second, "tt2"),
-    )
-    assert [isinstance(answer, Conflict) for answer in answers] == [False, True] + [False] * 4
-    one, two = first.movie_id, second.movie_id
-    assert rated.owners("tt1") == [None, one, None, two, None]
-    assert rated.owners("tt2") == [None, one, None, two]
-    assert rated.owners("tt9") == [None, two, None, one]
-    rated.assert_unbroken()
-
-
-@pytest.mark.parametrize("times", [1, 2, 5])
-def test_an_imdb_id_that_a_movie_gets_meanwhile_is_the_one_given_up(
-    rated: Rated, times: int
-) -> None:
-    """Between the loads of a change, the first of the movie and the second of its IMDb id, too."""
-    store = rated.system.commit_store(InterferingStore)
-    movie = a_movie("tt0")
-    commit(rated.committer, movie)
-    ids = (f"tt{n}" for n in range(1, 10))
-    store.interfere = lambda: commit(rated.committer, an_imdb_change(movie, next(ids)))
-    store.times = times
-    (answer,) = commit(rated.system.committer(store), an_imdb_change(movie, None))
-    assert isinstance(answer, Outcome)
-    # Two loads an attempt, and the append lock keeps the others away after the last refusal.
-    others = min(times, 2 * REFUSALS_MAX)
-    for n in range(others + 1):
-        assert rated.owners(f"tt{n}") == [None, movie.movie_id, None]
-    rated.assert_unbroken()
-
-
-def test_an_imdb_id_given_up_before_there_was_a_release_can_be_taken_back_and_given_up(
-    rated: Rated,
-) -> None:
-    """Its movie still has the reservation: it was changed by an earlier release."""
-    movie, other = a_movie("tt1"), a_movie()
-    commit(rated.committer, movie, other)
-    changed = movie_details_changed(
-        movie_id=movie.movie_id, details=movie_fields(imdb_id=None, year=1980)
-    )
-    append_raw(rated.system, changed, stream_id=StreamId(movie.movie_id), version=2)
-    (taken,) = commit(rated.committer, an_imdb_change(other, "tt1"))
-    assert isinstance(taken, Conflict)
-    answers = commit(
-        rated.committer,
-        an_imdb_change(movie, "tt1"),
-        an_imdb_change(movie, None),
-        an_imdb_change(other, "tt1"),
-    )
-    assert all(isinstance(answer, Outcome) for answer in answers)
-    assert rated.owners("tt1") == [None, movie.movie_id, None, other.movie_id]
-
-
-def test_takers_and_givers_of_one_imdb_id_never_both_have_it(rated: Rated) -> None:
-    movies = [a_movie() for _ in range(COMMITTERS)]
-    commit(rated.committer, *movies)
-
-    async def take_and_give_up(movie: CreateMovie) -> int:
-        committer = rated.system.committer()
-        taken = 0
-        for _ in range(COMMANDS_EACH // 2):
-            for imdb_id in ("tt1", None):
-                (answer,) = await committer.commit([pending(an_imdb_change(movie, imdb_id))])
-                assert isinstance(answer, Outcome | Conflict)
-                taken += imdb_id is not None and isinstance(answer, Outcome)
-        return taken
-
-    async def run() -> int:
-        return sum(await asyncio.gather(*map(take_and_give_up, movies)))
-
-    taken = asyncio.run(run())
-    owners = rated.owners("tt1")
-    assert len(owners) == 1 + 2 * taken
-    assert owners[-1] is None
-    rated.assert_unbroken()
 
 
 @pytest.mark.parametrize("after_commit", [True, False])

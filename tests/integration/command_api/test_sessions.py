@@ -3,23 +3,19 @@
 from __future__ import annotations
 
 import asyncio
-import hmac
-import re
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
-from uuid import UUID, uuid4
+from uuid import UUID
 
 import httpx
 import jwt
 import psycopg
 import pytest
-from structlog.testing import capture_logs
 
 from command_api.deciding.principal import Member
 from command_api.deciding.user import ChangePassword
-from command_api.identity import passwords
 from command_api.identity.accounts import Accounts
 from command_api.identity.sessions import Sessions
 from shared.errors import NotAuthenticated
@@ -31,17 +27,14 @@ from tests.support.builders import NOON
 from tests.support.commits import commit
 from tests.support.log import read_log
 from tests.support.processes import start_processes
-from tests.support.servers import Servers
 from tests.support.system import System, eventually
 
 NEW_PASSWORD = "another battery staple"
 
 
 @pytest.fixture(scope="module")
-def shared(servers: Servers) -> Iterator[System]:
-    system = System(servers)
-    yield system
-    system.close()
+def shared(module_system: System) -> System:
+    return module_system
 
 
 @pytest.fixture(scope="module")
@@ -49,11 +42,6 @@ def writer(shared: System) -> Iterator[Api]:
     command = shared.start_command_api()
     with Api(command.url, command.url, shared.service_key()) as client:
         yield client
-
-
-def log_in(api: Api, email: str, password: str = PASSWORD) -> Any:
-    answer = api.post("/v1/sessions", {"email": email, "password": password})
-    return api.expect(201, answer)
 
 
 def refresh(api: Api, token: str) -> httpx.Response:
@@ -70,7 +58,7 @@ def rename(api: Api, session: Any) -> int:
 
 
 def test_each_refresh_gives_the_next_token(writer: Api) -> None:
-    session = log_in(writer, writer.sign_up().email)
+    session = writer.log_in(writer.sign_up().email)
     for _ in range(3):
         answer = refresh(writer, session["refresh_token"])
         assert answer.status_code == 200
@@ -82,7 +70,7 @@ def test_each_refresh_gives_the_next_token(writer: Api) -> None:
 
 def test_a_refresh_that_is_repeated_soon_gets_the_same_token(shared: System, writer: Api) -> None:
     """The answer may have been lost; to give it again the database keeps no token."""
-    session = log_in(writer, writer.sign_up().email)
+    session = writer.log_in(writer.sign_up().email)
     answers = [refresh(writer, session["refresh_token"]) for _ in range(3)]
     assert [answer.status_code for answer in answers] == [200] * 3
     first, *repeats = (answer.json() for answer in answers)
@@ -96,7 +84,7 @@ def test_a_refresh_that_is_repeated_soon_gets_the_same_token(shared: System, wri
 
 
 def test_a_repeat_is_answered_for_ten_seconds_however_often(shared: System, writer: Api) -> None:
-    session = log_in(writer, writer.sign_up().email)
+    session = writer.log_in(writer.sign_up().email)
     newest = refresh(writer, session["refresh_token"]).json()
     with shared.owner() as owner:
         _age(owner, session, "5 s")
@@ -108,7 +96,7 @@ def test_a_repeat_is_answered_for_ten_seconds_however_often(shared: System, writ
 
 
 def test_a_token_older_than_the_last_ends_the_session_at_once(writer: Api) -> None:
-    oldest = log_in(writer, writer.sign_up().email)
+    oldest = writer.log_in(writer.sign_up().email)
     newest = refresh(writer, refresh(writer, oldest["refresh_token"]).json()["refresh_token"])
     assert newest.status_code == 200
     assert refresh(writer, oldest["refresh_token"]).status_code == 401
@@ -118,7 +106,7 @@ def test_a_token_older_than_the_last_ends_the_session_at_once(writer: Api) -> No
 def test_a_reused_refresh_token_ends_the_session_for_everybody(shared: System, writer: Api) -> None:
     """Also where the thief was fast enough to be answered: then the next reuse shows it."""
     email = writer.sign_up().email
-    stolen, other = log_in(writer, email), log_in(writer, email)
+    stolen, other = writer.log_in(email), writer.log_in(email)
     thiefs = refresh(writer, stolen["refresh_token"]).json()
     both = refresh(writer, stolen["refresh_token"]).json()
     assert both["refresh_token"] == thiefs["refresh_token"]
@@ -133,7 +121,7 @@ def test_a_reused_refresh_token_ends_the_session_for_everybody(shared: System, w
 
 
 def test_concurrent_refreshes_by_two_processes_get_one_token(shared: System, writer: Api) -> None:
-    session = log_in(writer, writer.sign_up().email)
+    session = writer.log_in(writer.sign_up().email)
     urls = [process.url for process in start_processes(shared, 2)] * 4
     body = {"refresh_token": session["refresh_token"]}
     with ThreadPoolExecutor(8) as pool:
@@ -147,7 +135,7 @@ def test_concurrent_refreshes_by_two_processes_get_one_token(shared: System, wri
 
 @pytest.mark.parametrize("change", ["", "x", "{}0", "sfr_{}", "{}é", "rotation"])
 def test_a_forged_refresh_token_is_a_401_and_ends_nothing(writer: Api, change: str) -> None:
-    session = log_in(writer, writer.sign_up().email)
+    session = writer.log_in(writer.sign_up().email)
     good = session["refresh_token"]
     forged = good.replace("_1_", "_2_") if change == "rotation" else change.format(good)
     assert refresh(writer, forged).status_code == 401
@@ -156,7 +144,7 @@ def test_a_forged_refresh_token_is_a_401_and_ends_nothing(writer: Api, change: s
 
 def test_logging_out_ends_the_session_at_once(writer: Api) -> None:
     email = writer.sign_up().email
-    session, other = log_in(writer, email), log_in(writer, email)
+    session, other = writer.log_in(email), writer.log_in(email)
     for _ in range(2):
         answer = writer.command.delete("/v1/sessions/current", headers=bearer(session))
         assert answer.status_code == 204
@@ -166,7 +154,7 @@ def test_logging_out_ends_the_session_at_once(writer: Api) -> None:
 
 
 def test_a_session_ends_when_it_is_not_refreshed_for_long(shared: System, writer: Api) -> None:
-    session = log_in(writer, writer.sign_up().email)
+    session = writer.log_in(writer.sign_up().email)
     with shared.owner() as owner:
         _expire(owner, session)
         assert refresh(writer, session["refresh_token"]).status_code == 401
@@ -177,7 +165,7 @@ def test_a_session_ends_when_it_is_not_refreshed_for_long(shared: System, writer
 
 def test_a_new_password_ends_the_other_sessions(writer: Api) -> None:
     ann = writer.sign_up()
-    mine, other = log_in(writer, ann.email), log_in(writer, ann.email)
+    mine, other = writer.log_in(ann.email), writer.log_in(ann.email)
     body = {"old": PASSWORD, "new": NEW_PASSWORD}
     changed = writer.command.put("/v1/users/me/password", json=body, headers=bearer(mine))
     assert changed.status_code == 204
@@ -187,7 +175,7 @@ def test_a_new_password_ends_the_other_sessions(writer: Api) -> None:
     assert refresh(writer, mine["refresh_token"]).status_code == 200
     old = writer.post("/v1/sessions", {"email": ann.email, "password": PASSWORD})
     assert old.status_code == 401
-    log_in(writer, ann.email, NEW_PASSWORD)
+    writer.log_in(ann.email, NEW_PASSWORD)
 
 
 def test_a_log_in_with_a_password_that_changed_meanwhile_opens_nothing(
@@ -211,7 +199,7 @@ def test_a_log_in_with_a_password_that_changed_meanwhile_opens_nothing(
 def test_a_token_is_no_newer_than_what_ended_its_session(shared: System, writer: Api) -> None:
     """A refresh that overlaps a change of password gives nothing, or what the change has ended."""
     email = writer.sign_up().email
-    mine, other = log_in(writer, email), log_in(writer, email)
+    mine, other = writer.log_in(email), writer.log_in(email)
     refreshed = refresh(writer, other["refresh_token"]).json()
     body = {"old": PASSWORD, "new": NEW_PASSWORD}
     writer.command.put("/v1/users/me/password", json=body, headers=bearer(mine))
@@ -222,13 +210,13 @@ def test_a_token_is_no_newer_than_what_ended_its_session(shared: System, writer:
         and entry.event.kept_session == UUID(claims(mine)["sid"])
     )
     assert claims(refreshed)["ver"] < changed.version
-    assert claims(log_in(writer, email, NEW_PASSWORD))["ver"] >= changed.version
+    assert claims(writer.log_in(email, NEW_PASSWORD))["ver"] >= changed.version
     assert claims(refresh(writer, mine["refresh_token"]).json())["ver"] >= changed.version
 
 
 def test_an_export_has_the_sessions_that_ended(writer: Api) -> None:
     ann = writer.sign_up()
-    kept, ended = log_in(writer, ann.email), log_in(writer, ann.email)
+    kept, ended = writer.log_in(ann.email), writer.log_in(ann.email)
     writer.command.delete("/v1/sessions/current", headers=bearer(ended))
     export = writer.command.get("/v1/users/me/export", headers=bearer(kept)).json()
     assert len(export["sessions"]) == 2
@@ -244,13 +232,13 @@ def claims(session: Any) -> Any:
 def test_a_log_in_hashes_anew_with_the_settings_of_today(shared: System, writer: Api) -> None:
     """Its sessions stay, and the next log-in finds nothing to do."""
     ann = writer.sign_up()
-    before = log_in(writer, ann.email)
+    before = writer.log_in(ann.email)
     stronger = shared.start_command_api(argon2_iterations=2)
     with Api(stronger.url, stronger.url, "") as api:
         head = writer.command.get("/ready").json()["position"]
-        log_in(api, ann.email)
+        api.log_in(ann.email)
         assert writer.command.get("/ready").json()["position"] == head + 1
-        log_in(api, ann.email)
+        api.log_in(ann.email)
         assert writer.command.get("/ready").json()["position"] == head + 1
     assert refresh(writer, before["refresh_token"]).status_code == 200
 
@@ -319,7 +307,7 @@ class TestServices:
 
 
 def test_others_may_verify_tokens_by_the_published_key(writer: Api) -> None:
-    session = log_in(writer, writer.sign_up().email)
+    session = writer.log_in(writer.sign_up().email)
     published = jwt.PyJWKSet.from_dict(writer.command.get("/.well-known/jwks.json").json())
     kid = jwt.get_unverified_header(session["access_token"])["kid"]
     claims = jwt.decode(
@@ -330,137 +318,6 @@ def test_others_may_verify_tokens_by_the_published_key(writer: Api) -> None:
         audience="starfold",
     )
     assert claims["role"] == "member"
-
-
-class TestThrottling:
-    @pytest.fixture
-    def strict(self, shared: System, writer: Api) -> Iterator[Api]:
-        command = shared.start_command_api(
-            log_in_failures_per_account=3,
-            log_in_failures_per_address=5,
-        )
-        with Api(command.url, command.url, "") as api:
-            yield api
-
-    def _fail(self, api: Api, email: str) -> httpx.Response:
-        return api.post("/v1/sessions", {"email": email, "password": "not the password"})
-
-    def test_who_fails_too_often_waits(self, strict: Api) -> None:
-        """Right log-ins in between are not counted, and a right one has to wait as well."""
-        ann = strict.sign_up()
-        assert [self._fail(strict, ann.email).status_code for _ in range(2)] == [401, 401]
-        log_in(strict, ann.email)
-        assert self._fail(strict, ann.email.upper()).status_code == 401
-        for password in ("not the password", PASSWORD):
-            answer = strict.post("/v1/sessions", {"email": ann.email, "password": password})
-            assert answer.status_code == 429
-            assert answer.json()["type"] == "urn:starfold:problem:too-many-requests"
-            assert 1 <= int(answer.headers["Retry-After"]) <= 100
-        log_in(strict, strict.sign_up().email)
-
-    def test_an_address_has_so_many_failures_for_all_accounts(self, strict: Api) -> None:
-        statuses = [self._fail(strict, f"nobody{n}@x.org").status_code for n in range(6)]
-        assert statuses == [401] * 5 + [429]
-
-    def test_sign_ups_with_taken_addresses_count_as_failures(self, strict: Api) -> None:
-        """So that nobody learns of many addresses whether they have an account."""
-        ann = strict.sign_up()
-        body = {"email": ann.email, "password": PASSWORD, "display_name": "Ann"}
-        taken = [strict.post("/v1/users", body).status_code for _ in range(6)]
-        assert taken == [409] * 5 + [429]
-        refused = strict.post("/v1/users", body | {"email": "free@x.org"})
-        assert refused.status_code == 429
-        assert int(refused.headers["Retry-After"]) >= 1
-        assert self._fail(strict, "nobody@x.org").status_code == 429
-
-    def test_other_sign_ups_count_nothing(self, strict: Api) -> None:
-        for _ in range(6):
-            user = strict.sign_up()
-            body = {"email": user.email, "password": "short", "display_name": "Ann"}
-            assert strict.post("/v1/users", body).status_code == 422
-        log_in(strict, user.email)
-
-    def test_a_log_in_that_was_not_tried_has_not_failed(
-        self, strict: Api, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
-        ann = strict.sign_up()
-        with monkeypatch.context() as patched:
-            patched.setattr(passwords, "WAITING_MAX", 0)
-            for _ in range(10):
-                refused = strict.post("/v1/sessions", {"email": ann.email, "password": PASSWORD})
-                assert refused.status_code == 503
-                assert refused.headers["Retry-After"]
-        log_in(strict, ann.email)
-
-    def test_wrong_keys_count_for_their_own_key(self, shared: System, strict: Api) -> None:
-        right, attacked = shared.service_key(), shared.service_key()
-        wrong = f"{attacked[:37]}wrong"
-
-        def status(api_key: str) -> int:
-            return strict.post("/v1/sessions", {"api_key": api_key}).status_code
-
-        assert [status(wrong) for _ in range(10)] == [401] * 3 + [429] * 7
-        assert status(attacked) == 429
-        assert [status(f"sfk_{uuid4().hex}_x") for _ in range(10)] == [401] * 10
-        assert status(right) == 201
-        log_in(strict, strict.sign_up().email)
-
-    def test_what_fails_is_logged_with_nothing_in_clear(self, shared: System, strict: Api) -> None:
-        ann, key = strict.sign_up(), f"{shared.service_key()[:37]}wrong"
-        tried = [
-            {"email": ann.email.upper(), "password": "sesame"},
-            *[{"email": ann.email, "password": "sesame"}] * 3,
-            *[{"api_key": key}] * 4,
-            {"api_key": "no-key"},
-        ]
-        with capture_logs() as logs:
-            answers = [strict.post("/v1/sessions", body) for body in tried]
-            log_in(strict, strict.sign_up().email)
-        lines = [one for one in logs if one["event"] == "log_in_failed"]
-        wrong, throttled = (401, "wrong-credential"), (429, "throttled")
-        assert [
-            (answer.status_code, line["reason"])
-            for answer, line in zip(answers, lines, strict=True)
-        ] == [wrong] * 3 + [throttled] + [wrong] * 3 + [throttled, wrong]
-        accounts = [line["account"] for line in lines]
-        assert accounts == [accounts[0]] * 4 + [accounts[4]] * 4 + [accounts[8]]
-        assert len(set(accounts)) == 3
-        for answer, line in zip(answers, lines, strict=True):
-            assert re.fullmatch("[0-9a-f]{12}", line["account"])
-            assert line["network"] == "127.0.0.0/24"
-            assert line["request_id"] == answer.headers["X-Request-ID"]
-            assert line["log_level"] == "warning"
-        shown = repr(logs).lower()
-        for secret in (ann.email, "sesame", key, key.split("_")[1], "no-key"):
-            assert secret not in shown
-        hash_key = shared.command_settings().reservation_secret.get_secret_value()
-        keyed = hmac.digest(hash_key, f"log-in\0{ann.email}".encode(), "sha256").hex()
-        assert accounts[0] == keyed[:12]
-
-    def test_a_crowd_that_signs_up_keeps_nobody_from_logging_in(self, strict: Api) -> None:
-        """Though they share an address: log-ins go first and have room of their own."""
-        ann = strict.sign_up()
-        crowd = [
-            {"email": f"crowd{n}@x.org", "password": PASSWORD, "display_name": "Ann"}
-            for n in range(75)
-        ]
-        url = str(strict.command.base_url)
-        with ThreadPoolExecutor(75) as pool, httpx.Client(base_url=url, timeout=30) as client:
-            signing_up = [pool.submit(client.post, "/v1/users", json=one) for one in crowd]
-            for _ in range(10):
-                log_in(strict, ann.email)
-            statuses = {one.result().status_code for one in signing_up}
-        assert statuses <= {201, 503}
-        log_in(strict, ann.email)
-
-    def test_an_old_password_is_not_guessed_with_a_stolen_token(self, strict: Api) -> None:
-        ann = strict.sign_up()
-        body = {"old": "not the password", "new": NEW_PASSWORD}
-        statuses = [
-            strict.command.put("/v1/users/me/password", json=body, headers=ann.headers).status_code
-            for _ in range(4)
-        ]
-        assert statuses == [403] * 3 + [429]
 
 
 def _expire(owner: psycopg.Connection[Any], session: Any) -> None:
