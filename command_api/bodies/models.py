@@ -6,7 +6,6 @@ Unknown fields are refused, so that no part of a client's request is silently dr
 from __future__ import annotations
 
 from typing import Annotated, Any, ClassVar, Self
-from uuid import UUID
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_validator
 
@@ -33,6 +32,7 @@ from command_api.bodies.fields import (
 from command_api.deciding.credentials import canonical_password
 from command_api.settings import KIB, MIB
 from shared.log.events import MovieFields, Role, Visibility
+from shared.web.identifiers import CanonicalUuid
 
 RATINGS_MAX = 10_000
 BULK_CREATIONS_MAX = 1_000
@@ -144,7 +144,7 @@ class MovieBody(Body):
 
 
 class MergeBody(Body):
-    into: UUID = Field(description="The movie that remains")
+    into: CanonicalUuid = Field(description="The movie that remains")
 
 
 class MoviesBody(BulkBody):
@@ -195,8 +195,8 @@ class RatingBody(Body):
 class MovieRatingBody(RatingBody):
     """A rating with its movie; only a service names the user."""
 
-    movie_id: UUID
-    user_id: UUID | None = None
+    movie_id: CanonicalUuid
+    user_id: CanonicalUuid | None = None
 
 
 class RatingsBody(BulkBody):

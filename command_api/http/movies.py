@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from functools import partial
 from http import HTTPStatus
-from uuid import UUID
 
 from command_api.bodies.answers import MovieAnswer, RowsAnswer
 from command_api.bodies.json_body import JsonBody
@@ -40,6 +39,7 @@ from command_api.http.commands import (
 from command_api.identity.access import CATALOGUE
 from shared.ids import MovieId, keyed_uuid, new_uuid7
 from shared.web.answer import Answer, AnswerKind
+from shared.web.identifiers import CanonicalUuid
 from shared.web.openapi import CLOSED
 from shared.web.operation import Request, operation
 from shared.web.problems import Refused
@@ -49,11 +49,11 @@ BEING_WITHDRAWN = AnswerKind("One of the movies is being withdrawn.")
 
 
 class MovieCorrection(Idempotent, Conditional):
-    movie_id: UUID
+    movie_id: CanonicalUuid
 
 
 class MergedMovie(Idempotent):
-    movie_id: UUID
+    movie_id: CanonicalUuid
 
 
 class Movies:

@@ -35,6 +35,7 @@ from command_api.identity.access import MEMBERS, RATERS
 from shared.ids import MovieId, UserId, rating_stream_id
 from shared.versions import Condition
 from shared.web.answer import Answer, AnswerKind, json_bytes
+from shared.web.identifiers import CanonicalUuid
 from shared.web.openapi import CLOSED
 from shared.web.operation import Request, operation
 
@@ -46,7 +47,7 @@ RATED = {
 
 
 class RatedMovie(Idempotent, Conditional):
-    movie_id: UUID
+    movie_id: CanonicalUuid
 
 
 class Ratings:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from uuid import UUID
-
 import structlog
 
 from command_api.bodies.answers import ExportAnswer, RowsAnswer, UserAnswer
@@ -57,6 +55,7 @@ from command_api.privacy.export import Export
 from shared.errors import Conflict, Forbidden, InvalidInput, NotAuthenticated, StarfoldError
 from shared.ids import UserId, new_uuid7
 from shared.web.answer import JSON, Answer, AnswerKind, bytes_answer
+from shared.web.identifiers import CanonicalUuid
 from shared.web.operation import KEY_POINTER, Parameters, Request, operation
 
 log = structlog.get_logger()
@@ -65,7 +64,7 @@ Plain = Request[Parameters, None]
 
 
 class NamedUser(Idempotent):
-    user_id: UUID
+    user_id: CanonicalUuid
 
 
 class ProfileChange(Idempotent, Conditional):

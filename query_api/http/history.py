@@ -25,18 +25,19 @@ from shared.read_model.keys import MOVIES, document_name
 from shared.read_model.kinds import HISTORY, MOVIE, PARKED_MARK, STATISTICS, year_suffix
 from shared.read_model.statistics import statistics_of
 from shared.web.answer import Answer
+from shared.web.identifiers import CanonicalUuid
 from shared.web.operation import Request, operation
 
 _json = msgspec.json.Encoder().encode
 
 
 class StatsRead(Read):
-    movie_id: UUID
+    movie_id: CanonicalUuid
     as_of: AsOf = None
 
 
 class HistoryRead(ListRead):
-    movie_id: UUID
+    movie_id: CanonicalUuid
 
 
 class _MovieHistory(NamedTuple):

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from uuid import UUID
-
 from query_api.catalogue.index import KEY_TYPES, Filter, Sort
 from query_api.http import shapes
 from query_api.http.absent import AbsentMovies
@@ -20,6 +18,7 @@ from shared.read_model.documents import movie_version
 from shared.read_model.keys import MOVIES
 from shared.read_model.kinds import MOVIE, PARKED_MARK, STATISTICS
 from shared.web.answer import Answer
+from shared.web.identifiers import CanonicalUuid
 from shared.web.operation import Request, operation
 
 _DOCUMENTS = (MOVIE.name, STATISTICS.name, PARKED_MARK.name)
@@ -48,11 +47,11 @@ class CatalogueRead(ListRead):
 
 
 class MovieRead(Read):
-    movie_id: UUID
+    movie_id: CanonicalUuid
 
 
 class RatersRead(ListRead):
-    movie_id: UUID
+    movie_id: CanonicalUuid
     sort: RatersSort = "newest"
 
 

@@ -26,21 +26,22 @@ from shared.errors import NotFound
 from shared.read_model.keys import PROFILES
 from shared.read_model.kinds import PROFILE, STATISTICS
 from shared.web.answer import Answer
+from shared.web.identifiers import CanonicalUuid
 from shared.web.operation import Request, operation
 
 
 class ProfileRead(Read):
-    user_id: UUID
+    user_id: CanonicalUuid
 
 
 class RatingsRead(ListRead):
-    user_id: UUID
+    user_id: CanonicalUuid
     sort: RatingsSort = "newest"
 
 
 class RatingRead(Read):
-    user_id: UUID
-    movie_id: UUID
+    user_id: CanonicalUuid
+    movie_id: CanonicalUuid
 
 
 class Users:

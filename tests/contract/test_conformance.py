@@ -6,7 +6,10 @@ The operations are those that the applications themselves answer by, so that a n
 from __future__ import annotations
 
 import json
+import re
+from collections.abc import Iterator
 from typing import Any, NamedTuple, get_args
+from urllib.parse import quote
 
 import httpx
 import pytest
@@ -22,11 +25,21 @@ from tests.contract.test_docs import SECRETS
 from tests.support.api import Api
 from tests.support.system import System, eventually
 
-COMMANDS = command_api.app.create_app(CommandSettings(**SECRETS)).operations
+COMMAND_API = command_api.app.create_app(CommandSettings(**SECRETS))
+COMMANDS = COMMAND_API.operations
 READS = query_api.app.create_app(QuerySettings(**SECRETS)).operations
 WITH_BODY = [one for one in COMMANDS if one.body is not None]
 CHECKED = [one for one in COMMANDS if one.access is not None]
 NOBODY = "00000000-0000-0000-0000-000000000007"
+# The same id in forms that `format: uuid` does not allow.
+NO_IDS = (
+    NOBODY.replace("-", ""),
+    f"urn:uuid:{NOBODY}",
+    f"urn:{NOBODY.replace('-', '')}",
+    f"{{{NOBODY}}}",
+    f"{NOBODY}-",
+    NOBODY.replace("-", "_"),
+)
 NESTED = b"[" * 2_000 + b"]" * 2_000
 JSON = "application/json"
 
@@ -157,6 +170,80 @@ def test_every_read_refuses_what_it_does_not_know(
         for headers in ([("Authorization", "Bearer x")], [("Authorization", "Basic x")]):
             answer = api.query.get(url, headers=httpx.Headers(headers))
             assert (answer.status_code, kind_of(answer)) == (401, "not-authenticated"), one.name
+
+
+@pytest.mark.parametrize("no_id", NO_IDS)
+@pytest.mark.parametrize("side", ["command", "query"])
+def test_an_id_in_a_path_has_one_form(
+    api: Api, credentials: dict[str, Headers], side: str, no_id: str
+) -> None:
+    client, operations = (api.command, COMMANDS) if side == "command" else (api.query, READS)
+    for one in operations:
+        for name in re.findall(r"{(\w+)}", one.path):
+            path = one.path.format(**{"movie_id": NOBODY, "user_id": NOBODY, name: quote(no_id)})
+            caller = caller_of(one.access) if side == "command" else "operator"
+            body = json.dumps(BODIES[one.name]).encode() if one.body is not None else b""
+            headers = [*credentials[caller], ("Content-Type", JSON)]
+            answer = client.request(one.method, path, content=body, headers=headers)
+            assert (answer.status_code, kind_of(answer)) == (422, "invalid-input"), one.name
+            assert answer.json()["errors"][0]["pointer"] == f"/path/{name}"
+
+
+@pytest.mark.parametrize("no_id", NO_IDS)
+def test_an_id_in_a_body_has_one_form(
+    api: Api, credentials: dict[str, Headers], no_id: str
+) -> None:
+    """Each field that the document gives the format, of a whole body or of a row."""
+    paths = COMMAND_API.openapi()["paths"]
+    for one in WITH_BODY:
+        documented = paths[one.path][one.method.lower()]["requestBody"]["content"][JSON]["schema"]
+        for name in set(ids_in(documented)):
+            body = BODIES[one.name]
+            changed = (
+                body | {name: no_id}
+                if name in body
+                else {field: [row | {name: no_id} for row in rows] for field, rows in body.items()}
+            )
+            headers = [*credentials[caller_of(one.access)], ("Content-Type", JSON)]
+            answer = send(api.command, one, json.dumps(changed).encode(), headers)
+            if name in body:
+                assert (answer.status_code, kind_of(answer)) == (422, "invalid-input"), one.name
+                errors = answer.json()["errors"]
+            else:
+                errors = answer.json()["results"][0]["problem"]["errors"]
+            assert errors[0]["pointer"] == f"/{name}"
+
+
+def ids_in(schema: Any) -> Iterator[str]:
+    """The names of the fields that are UUIDs."""
+    if isinstance(schema, list):
+        for one in schema:
+            yield from ids_in(one)
+    elif isinstance(schema, dict):
+        if "$ref" in schema:
+            name = schema["$ref"].rpartition("/")[2]
+            yield from ids_in(COMMAND_API.openapi()["components"]["schemas"][name])
+        for name, field in schema.get("properties", {}).items():
+            if '"format": "uuid"' in json.dumps(field):
+                yield name
+        for one in schema.values():
+            yield from ids_in(one)
+
+
+@pytest.mark.parametrize("no_id", NO_IDS)
+def test_an_id_in_a_query_has_one_form(api: Api, no_id: str) -> None:
+    for one in READS:
+        if "movies" in one.parameters.query_fields:
+            answer = api.query.get(path_of(one), params={"movies": f"{NOBODY},{no_id}"})
+            assert (answer.status_code, kind_of(answer)) == (422, "invalid-input")
+            assert answer.json()["errors"][0]["pointer"] == "/query/movies"
+
+
+@pytest.mark.parametrize("written", [str.upper, str.lower])
+def test_an_id_may_be_in_capitals(api: Api, written: Any) -> None:
+    movie_id = api.movie()
+    assert api.read(f"/v1/movies/{written(movie_id)}")["movie_id"] == movie_id
+    assert api.rate(api.sign_up(), written(movie_id), 4).status_code == 201
 
 
 @pytest.mark.parametrize("side", ["command", "query"])
