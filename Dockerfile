@@ -1,14 +1,14 @@
-# One image for every service of docker-compose.yml; each is started with a command of its own.
+# One image for every service of docker-compose.yml; each service starts its own command.
 ARG PYTHON_IMAGE=python:3.13-slim
 
 FROM ${PYTHON_IMAGE} AS build
-# For a mirror of the package index; nothing of this stage but the packages is in the image.
+# For a mirror of the package index; the image gets only the packages of this stage.
 ARG PIP_INDEX_URL
 ENV PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_NO_CACHE_DIR=1 PIP_ONLY_BINARY=:all:
 RUN python -m venv /build && python -m venv --without-pip /opt/starfold
 WORKDIR /source
 COPY requirements/ requirements/
-# What builds the package is locked too: the entry of setuptools in the developers' lock file.
+# The build tool is locked too: the entry of setuptools in the developers' lock file.
 RUN awk '/^[^ ]/ { wanted = /^setuptools==/ } wanted' requirements/all.txt > /build/setuptools.txt \
     && /build/bin/pip install --require-hashes -r /build/setuptools.txt
 RUN /build/bin/pip --python /opt/starfold/bin/python install --require-hashes -r requirements/services.txt
@@ -20,7 +20,7 @@ COPY query_api/ query_api/
 COPY shared/ shared/
 RUN /build/bin/pip wheel --no-deps --no-index --no-build-isolation --wheel-dir /build/wheels . \
     && /build/bin/pip --python /opt/starfold/bin/python install --no-deps --no-index /build/wheels/*.whl
-# Packages' own tests, and what colours source code of other languages than Python.
+# Remove packages' own tests, and the highlighters of languages other than Python.
 RUN cd /opt/starfold/lib/python3*/site-packages \
     && find . -type d -name tests -prune -exec rm -r {} + \
     && find pygments/lexers -name '[a-z]*' -type f ! -name 'python.*' -delete \
@@ -37,7 +37,7 @@ RUN groupadd --gid 10001 starfold \
         postgres redis schema first-steps command-api projector query-api worker operator \
     && cd /var/lib/starfold && install -d -o starfold -g starfold -m 0700 secrets .starfold ledger
 COPY --from=build /opt/starfold /opt/starfold
-# What `docker compose exec` starts knows nothing of the settings that the service was started with.
+# Commands of `docker compose exec` do not inherit the settings of the running service.
 # `answers PORT PATH` is for health checks: a Python for each would cost a tenth of a core.
 RUN mkdir /opt/starfold/commands && cd /opt/starfold/commands \
     && printf '#!/bin/sh\nexec python -m ops.compose.issued /opt/starfold/bin/starfold "$@"\n' > starfold \

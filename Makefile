@@ -11,7 +11,7 @@ PARALLEL := -n $(TEST_PROCESSES) --dist worksteal
 .PHONY: help install run sample test check faults bench docs lock clean
 .DEFAULT_GOAL := help
 
-help:  ## Show what can be made
+help:  ## List the targets
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1|\2/p' Makefile | awk -F'|' '{printf "%-16s %s\n", $$1, $$2}'
 
 install: $(STAMP)  ## Make the virtual environment from the locked requirements
@@ -30,7 +30,7 @@ run: $(STAMP)  ## Start Starfold: embedded servers, both APIs, projector, worker
 sample: $(STAMP)  ## Import the MovieLens 100K ratings into the running Starfold
 	@$(BIN)/python -m ops.sample --home "$(HOME_DIR)"
 
-# Processes that the tests start read modules that are compiled already, whatever the shell says.
+# Let the processes that the tests start use compiled modules, whatever the shell sets.
 test check faults: export PYTHONDONTWRITEBYTECODE =
 
 test: $(STAMP)  ## Run every test on its own real servers
@@ -47,7 +47,7 @@ check: $(STAMP)  ## Lint, types, import contracts, tests with the coverage gates
 	$(BIN)/python -m coverage report --fail-under=85 --skip-covered
 	$(BIN)/python -m coverage report --fail-under=95 --include='command_api/deciding/*,projector/projections/*'
 
-faults: $(STAMP)  ## Kill and pause everything under load, for minutes, and compare
+faults: $(STAMP)  ## Kill and pause processes under load for minutes, and compare
 	@$(BIN)/python -m pytest -s tests/faults
 
 bench: $(STAMP)  ## Run the benchmarks
@@ -62,5 +62,5 @@ lock:  ## Resolve the dependencies again and lock them with hashes
 	uv pip compile --quiet --universal --python-version 3.11 --no-strip-extras --generate-hashes --no-header --no-annotate \
 	  --no-emit-index-url --no-emit-find-links --only-binary :all: -c requirements/all.txt -o requirements/services.txt pyproject.toml
 
-clean:  ## Remove the virtual environment and what the checks left
+clean:  ## Remove the virtual environment and the checks' output
 	rm -rf $(VENV) .mypy_cache .ruff_cache .import_linter_cache build *.egg-info .coverage*

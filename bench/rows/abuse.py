@@ -174,11 +174,11 @@ def _abuses(bench: Bench) -> list[Abuse]:
     search = request("GET", f"/v1/movies?q={'t%20' * 100}&genre=Nothing&year_min=1990")
     return [
         _abuse("rows of junk names", command, [_junk_row(member)], 2),
-        _abuse("batches of long reviews", command, [_long_reviews(bench, service)], 2),
+        _abuse("bulk requests of long reviews", command, [_long_reviews(bench, service)], 2),
         _abuse("sign-ups of junk", command, [_junk_sign_up()], 8),
         _abuse("75 sign-ups at once", command, [_sign_up(n) for n in range(5_000)], 75),
         _abuse("wrong keys", command, [_wrong_key() for _ in range(5_000)], 16),
-        _abuse("slow batches", command, [slow], 16, manner="slow"),
+        _abuse("slow bulk requests", command, [slow], 16, manner="slow"),
         _abuse("readers that take nothing", query, [listing * 20], 16, manner="deaf"),
         _abuse("heads of 16 MiB to the command API", command, [huge_head], 4),
         _abuse("heads of 16 MiB to the query API", query, [huge_head], 4),

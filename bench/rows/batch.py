@@ -63,7 +63,7 @@ def run(bench: Bench) -> list[Finding]:
     return [
         ratios(
             "batch",
-            "batches of 1,000 ratings",
+            "bulk requests of 1,000 ratings",
             through_http,
             raw,
             against="raw unnest insert",
