@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
+from typing import Any
+
 import structlog
 
 from command_api.bodies.answers import ExportAnswer, RowsAnswer, UserAnswer
@@ -227,10 +230,7 @@ class Users:
         account = await self._accounts.by_id(request.caller.member.user_id)
         if account is None:
             raise NotAuthenticated("the user of this access token no longer exists")
-        command = self._accounts.erasure(
-            account, self._commands.now(), request.parameters.condition
-        )
-        return await self._erased(await self._commands.send(command, request))
+        return await self._erase(account, request, self._commands.send)
 
     @operation(
         "DELETE",
@@ -255,10 +255,7 @@ class Users:
             # An unauthorized caller gets the same refusal, so it does not reveal whether the user
             # exists.
             account = Account(user_id, User())
-        command = self._accounts.erasure(
-            account, self._commands.now(), request.parameters.condition
-        )
-        return await self._erased(await self._commands.send_once(command, request))
+        return await self._erase(account, request, self._commands.send_once)
 
     @operation(
         "GET",
@@ -299,7 +296,13 @@ class Users:
         )
         return answer(await self._commands.send_once(command, request))
 
-    async def _erased(self, outcome: Outcome) -> Answer:
+    async def _erase(
+        self, account: Account, request: Request[Any, None], send: Callable[..., Awaitable[Outcome]]
+    ) -> Answer:
+        command = self._accounts.erasure(
+            account, self._commands.now(), request.parameters.condition
+        )
+        outcome = await send(command, request)
         await self._note_erasure()
         return answer(outcome)
 

@@ -14,18 +14,16 @@ from fastapi import FastAPI
 
 from shared.web.answer import Answer
 from shared.web.application import Service
-from shared.web.cross_origin import CrossOrigin
-from shared.web.openapi import Admission
 from shared.web.operation import Parameters, Request, operation
 from tests.support.api import Api
-from tests.support.open_gate import OpenGate
+from tests.support.small_service import small_service
 from tests.support.system import RunningApp
 
 Plain = Request[Parameters, None]
 
 
 class Failing:
-    @operation("GET", "/fails", tag="failing", answers={})
+    @operation("GET", "/fails", tag="t", answers={})
     async def fails(self, _request: Plain) -> Answer:
         raise RuntimeError("of an operation")
 
@@ -38,24 +36,12 @@ async def lifespan(app: FastAPI) -> AsyncIterator[None]:
     async def _fails() -> None:
         raise RuntimeError("of the documentation")
 
-    app.serve([Failing()], OpenGate())
     yield
 
 
 @pytest.fixture
 def url() -> Iterator[str]:
-    app = Service(
-        [Failing],
-        title="Failing",
-        description="",
-        lifespan=lifespan,
-        body_bytes_max=1_000,
-        access_log=False,
-        tags={},
-        admission=lambda _access: Admission(),
-        cross_origin=CrossOrigin("", (), ()),
-    )
-    running = RunningApp(app)
+    running = RunningApp(small_service(Failing, lifespan))
     yield running.url
     running.stop()
 

@@ -10,11 +10,9 @@ import pytest
 
 from shared.web.answer import Answer, AnswerKind, empty_answer
 from shared.web.application import Service
-from shared.web.cross_origin import CrossOrigin
-from shared.web.openapi import Admission
 from shared.web.operation import Deprecation, Parameters, Request, operation
 from shared.web.problems import Refused
-from tests.support.open_gate import OpenGate
+from tests.support.small_service import small_service
 
 SINCE = datetime(2026, 12, 1, tzinfo=UTC)
 SUNSET = datetime(2027, 6, 30, 23, 59, 59, tzinfo=UTC)
@@ -44,19 +42,7 @@ class Room:
 
 @pytest.fixture(scope="module")
 def service() -> Service:
-    made = Service(
-        [Room],
-        title="Test",
-        description="A test",
-        lifespan=None,
-        body_bytes_max=1_000,
-        access_log=False,
-        cross_origin=CrossOrigin("", (), ()),
-        tags={"t": "Things"},
-        admission=lambda _access: Admission(),
-    )
-    made.serve([Room()], OpenGate())
-    return made
+    return small_service(Room)
 
 
 def ask(service: Service, method: str, path: str) -> httpx.Response:
