@@ -24,6 +24,8 @@ BLOCK = re.compile(r"^```(\w*)[ ]?(.*?)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 BEFORE = re.compile(r"^Do \[(\w+)\]\(\w+\.md\) first", re.MULTILINE)
 FILE = re.compile(r"^--- a/(.+)\n\+\+\+ b/\1\n", re.MULTILINE)
 HUNK = re.compile(r"^@@ .*\n((?:[-+ ].*\n|\n)+)", re.MULTILINE)
+# What the shell prints after a command, before its status.
+END = "--- the command ended with"
 COPIED = ("bench", "command_api", "docs", "ops", "projector", "query_api", "shared", "tests")
 # Variables of the test process, which must not reach the commands of a guide.
 NOT_PASSED_ON = ("COVERAGE_", "PYTEST_")
@@ -73,6 +75,7 @@ class Follower:
             name: value for name, value in os.environ.items() if not name.startswith(NOT_PASSED_ON)
         } | {"PYTHONPATH": str(self.folder)}
         self._local: Local | None = None
+        self._shell: subprocess.Popen[str] | None = None
 
     def __enter__(self) -> Self:
         return self
@@ -83,6 +86,8 @@ class Follower:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
+        if self._shell is not None:
+            self._shell.communicate()
         if self._local is not None:
             self._local.close()
         shutil.rmtree(self.folder)
@@ -136,7 +141,7 @@ class Follower:
         self.changed.add(path)
 
     def _run(self, block: Block) -> None:
-        """Run the commands in one shell, and compare what each prints, `...` for anything."""
+        """Compare what each command prints with what is shown, `...` for anything."""
         commands = re.split(r"^\$ ", block.text, flags=re.MULTILINE)[1:]
         assert commands, f"{block.place} has no command"
         for command in commands:
@@ -144,10 +149,33 @@ class Follower:
             if line == "make run":
                 self._start()
                 continue
-            done = self.run("bash", "-c", self._on_own_ports(line))
-            assert done.returncode == 0, f"{block.place}: {line}\n{done.stdout}"
-            matches = doctest.OutputChecker().check_output(shown, done.stdout, doctest.ELLIPSIS)
-            assert not shown or matches, f"{block.place}: {line}\nprinted:\n{done.stdout}"
+            status, printed = self._said(self._on_own_ports(line))
+            assert status == 0, f"{block.place}: {line}\n{printed}"
+            matches = doctest.OutputChecker().check_output(shown, printed, doctest.ELLIPSIS)
+            assert not shown or matches, f"{block.place}: {line}\nprinted:\n{printed}"
+
+    def _said(self, line: str) -> tuple[int, str]:
+        """Run a command in the guide's shell, which keeps variables; its status and its output."""
+        shell = self._shell or subprocess.Popen(
+            ["bash"],
+            cwd=self.folder,
+            env=self._environment,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+        self._shell = shell
+        assert shell.stdin is not None
+        assert shell.stdout is not None
+        shell.stdin.write(f"{{ {line}\n}} < /dev/null\nprintf '\\n{END} %s\\n' $?\n")
+        shell.stdin.flush()
+        printed = ""
+        for said in shell.stdout:
+            if said.startswith(END):
+                return int(said.removeprefix(END)), printed.removesuffix("\n")
+            printed += said
+        raise AssertionError(f"{line} ended the shell:\n{printed}")
 
     def _start(self) -> None:
         """`make run`, on other ports; a Starfold that runs is stopped."""
