@@ -8,7 +8,7 @@ from __future__ import annotations
 from projector.audit.auditor import Audit
 from projector.projections import DEFINITIONS
 from tests.support.api import Api
-from tests.support.duplicates import Duplicates
+from tests.support.faults.duplicates import Duplicates
 from tests.support.log import assert_unbroken, read_log
 from tests.support.read_models import active, wait_until_applied
 from tests.support.system import System, eventually

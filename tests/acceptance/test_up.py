@@ -21,10 +21,10 @@ import redis
 
 from ops.imports.movielens_files import read
 from projector.projections import DEFINITIONS
-from tests.support.expected_statistics import differences
+from tests.support.faults.process_tree import wait_gone
 from tests.support.local_starfold import Local, free_port, mode_of, starfold
-from tests.support.process_tree import wait_gone
-from tests.support.synthetic_movielens import write_movielens
+from tests.support.scenarios.expected_statistics import differences
+from tests.support.scenarios.synthetic_movielens import write_movielens
 from tests.support.system import eventually
 
 GONE_WITHIN_S = 2.0

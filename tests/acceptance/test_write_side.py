@@ -11,10 +11,10 @@ import httpx
 import pytest
 
 from tests.support.api import PASSWORD
-from tests.support.crashes import kill_in_turns, whole_log
+from tests.support.faults.crashes import kill_in_turns, whole_log
+from tests.support.faults.writers import Writers
 from tests.support.local_starfold import Local
 from tests.support.system import eventually
-from tests.support.writers import Writers
 
 KILLS = 4
 

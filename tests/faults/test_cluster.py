@@ -15,11 +15,11 @@ from projector.audit.auditor import Audit
 from projector.projections import DEFINITIONS
 from shared.read_model.keys import MOVIES, PROFILES
 from tests.support.api import Api
-from tests.support.cluster_load import ClusterLoad
+from tests.support.faults.cluster_load import ClusterLoad
+from tests.support.faults.valkey_cluster import ValkeyCluster, valkey_cluster
 from tests.support.read_models import active, wait_until_applied
 from tests.support.servers import Servers
 from tests.support.system import System, eventually
-from tests.support.valkey_cluster import ValkeyCluster, valkey_cluster
 
 KILLS = int(os.environ.get("STARFOLD_KILLS", "10"))
 READY_WITHIN_S = 60.0

@@ -20,8 +20,8 @@ import redis
 from ops.local.valkey_files import SNAPSHOT
 from tests.faults.load import Load
 from tests.faults.oracle import Oracle
+from tests.support.faults.process_tree import kill_all
 from tests.support.local_starfold import Local
-from tests.support.process_tree import kill_all
 
 DAMAGES = int(os.environ.get("STARFOLD_DAMAGES", "200"))
 SEED = int(os.environ.get("STARFOLD_DAMAGES_SEED", "21"))

@@ -12,8 +12,8 @@ import pytest
 
 from shared.log.events import MovieMergeCompleted, RatingMoved
 from tests.support.api import Api
-from tests.support.crashes import whole_log
-from tests.support.duplicates import Duplicates
+from tests.support.faults.crashes import whole_log
+from tests.support.faults.duplicates import Duplicates
 from tests.support.local_starfold import Local
 from tests.support.log import assert_unbroken
 from tests.support.system import POLL_S

@@ -24,9 +24,9 @@ from projector.projections import DEFINITIONS
 from projector.wiring import Wiring
 from shared.log.schema import PROJECTOR_ROLE
 from tests.faults.load import Load
+from tests.support.faults.tamperer import Fault, Tamperer
 from tests.support.local_starfold import Local
 from tests.support.read_models import active, wait_until_applied
-from tests.support.tamperer import Fault, Tamperer
 
 ROUNDS = int(os.environ.get("STARFOLD_FAULT_ROUNDS", "200"))
 PAUSED_S = 0.25

@@ -17,12 +17,12 @@ import httpx
 import pytest
 
 from tests.support.api import POSITION, Api
-from tests.support.crashes import kill_in_turns, whole_log
+from tests.support.faults.crashes import kill_in_turns, whole_log
+from tests.support.faults.writers import Writers
 from tests.support.local_starfold import Local
 from tests.support.log import assert_unbroken, rating_of, read_log
 from tests.support.processes import start_processes
 from tests.support.system import System
-from tests.support.writers import Writers
 
 KILLS = int(os.environ.get("STARFOLD_KILLS", "50"))
 PROCESSES, CLIENTS = 4, 32

@@ -18,7 +18,7 @@ import psutil
 from ops.home.access import Access, access_of
 from ops.home.api_client import ApiClient
 from ops.home.folder import Home
-from tests.support.process_tree import is_running, kill_all
+from tests.support.faults.process_tree import is_running, kill_all
 from tests.support.system import CHEAP_ARGON2
 
 READY_WITHIN_S = 60

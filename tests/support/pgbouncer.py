@@ -17,7 +17,7 @@ from pathlib import Path
 import psycopg
 from psycopg.conninfo import make_conninfo
 
-from tests.support.silent_proxy import SilentProxy
+from tests.support.faults.silent_proxy import SilentProxy
 from tests.support.system import System, eventually, free_port
 
 # Fewer than there are clients: each statement may come to another server connection.

@@ -15,7 +15,7 @@ from ops.database import create_database
 from ops.home.folder import DATABASE, MAINTENANCE_DATABASE, OWNER_ROLE, Home
 from ops.local.child import POLL_S, Child, ChildSpec, stop_all
 from ops.local.servers import initialize_postgres, postgres_spec, valkey_spec
-from tests.support.process_tree import kill_all
+from tests.support.faults.process_tree import kill_all
 
 READY_WITHIN_S = 60.0
 

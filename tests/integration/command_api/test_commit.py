@@ -34,9 +34,9 @@ from tests.support.builders import (
     a_sign_up,
     a_user,
 )
-from tests.support.commit_scenario import InterferingStore, Rated
 from tests.support.commits import commit, pending
-from tests.support.lossy_store import LossyStore
+from tests.support.faults.lossy_store import LossyStore
+from tests.support.scenarios.commit_scenario import InterferingStore, Rated
 from tests.support.system import System
 
 COMMITTERS = 4

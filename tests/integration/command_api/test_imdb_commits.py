@@ -24,9 +24,9 @@ from tests.support.builders import (
     movie_details_changed,
     movie_fields,
 )
-from tests.support.commit_scenario import InterferingStore, Rated
 from tests.support.commits import commit, pending
 from tests.support.log import append_raw
+from tests.support.scenarios.commit_scenario import InterferingStore, Rated
 from tests.support.system import System
 
 COMMITTERS = 4

@@ -20,7 +20,7 @@ from shared.errors import AppendOutcomeUnknown, IdempotencyKeyReused
 from shared.ids import MovieId, Position, UserId
 from tests.support.builders import NOON, a_movie, a_rating, a_user
 from tests.support.commits import SERVICE, commit, pending
-from tests.support.lossy_store import LossyStore
+from tests.support.faults.lossy_store import LossyStore
 from tests.support.system import System, eventually
 
 

@@ -18,7 +18,7 @@ from shared.ids import MovieId, StreamId, UserId, new_uuid7
 from shared.log.sealing import SubjectKeys
 from tests.support.builders import NOON, a_movie, a_rating, a_user
 from tests.support.commits import commit
-from tests.support.lossy_store import LossyStore
+from tests.support.faults.lossy_store import LossyStore
 from tests.support.system import System
 
 

@@ -15,9 +15,9 @@ from projector.following.follower import Follower
 from projector.generations.table import Generation
 from projector.wiring import Wiring
 from tests.conftest import Starfold, Work
-from tests.support.mixed_history import History
-from tests.support.projector_steps import bootstrapped, built
 from tests.support.read_models import active
+from tests.support.scenarios.mixed_history import History
+from tests.support.scenarios.projector_steps import bootstrapped, built
 from tests.support.system import System
 
 

@@ -20,8 +20,8 @@ from ops.options import DEFAULT_HOME
 from ops.worker import JobsWorker
 from projector.wiring import Wiring
 from tests.conftest import Starfold, Work
-from tests.support.mixed_history import History
 from tests.support.read_models import active, wait_until_applied
+from tests.support.scenarios.mixed_history import History
 from tests.support.system import System, eventually
 
 

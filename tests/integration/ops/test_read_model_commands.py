@@ -18,12 +18,12 @@ from shared.read_model.keys import GENERATIONS_KEY, partition_of
 from tests.conftest import Starfold, Work
 from tests.support.builders import a_movie, a_rating, a_user, impossible_rating
 from tests.support.commits import commit
+from tests.support.faults.tamperer import Tamperer
 from tests.support.log import append_raw
-from tests.support.mixed_history import History
-from tests.support.projector_steps import bootstrapped, built
 from tests.support.read_models import active, wait_until_applied
+from tests.support.scenarios.mixed_history import History
+from tests.support.scenarios.projector_steps import bootstrapped, built
 from tests.support.system import System, eventually
-from tests.support.tamperer import Tamperer
 
 
 @pytest.fixture

@@ -18,12 +18,12 @@ from shared.read_model.keys import partition_of
 from shared.read_model.kinds import PARKED_MARK
 from tests.support.builders import NOON, a_movie, a_rating, a_user, impossible_rating
 from tests.support.commits import commit
+from tests.support.faults.tamperer import Fault, Tamperer
 from tests.support.log import append_raw
-from tests.support.mixed_history import History
-from tests.support.projector_steps import bootstrapped, follow_to_the_end
 from tests.support.read_models import active, read_model
+from tests.support.scenarios.mixed_history import History
+from tests.support.scenarios.projector_steps import bootstrapped, follow_to_the_end
 from tests.support.system import System
-from tests.support.tamperer import Fault, Tamperer
 
 FAULTS = {"movies": 34, "profiles": 20, "changes": 1}
 

@@ -28,9 +28,9 @@ from tests.conftest import Starfold
 from tests.support.builders import a_movie, a_rating, impossible_rating
 from tests.support.commits import commit
 from tests.support.log import append_raw
-from tests.support.mixed_history import History
-from tests.support.projector_steps import bootstrapped, follow_to_the_end
 from tests.support.read_models import active, wait_until_applied
+from tests.support.scenarios.mixed_history import History
+from tests.support.scenarios.projector_steps import bootstrapped, follow_to_the_end
 from tests.support.system import System, eventually
 
 HEALED_WITHIN_S = 30.0

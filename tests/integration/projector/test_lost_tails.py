@@ -13,10 +13,10 @@ from shared.ids import Position
 from shared.read_model.checkpoints import decode_checkpoint
 from tests.conftest import Starfold, Work
 from tests.support.api import AT_LEAST
-from tests.support.mixed_history import History
-from tests.support.projector_steps import built
+from tests.support.faults.standby import Pair
 from tests.support.read_models import active, wait_until_applied
-from tests.support.standby import Pair
+from tests.support.scenarios.mixed_history import History
+from tests.support.scenarios.projector_steps import built
 from tests.support.system import System, eventually
 
 DIVERGED = "has applied "

@@ -20,9 +20,9 @@ from shared.read_model.kinds import PARKED_MARK
 from tests.support.builders import NOON, a_movie, a_rating, a_user, impossible_rating
 from tests.support.commits import commit
 from tests.support.log import append_raw
-from tests.support.mixed_history import History
-from tests.support.projector_steps import bootstrapped, built, follow_to_the_end
 from tests.support.read_models import active, read_model
+from tests.support.scenarios.mixed_history import History
+from tests.support.scenarios.projector_steps import bootstrapped, built, follow_to_the_end
 from tests.support.system import System
 
 

@@ -18,9 +18,9 @@ from projector.projections import DEFINITIONS
 from shared.ids import MovieId, Position
 from tests.support.builders import a_movie, a_rating
 from tests.support.commits import commit
-from tests.support.mixed_history import History
-from tests.support.projector_steps import bootstrapped, built, follow_to_the_end
 from tests.support.read_models import active, read_model, wait_until_applied
+from tests.support.scenarios.mixed_history import History
+from tests.support.scenarios.projector_steps import bootstrapped, built, follow_to_the_end
 from tests.support.system import System, eventually
 
 

@@ -23,8 +23,8 @@ from projector.scrubber import Scrubber
 from projector.status import StatusKeeper
 from shared.read_model.status import STATUS_KEY
 from tests.support.api import AT_LEAST
-from tests.support.mixed_history import History
 from tests.support.read_models import wait_until_applied
+from tests.support.scenarios.mixed_history import History
 from tests.support.servers import Server, Servers
 from tests.support.system import System, eventually, free_port
 

@@ -21,9 +21,9 @@ from projector.generations.switch import switch_if_ready
 from projector.wiring import Wiring
 from shared.read_model.keys import partition_of
 from tests.support.api import POSITION
-from tests.support.mixed_history import History
-from tests.support.projector_steps import built
 from tests.support.read_models import active, wait_until_applied
+from tests.support.scenarios.mixed_history import History
+from tests.support.scenarios.projector_steps import built
 from tests.support.system import System, eventually
 
 READERS = 4

@@ -19,8 +19,8 @@ from shared.errors import AuditImpossible
 from shared.ids import Position
 from shared.log.schema import PROJECTOR_ROLE
 from shared.read_model.checkpoints import decode_checkpoint
-from tests.support.mixed_history import History
 from tests.support.read_models import active, wait_until_applied
+from tests.support.scenarios.mixed_history import History
 from tests.support.system import System, eventually
 
 VERSION = DEFINITIONS["movies"].version

@@ -25,9 +25,9 @@ from shared.read_model.statistics import statistics_of
 from tests.support.api import AT_LEAST, POSITION
 from tests.support.builders import a_rating
 from tests.support.commits import commit
-from tests.support.mixed_history import History
-from tests.support.projector_steps import bootstrapped, built, follow_to_the_end
 from tests.support.read_models import active
+from tests.support.scenarios.mixed_history import History
+from tests.support.scenarios.projector_steps import bootstrapped, built, follow_to_the_end
 from tests.support.system import System, eventually
 
 

@@ -16,8 +16,8 @@ import pytest
 from projector.wiring import Wiring
 from tests.conftest import wait_ready
 from tests.support.api import AT_LEAST, POSITION, Api, User
-from tests.support.projector_steps import built
 from tests.support.read_models import active
+from tests.support.scenarios.projector_steps import built
 from tests.support.system import System, eventually
 
 STEPS = 250

@@ -17,9 +17,9 @@ from shared.read_model.keys import CHANGES, MOVIES, PROFILES
 from tests.support.api import AT_LEAST, POSITION
 from tests.support.builders import a_movie, a_rating, a_user
 from tests.support.commits import commit
-from tests.support.mixed_history import History
-from tests.support.projector_steps import built
 from tests.support.read_models import active, wait_until_applied
+from tests.support.scenarios.mixed_history import History
+from tests.support.scenarios.projector_steps import built
 from tests.support.system import System, eventually
 
 

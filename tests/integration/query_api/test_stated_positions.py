@@ -18,7 +18,7 @@ from shared.ids import MovieId, UserId
 from tests.support.api import POSITION
 from tests.support.builders import a_movie, a_rating, a_user
 from tests.support.commits import commit
-from tests.support.projector_steps import bootstrapped
+from tests.support.scenarios.projector_steps import bootstrapped
 from tests.support.system import System, eventually
 
 NEWEST = "Starfold-Newest"

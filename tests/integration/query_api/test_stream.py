@@ -19,10 +19,10 @@ from projector.wiring import Wiring
 from query_api.views.live_updates import STREAMS
 from shared.read_model.keys import CHANGES, MOVIES
 from tests.support.api import AT_LEAST, POSITION, Api, User
-from tests.support.live_updates import LAST_EVENT_ID, live_updates
-from tests.support.projector_steps import built
 from tests.support.read_models import active
+from tests.support.scenarios.projector_steps import built
 from tests.support.system import RunningApp, System, eventually
+from tests.support.web.live_updates import LAST_EVENT_ID, live_updates
 
 
 def url(api: Api) -> str:

@@ -11,8 +11,8 @@ import pytest
 import query_api.app
 from shared.web.problems import PROBLEM_TYPES, TYPE_PREFIX
 from tests.support.api import Api, User
-from tests.support.raw_requests import ask
 from tests.support.system import RunningApp, System
+from tests.support.web.raw_requests import ask
 
 BOTH = pytest.mark.parametrize("side", ["command", "query"])
 

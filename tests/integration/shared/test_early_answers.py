@@ -17,8 +17,8 @@ from starlette.types import Receive, Scope, Send
 from shared.web.answer import bytes_answer, send_answer
 from shared.web.problems import PROBLEM_TYPES, problem
 from shared.web.serving import protocol as serving
-from tests.support.nginx import Proxy
 from tests.support.system import RunningApp, System
+from tests.support.web.nginx import Proxy
 
 STATUSES = [401, 413, 429, 503]
 TIMES = 10

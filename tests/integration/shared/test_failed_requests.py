@@ -16,8 +16,8 @@ from shared.web.answer import Answer
 from shared.web.application import Service
 from shared.web.operation import Parameters, Request, operation
 from tests.support.api import Api
-from tests.support.small_service import small_service
 from tests.support.system import RunningApp
+from tests.support.web.small_service import small_service
 
 Plain = Request[Parameters, None]
 

@@ -10,7 +10,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from tests.support.api import Api, User
-from tests.support.raw_requests import RawAnswer, ask
+from tests.support.web.raw_requests import RawAnswer, ask
 
 MOVIE = UUID("01900000-0000-7000-8000-000000000001")
 PROFILE = settings(

@@ -28,7 +28,7 @@ from shared.read_model import clients as redis_clients
 from shared.read_model.clients import async_redis_client
 from tests.conftest import wait_ready
 from tests.support.api import Api, User
-from tests.support.silent_proxy import SilentProxy, paused
+from tests.support.faults.silent_proxy import SilentProxy, paused
 from tests.support.system import System, eventually
 
 # The deadlines of these tests; those of operation are a few times longer.

@@ -15,12 +15,12 @@ from projector.projections import DEFINITIONS
 from shared.errors import Misconfigured
 from shared.read_model.keys import MOVIES, partition_of
 from tests.support.api import Api
-from tests.support.cluster_load import ClusterLoad
-from tests.support.projector_steps import built
+from tests.support.faults.cluster_load import ClusterLoad
+from tests.support.faults.valkey_cluster import Node, ValkeyCluster, valkey_cluster
 from tests.support.read_models import active, wait_until_applied
+from tests.support.scenarios.projector_steps import built
 from tests.support.servers import Servers
 from tests.support.system import System, eventually
-from tests.support.valkey_cluster import Node, ValkeyCluster, valkey_cluster
 
 
 @pytest.fixture(scope="module")

@@ -9,8 +9,8 @@ import pytest
 from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
 
 import command_api.app
-from tests.support.nginx import Proxy
 from tests.support.system import RunningApp, System
+from tests.support.web.nginx import Proxy
 
 LIMIT = 3
 

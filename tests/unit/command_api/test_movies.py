@@ -34,7 +34,7 @@ from tests.support.builders import (
     movie_fields,
     movie_merged,
 )
-from tests.support.decider_scenario import given
+from tests.support.scenarios.decider_scenario import given
 
 
 def test_a_movie_is_created_once() -> None:

@@ -22,7 +22,7 @@ from tests.support.builders import (
     submit_rating,
     withdraw_rating,
 )
-from tests.support.decider_scenario import given
+from tests.support.scenarios.decider_scenario import given
 
 
 def test_a_first_opinion_replaces_nothing() -> None:

@@ -33,7 +33,7 @@ from tests.support.builders import (
     user_created,
     user_profile_changed,
 )
-from tests.support.decider_scenario import given
+from tests.support.scenarios.decider_scenario import given
 
 ERASED = UserErased(user_id=ANN, erased_at=NOON)
 

@@ -10,7 +10,7 @@ import pytest
 from ops.errors import OperatorError
 from ops.imports.movielens import match
 from ops.imports.movielens_files import Item, natural_title, read
-from tests.support.synthetic_movielens import write_movielens
+from tests.support.scenarios.synthetic_movielens import write_movielens
 
 
 @pytest.mark.parametrize(

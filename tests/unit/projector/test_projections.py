@@ -66,7 +66,7 @@ from tests.support.builders import (
     user_profile_changed,
     withdraw_rating,
 )
-from tests.support.projection_scenario import folded, given, logged
+from tests.support.scenarios.projection_scenario import folded, given, logged
 
 PROFILE_SETTINGS = hypothesis.settings(derandomize=True, database=None, max_examples=60)
 USERS = [UserId(UUID(int=n)) for n in range(1, 4)]

@@ -12,7 +12,7 @@ from shared.web.answer import Answer, AnswerKind, empty_answer
 from shared.web.application import Service
 from shared.web.operation import Deprecation, Parameters, Request, operation
 from shared.web.problems import Refused
-from tests.support.small_service import small_service
+from tests.support.web.small_service import small_service
 
 SINCE = datetime(2026, 12, 1, tzinfo=UTC)
 SUNSET = datetime(2027, 6, 30, 23, 59, 59, tzinfo=UTC)

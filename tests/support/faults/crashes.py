@@ -9,11 +9,11 @@ import time
 from shared.log.event_store import EventStore
 from shared.log.schema import COMMAND_ROLE
 from shared.log.sealing import KeyWrap
+from tests.support.faults.process_tree import kill_all
+from tests.support.faults.writers import Writers
 from tests.support.local_starfold import Local
 from tests.support.log import Entry, read_log
-from tests.support.process_tree import kill_all
 from tests.support.system import eventually
-from tests.support.writers import Writers
 
 PROGRAMS = ("command_api", "postgres")
 # Commands acknowledged before the next process is killed.
