@@ -61,7 +61,7 @@ class Cluster(redis.RedisCluster):
 
 
 class AsyncCluster(redis.asyncio.RedisCluster):
-    """The same for an event loop; `address` makes the URL of each node."""
+    """Client of a whole cluster for an event loop; `address` makes the URL of each node."""
 
     address: ClusterAddress
 

@@ -1,4 +1,4 @@
-"""A service with a test's own operations, which everybody may call."""
+"""A service with the operations of a test, open to every caller."""
 
 from __future__ import annotations
 
