@@ -32,7 +32,7 @@ from command_api.http.commands import (
     stated,
 )
 from command_api.identity.access import MEMBERS, RATERS
-from shared.ids import MovieId, UserId, rating_stream_id
+from shared.ids import MovieId, UserId, rating_stream_id, uuid_text
 from shared.versions import Condition
 from shared.web.answer import Answer, AnswerKind, json_bytes
 from shared.web.identifiers import CanonicalUuid
@@ -157,6 +157,6 @@ def _rated(outcome: Outcome, command: SubmitRating) -> Answer:
     status = HTTPStatus.CREATED if created else HTTPStatus.OK
     made = stated(json_bytes(b'{"status":"%s"}' % outcome.status.encode(), status), outcome)
     if created:
-        path = f"/v1/users/{command.user_id}/ratings/{command.movie_id}"
-        made.fields.append((b"location", path.encode()))
+        user_id, movie_id = uuid_text(command.user_id), uuid_text(command.movie_id)
+        made.fields.append((b"location", b"/v1/users/%b/ratings/%b" % (user_id, movie_id)))
     return made

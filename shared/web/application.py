@@ -11,7 +11,6 @@ documentation and its assets.
 
 from __future__ import annotations
 
-import re
 import time
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from http import HTTPStatus
@@ -24,16 +23,17 @@ import structlog
 from fastapi import FastAPI
 from fastapi.openapi.docs import get_swagger_ui_html
 from fastapi.staticfiles import StaticFiles
-from prometheus_client import Histogram
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 from starlette.responses import HTMLResponse
 from starlette.types import Lifespan, Message, Receive, Scope, Send
 
 from shared.errors import Moved, TooManyRequests
+from shared.ids import uuid_text
 from shared.web import operation as operations
 from shared.web.answer import Answer, Fields, send_answer
 from shared.web.cross_origin import CrossOrigin, CrossOriginAnswers
+from shared.web.durations import REQUESTS, Labels
 from shared.web.openapi import Admission, described
 from shared.web.operation import REQUEST_ID_HEADER, Operation, Request, operations_of
 from shared.web.problems import PROBLEMS_PATH, Refused, problem_of, problems_page
@@ -46,12 +46,6 @@ _SECURITY_HEADERS = [
     (b"referrer-policy", b"no-referrer"),
 ]
 
-REQUESTS = Histogram(
-    "starfold_request_seconds",
-    "Time to answer a request, by route and status.",
-    ["method", "route", "status"],
-    buckets=(0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5),
-)
 UNMATCHED = "unmatched"
 
 log = structlog.get_logger()
@@ -113,8 +107,6 @@ class Service(FastAPI):
         self._access_log = access_log
         self._gate: Gate | None = None
         self._routes = _Routes(())
-        # Looking up a histogram by its labels costs as much as observing it.
-        self._observed: dict[tuple[str, str, int], Histogram] = {}
         self._cross_origin = CrossOriginAnswers(cross_origin, self._handle, self.operations)
         self.add_exception_handler(HTTPException, _on_http_exception)
         self.add_exception_handler(Exception, _on_exception)
@@ -245,13 +237,7 @@ class Service(FastAPI):
         self, scope: Scope, route: str, status: int, started: float, request_id: UUID
     ) -> None:
         duration_s = time.perf_counter() - started
-        labels = (scope["method"], route, status)
-        observed = self._observed.get(labels)
-        if observed is None:
-            observed = REQUESTS.labels(*labels)
-            if route is not UNMATCHED:
-                self._observed[labels] = observed
-        observed.observe(duration_s)
+        REQUESTS.observe(Labels(scope["method"], route, status), duration_s)
         if self._access_log:
             # Without the query string, which may hold a user's search.
             log.info(
@@ -271,6 +257,16 @@ class Found(NamedTuple):
     values: Mapping[str, str]
 
 
+class _Shape(NamedTuple):
+    """The operations of a path with parameters, by method, and the parameters' names."""
+
+    methods: Mapping[str, Operation]
+    names: tuple[str, ...]
+
+
+_NO_SHAPES: Mapping[tuple[int, ...], Mapping[str, _Shape]] = {}
+
+
 class _Routes:
     """Operations by path; paths without parameters take precedence."""
 
@@ -279,22 +275,35 @@ class _Routes:
         for one in operations:
             by_path.setdefault(one.path, {})[one.method] = one
         self._exact = {path: Found(by, {}) for path, by in by_path.items() if "{" not in path}
-        # By the number of slashes.
-        self._patterns: dict[int, list[tuple[re.Pattern[str], dict[str, Operation]]]] = {}
+        # By the number of slashes: the places of the parameters, and the operations by path without
+        # their names.
+        self._shapes: dict[int, dict[tuple[int, ...], dict[str, _Shape]]] = {}
         for path, methods in by_path.items():
             if path not in self._exact:
-                pattern = re.compile(re.sub(r"{(\w+)}", r"(?P<\1>[^/]+)", path))
-                self._patterns.setdefault(path.count("/"), []).append((pattern, methods))
+                parts = path.split("/")
+                places = tuple(place for place, part in enumerate(parts) if part[:1] == "{")
+                names = tuple(parts[place][1:-1] for place in places)
+                shapes = self._shapes.setdefault(path.count("/"), {}).setdefault(places, {})
+                shapes[_without(parts, places)] = _Shape(methods, names)
 
     def find(self, path: str) -> Found | None:
         exact = self._exact.get(path)
         if exact is not None:
             return exact
-        for pattern, methods in self._patterns.get(path.count("/"), ()):
-            matched = pattern.fullmatch(path)
-            if matched is not None and path.isprintable():
-                return Found(methods, matched.groupdict())
+        for places, shapes in self._shapes.get(path.count("/"), _NO_SHAPES).items():
+            parts = path.split("/")
+            values = [parts[place] for place in places]
+            shape = shapes.get(_without(parts, places))
+            if shape is not None and all(values) and path.isprintable():
+                return Found(shape.methods, dict(zip(shape.names, values, strict=True)))
         return None
+
+
+def _without(parts: list[str], places: tuple[int, ...]) -> str:
+    """Return a path without what is at the places of its parameters."""
+    for place in places:
+        parts[place] = "{}"
+    return "/".join(parts)
 
 
 async def _respond(request: Request[Any, Any]) -> Answer:
@@ -372,7 +381,7 @@ def _without_body(send: Send) -> Send:
 
 def answer_headers(request_id: UUID) -> Fields:
     """Return the header fields of every answer."""
-    return [(REQUEST_ID_HEADER, str(request_id).encode()), *_SECURITY_HEADERS]
+    return [(REQUEST_ID_HEADER, uuid_text(request_id)), *_SECURITY_HEADERS]
 
 
 def request_id_of(scope: Scope) -> UUID:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import pickle
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
@@ -11,7 +12,7 @@ from uuid import UUID, uuid5
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shared.ids import MovieId, UserId, new_uuid7, rating_stream_id
+from shared.ids import MovieId, UserId, new_uuid7, rating_stream_id, uuid_text
 
 THREADS = 8
 IDS_EACH = 5_000
@@ -21,6 +22,18 @@ IDS_EACH = 5_000
 def test_a_ratings_stream_is_the_uuid5_of_user_and_movie(user: UUID, movie: UUID) -> None:
     """The log holds streams of that name since the first release."""
     assert rating_stream_id(UserId(user), MovieId(movie)) == uuid5(user, movie.hex)
+
+
+@given(st.uuids())
+def test_a_uuid_is_written_as_str_writes_it(one: UUID) -> None:
+    assert uuid_text(one) == str(one).encode()
+
+
+def test_an_id_is_a_uuid_like_any_other() -> None:
+    made = new_uuid7()
+    again = UUID(str(made))
+    assert (made, hash(made), made.is_safe) == (again, hash(again), again.is_safe)
+    assert pickle.loads(pickle.dumps(made)) == made  # Its own.
 
 
 def test_threads_make_no_id_twice() -> None:
