@@ -151,8 +151,10 @@ class Follower:
                 continue
             status, printed = self._said(self._on_own_ports(line))
             assert status == 0, f"{block.place}: {line}\n{printed}"
-            matches = doctest.OutputChecker().check_output(shown, printed, doctest.ELLIPSIS)
-            assert not shown or matches, f"{block.place}: {line}\nprinted:\n{printed}"
+            checked = doctest.OutputChecker().check_output(
+                shown.rstrip(), printed.rstrip(), doctest.ELLIPSIS
+            )
+            assert not shown or checked, f"{block.place}: {line}\nprinted:\n{printed}"
 
     def _said(self, line: str) -> tuple[int, str]:
         """Run a command in the guide's shell, which keeps variables; its status and its output."""
