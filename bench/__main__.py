@@ -21,6 +21,7 @@ from bench.findings import Finding, notes, table
 from bench.rows import (
     abuse,
     batch,
+    cost,
     crud,
     follow,
     get,
@@ -45,6 +46,7 @@ ROWS: dict[str, ModuleType] = {
     "memory": memory,
     "get": get,
     "put": put,
+    "cost": cost,
     "half": half,
     "hot": hot,
     "visible": visible,

@@ -9,7 +9,7 @@ from typing import Literal
 import msgspec
 from rich.table import Table
 
-Unit = Literal["times", "events/s", "ms", "bytes", "answers"]
+Unit = Literal["times", "events/s", "ms", "us", "bytes", "answers"]
 
 
 class Goal(msgspec.Struct, frozen=True):
@@ -104,6 +104,8 @@ def shown_in(unit: Unit, figure: float) -> str:
             return f"{figure:.2f}" if figure < 10 else f"{figure:.0f}"
         case "ms":
             return f"{figure:.1f} ms"
+        case "us":
+            return f"{figure:.0f} µs"
         case "bytes":
             return f"{figure / 2**20:,.0f} MiB" if figure >= 2**20 else f"{figure:.0f} B"
         case "events/s":
