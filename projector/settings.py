@@ -18,6 +18,8 @@ class ProjectorSettings(DatabaseSettings, RedisSettings, SealingSettings):
     metrics_port: Port | None = None
     # Direct connection for LISTEN, past a transaction pooler; without it the projector polls.
     listen_database_url: PostgresUrl | None = None
+    # A replica of the database, from which replays and audits read the log.
+    log_replica_url: PostgresUrl | None = None
 
     @property
     def listen_dsn(self) -> str | None:

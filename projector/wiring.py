@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+from pydantic import SecretStr
+
 from projector.documents.store import PartitionStore
 from projector.generations.table import Generations
 from projector.incidents import Incidents
 from projector.log.reader import LogReader
+from projector.log.replica import ReplicatedReader
 from projector.settings import ProjectorSettings
 from shared.log.codec import Codec
 from shared.log.event_store import EventStore
@@ -27,26 +30,37 @@ class Wiring(NamedTuple):
     store: PartitionStore
     generations: Generations
     incidents: Incidents
+    replica: EventStore | None
 
     def close(self) -> None:
         self.events.close()
+        if self.replica is not None:
+            self.replica.close()
         self.store.close()
 
 
 def wire(settings: ProjectorSettings) -> Wiring:
-    dsn = settings.database_url.get_secret_value()
-    events = EventStore(
-        dsn,
+    events = _event_store(settings, settings.database_url)
+    key_wrap = KeyWrap(settings.sealing_key.get_secret_value())
+    replica, reader = None, LogReader(events, Codec(), key_wrap)
+    if settings.log_replica_url is not None:
+        replica = _event_store(settings, settings.log_replica_url)
+        reader = ReplicatedReader(events, replica, Codec(), key_wrap)
+    return Wiring(
+        events=events,
+        reader=reader,
+        store=PartitionStore(settings.redis_url.get_secret_value()),
+        generations=Generations(events.connections),
+        incidents=Incidents(events.datastore),
+        replica=replica,
+    )
+
+
+def _event_store(settings: ProjectorSettings, url: SecretStr) -> EventStore:
+    return EventStore(
+        url.get_secret_value(),
         schema=settings.database_schema,
         pool_size=POOL_SIZE,
         pooler=settings.database_pooler,
         answer_within_s=ANSWER_WITHIN_S,
-    )
-    key_wrap = KeyWrap(settings.sealing_key.get_secret_value())
-    return Wiring(
-        events=events,
-        reader=LogReader(events, Codec(), key_wrap),
-        store=PartitionStore(settings.redis_url.get_secret_value()),
-        generations=Generations(events.connections),
-        incidents=Incidents(events.datastore),
     )

@@ -7,7 +7,9 @@ import time
 from collections.abc import Iterator
 from typing import Annotated, Never
 
+import psycopg
 import typer
+from eventsourcing.persistence import PersistenceError
 from rich.console import Console
 from rich.live import Live
 from rich.table import Table
@@ -51,6 +53,8 @@ def status(
             time.sleep(EVERY_S)
             now = sampler.sample()
             typer.echo(_heading(now))
+            if wiring.replica is not None:
+                typer.echo(_replica(wiring, now))
             for line in (*_set_aside(place), *_incidents(wiring)):
                 typer.echo(line)
             print_table(COLUMNS, map(_row, now.generations))
@@ -72,6 +76,16 @@ def _watch(sampler: Sampler) -> Never:
 
 def _heading(now: Status) -> str:
     return f"log at position {now.head}, {now.at:%Y-%m-%d %H:%M:%S} UTC"
+
+
+def _replica(wiring: Wiring, now: Status) -> str:
+    """Return a line about the replica that replays and audits read."""
+    try:
+        head = wiring.reader.replica_head()
+    except (PersistenceError, psycopg.Error) as error:
+        return f"the replica does not answer: {type(error).__name__}"
+    assert head is not None
+    return f"replica at position {head}, {max(now.head - head, 0)} events behind"
 
 
 def _set_aside(home: Home) -> Iterator[str]:

@@ -145,7 +145,7 @@ class Audit:
             )
         )
         definition = shadows[0].definition
-        for events in self._reader.fetches(definition, after=START, until=until):
+        for events in self._reader.past(until).fetches(definition, after=START, until=until):
             slices, last = definition.by_partition(events), events[-1].place
             for shadow in shadows:
                 shadow.fold(slices.get(shadow.keys.partition, ()), last)

@@ -101,6 +101,7 @@ class Builder:
 
     def _build(self, wanted: Sequence[Kind], until: Position) -> list[Kind]:
         started = time.monotonic()
+        reader = self._reader.past(until)
         under_way = list(wanted)
         for one in wanted:
             one.take()
@@ -108,7 +109,7 @@ class Builder:
         start, folded = Position(START + 1), 0
         reported_at = started
         while reading and start <= until:
-            events = self._reader.fetch(
+            events = reader.fetch(
                 start, FETCH_EVENTS, personal=any(one.definition.personal for one in reading)
             )
             while events and events[-1].position > until:

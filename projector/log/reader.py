@@ -80,6 +80,14 @@ class LogReader:
     def head(self) -> Position:
         return self._store.head()
 
+    def past(self, until: Position) -> LogReader:
+        """Return the reader to read events up to a position with."""
+        return self
+
+    def replica_head(self) -> Position | None:
+        """Return the position that the replica has; None without a replica."""
+        return None
+
     def require_sealing_key(self) -> None:
         """Raise `Misconfigured` if the wrapping key opens none of the last users' keys."""
         wrapped_keys = self._store.last_wrapped_keys(KEYS_TRIED)

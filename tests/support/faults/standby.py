@@ -63,6 +63,10 @@ class Pair(Servers):
             caught_up = "SELECT pg_last_wal_replay_lsn() >= %s"
             eventually(lambda: _row(standby, caught_up, wanted)[0])
 
+    def replica_dsn(self, role: str) -> str:
+        """Return the address of the standby, whether it runs or not."""
+        return self._other.dsn(role, self._other.secrets().role_passwords[role])
+
     def cut_standby_off(self) -> None:
         """From now on it gets nothing of what the primary commits."""
         with self._of_standby() as standby:
