@@ -20,6 +20,7 @@ from tests.support.local_starfold import Local
 
 ROOT = Path(__file__).parents[2]
 HOWTO = ROOT / "docs/howto"
+GUIDES = sorted(guide.stem for guide in HOWTO.glob("*.md") if guide.stem != "README")
 BLOCK = re.compile(r"^```(\w*)[ ]?(.*?)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 BEFORE = re.compile(r"^Do \[(\w+)\]\(\w+\.md\) first", re.MULTILINE)
 FILE = re.compile(r"^--- a/(.+)\n\+\+\+ b/\1\n", re.MULTILINE)
