@@ -102,7 +102,7 @@ def _uuid5(namespace: UUID, name: str) -> UUID:
 
 
 def _uuid(bits: int) -> UUID:
-    """Return `UUID(int=bits)` in half the time, without its checks: a rating needs four."""
+    """Return `UUID(int=bits)` in half the time, without its checks; a rating makes four."""
     made = object.__new__(UUID)
     object.__setattr__(made, "int", bits)
     object.__setattr__(made, "is_safe", SafeUUID.unknown)

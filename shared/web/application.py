@@ -275,8 +275,8 @@ class _Routes:
         for one in operations:
             by_path.setdefault(one.path, {})[one.method] = one
         self._exact = {path: Found(by, {}) for path, by in by_path.items() if "{" not in path}
-        # By the number of slashes: the places of the parameters, and the operations by path without
-        # their names.
+        # By the number of slashes, then by the places of the parameters, then by the path without
+        # the names of the parameters.
         self._shapes: dict[int, dict[tuple[int, ...], dict[str, _Shape]]] = {}
         for path, methods in by_path.items():
             if path not in self._exact:
@@ -300,7 +300,7 @@ class _Routes:
 
 
 def _without(parts: list[str], places: tuple[int, ...]) -> str:
-    """Return a path without what is at the places of its parameters."""
+    """Return a path with `{}` in place of its parameters."""
     for place in places:
         parts[place] = "{}"
     return "/".join(parts)

@@ -1,4 +1,4 @@
-"""How long requests took, as a histogram for Prometheus."""
+"""The durations of requests, as a histogram for Prometheus."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ BUCKETS_S = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5)
 
 
 class Labels(NamedTuple):
-    """What a duration is of; the fields are the metric's labels."""
+    """The kind of a request; the fields are the metric's labels."""
 
     method: str
     route: str
@@ -24,7 +24,7 @@ class Labels(NamedTuple):
 
 
 class _Observed:
-    """The durations of one kind of request: their number by bucket, and their sum."""
+    """The durations of one kind of request: their count per bucket, and their sum."""
 
     __slots__ = ("counts", "total_s")
 
@@ -34,10 +34,10 @@ class _Observed:
 
 
 class Durations(Collector):
-    """Observes on the event loop alone.
+    """Observes durations, on the event loop only.
 
-    The library's histogram takes two locks for each observation, and more time than a read's
-    routing.
+    The histogram of `prometheus_client` takes two locks for each observation, and more time than
+    the routing of a read.
     """
 
     def __init__(self) -> None:

@@ -33,7 +33,7 @@ def test_an_id_is_a_uuid_like_any_other() -> None:
     made = new_uuid7()
     again = UUID(str(made))
     assert (made, hash(made), made.is_safe) == (again, hash(again), again.is_safe)
-    assert pickle.loads(pickle.dumps(made)) == made  # Its own.
+    assert pickle.loads(pickle.dumps(made)) == made  # Trusted: made just above.
 
 
 def test_threads_make_no_id_twice() -> None:
