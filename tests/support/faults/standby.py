@@ -91,6 +91,25 @@ class Pair(Servers):
         self._other.postgres_data.rename(self._primary.postgres_data)
         self.postgres.start()
 
+    def require_standby(self) -> None:
+        """Let no commit be acknowledged from now on before the standby has it."""
+        with psycopg.connect(self._primary.owner_dsn(), autocommit=True) as primary:
+            primary.execute("ALTER SYSTEM SET synchronous_standby_names = '*'")
+            primary.execute("SELECT pg_reload_conf()")
+            synchronous = "SELECT count(*) FROM pg_stat_replication WHERE sync_state = 'sync'"
+            eventually(lambda: _row(primary, synchronous)[0] == 1)
+
+    def swap(self) -> None:
+        """After a failover, make what was the primary the standby of the new one."""
+        self.postgres.stop()
+        self._primary, self._other = self._other, self._primary
+        self.postgres, self._standby = self._standby, self.postgres
+        with psycopg.connect(self._primary.owner_dsn(), autocommit=True) as primary:
+            primary.execute("ALTER SYSTEM RESET synchronous_standby_names")
+            primary.execute("SELECT pg_reload_conf()")
+        shutil.rmtree(self._other.postgres_data)
+        self.start_standby()
+
     def _back_up(self, *options: str) -> None:
         binary = Path(postgres_spec(self._primary).argv[0]).with_name("pg_basebackup")
         subprocess.run(
