@@ -1,6 +1,8 @@
 """Prepare the containers of the compose file: `python -m ops.compose.init`.
 
-    secrets       create the secrets once, and issue to each container what it needs
+    secrets       create the secrets once, and issue to each container what it needs; in FOLDER,
+                  `secrets [FOLDER]`, for a deployment without Docker Compose
+    cluster       make a cluster of the read models' nodes
     schema        create the database, migrate it and set the roles' passwords
     first-steps   create the operator's account and load the catalogue
 
@@ -18,7 +20,8 @@ import structlog
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 from pydantic import SecretStr
 
-from ops.compose.issue import SecretsHome, issue_secrets
+from ops.compose.cluster import make_cluster
+from ops.compose.issue import IssueSettings, SecretsHome, issue_secrets
 from ops.compose.issued import OWN_SETTINGS, take_settings
 from ops.database import create_database
 from ops.errors import OperatorError
@@ -30,7 +33,9 @@ from ops.imports import catalogue
 from ops.settings import OwnerSettings
 from shared.log.connections import forget_libpq_variables
 from shared.log.schema import COMMAND_ROLE, PROJECTOR_ROLE, migrate
+from shared.process.cluster_address import cluster_address
 from shared.process.logs import configure_logging
+from shared.process.redis_settings import RedisSettings
 from shared.process.setting_types import Port
 from shared.process.settings import Settings, settings_from_environment
 
@@ -40,6 +45,7 @@ ISSUED = Path("/var/lib/starfold/issued")
 OPERATOR_HOME = Path("/var/lib/starfold/.starfold")
 
 ADDRESSES = Addresses(command_url="http://command-api:8080", query_url="http://query-api:8081")
+USAGE = "secrets [FOLDER] | schema | cluster | first-steps"
 POSTGRES_WITHIN_S = 60.0
 CONNECT_WITHIN_S = 2
 POLL_S = 0.5
@@ -127,14 +133,29 @@ def main(arguments: list[str]) -> None:
     configure_logging(settings_from_environment(Settings), process="init")
     match arguments:
         case ["secrets"]:
-            issue_secrets(SecretsHome(SECRETS), ISSUED)
+            _issue(SECRETS, ISSUED)
+        case ["secrets", folder]:
+            home = Path(folder).absolute()
+            SecretsHome(home, IssueSettings()).create()
+            _issue(home, home / "issued")
+        case ["cluster"]:
+            address = cluster_address(
+                settings_from_environment(RedisSettings).redis_url.get_secret_value()
+            )
+            if address is None:
+                raise OperatorError("STARFOLD_REDIS_URL names no cluster")
+            make_cluster(address)
         case ["schema"]:
             make_schema(settings_from_environment(SchemaSettings))
         case ["first-steps"]:
             settings = settings_from_environment(FirstStepsSettings)
             take_first_steps(Home(OPERATOR_HOME), settings)
         case _:
-            sys.exit("usage: python -m ops.compose.init secrets | schema | first-steps")
+            sys.exit(f"usage: python -m ops.compose.init {USAGE}")
+
+
+def _issue(secrets: Path, issued: Path) -> None:
+    issue_secrets(SecretsHome(secrets, settings_from_environment(IssueSettings)), issued)
 
 
 if __name__ == "__main__":

@@ -1,6 +1,7 @@
-"""Issue to each container of the compose file its own settings, and no others.
+"""Issue to each process of a deployment its own settings, and no others.
 
-A container sees only its own folder: each is a separate volume.
+A container of the compose file sees only its own folder: each is a separate volume. On Kubernetes
+each folder becomes a Secret, and for systemd a credential.
 """
 
 from __future__ import annotations
@@ -10,11 +11,16 @@ from pathlib import Path
 
 import structlog
 from psycopg.conninfo import make_conninfo
+from pydantic import SecretStr
 
 from ops.errors import OperatorError
 from ops.home import redis_users
 from ops.home.folder import DATABASE, OWNER_ROLE, Home, write_private
 from shared.log.schema import COMMAND_ROLE, PROJECTOR_ROLE
+from shared.process.cluster_address import cluster_address
+from shared.process.postgres_settings import PostgresUrl
+from shared.process.redis_settings import RedisUrl, SingleRedisUrl
+from shared.process.settings import Settings
 
 LEDGER = Path("/var/lib/starfold/ledger/erasures.jsonl")
 # The servers' containers read their files as users of their own images.
@@ -41,6 +47,7 @@ NEEDS: Mapping[str, tuple[str, tuple[str, ...]]] = {
     "projector": (PROJECTOR_ROLE, ("DATABASE_URL", "REDIS_URL", "SEALING_KEY")),
     "query-api": (PROJECTOR_ROLE, ("REDIS_URL", "TOKEN_PUBLIC_KEY", "CURSOR_KEY")),
     "worker": (PROJECTOR_ROLE, ("DATABASE_URL", "REDIS_URL", "JOBS_REDIS_URL", "SEALING_KEY")),
+    "cluster": (PROJECTOR_ROLE, ("REDIS_URL",)),
     "operator": (
         COMMAND_ROLE,
         (
@@ -57,27 +64,56 @@ REDIS_USERS: Mapping[str, str] = {
     "query-api": redis_users.QUERY_API,
     "worker": redis_users.WORKER,
 }
-CONTAINERS = (*NEEDS, "postgres", "redis")
+CONTAINERS = (*NEEDS, "postgres", "redis", "cluster-node")
+# Of the cluster only.
+CLUSTER_CONTAINERS = ("cluster", "cluster-node")
+CLUSTER_NODE_TIMEOUT_MS = 5_000
 
 log = structlog.get_logger()
 
 
+class IssueSettings(Settings):
+    """Settings from `STARFOLD_*` for issuing: the servers' addresses, without user and password."""
+
+    postgres: PostgresUrl = SecretStr("host=postgres")
+    # A server, or the nodes of a cluster.
+    redis: RedisUrl = SecretStr("redis://redis:6379")
+    jobs_redis: SingleRedisUrl = SecretStr("redis://redis:6379")
+
+    @property
+    def has_cluster(self) -> bool:
+        return cluster_address(self.redis.get_secret_value()) is not None
+
+
 class SecretsHome(Home):
-    """The folder of the secrets; servers run in other containers, and the ledger is elsewhere."""
+    """The folder of the secrets; the servers run elsewhere, and so the ledger is elsewhere."""
+
+    def __init__(self, path: Path, servers: IssueSettings) -> None:
+        super().__init__(path)
+        self._servers = servers
 
     @property
     def erasure_ledger(self) -> Path:
         return LEDGER
 
     def dsn(self, role: str, password: str, database: str = DATABASE) -> str:
-        return make_conninfo(host="postgres", user=role, password=password, dbname=database)
+        postgres = self._servers.postgres.get_secret_value()
+        return make_conninfo(postgres, user=role, password=password, dbname=database)
 
     def redis_url(self, user: str = redis_users.OWNER, database: int = 0) -> str:
-        return f"redis://{user}:{self.secrets().redis_passwords[user]}@redis:6379/{database}"
+        server = self._servers.jobs_redis if database else self._servers.redis
+        scheme, _, address = server.get_secret_value().partition("://")
+        nodes, mark, query = address.partition("?")
+        # A cluster has a single database.
+        path = "" if cluster_address(server.get_secret_value()) else f"/{database}"
+        password = self.secrets().redis_passwords[user]
+        return f"{scheme}://{user}:{password}@{nodes.rstrip('/')}{path}{mark}{query}"
 
 
 def issue_secrets(home: Home, issued: Path) -> None:
     """Write each container's files; leave up-to-date ones alone.
+
+    The containers of a cluster are issued theirs if the home's read models are on one.
 
     Raises `OperatorError` if the secrets from which other volumes were issued are gone.
     """
@@ -94,7 +130,14 @@ def issue_secrets(home: Home, issued: Path) -> None:
     acl = redis_users.acl_file(own.redis_passwords)
     _issue(issued / "redis/users.acl", acl, READABLE_BY_ALL)
     _issue(issued / "redis/redis.conf", "aclfile /etc/starfold/users.acl\n", READABLE_BY_ALL)
+    has_cluster = cluster_address(home.redis_url()) is not None
+    if has_cluster:
+        _issue(issued / "cluster-node/users.acl", acl, READABLE_BY_ALL)
+        node = _node_configuration(own.redis_passwords[redis_users.OWNER])
+        _issue(issued / "cluster-node/redis.conf", node, READABLE_BY_ALL)
     for service, (role, names) in NEEDS.items():
+        if service in CLUSTER_CONTAINERS and not has_cluster:
+            continue
         environment = {
             **home.environment(role, REDIS_USERS.get(service, redis_users.OWNER)),
             "STARFOLD_OWNER_DATABASE_URL": home.owner_dsn(),
@@ -106,7 +149,21 @@ def issue_secrets(home: Home, issued: Path) -> None:
     log.info("secrets_issued")
 
 
+def _node_configuration(password: str) -> str:
+    """Return a node's settings; a replica logs in to its primary like any client."""
+    lines = {
+        "aclfile": "/etc/starfold/users.acl",
+        "cluster-enabled": "yes",
+        "cluster-node-timeout": CLUSTER_NODE_TIMEOUT_MS,
+        # The names that Redis and Valkey both know.
+        "masteruser": redis_users.OWNER,
+        "masterauth": password,
+    }
+    return "".join(f"{name} {value}\n" for name, value in lines.items())
+
+
 def _issue(file: Path, content: str, mode: int = 0o600) -> None:
+    file.parent.mkdir(parents=True, exist_ok=True)
     if not file.exists() or file.read_text() != content:
         write_private(file, content.encode())
     file.chmod(mode)

@@ -1,4 +1,4 @@
-"""Start a program with its container's own settings: `python -m ops.compose.issued PROGRAM`.
+"""Start a program with the settings that were issued to it: `python -m ops.compose.issued PROGRAM`.
 
 Imports only the standard library: every container starts with it.
 """
@@ -10,7 +10,8 @@ import sys
 from pathlib import Path
 from typing import NoReturn
 
-OWN_SETTINGS = Path("/etc/starfold/environment")
+# A container mounts its settings; systemd passes them to a service as a credential.
+OWN_SETTINGS = Path(os.environ.get("CREDENTIALS_DIRECTORY", "/etc/starfold")) / "environment"
 
 
 class NothingIssued(Exception):

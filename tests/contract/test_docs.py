@@ -15,6 +15,7 @@ import query_api.app
 from bench.chart import CHART, chart, figures
 from command_api.settings import CommandSettings
 from ops.compose.init import FirstStepsSettings, SchemaSettings
+from ops.compose.issue import IssueSettings
 from ops.home.access import ApiSettings
 from ops.settings import JobsSettings, OwnerSettings, WriteSideSettings
 from projector.settings import ProjectorSettings
@@ -65,6 +66,7 @@ SETTINGS: list[type[BaseSettings]] = [
     WriteSideSettings,
     SchemaSettings,
     FirstStepsSettings,
+    IssueSettings,
 ]
 
 

@@ -10,13 +10,23 @@ from typing import Any
 import pytest
 import yaml
 
-from ops.compose.issue import CONTAINERS, NEEDS
+from ops.compose.issue import (
+    CLUSTER_CONTAINERS,
+    CONTAINERS,
+    NEEDS,
+    IssueSettings,
+    SecretsHome,
+    issue_secrets,
+)
+from shared.process.cluster_address import cluster_address
 
 ROOT = Path(__file__).parents[3]
 COMPOSE: dict[str, Any] = yaml.safe_load((ROOT / "docker-compose.yml").read_text())
 SERVERS: dict[str, Any] = yaml.safe_load((ROOT / "docker-compose.servers.yml").read_text())
+CLUSTER: dict[str, Any] = yaml.safe_load((ROOT / "docker-compose.cluster.yml").read_text())
 OPERATING = (ROOT / "docs/operating.md").read_text()
 SERVICES: dict[str, dict[str, Any]] = COMPOSE["services"]
+NODES = [f"cluster-{number}" for number in range(1, 7)]
 # They end by themselves.
 STEPS = {"secrets", "init", "first-steps", "operator"}
 # Volumes beside a container's own settings or secrets.
@@ -78,7 +88,8 @@ def test_a_service_mounts_what_it_needs_and_no_more(service: str) -> None:
     named = {name for name, *_ in volumes}
     own = {f"{_issued(service)}-{'settings' if _issued(service) in NEEDS else 'secrets'}"}
     if service == "secrets":
-        own = {f"{one}-{'settings' if one in NEEDS else 'secrets'}" for one in CONTAINERS}
+        containers = set(CONTAINERS) - set(CLUSTER_CONTAINERS)
+        own = {f"{one}-{'settings' if one in NEEDS else 'secrets'}" for one in containers}
     assert named == own | MOUNTED.get(service, set())
     assert named <= set(COMPOSE["volumes"]), "each has a name"
     for name, *rest in volumes:
@@ -128,15 +139,73 @@ def test_only_up_and_build_build_an_image() -> None:
 def test_the_image_is_named_after_the_release() -> None:
     """So that `up` after an update builds a new one, instead of starting the old one's programs."""
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-    images = {one["image"] for one in SERVICES.values() if "STARFOLD_IMAGE" in one["image"]}
+    services = [*SERVICES.values(), CLUSTER["services"]["cluster"]]
+    images = {one["image"] for one in services if "STARFOLD_IMAGE" in one["image"]}
     assert images == {f"${{STARFOLD_IMAGE:-starfold:{project['version']}}}"}
 
 
+def test_the_nodes_of_the_cluster_are_confined_like_redis_and_keep_their_data() -> None:
+    """Each inherits everything from `redis` but its image, address and volumes."""
+    services = CLUSTER["services"]
+    assert [name for name in services if re.fullmatch(r"cluster-\d", name)] == NODES
+    addresses = set()
+    for name in NODES:
+        node = services[name]
+        assert node["extends"] == {"file": "docker-compose.yml", "service": "redis"}
+        assert node.keys() == {"extends", "image", "networks", "volumes"}
+        assert node["volumes"] == ["cluster-node-secrets:/etc/starfold:ro", f"{name}-data:/data"]
+        assert set(node["networks"]) == {"cluster"}
+        addresses.add(node["networks"]["cluster"]["ipv4_address"])
+    assert len(addresses) == len(NODES), "a node knows the others by address, also after a restart"
+    (subnet,) = CLUSTER["networks"]["cluster"]["ipam"]["config"]
+    assert {one.rpartition(".")[0] for one in addresses} == {subnet["subnet"].rpartition(".")[0]}
+
+
+def test_the_step_that_makes_the_cluster_is_a_step_like_the_others() -> None:
+    step, other = CLUSTER["services"]["cluster"], SERVICES["init"]
+    own = {"entrypoint", "networks", "volumes", "depends_on"}
+    assert {name: one for name, one in step.items() if name not in own} == {
+        name: one
+        for name, one in other.items()
+        if name not in own | {"environment", "stop_grace_period"}
+    }
+    assert step["depends_on"] == {node: {"condition": "service_healthy"} for node in NODES}
+    for name in ("projector", "query-api", "worker"):
+        waits = CLUSTER["services"][name]["depends_on"]
+        assert waits == {"cluster": {"condition": "service_completed_successfully"}}
+        assert CLUSTER["services"][name]["networks"] == ["cluster"]
+
+
+def test_with_the_cluster_file_the_services_are_issued_its_address(tmp_path: Path) -> None:
+    """The jobs stay on one server, and nodes and step get the volumes that they are issued."""
+    secrets = CLUSTER["services"]["secrets"]
+    servers = IssueSettings(redis=secrets["environment"]["STARFOLD_REDIS"])
+    home = SecretsHome(tmp_path / "secrets", servers)
+    home.create()
+    issue_secrets(home, tmp_path / "issued")
+    for service in ("projector", "query-api", "worker", "cluster"):
+        lines = (tmp_path / "issued" / service / "environment").read_text().splitlines()
+        issued = dict(line.split("=", 1) for line in lines)
+        address = cluster_address(issued["STARFOLD_REDIS_URL"])
+        assert address is not None
+        assert address.nodes == tuple((node, 6379) for node in NODES)
+        if "STARFOLD_JOBS_REDIS_URL" in issued:
+            assert issued["STARFOLD_JOBS_REDIS_URL"].endswith("@redis:6379/1")
+    mounted = {mount.rpartition("/")[2] for mount in secrets["volumes"]}
+    assert mounted == set(CLUSTER_CONTAINERS)
+    assert all((tmp_path / "issued" / one).is_dir() for one in CLUSTER_CONTAINERS)
+    volumes = {
+        mount.partition(":")[0]
+        for one in CLUSTER["services"].values()
+        for mount in one.get("volumes", [])
+    }
+    assert volumes == set(CLUSTER["volumes"])
+
+
 def test_every_variable_of_the_compose_files_is_documented() -> None:
-    texts = [
-        (ROOT / name).read_text() for name in ("docker-compose.yml", "docker-compose.servers.yml")
-    ]
+    texts = [file.read_text() for file in ROOT.glob("docker-compose*.yml")]
     variables = set(re.findall(r"\$\{([A-Z_]+)", "".join(texts)))
+    assert "STARFOLD_CLUSTER_NETWORK" in variables
     assert [name for name in sorted(variables) if f"`{name}`" not in OPERATING] == []
 
 

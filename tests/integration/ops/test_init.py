@@ -12,7 +12,7 @@ import pytest
 
 from command_api.privacy.erasure_ledger import read_ledger
 from ops.compose.init import OPERATOR_HOME, SECRETS
-from ops.compose.issue import CONTAINERS, LEDGER, NEEDS, issue_secrets
+from ops.compose.issue import CLUSTER_CONTAINERS, CONTAINERS, LEDGER, NEEDS, issue_secrets
 from ops.home.folder import Home
 from tests.support.api import Api
 from tests.support.servers import Servers
@@ -33,8 +33,6 @@ def test_each_container_is_issued_what_it_needs_and_no_more(tmp_path: Path) -> N
     home = Home(tmp_path / "secrets")
     home.create()
     issued = tmp_path / "issued"
-    for service in CONTAINERS:
-        (issued / service).mkdir(parents=True)
     issue_secrets(home, issued)
     first = {file: file.read_text() for file in issued.rglob("*") if file.is_file()}
     issue_secrets(home, issued)
@@ -42,7 +40,7 @@ def test_each_container_is_issued_what_it_needs_and_no_more(tmp_path: Path) -> N
 
     assert _names(issued, "query-api") == {"REDIS_URL", "TOKEN_PUBLIC_KEY", "CURSOR_KEY"}
     assert home.secrets().owner_password == (issued / "postgres/password").read_text()
-    for service in NEEDS:
+    for service in set(NEEDS) - set(CLUSTER_CONTAINERS):
         assert (issued / service / "environment").stat().st_mode & 0o777 == 0o600
     for setting, holders in {
         "OWNER_DATABASE_URL": {"operator", "schema", "first-steps"},
@@ -52,20 +50,22 @@ def test_each_container_is_issued_what_it_needs_and_no_more(tmp_path: Path) -> N
         "CURSOR_KEY": {"query-api"},
         "REDIS_URL": {"projector", "query-api", "worker"},
     }.items():
-        assert {service for service in NEEDS if setting in _names(issued, service)} == holders
+        services = set(NEEDS) - set(CLUSTER_CONTAINERS)
+        assert {service for service in services if setting in _names(issued, service)} == holders
 
 
 def test_the_image_and_the_compose_file_know_every_container() -> None:
     """Each has a folder that the image's user owns, and a volume that only it mounts."""
-    compose = (ROOT / "docker-compose.yml").read_text()
+    compose = "".join((ROOT / f"docker-compose{name}.yml").read_text() for name in ("", ".cluster"))
     (folders,) = re.findall(
-        r"install .* -m 0755 \\\n +(postgres .*) \\", (ROOT / "Dockerfile").read_text()
+        r"install .* -m 0755 \\\n +(postgres [^&]*) \\\n", (ROOT / "Dockerfile").read_text()
     )
-    assert set(folders.split()) == set(CONTAINERS)
+    assert set(folders.replace("\\", "").split()) == set(CONTAINERS)
     for service in CONTAINERS:
         volume = f"{service}-{'settings' if service in NEEDS else 'secrets'}"
         assert compose.count(f"- {volume}:/var/lib/starfold/issued/{service}\n") == 1
-        assert compose.count(f"- {volume}:/etc/starfold:ro\n") == 1
+        mounted = len(re.findall(rf"(?<![a-z-]){volume}:/etc/starfold:ro", compose))
+        assert mounted == (6 if service == "cluster-node" else 1)
     for folder in (LEDGER.parent, OPERATOR_HOME, SECRETS):
         assert f":{folder}" in compose
 
@@ -75,8 +75,6 @@ class TestOperator:
 
     @pytest.fixture
     def issued(self, servers: Servers, tmp_path: Path) -> Path:
-        for service in CONTAINERS:
-            (tmp_path / service).mkdir()
         issue_secrets(servers.home, tmp_path)
         return tmp_path
 
@@ -127,6 +125,33 @@ class TestOperator:
         assert refused.returncode == 1
         (line,) = refused.stderr.splitlines()
         assert "STARFOLD_" in line
+
+
+def test_the_secrets_of_a_deployment_elsewhere_go_to_a_folder(tmp_path: Path) -> None:
+    """With the servers' own addresses; a second run changes nothing."""
+    folder = tmp_path / "secrets"
+    environment = {
+        "STARFOLD_POSTGRES": "host=db.example.org sslmode=verify-full",
+        "STARFOLD_REDIS": "rediss://cache.example.org:6380?ssl_cert_reqs=required",
+        "STARFOLD_JOBS_REDIS": "redis://jobs.example.org:6379",
+    }
+    command = [sys.executable, "-m", "ops.compose.init", "secrets", str(folder)]
+    issued = []
+    for _ in range(2):
+        ran = subprocess.run(command, env=environment, capture_output=True, text=True, cwd=ROOT)
+        printed(ran)
+        issued.append({file: file.read_text() for file in folder.rglob("environment")})
+    files, again = issued
+    assert again == files
+    worker = files[folder / "issued/worker/environment"]
+    assert "=host=db.example.org sslmode=verify-full user=" in worker
+    assert re.search(
+        r"_REDIS_URL=rediss://worker:[^@]+@cache.example.org:6380/0\?ssl_cert_reqs=required\n",
+        worker,
+    )
+    assert re.search(r"JOBS_REDIS_URL=redis://worker:[^@]+@jobs.example.org:6379/1\n", worker)
+    assert (folder / "secrets.json").stat().st_mode & 0o777 == 0o600
+    assert not (folder / "issued/cluster").exists()
 
 
 def printed(ran: subprocess.CompletedProcess[str]) -> str:

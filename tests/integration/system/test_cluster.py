@@ -111,6 +111,26 @@ def test_an_erasure_rewrites_the_files_of_every_primary(
     eventually(rewritten)
 
 
+def test_making_the_cluster_again_changes_nothing_but_what_is_missing(
+    cluster: ValkeyCluster,
+) -> None:
+    """After a failover, and with a replica that has forgotten the others."""
+    failed = cluster.primaries[0]
+    cluster.kill_primary(failed)
+    failed.start()
+    cluster.wait_whole()
+    primaries = {node.id for node in cluster.primaries}
+    cluster.make()
+    cluster.wait_whole()
+    assert {node.id for node in cluster.primaries} == primaries
+    replica = next(node for node in cluster.nodes if not node.is_primary)
+    replica.client.execute_command("CLUSTER RESET")
+    assert replica.is_primary
+    cluster.make()
+    cluster.wait_whole()
+    assert {node.id for node in cluster.primaries} == primaries
+
+
 def rewrites(node: Node) -> int:
     return int(node.client.info("persistence")["aof_rewrites"])
 

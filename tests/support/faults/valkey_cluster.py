@@ -14,15 +14,16 @@ from typing import Any
 import redis
 from redis.crc import key_slot
 
+from ops.compose.cluster import make_cluster
 from ops.home import redis_users
 from ops.home.folder import Home
 from ops.local.child import ChildSpec
 from ops.local.servers import valkey_spec
+from shared.process.cluster_address import cluster_address
 from tests.support.servers import Server
 from tests.support.system import eventually
 
 PRIMARIES = 3
-SLOTS = 16_384
 # A primary that is silent for this time is replaced by its replica.
 NODE_TIMEOUT_MS = 1_000
 READY_WITHIN_S = 60.0
@@ -114,16 +115,14 @@ class ValkeyCluster:
     def start(self) -> None:
         for node in self.nodes:
             node.start()
-        first, primaries = self.nodes[0], self.nodes[:PRIMARIES]
-        for node in self.nodes[1:]:
-            first.client.execute_command("CLUSTER MEET", "127.0.0.1", node.port, node.bus_port)
-        for number, node in enumerate(primaries):
-            start, end = (SLOTS * n // PRIMARIES for n in (number, number + 1))
-            node.client.execute_command("CLUSTER ADDSLOTSRANGE", start, end - 1)
-        eventually(lambda: all(self._knows_all(node) for node in self.nodes), READY_WITHIN_S)
-        for primary, replica in zip(primaries, self.nodes[PRIMARIES:], strict=True):
-            replica.client.execute_command("CLUSTER REPLICATE", primary.id)
+        self.make()
         self.wait_whole()
+
+    def make(self) -> None:
+        """Make a cluster of the nodes, as the step of the compose file does."""
+        address = cluster_address(self.url(redis_users.OWNER))
+        assert address is not None
+        make_cluster(address)
 
     def url(self, user: str) -> str:
         password = self._home.secrets().redis_passwords[user]
