@@ -17,6 +17,7 @@ from shared.log.schema import PROJECTOR_ROLE
 from tests.support.system import System, eventually, free_port
 
 WORKERS = 2
+READY_WITHIN_S = 60.0
 STOPPED_WITHIN_S = 30.0
 
 
@@ -73,13 +74,13 @@ def workers(system: System) -> Iterator[Workers]:
 
 
 def test_workers_share_a_port_and_one_that_dies_is_replaced(workers: Workers) -> None:
-    eventually(workers.answers)
-    eventually(lambda: len(workers.pids()) == WORKERS)
+    eventually(workers.answers, READY_WITHIN_S)
+    eventually(lambda: len(workers.pids()) == WORKERS, READY_WITHIN_S)
     first = workers.pids()
     killed = first.pop()
     os.kill(killed, signal.SIGKILL)
     eventually(lambda: len(workers.pids() - {killed}) == WORKERS)
-    eventually(workers.answers)
+    eventually(workers.answers, READY_WITHIN_S)
     kept = workers.pids()
     assert first <= kept
     assert workers.stop() == 0
@@ -88,8 +89,8 @@ def test_workers_share_a_port_and_one_that_dies_is_replaced(workers: Workers) ->
 
 def test_no_worker_outlives_a_parent_that_was_killed(workers: Workers) -> None:
     """Nobody is left to tell them; and the port is free for the next start."""
-    eventually(workers.answers)
-    eventually(lambda: len(workers.pids()) == WORKERS)
+    eventually(workers.answers, READY_WITHIN_S)
+    eventually(lambda: len(workers.pids()) == WORKERS, READY_WITHIN_S)
     orphans = workers.pids()
     workers.stop(how=signal.SIGKILL)
     eventually(lambda: not any(_runs(pid) for pid in orphans))
