@@ -29,6 +29,7 @@ WAITING_MAX = 20_000
 # round trip. Plain reads are cheaper the more of them share a round trip.
 CALLS_UNDER_WAY_MAX = 2
 TIMEOUT_S = 1.0
+WARN_EVERY_S = 1.0
 _NO_ANSWER = "the read models do not answer"
 
 log = structlog.get_logger()
@@ -116,6 +117,7 @@ class CoalescedReads:
         self._waiting: list[_PendingRead] = []
         self._round_trips: set[asyncio.Task[None]] = set()
         self._hangs = False
+        self._warn_again_at = 0.0
 
     async def documents(
         self, keys: PartitionKeys, documents: Sequence[str], *, asking: bool = False
@@ -190,7 +192,7 @@ class CoalescedReads:
                         await self._load_scripts()
                         await self._round_trip(reads)
             except (redis.RedisError, TimeoutError, OSError) as error:
-                log.warning("read_models_unavailable", error=f"{type(error).__name__}: {error}")
+                self._warn(error)
                 if isinstance(error, (TimeoutError, redis.TimeoutError)):
                     self._hangs = True
                     reads += self._waiting
@@ -205,6 +207,13 @@ class CoalescedReads:
         this = asyncio.current_task()
         assert this is not None
         self._round_trips.discard(this)
+
+    def _warn(self, error: Exception) -> None:
+        """Log an outage once a second: every read of it comes here."""
+        now = asyncio.get_running_loop().time()
+        if now >= self._warn_again_at:
+            self._warn_again_at = now + WARN_EVERY_S
+            log.warning("read_models_unavailable", error=f"{type(error).__name__}: {error}")
 
     async def _load_scripts(self) -> None:
         """Load the scripts, which a restarted Redis has lost.

@@ -5,17 +5,19 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 import pytest
 import redis.asyncio
+import structlog
 
 from query_api.redis_reads.coalescing import CoalescedReads
 from shared.errors import Unavailable
 from shared.read_model.keys import MOVIES, PartitionKeys
 from tests.support.api import POSITION, Api
-from tests.support.system import System, eventually
+from tests.support.system import System, eventually, free_port
 
 
 def test_without_postgresql_every_read_answers(system: System, own: Api) -> None:
@@ -115,6 +117,24 @@ def test_while_redis_hangs_one_read_tries_and_all_others_are_refused(system: Sys
             await reads.documents(keys, ())
 
     asyncio.run(read())
+
+
+def test_an_outage_is_logged_once_a_second_and_not_for_every_read(system: System) -> None:
+    keys = PartitionKeys(MOVIES, 1, 0)
+
+    async def read() -> None:
+        # Nothing listens there.
+        async with redis.asyncio.Redis(port=free_port()) as client:
+            reads = CoalescedReads(client)
+            for _ in range(50):
+                with pytest.raises(Unavailable):
+                    await reads.documents(keys, ())
+
+    started = time.monotonic()
+    with structlog.testing.capture_logs() as logged:
+        asyncio.run(read())
+    lines = [one for one in logged if one["event"] == "read_models_unavailable"]
+    assert 1 <= len(lines) <= 1 + time.monotonic() - started
 
 
 @contextmanager
