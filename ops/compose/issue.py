@@ -65,7 +65,7 @@ REDIS_USERS: Mapping[str, str] = {
     "worker": redis_users.WORKER,
 }
 CONTAINERS = (*NEEDS, "postgres", "redis", "cluster-node")
-# Of the cluster only.
+# The containers that only a cluster has.
 CLUSTER_CONTAINERS = ("cluster", "cluster-node")
 CLUSTER_NODE_TIMEOUT_MS = 5_000
 
