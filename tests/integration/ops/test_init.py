@@ -8,12 +8,15 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
+import psycopg
 import pytest
+from pydantic import SecretStr
 
 from command_api.privacy.erasure_ledger import read_ledger
-from ops.compose.init import OPERATOR_HOME, SECRETS
+from ops.compose.init import OPERATOR_HOME, SECRETS, SchemaSettings, make_schema
 from ops.compose.issue import CLUSTER_CONTAINERS, CONTAINERS, LEDGER, NEEDS, issue_secrets
 from ops.home.folder import Home
+from shared.log.schema import COMMAND_ROLE, require_database
 from tests.support.api import Api
 from tests.support.servers import Servers
 from tests.support.system import System
@@ -152,6 +155,26 @@ def test_the_secrets_of_a_deployment_elsewhere_go_to_a_folder(tmp_path: Path) ->
     assert re.search(r"JOBS_REDIS_URL=redis://worker:[^@]+@jobs.example.org:6379/1\n", worker)
     assert (folder / "secrets.json").stat().st_mode & 0o777 == 0o600
     assert not (folder / "issued/cluster").exists()
+
+
+def test_an_owner_without_a_superusers_rights_migrates_the_database() -> None:
+    """On a server of somebody else's, as docs/operating.md says; again it changes nothing."""
+    servers = Servers()
+    servers.start()
+    try:
+        with psycopg.connect(servers.home.owner_dsn(), autocommit=True) as superuser:
+            superuser.execute("CREATE ROLE hired LOGIN CREATEDB CREATEROLE PASSWORD 'hired'")
+        settings = SchemaSettings(
+            owner_database_url=SecretStr(servers.home.dsn("hired", "hired", "hired_log")),
+            command_password=SecretStr("command"),
+            projector_password=SecretStr("projector"),
+        )
+        make_schema(settings)
+        make_schema(settings)
+        dsn = servers.home.dsn(COMMAND_ROLE, "command", "hired_log")
+        require_database(dsn, schema=settings.database_schema, pooler=False)
+    finally:
+        servers.close()
 
 
 def printed(ran: subprocess.CompletedProcess[str]) -> str:
