@@ -377,6 +377,7 @@ def test_every_unit_is_confined() -> None:
         "ProtectHome": "yes",
         "PrivateDevices": "yes",
         "PrivateTmp": "yes",
+        "MemoryDenyWriteExecute": "yes",
         "RestrictAddressFamilies": "AF_INET AF_INET6 AF_UNIX",
         "SystemCallFilter": "@system-service",
     }.items():
@@ -386,6 +387,14 @@ def test_every_unit_is_confined() -> None:
         service = _unit(file)["Service"]
         assert {name for name, _ in service} & relaxed == set()
         assert "MemoryMax" in dict(service)
+
+
+def test_the_target_starts_and_stops_the_services_that_are_enabled() -> None:
+    for process in set(PROCESSES) - {"schema"}:
+        unit = _unit(UNITS[process])
+        assert ("WantedBy", "starfold.target") in unit["Install"]
+        assert ("PartOf", "starfold.target") in unit["Unit"]
+    assert ("WantedBy", "multi-user.target") in _unit(SYSTEMD / "starfold.target")["Install"]
 
 
 def test_a_service_reads_its_credential(tmp_path: Path) -> None:
