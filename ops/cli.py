@@ -10,6 +10,8 @@ from typing import Annotated
 import structlog
 import typer
 
+from ops.backups.backup import backup
+from ops.backups.restore import restore
 from ops.commands.erase import erase
 from ops.commands.keys import keys
 from ops.commands.parked import parked
@@ -41,6 +43,8 @@ app.add_typer(parked, name="parked", help="List, retry or discard entities that 
 app.command()(erase)
 app.command()(verify)
 app.command()(status)
+app.command()(backup)
+app.command()(restore)
 
 ProjectionArgument = Annotated[str, typer.Argument(help="movies, profiles or changes.")]
 GenerationArgument = Annotated[int, typer.Argument(min=1, help="The generation's number.")]

@@ -23,6 +23,7 @@ from command_api.store.store import Store
 from ops.errors import OperatorError
 from ops.home.access import owner_settings, write_side_settings
 from ops.home.folder import Home
+from ops.settings import WriteSideSettings
 from shared.errors import StoreAway
 from shared.ids import new_uuid7
 from shared.log.codec import Codec
@@ -70,7 +71,13 @@ class WriteSide:
 @contextmanager
 def write_side_of(home: Home) -> Iterator[WriteSide]:
     """Yield the write side; raise `OperatorError` if it is not configured or does not answer."""
-    settings = write_side_settings(home)
+    with write_side_with(write_side_settings(home)) as write_side:
+        yield write_side
+
+
+@contextmanager
+def write_side_with(settings: WriteSideSettings) -> Iterator[WriteSide]:
+    """Yield the write side of these settings; raise `OperatorError` if it does not answer."""
     database_url, schema = settings.database_url.get_secret_value(), settings.database_schema
     server = Server(
         database_url,

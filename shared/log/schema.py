@@ -5,7 +5,7 @@ Any number of processes may migrate at once: one does the work while the others 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping, Sequence
 from importlib.resources import files
 from typing import Any
 
@@ -39,22 +39,30 @@ def migrate(owner_dsn: str, *, schema: str = "starfold", roles: Mapping[str, str
     with connect(owner_dsn, autocommit=True, answer_within_s=MIGRATED_WITHIN_S) as connection:
         require_durability(connection)
         with connection.transaction():
-            connection.execute("SELECT pg_advisory_xact_lock(%s)", [_LOCK_ID])
-            applied = _apply(connection, schema)
-            for name in _FUNCTIONS:
-                connection.execute(_read(name).encode())
-            for role, password in roles.items():
-                _create_role(connection, role, password)
-                _set_session(connection, role, schema)
-            connection.execute(
-                sql.SQL(_read("grants.sql")).format(
-                    schema=sql.Identifier(schema),
-                    command=sql.Identifier(COMMAND_ROLE),
-                    projector=sql.Identifier(PROJECTOR_ROLE),
-                )
-            )
+            applied = migrate_within(connection, schema=schema, roles=roles)
     if applied:
         log.info("schema_migrated", schema=schema, migrations=applied)
+    return applied
+
+
+def migrate_within(
+    connection: psycopg.Connection[Any], *, schema: str, roles: Mapping[str, str]
+) -> list[str]:
+    """Do the work of `migrate` in the caller's transaction; `roles` may be empty if all exist."""
+    create_tables(connection, schema)
+    applied = _apply(connection, _known())
+    for name in _FUNCTIONS:
+        connection.execute(_read(name).encode())
+    for role, password in roles.items():
+        _create_role(connection, role, password)
+        _set_session(connection, role, schema)
+    connection.execute(
+        sql.SQL(_read("grants.sql")).format(
+            schema=sql.Identifier(schema),
+            command=sql.Identifier(COMMAND_ROLE),
+            projector=sql.Identifier(PROJECTOR_ROLE),
+        )
+    )
     return applied
 
 
@@ -93,7 +101,14 @@ def require_session(connection: psycopg.Connection[Any], schema: str) -> None:
         )
 
 
-def _apply(connection: psycopg.Connection, schema: str) -> list[str]:
+def create_tables(
+    connection: psycopg.Connection[Any], schema: str, migrations: Sequence[str] = ()
+) -> None:
+    """Create the schema, and apply the given migrations, which it may have; enter the schema.
+
+    Raises `Misconfigured` for a migration that this release does not know.
+    """
+    connection.execute("SELECT pg_advisory_xact_lock(%s)", [_LOCK_ID])
     name = sql.Identifier(schema)
     connection.execute(sql.SQL("CREATE SCHEMA IF NOT EXISTS {}").format(name))
     connection.execute(sql.SQL("SET LOCAL search_path TO {}").format(name))
@@ -101,23 +116,35 @@ def _apply(connection: psycopg.Connection, schema: str) -> list[str]:
         "CREATE TABLE IF NOT EXISTS migrations"
         " (name text PRIMARY KEY, applied_at timestamptz NOT NULL DEFAULT now())"
     )
-    applied_before = {str(row[0]) for row in connection.execute("SELECT name FROM migrations")}
-    known = sorted(
-        entry.name
-        for entry in files("shared.log").joinpath("migrations").iterdir()
-        if entry.is_file()
-    )
-    unknown = applied_before.difference(known)
+    _apply(connection, migrations)
+
+
+def require_known(migrations: Collection[str]) -> None:
+    """Raise `Misconfigured` if a newer release has applied one of the migrations."""
+    unknown = set(migrations).difference(_known())
     if unknown:
         raise Misconfigured(
             f"the database has the migrations {sorted(unknown)}, which this release does not know: "
             "it was used with a newer one"
         )
-    applied = [migration for migration in known if migration not in applied_before]
+
+
+def _apply(connection: psycopg.Connection[Any], migrations: Sequence[str]) -> list[str]:
+    applied_before = {str(row[0]) for row in connection.execute("SELECT name FROM migrations")}
+    require_known({*applied_before, *migrations})
+    applied = [migration for migration in migrations if migration not in applied_before]
     for migration in applied:
         connection.execute(_read(f"migrations/{migration}").encode())
         connection.execute("INSERT INTO migrations (name) VALUES (%s)", [migration])
     return applied
+
+
+def _known() -> list[str]:
+    return sorted(
+        entry.name
+        for entry in files("shared.log").joinpath("migrations").iterdir()
+        if entry.is_file()
+    )
 
 
 def _create_role(connection: psycopg.Connection, role: str, password: str) -> None:

@@ -45,7 +45,7 @@ class KeyWrap:
         """Return the unwrapped key; raise `Misconfigured` if it was wrapped with another key."""
         try:
             return self._cipher.decrypt(wrapped[:NONCE_BYTES], wrapped[NONCE_BYTES:], user_id.bytes)
-        except InvalidTag as error:
+        except (InvalidTag, ValueError) as error:
             raise Misconfigured(
                 f"the key of user {user_id} cannot be unwrapped: "
                 "STARFOLD_SEALING_KEY is not the key that it was wrapped with"

@@ -95,7 +95,7 @@ class Writers:
     def assert_exactly_once(self, log: Sequence[Entry]) -> None:
         """What was acknowledged is there once, where the answer said; nothing is there twice."""
         assert_unbroken(log)
-        said = [(_said(entry), entry.position) for entry in log]
+        said = [(said_in(entry), entry.position) for entry in log]
         times = Counter(name for name, _ in said if name is not None)
         places = dict(said)
         for writer in self.all:
@@ -218,7 +218,7 @@ class Writer(threading.Thread):
         return f"{self.name}-{next(_numbers)}"
 
 
-def _said(entry: Entry) -> str | None:
+def said_in(entry: Entry) -> str | None:
     match entry.event:
         case MovieCreated() as event:
             return event.details.title
