@@ -27,7 +27,17 @@ FILE = re.compile(r"^--- a/(.+)\n\+\+\+ b/\1\n", re.MULTILINE)
 HUNK = re.compile(r"^@@ .*\n((?:[-+ ].*\n|\n)+)", re.MULTILINE)
 # What the shell prints after a command, before its status.
 END = "--- the command ended with"
-COPIED = ("bench", "command_api", "docs", "ops", "projector", "query_api", "shared", "tests")
+COPIED = (
+    "bench",
+    "command_api",
+    "deploy",
+    "docs",
+    "ops",
+    "projector",
+    "query_api",
+    "shared",
+    "tests",
+)
 # Variables of the test process, which must not reach the commands of a guide.
 NOT_PASSED_ON = ("COVERAGE_", "PYTEST_")
 
