@@ -97,25 +97,32 @@ class ArchiveWriter:
             raise OperatorError(f"cannot write {self._target}: {error.strerror}") from error
 
 
+@contextmanager
+def opened_archive(
+    path: Path, on_progress: Callable[[int], None] = lambda _: None
+) -> Iterator[Archive]:
+    """Yield a complete archive; raise `OperatorError` for any other file."""
+    _require_whole(path, on_progress)
+    try:
+        with tarfile.open(path, "r:") as tar:
+            yield Archive(path, tar)
+    except tarfile.TarError as error:
+        raise _unreadable(path) from error
+
+
 class Archive:
-    """A complete archive; raises `OperatorError` for any other file."""
+    """The members of an archive by name, and its manifest; raises `OperatorError` without one."""
 
-    def __init__(self, path: Path, on_progress: Callable[[int], None] = lambda _: None) -> None:
+    def __init__(self, path: Path, tar: tarfile.TarFile) -> None:
         self.path = path
-        _require_whole(path, on_progress)
+        self._tar = tar
         self._members: dict[str, list[tarfile.TarInfo]] = {}
+        for member in tar.getmembers():
+            self._members.setdefault(member.name.rpartition("/")[0], []).append(member)
         try:
-            self._tar = tarfile.open(path, "r:")  # noqa: SIM115  # Closed by `close`.
-            for member in self._tar.getmembers():
-                self._members.setdefault(member.name.rpartition("/")[0], []).append(member)
-            self.manifest = msgspec.json.decode(
-                self._raw(self._tar.getmember(MANIFEST)), type=Manifest
-            )
-        except (tarfile.TarError, KeyError, msgspec.DecodeError) as error:
-            raise OperatorError(f"{path} is no backup that this release can read") from error
-
-    def close(self) -> None:
-        self._tar.close()
+            self.manifest = msgspec.json.decode(self._raw(tar.getmember(MANIFEST)), type=Manifest)
+        except (KeyError, msgspec.DecodeError) as error:
+            raise _unreadable(path) from error
 
     def content(self, name: str) -> Iterator[bytes]:
         """Yield the blocks that were added under this name, none for an unknown one."""
@@ -125,6 +132,10 @@ class Archive:
     def _raw(self, member: tarfile.TarInfo) -> bytes:
         stream = self._tar.extractfile(member)
         return stream.read() if stream is not None else b""
+
+
+def _unreadable(path: Path) -> OperatorError:
+    return OperatorError(f"{path} is no backup that this release can read")
 
 
 def _chunks(blocks: Iterable[bytes]) -> Iterator[bytes]:

@@ -80,7 +80,7 @@ def backup(
     events = next(table.rows for table in manifest.tables if table.name == "events")
     typer.echo(f"{file}: {events} events, to position {manifest.head}")
     if with_secrets:
-        typer.echo("it holds the secrets: whoever reads it can read all personal data")
+        typer.echo("it holds the secrets: anyone who has the file can read all personal data")
     else:
         needed = str(place.secrets_file) if local else "the STARFOLD_* secrets"
         typer.echo(f"it holds no secrets: a restore needs {needed}, so keep a copy elsewhere")

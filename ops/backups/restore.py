@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Annotated
@@ -15,7 +15,7 @@ import typer
 from pydantic import SecretStr
 
 from command_api.privacy.erasure_ledger import read_ledger
-from ops.backups.archive import FORMAT, Archive
+from ops.backups.archive import FORMAT, Archive, opened_archive
 from ops.backups.backup import LEDGER, OPERATOR, SECRETS, fingerprints
 from ops.backups.tables import Target
 from ops.commands.erase import reapply
@@ -49,9 +49,10 @@ def restore(
             raise OperatorError(f"there is no file {given}")
     file = _newest(file_or_dir) if file_or_dir.is_dir() else file_or_dir
     try:
-        with Progress("check", file.stat().st_size) as progress:
-            opened = Archive(file, progress.reach)
-        with closing(opened) as archive, TemporaryDirectory() as folder:
+        with ExitStack() as stack:
+            with Progress("check", file.stat().st_size) as progress:
+                archive = stack.enter_context(opened_archive(file, progress.reach))
+            folder = stack.enter_context(TemporaryDirectory())
             _require_readable(archive)
             erased = Path(folder) / LEDGER
             _write_ledger(archive, ledger, erased)
@@ -66,7 +67,7 @@ def restore(
                 _into_home(archive, Home(home), secrets, erased)
                 next_steps = [f"starfold {step} --home {home}" for step in ("up", "verify")]
     except KeyboardInterrupt:
-        typer.echo("interrupted: nothing was restored", err=True)
+        typer.echo("interrupted: a restore that was not complete leaves nothing", err=True)
         raise
     typer.echo(f"{file} is restored, to position {archive.manifest.head}; next:")
     for step in next_steps:
@@ -115,7 +116,8 @@ def _into_database(
     if settings.erasure_ledger is not None:
         named += read_ledger(settings.erasure_ledger)
     target = Target(owner_url, settings.database_schema)
-    try:
+    with ExitStack() as undone:
+        undone.callback(target.drop_draft)
         target.load(archive, settings.sealing_key.get_secret_value())
         changes = {
             "database_url": SecretStr(owner_url),
@@ -125,9 +127,7 @@ def _into_database(
         with write_side_with(settings.model_copy(update=changes)) as write_side:
             reapplied = reapply(write_side, list(dict.fromkeys(named)))
         target.publish()
-    except BaseException:
-        target.drop_draft()
-        raise
+        undone.pop_all()
     typer.echo(f"{reapplied.named} users in the ledger, {reapplied.erased} erased again")
 
 
@@ -138,7 +138,9 @@ def _into_home(archive: Archive, home: Home, secrets: Path | None, ledger: Path)
     draft = Home(home.path.with_name(f".{home.path.name}.restoring"))
     draft.create()
     draft.lock()
-    try:
+    with ExitStack() as undone:
+        for folder in (draft.path, draft.sockets()):
+            undone.callback(shutil.rmtree, folder, ignore_errors=True)
         _write_secrets(archive, draft, secrets)
         with _postgres(draft):
             owner_url, own = draft.owner_dsn(), draft.secrets()
@@ -155,10 +157,7 @@ def _into_home(archive: Archive, home: Home, secrets: Path | None, ledger: Path)
             _into_database(archive, owner_url, settings, ledger)
         write_private(draft.erasure_ledger, ledger.read_bytes())
         draft.path.rename(home.path)
-    except BaseException:
-        for folder in (draft.sockets(), draft.path):
-            shutil.rmtree(folder, ignore_errors=True)
-        raise
+        undone.pop_all()
 
 
 def _write_secrets(archive: Archive, draft: Home, secrets: Path | None) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from uuid import UUID
 
 import psycopg
 from psycopg import sql
@@ -177,4 +178,6 @@ def _require_keys(connection: Rows, key_wrap: KeyWrap) -> None:
         cursor.itersize = KEYS_AT_ONCE
         cursor.execute("SELECT user_id, wrapped FROM subject_keys")
         for user_id, wrapped in cursor:
-            key_wrap.unwrap(UserId(user_id), wrapped)  # type: ignore[arg-type]
+            assert isinstance(user_id, UUID)
+            assert isinstance(wrapped, bytes)
+            key_wrap.unwrap(UserId(user_id), wrapped)

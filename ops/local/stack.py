@@ -5,6 +5,7 @@ from __future__ import annotations
 import socket
 import sys
 from functools import partial
+from ipaddress import ip_address
 
 import httpx
 import structlog
@@ -157,6 +158,16 @@ def _answers(url: str) -> bool:
 
 
 def _url(host: str, port: int) -> str:
-    loopback = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104  # Compared, never bound.
-    reachable = loopback.get(host, host)
+    reachable = _reachable(host)
     return f"http://[{reachable}]:{port}" if ":" in reachable else f"http://{reachable}:{port}"
+
+
+def _reachable(host: str) -> str:
+    """Return the loopback address for one that means every address of the machine."""
+    try:
+        address = ip_address(host)
+    except ValueError:
+        return host  # A name.
+    if not address.is_unspecified:
+        return host
+    return "127.0.0.1" if address.version == 4 else "::1"

@@ -55,7 +55,7 @@ class Cluster(redis.RedisCluster):
 
     def execute_command(self, *args: Any, **kwargs: Any) -> Any:
         try:
-            return super().execute_command(*args, **kwargs)  # type: ignore[no-untyped-call]
+            return super().execute_command(*args, **kwargs)  # type: ignore[no-untyped-call]  # redis-py's decorators drop the types.
         except RedisClusterException as error:
             raise redis.ConnectionError(str(error)) from error
 

@@ -8,14 +8,14 @@ import signal
 import subprocess
 import tempfile
 from collections.abc import Iterator
-from contextlib import closing
+from contextlib import ExitStack
 from pathlib import Path
 from typing import NamedTuple
 
 import httpx
 import pytest
 
-from ops.backups.archive import Archive
+from ops.backups.archive import opened_archive
 from tests.support.api import PASSWORD
 from tests.support.faults.crashes import whole_log
 from tests.support.faults.writers import Writers, said_in
@@ -104,7 +104,7 @@ def leftovers(folder: Path) -> list[str]:
 
 def test_a_backup_under_load_restores_every_event_to_its_position(made: Made, folder: Path) -> None:
     """Erased people stay erased, the one by the log, the other by the current ledger."""
-    with closing(Archive(made.backup)) as archive:
+    with opened_archive(made.backup) as archive:
         head = archive.manifest.head
     assert mode_of(made.backup) == 0o600
     ledger = made.local.home.erasure_ledger
@@ -158,8 +158,11 @@ def test_a_changed_byte_or_a_missing_end_is_refused(made: Made, folder: Path) ->
         changed = bytearray(content)
         changed[place] ^= 1 << places.randrange(8)
         damaged.write_bytes(changed)
-        with pytest.raises(Exception, match="is damaged or incomplete") as refused:
-            Archive(damaged)
+        with (
+            pytest.raises(Exception, match="is damaged or incomplete") as refused,
+            ExitStack() as stack,
+        ):
+            stack.enter_context(opened_archive(damaged))
         assert type(refused.value).__name__ == "OperatorError"
     for length in (0, 100, 512, len(content) // 2, len(content) - 1):
         damaged.write_bytes(content[:length])
@@ -175,7 +178,10 @@ def test_ctrl_c_leaves_nothing_and_the_next_restore_succeeds(made: Made, folder:
         # The database is being made.
         eventually((draft / "postgres").exists)
         running.send_signal(signal.SIGINT)
-        assert "interrupted: nothing was restored" in running.communicate(timeout=60)[1]
+        assert (
+            "interrupted: a restore that was not complete leaves nothing"
+            in running.communicate(timeout=60)[1]
+        )
     assert running.returncode == 130
     assert not home.exists()
     assert not draft.exists()

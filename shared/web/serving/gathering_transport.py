@@ -29,6 +29,7 @@ class GatheringTransport(asyncio.Transport):
         self._loop = loop
         self._takes_over = takes_over
         self._gathered: list[bytes] = []
+        self._has_ended = False
         for name in _AS_IT_IS:
             setattr(self, name, getattr(transport, name))
 
@@ -36,6 +37,9 @@ class GatheringTransport(asyncio.Transport):
         if not self._gathered:
             self._loop.call_soon(self._flush)
         self._gathered.append(data)
+
+    def is_closing(self) -> bool:
+        return self._has_ended or self._transport.is_closing()
 
     def close(self) -> None:
         self._flush()
@@ -48,7 +52,7 @@ class GatheringTransport(asyncio.Transport):
         The transport reports itself as closing from then on.
         """
         self._flush()
-        self.is_closing = _always  # type: ignore[method-assign]  # As `__init__` does by name.
+        self._has_ended = True
         if not self._transport.is_closing():
             self._transport.write_eof()
 
@@ -61,7 +65,6 @@ class GatheringTransport(asyncio.Transport):
 
 _AS_IT_IS = (
     "get_extra_info",
-    "is_closing",
     "abort",
     "set_protocol",
     "get_protocol",
@@ -72,7 +75,3 @@ _AS_IT_IS = (
     "get_write_buffer_size",
     "get_write_buffer_limits",
 )
-
-
-def _always() -> bool:
-    return True

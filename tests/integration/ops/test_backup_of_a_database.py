@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import closing
 from datetime import UTC, datetime
 from importlib.resources import files
 from pathlib import Path
@@ -15,7 +14,7 @@ import pytest
 from psycopg import sql
 from typer.testing import CliRunner, Result
 
-from ops.backups.archive import Archive, Manifest, new_archive
+from ops.backups.archive import Manifest, new_archive, opened_archive
 from ops.cli import app
 from ops.errors import OperatorError
 from ops.home.folder import Home
@@ -179,7 +178,7 @@ def test_a_backup_of_a_newer_release_is_refused(
 ) -> None:
     file, newer = tmp_path / "one.tar", tmp_path / "newer.tar"
     done(run(system.schema, "backup", file))
-    with closing(Archive(file)) as archive, new_archive(newer) as writer:
+    with opened_archive(file) as archive, new_archive(newer) as writer:
         writer.finish(msgspec.structs.replace(archive.manifest, **changes))
     assert "is of a newer release" in refusal(run(system.schema, "restore", newer))
 
@@ -222,6 +221,6 @@ def test_a_large_table_needs_many_members_of_a_bounded_size(tmp_path: Path) -> N
     with new_archive(file) as writer:
         writer.add("tables/events", (block for _ in range(10)))
         writer.finish(manifest)
-    with closing(Archive(file)) as archive:
+    with opened_archive(file) as archive:
         assert [len(one) >> 20 for one in archive.content("tables/events")] == [4, 4, 2]
         assert archive.manifest == manifest
