@@ -24,8 +24,8 @@ from query_api.http.shapes import TAGS
 from query_api.http.users import Users
 from query_api.read_limits import OpenPlaces, ReadLimits
 from query_api.redis_reads.access import CallerAccess
-from query_api.redis_reads.cluster_reads import ClusterReads, reads_of
-from query_api.redis_reads.coalescing import TIMEOUT_S, CoalescedReads
+from query_api.redis_reads.cluster_reads import reads_of
+from query_api.redis_reads.coalescing import TIMEOUT_S, Reads
 from query_api.redis_reads.damage import SEND_EVERY_S, Damage
 from query_api.redis_reads.freshness import Freshness
 from query_api.redis_reads.generations import ActiveGenerations
@@ -82,7 +82,7 @@ class _Parts(NamedTuple):
     """The background parts of the application, and the parts that answer requests."""
 
     client: AsyncClient
-    reads: CoalescedReads | ClusterReads
+    reads: Reads
     tasks: Tasks
     damage: Damage
     generations: ActiveGenerations

@@ -6,21 +6,13 @@ Each node's reads are coalesced separately: a node that hangs delays only its ow
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
-from typing import TypeVar
+from typing import Any
 
 import redis.asyncio
 import structlog
 from redis.exceptions import AskError, MovedError, RedisClusterException
 
-from query_api.redis_reads.coalescing import (
-    TIMEOUT_S,
-    CoalescedReads,
-    Opinions,
-    Page,
-    PartitionRead,
-    Redirected,
-)
+from query_api.redis_reads.coalescing import TIMEOUT_S, CoalescedReads, Read, Reads, Redirected
 from shared.errors import Unavailable
 from shared.read_model.clients import AsyncClient, AsyncCluster, async_redis_client, slot_of
 from shared.read_model.keys import PartitionKeys
@@ -28,13 +20,13 @@ from shared.read_model.keys import PartitionKeys
 # While slots move, a node refuses a read whose keys are on two nodes.
 RETRY_AFTER_S = 0.02
 RETRIES_FOR_S = 1.0
-
-Read = TypeVar("Read")
+# Longer than a refresh may take, so that there is one at a time.
+REFRESH_EVERY_S = 1.0
 
 log = structlog.get_logger()
 
 
-def reads_of(client: AsyncClient) -> CoalescedReads | ClusterReads:
+def reads_of(client: AsyncClient) -> Reads:
     """Return coalesced reads of a server, or of a cluster's nodes."""
     if isinstance(client, AsyncCluster):
         return ClusterReads(client)
@@ -42,67 +34,24 @@ def reads_of(client: AsyncClient) -> CoalescedReads | ClusterReads:
     return CoalescedReads(client)
 
 
-class ClusterReads:
+class ClusterReads(Reads):
     """The same reads as of one server, each from the node that serves the partition."""
 
     def __init__(self, cluster: AsyncCluster) -> None:
         self._cluster = cluster
         self._servers: dict[str, CoalescedReads] = {}
         self._refreshing: asyncio.Task[None] | None = None
+        self._refresh_again_at = 0.0
 
-    async def documents(self, keys: PartitionKeys, documents: Sequence[str]) -> PartitionRead:
-        """Read documents by their names after the partition's prefix."""
-        return await self._read(
-            keys, lambda server, asking: server.documents(keys, documents, asking=asking)
-        )
-
-    async def page(
-        self,
-        keys: PartitionKeys,
-        sorted_set: str,
-        *,
-        limit: int,
-        after: tuple[int, bytes] | None = None,
-        documents: Sequence[str] = (),
-        fields_of: str | None = None,
-    ) -> Page:
-        """Read at most `limit` members after a rank and member; `fields_of` names a hash."""
-        return await self._read(
-            keys,
-            lambda server, asking: server.page(
-                keys,
-                sorted_set,
-                limit=limit,
-                after=after,
-                documents=documents,
-                fields_of=fields_of,
-                asking=asking,
-            ),
-        )
-
-    async def opinions(self, keys: PartitionKeys, users: Sequence[str], movie: bytes) -> Opinions:
-        """Read the ratings of a movie by users of one partition, given by their ids in hex."""
-        return await self._read(
-            keys, lambda server, asking: server.opinions(keys, users, movie, asking=asking)
-        )
-
-    async def close(self) -> None:
-        if self._refreshing is not None:
-            self._refreshing.cancel()
-        for server in self._servers.values():
-            await server.close()
-
-    async def _read(
-        self, keys: PartitionKeys, read: Callable[[CoalescedReads, bool], Awaitable[Read]]
-    ) -> Read:
+    async def read(self, read: Read) -> Any:
         """Read from the partition's node, and from where it redirects to."""
         loop = asyncio.get_running_loop()
         give_up_at = loop.time() + RETRIES_FOR_S
         asked: CoalescedReads | None = None
         while True:
-            server = asked or await self._server_of(keys)
+            server = asked or await self._server_of(read.keys)
             try:
-                return await read(server, asked is not None)
+                return await server.read(read, asking=asked is not None)
             except Redirected as redirected:
                 if loop.time() >= give_up_at:
                     raise
@@ -110,6 +59,12 @@ class ClusterReads:
             except Unavailable:
                 self._refresh()
                 raise
+
+    async def close(self) -> None:
+        if self._refreshing is not None:
+            self._refreshing.cancel()
+        for server in self._servers.values():
+            await server.close()
 
     async def _followed(self, error: Exception) -> CoalescedReads | None:
         """Note where a slot has moved; return the server to ask for keys that are moving."""
@@ -150,12 +105,14 @@ class ClusterReads:
 
     def _refresh(self) -> None:
         """Find out which nodes serve which slots: another one may have taken over."""
-        if self._refreshing is None or self._refreshing.done():
-            self._refreshing = asyncio.get_running_loop().create_task(self._find_again())
+        loop = asyncio.get_running_loop()
+        if loop.time() >= self._refresh_again_at:
+            self._refresh_again_at = loop.time() + REFRESH_EVERY_S
+            self._refreshing = loop.create_task(self._find_again())
 
     async def _find_again(self) -> None:
         try:
-            async with asyncio.timeout(TIMEOUT_S):
+            async with asyncio.timeout(0.9 * REFRESH_EVERY_S):
                 await self._cluster.nodes_manager.initialize()
         except (redis.RedisError, RedisClusterException, TimeoutError, OSError) as error:
             log.warning("read_models_unavailable", error=f"{type(error).__name__}: {error}")

@@ -10,9 +10,10 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import math
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from importlib.resources import files
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple
 
 import redis.asyncio
 import structlog
@@ -65,14 +66,20 @@ class _Call(NamedTuple):
     arguments: Arguments
 
 
-class _PendingRead(NamedTuple):
-    """A read that waits; `asking` is for a cluster's node that is taking over the keys."""
+class Read(NamedTuple):
+    """What to read of a partition: documents, or the result of a script."""
 
     keys: PartitionKeys
     documents: Sequence[str]
     call: _Call | None
-    future: asyncio.Future[Any]
+
+
+class _PendingRead(NamedTuple):
+    """A read that waits; `asking` is for a cluster's node that is taking over the keys."""
+
+    read: Read
     asking: bool
+    future: asyncio.Future[Any]
 
 
 class Redirected(Unavailable):
@@ -83,47 +90,12 @@ class Redirected(Unavailable):
         self.error = error
 
 
-class Reads(Protocol):
-    """Reads of partitions, each consistent in itself."""
+class Reads(ABC):
+    """Reads of partitions, each consistent in itself; raises `Unavailable` without an answer."""
 
-    async def documents(self, keys: PartitionKeys, documents: Sequence[str]) -> PartitionRead: ...
-
-    async def page(
-        self,
-        keys: PartitionKeys,
-        sorted_set: str,
-        *,
-        limit: int,
-        after: tuple[int, bytes] | None = None,
-        documents: Sequence[str] = (),
-        fields_of: str | None = None,
-    ) -> Page: ...
-
-    async def opinions(
-        self, keys: PartitionKeys, users: Sequence[str], movie: bytes
-    ) -> Opinions: ...
-
-
-class CoalescedReads:
-    """Reads of one server.
-
-    Raises `Unavailable` at once when Redis does not answer. A Redis that hangs is detected after
-    `TIMEOUT_S`; from then on one round trip at a time probes it, and all other reads are refused
-    without waiting, until it answers.
-    """
-
-    def __init__(self, client: redis.asyncio.Redis) -> None:
-        self._client = client
-        self._waiting: list[_PendingRead] = []
-        self._round_trips: set[asyncio.Task[None]] = set()
-        self._hangs = False
-        self._warn_again_at = 0.0
-
-    async def documents(
-        self, keys: PartitionKeys, documents: Sequence[str], *, asking: bool = False
-    ) -> PartitionRead:
+    async def documents(self, keys: PartitionKeys, documents: Sequence[str]) -> PartitionRead:
         """Read documents by their names after the partition's prefix."""
-        read: PartitionRead = await self._enqueue(keys, documents, asking=asking)
+        read: PartitionRead = await self.read(Read(keys, documents, None))
         return read
 
     async def page(
@@ -135,50 +107,57 @@ class CoalescedReads:
         after: tuple[int, bytes] | None = None,
         documents: Sequence[str] = (),
         fields_of: str | None = None,
-        asking: bool = False,
     ) -> Page:
         """Read at most `limit` members after a rank and member; `fields_of` names a hash."""
         bound, member = (str(after[0]), after[1]) if after is not None else ("", b"")
         names = (sorted_set, fields_of or sorted_set, *documents)
-        call = _Call(_PAGE, names, (limit, bound, member))
-        page: Page = await self._enqueue(keys, (), call, asking=asking)
+        page: Page = await self.read(Read(keys, (), _Call(_PAGE, names, (limit, bound, member))))
         return page
 
-    async def opinions(
-        self,
-        keys: PartitionKeys,
-        users: Sequence[str],
-        movie: bytes,
-        *,
-        asking: bool = False,
-    ) -> Opinions:
+    async def opinions(self, keys: PartitionKeys, users: Sequence[str], movie: bytes) -> Opinions:
         """Read the ratings of a movie by users of one partition, given by their ids in hex."""
         names = [document_name(kind, user) for user in users for kind in _OPINION]
-        call = _Call(_RATED, names, (movie,))
-        opinions: Opinions = await self._enqueue(keys, (), call, asking=asking)
+        opinions: Opinions = await self.read(Read(keys, (), _Call(_RATED, names, (movie,))))
         return opinions
 
-    async def close(self) -> None:
-        await self._client.aclose()
+    @abstractmethod
+    async def read(self, read: Read) -> Any:
+        """Return the result of a read."""
 
-    async def _enqueue(
-        self,
-        keys: PartitionKeys,
-        documents: Sequence[str],
-        call: _Call | None = None,
-        *,
-        asking: bool = False,
-    ) -> Any:
+    @abstractmethod
+    async def close(self) -> None:
+        """Close the connections."""
+
+
+class CoalescedReads(Reads):
+    """Reads of one server.
+
+    A Redis that hangs is detected after `TIMEOUT_S`; from then on one round trip at a time probes
+    it, and all other reads are refused at once, until it answers.
+    """
+
+    def __init__(self, client: redis.asyncio.Redis) -> None:
+        self._client = client
+        self._waiting: list[_PendingRead] = []
+        self._round_trips: set[asyncio.Task[None]] = set()
+        self._hangs = False
+        self._warn_again_at = 0.0
+
+    async def read(self, read: Read, *, asking: bool = False) -> Any:
+        """Return the result of a read; raise `Redirected` if another node has the partition."""
         if self._hangs and self._round_trips:
             raise Unavailable(_NO_ANSWER)
         if len(self._waiting) >= WAITING_MAX:
             raise Overloaded(f"{len(self._waiting)} reads are waiting already")
         loop = asyncio.get_running_loop()
         future: asyncio.Future[Any] = loop.create_future()
-        self._waiting.append(_PendingRead(keys, documents, call, future, asking))
-        if len(self._round_trips) < (1 if call is None else CALLS_UNDER_WAY_MAX):
+        self._waiting.append(_PendingRead(read, asking, future))
+        if len(self._round_trips) < (1 if read.call is None else CALLS_UNDER_WAY_MAX):
             self._round_trips.add(loop.create_task(self._run()))
         return await future
+
+    async def close(self) -> None:
+        await self._client.aclose()
 
     async def _run(self) -> None:
         while self._waiting:
@@ -225,11 +204,11 @@ class CoalescedReads:
 
     async def _round_trip(self, reads: Sequence[_PendingRead]) -> None:
         by_partition: dict[PartitionKeys, dict[str, int]] = {}
-        plain = [one for one in reads if one.call is None and not one.asking]
-        apart = [one for one in reads if one.call is not None or one.asking]
+        plain = [one for one in reads if one.read.call is None and not one.asking]
+        apart = [one for one in reads if one.read.call is not None or one.asking]
         for waiting in plain:
-            wanted = by_partition.setdefault(waiting.keys, {CHECKPOINT: 0})
-            for document in waiting.documents:
+            wanted = by_partition.setdefault(waiting.read.keys, {CHECKPOINT: 0})
+            for document in waiting.read.documents:
                 wanted.setdefault(document, len(wanted))
         commands: list[Command] = [
             ("MGET", *(keys.prefix + document for document in wanted))
@@ -238,20 +217,21 @@ class CoalescedReads:
         for waiting in apart:
             if waiting.asking:
                 commands.append(("ASKING",))
-            commands.append(_command(waiting))
+            commands.append(_command(waiting.read))
         results = iter(await self._answered(commands))
         found = {keys: next(results) for keys in by_partition}
         for waiting in apart:
             if waiting.asking:
                 next(results)
             result = next(results)
-            if waiting.call is None and not isinstance(result, Exception):
+            if waiting.read.call is None and not isinstance(result, Exception):
                 result = result[0], result[1:]
             _resolve(waiting, result)
         for waiting in plain:
-            places, values = by_partition[waiting.keys], found[waiting.keys]
+            keys, documents, _ = waiting.read
+            places, values = by_partition[keys], found[keys]
             if not isinstance(values, Exception):
-                values = values[0], [values[places[document]] for document in waiting.documents]
+                values = values[0], [values[places[document]] for document in documents]
             _resolve(waiting, values)
 
     async def _answered(self, commands: Sequence[tuple[str | int | bytes, ...]]) -> list[Any]:
@@ -293,11 +273,11 @@ _PAGE = _script("page.lua")
 _RATED = _script("rated.lua")
 
 
-def _command(waiting: _PendingRead) -> Command:
+def _command(read: Read) -> Command:
     """Return the command of one read."""
-    prefix, call = waiting.keys.prefix, waiting.call
+    prefix, call = read.keys.prefix, read.call
     if call is None:
-        return ("MGET", *(prefix + name for name in (CHECKPOINT, *waiting.documents)))
+        return ("MGET", *(prefix + name for name in (CHECKPOINT, *read.documents)))
     names = [prefix + name for name in (CHECKPOINT, *call.names)]
     return ("EVALSHA_RO", call.script.sha, len(names), *names, *call.arguments)
 
