@@ -15,7 +15,7 @@ import time
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from http import HTTPStatus
 from pathlib import Path
-from typing import Any, NamedTuple, Protocol
+from typing import Any, Protocol
 from uuid import UUID
 
 import fastapi_offline
@@ -33,10 +33,11 @@ from shared.ids import uuid_text
 from shared.web import operation as operations
 from shared.web.answer import Answer, Fields, send_answer
 from shared.web.cross_origin import CrossOrigin, CrossOriginAnswers
-from shared.web.durations import REQUESTS, Labels
+from shared.web.metrics import REQUESTS, Labels
 from shared.web.openapi import Admission, described
 from shared.web.operation import REQUEST_ID_HEADER, Operation, Request, operations_of
 from shared.web.problems import PROBLEMS_PATH, Refused, problem_of, problems_page
+from shared.web.routes import Routes
 
 ASSETS_PATH = "/docs/assets"
 
@@ -106,7 +107,7 @@ class Service(FastAPI):
         self._admission = admission
         self._access_log = access_log
         self._gate: Gate | None = None
-        self._routes = _Routes(())
+        self._routes = Routes(())
         self._cross_origin = CrossOriginAnswers(cross_origin, self._handle, self.operations)
         self.add_exception_handler(HTTPException, _on_http_exception)
         self.add_exception_handler(Exception, _on_exception)
@@ -115,7 +116,7 @@ class Service(FastAPI):
     def serve(self, rooms: Iterable[object], gate: Gate) -> None:
         """Answer the operations of these rooms from now on."""
         self._gate = gate
-        self._routes = _Routes([one for room in rooms for one in operations_of(room)])
+        self._routes = Routes([one for room in rooms for one in operations_of(room)])
 
     def openapi(self) -> dict[str, Any]:
         if self.openapi_schema is None:
@@ -248,62 +249,6 @@ class Service(FastAPI):
                 duration_ms=round(duration_s * 1_000, 1),
                 request_id=str(request_id),
             )
-
-
-class Found(NamedTuple):
-    """The operations of a path by method, and the values in the path."""
-
-    methods: Mapping[str, Operation]
-    values: Mapping[str, str]
-
-
-class _Shape(NamedTuple):
-    """The operations of a path with parameters, by method, and the parameters' names."""
-
-    methods: Mapping[str, Operation]
-    names: tuple[str, ...]
-
-
-_NO_SHAPES: Mapping[tuple[int, ...], Mapping[str, _Shape]] = {}
-
-
-class _Routes:
-    """Operations by path; paths without parameters take precedence."""
-
-    def __init__(self, operations: Iterable[Operation]) -> None:
-        by_path: dict[str, dict[str, Operation]] = {}
-        for one in operations:
-            by_path.setdefault(one.path, {})[one.method] = one
-        self._exact = {path: Found(by, {}) for path, by in by_path.items() if "{" not in path}
-        # By the number of slashes, then by the places of the parameters, then by the path without
-        # the names of the parameters.
-        self._shapes: dict[int, dict[tuple[int, ...], dict[str, _Shape]]] = {}
-        for path, methods in by_path.items():
-            if path not in self._exact:
-                parts = path.split("/")
-                places = tuple(place for place, part in enumerate(parts) if part[:1] == "{")
-                names = tuple(parts[place][1:-1] for place in places)
-                shapes = self._shapes.setdefault(path.count("/"), {}).setdefault(places, {})
-                shapes[_without(parts, places)] = _Shape(methods, names)
-
-    def find(self, path: str) -> Found | None:
-        exact = self._exact.get(path)
-        if exact is not None:
-            return exact
-        for places, shapes in self._shapes.get(path.count("/"), _NO_SHAPES).items():
-            parts = path.split("/")
-            values = [parts[place] for place in places]
-            shape = shapes.get(_without(parts, places))
-            if shape is not None and all(values) and path.isprintable():
-                return Found(shape.methods, dict(zip(shape.names, values, strict=True)))
-        return None
-
-
-def _without(parts: list[str], places: tuple[int, ...]) -> str:
-    """Return a path with `{}` in place of its parameters."""
-    for place in places:
-        parts[place] = "{}"
-    return "/".join(parts)
 
 
 async def _respond(request: Request[Any, Any]) -> Answer:
