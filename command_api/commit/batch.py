@@ -13,11 +13,11 @@ from uuid import UUID
 from command_api.commit.idempotency import RequestKey
 from command_api.commit.pending_command import Answer, Outcome, PendingCommand
 from command_api.deciding import use_cases
+from command_api.deciding.cases.decision import Status
 from command_api.deciding.load_result import AnswerKey, KeptAnswer, LoadResult, NewAnswer
 from command_api.deciding.principal import require_session, session_of
 from command_api.deciding.session import EndSession
 from command_api.deciding.streams import Needs, Streams
-from command_api.deciding.use_cases import Status
 from shared.errors import IdempotencyKeyReused, Rejected
 from shared.ids import Position, StreamId
 

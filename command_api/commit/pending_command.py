@@ -7,8 +7,9 @@ from typing import NamedTuple
 from uuid import UUID
 
 from command_api.commit.idempotency import RequestKey
+from command_api.deciding.cases.decision import Status
 from command_api.deciding.principal import Principal
-from command_api.deciding.use_cases import Command, Status
+from command_api.deciding.use_cases import Command
 from shared.ids import EventId, Position, new_uuid7
 from shared.log.events import Metadata
 
