@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from projector.audit.auditor import Audit
 from projector.documents.store import ABSENT
 from projector.generations.table import Generation
 from projector.projections import DEFINITIONS
@@ -32,6 +33,20 @@ def active(wiring: Wiring, projection: str) -> Generation:
         if one.projection == projection and one.state == "active"
     )
     return found
+
+
+def assert_exact(wiring: Wiring) -> None:
+    """Compare every active generation with the log; nothing differs, nothing is parked."""
+    for projection in DEFINITIONS:
+        report = Audit(wiring.reader, wiring.store).verify(active(wiring, projection))
+        assert (report.differences, report.parked) == ([], []), projection
+
+
+def assert_exact_at_head(system: System) -> None:
+    """Compare them once they have applied the whole log."""
+    wiring = system.projector_wiring()
+    wait_until_applied(wiring)
+    assert_exact(wiring)
 
 
 def wait_until_applied(wiring: Wiring) -> None:

@@ -17,24 +17,19 @@ from command_api.deciding.user import EraseUser
 from command_api.store.append import Append
 from command_api.store.commit_store import CommitStore
 from shared.errors import AppendOutcomeUnknown, IdempotencyKeyReused
-from shared.ids import MovieId, Position, UserId
-from tests.support.builders import NOON, a_movie, a_rating, a_user
-from tests.support.commits import SERVICE, commit, pending
+from shared.ids import Position
+from tests.support.builders import NOON, a_rating
+from tests.support.commits import SERVICE, pending
 from tests.support.faults.lossy_store import LossyStore
+from tests.support.scenarios.commit_scenario import Rated
 from tests.support.system import System, eventually
 
 
-class Keyed:
+class Keyed(Rated):
     """A user, a movie, and commits with keys."""
 
     def __init__(self, system: System) -> None:
-        self.system = system
-        self.store = system.event_store()
-        self.committer = system.committer()
-        user, movie = commit(self.committer, a_user(), a_movie())
-        assert isinstance(user, Outcome)
-        assert isinstance(movie, Outcome)
-        self.user_id, self.movie_id = UserId(user.subject), MovieId(movie.subject)
+        super().__init__(system)
         self.start = self.store.head()
 
     def losing(self, *, after_commit: bool) -> LossyStore:

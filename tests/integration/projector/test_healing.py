@@ -13,7 +13,6 @@ from projector.audit.healer import Healer
 from projector.following.follower import Follower
 from projector.log.reader import LogReader
 from projector.projections import DEFINITIONS, LogEvent
-from projector.wiring import Wiring
 from shared.read_model.damage import DAMAGED_KEY, DamageReport
 from shared.read_model.keys import (
     CHANGES,
@@ -28,7 +27,7 @@ from tests.conftest import Starfold
 from tests.support.builders import a_movie, a_rating, impossible_rating
 from tests.support.commits import commit
 from tests.support.log import append_raw
-from tests.support.read_models import active, wait_until_applied
+from tests.support.read_models import active, assert_exact, wait_until_applied
 from tests.support.scenarios.mixed_history import History
 from tests.support.scenarios.projector_steps import bootstrapped, follow_to_the_end
 from tests.support.system import System, eventually
@@ -105,13 +104,6 @@ class Live:
 @pytest.fixture
 def live(system: System) -> Live:
     return Live(system)
-
-
-def assert_exact(wiring: Wiring) -> None:
-    for projection in DEFINITIONS:
-        report = Audit(wiring.reader, wiring.store).verify(active(wiring, projection))
-        assert report.differences == []
-        assert report.parked == []
 
 
 @pytest.mark.parametrize("damage", [_flip, _cut, _empty, _other_type, _gone])

@@ -13,7 +13,7 @@ from shared.ids import Position
 from shared.read_model.checkpoints import decode_checkpoint
 from tests.conftest import Starfold, Work
 from tests.support.api import AT_LEAST
-from tests.support.faults.standby import Pair
+from tests.support.faults.standby import Pair, started_pair
 from tests.support.read_models import active, wait_until_applied
 from tests.support.scenarios.mixed_history import History
 from tests.support.scenarios.projector_steps import built
@@ -25,12 +25,8 @@ DIVERGED = "has applied "
 @pytest.fixture(scope="module")
 def servers() -> Iterator[Pair]:
     """Replace the session's servers."""
-    pair = Pair()
-    try:
-        pair.start()
+    with started_pair() as pair:
         yield pair
-    finally:
-        pair.close()
 
 
 def _fails_over(pair: Pair, lose: Callable[[], None]) -> None:

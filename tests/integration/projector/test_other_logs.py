@@ -12,12 +12,11 @@ from projector.audit.auditor import Audit
 from projector.building.builder import Builder
 from projector.following.follower import Follower
 from projector.projections import DEFINITIONS
-from projector.wiring import Wiring
 from shared.read_model.keys import LOG_KEY
 from tests.conftest import Starfold
 from tests.support.builders import a_rating
 from tests.support.commits import commit
-from tests.support.read_models import active, wait_until_applied
+from tests.support.read_models import active, assert_exact, wait_until_applied
 from tests.support.scenarios.mixed_history import History
 from tests.support.scenarios.projector_steps import bootstrapped, built
 from tests.support.system import System, eventually
@@ -35,20 +34,13 @@ def new(system: System) -> Iterator[System]:
     made.close()
 
 
-def _assert_exact(wiring: Wiring) -> None:
-    for projection in DEFINITIONS:
-        report = Audit(wiring.reader, wiring.store).verify(active(wiring, projection))
-        assert report.differences == []
-        assert report.parked == []
-
-
 def test_a_new_database_beside_a_kept_redis_gets_its_own_read_models(new: System) -> None:
     history = History(new)
     history.go_on(50)
     new.start_projector()
     wiring = new.projector_wiring()
     wait_until_applied(wiring)
-    _assert_exact(wiring)
+    assert_exact(wiring)
     assert any("belonged to another log" in one.what for one in wiring.incidents.recent())
 
 
@@ -138,7 +130,7 @@ class TestAPartitionWithoutAReadableCheckpoint:
         history.go_on()
         wait_until_applied(wiring)
         assert active(wiring, "profiles") == generation
-        _assert_exact(wiring)
+        assert_exact(wiring)
         assert "1 of 16 partitions of profiles generation 1" in starfold("status").output
 
     def test_is_taken_over_by_a_second_builder(self, system: System) -> None:
@@ -157,7 +149,7 @@ class TestAPartitionWithoutAReadableCheckpoint:
 
         first = Builder(wiring.reader, wiring.store, wiring.generations, keep_on=overtaken)
         assert not first.rebuild(generation, [2])
-        _assert_exact(wiring)
+        assert_exact(wiring)
 
 
 class TestALogThatWasRestoredAndWentAnotherWay:

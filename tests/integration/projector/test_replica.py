@@ -14,7 +14,7 @@ from shared.errors import Misconfigured
 from shared.log.schema import PROJECTOR_ROLE
 from shared.read_model.keys import PROFILES
 from tests.conftest import Starfold
-from tests.support.faults.standby import Pair
+from tests.support.faults.standby import Pair, started_pair
 from tests.support.read_models import active, wait_until_applied
 from tests.support.scenarios.mixed_history import History
 from tests.support.scenarios.projector_steps import built
@@ -24,12 +24,8 @@ from tests.support.system import System
 @pytest.fixture(scope="module")
 def servers() -> Iterator[Pair]:
     """Replace the session's servers."""
-    pair = Pair()
-    try:
-        pair.start()
+    with started_pair() as pair:
         yield pair
-    finally:
-        pair.close()
 
 
 @pytest.fixture

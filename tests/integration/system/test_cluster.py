@@ -8,16 +8,14 @@ from uuid import UUID
 import pytest
 
 from ops.home import redis_users
-from projector.audit.auditor import Audit
 from projector.documents.store import PartitionStore
 from projector.generations.table import Generation
-from projector.projections import DEFINITIONS
 from shared.errors import Misconfigured
 from shared.read_model.keys import MOVIES, partition_of
 from tests.support.api import Api
 from tests.support.faults.cluster_load import ClusterLoad
 from tests.support.faults.valkey_cluster import Node, ValkeyCluster, valkey_cluster
-from tests.support.read_models import active, wait_until_applied
+from tests.support.read_models import active, assert_exact_at_head
 from tests.support.scenarios.projector_steps import built
 from tests.support.servers import Servers
 from tests.support.system import System, eventually
@@ -63,7 +61,7 @@ def test_reads_stay_exact_while_slots_move_and_a_primary_fails(
     assert load.faults == []
     clustered.position = on_cluster.event_store().head()
     load.assert_exact()
-    assert_no_differences(on_cluster)
+    assert_exact_at_head(on_cluster)
 
 
 def test_a_replay_builds_a_generation_that_replaces_the_old_one(
@@ -79,7 +77,7 @@ def test_a_replay_builds_a_generation_that_replaces_the_old_one(
     assert load.faults == []
     clustered.position = on_cluster.event_store().head()
     load.assert_exact()
-    assert_no_differences(on_cluster)
+    assert_exact_at_head(on_cluster)
 
 
 def test_every_primary_must_keep_what_it_is_given(
@@ -138,11 +136,3 @@ def rewrites(node: Node) -> int:
 def move_partition(cluster: ValkeyCluster, generation: Generation, movie: str) -> None:
     number = partition_of(UUID(movie), generation.partitions)
     cluster.move_slot(generation.keys(number).checkpoint)
-
-
-def assert_no_differences(system: System) -> None:
-    wiring = system.projector_wiring()
-    wait_until_applied(wiring)
-    for projection in DEFINITIONS:
-        report = Audit(wiring.reader, wiring.store).verify(active(wiring, projection))
-        assert (report.differences, report.parked) == ([], [])

@@ -152,11 +152,11 @@ class Duplicates:
         }
         assert raters == expected
         days = self._items(f"/v1/movies/{movie}/history")
-        counts, standing = {}, [0] * 10
+        counts, current = {}, [0] * 10
         for day, added in sorted(history.items()):
-            standing = [one + more for one, more in zip(standing, added, strict=True)]
+            current = [one + more for one, more in zip(current, added, strict=True)]
             # Also a day on which opinions of the same scores came and went.
-            counts[day.isoformat()] = sum(standing)
+            counts[day.isoformat()] = sum(current)
         differing = {(day["date"], day["count"]) for day in days} ^ counts.items()
         assert differing == set(), (movie, sorted(differing))
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import shutil
 import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -129,6 +131,17 @@ class Pair(Servers):
 
     def _of_standby(self) -> psycopg.Connection[Any]:
         return psycopg.connect(self._other.owner_dsn(), autocommit=True)
+
+
+@contextmanager
+def started_pair() -> Iterator[Pair]:
+    """The primary runs, and what may replace it does not yet."""
+    pair = Pair()
+    try:
+        pair.start()
+        yield pair
+    finally:
+        pair.close()
 
 
 def _row(connection: psycopg.Connection[Any], statement: str, *parameters: object) -> Any:

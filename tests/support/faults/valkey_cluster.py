@@ -7,7 +7,7 @@ import shutil
 import socket
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +20,7 @@ from ops.home.folder import Home
 from ops.local.child import ChildSpec
 from ops.local.servers import valkey_spec
 from shared.process.cluster_address import cluster_address
+from tests.support.faults.silent_proxy import paused
 from tests.support.servers import Server
 from tests.support.system import eventually
 
@@ -27,7 +28,9 @@ PRIMARIES = 3
 # A primary that is silent for this time is replaced by its replica.
 NODE_TIMEOUT_MS = 1_000
 READY_WITHIN_S = 60.0
-MIGRATED_AT_ONCE = 10
+MIGRATED_AT_ONCE, MIGRATED_WITHIN_MS = 10, 5_000
+# A node that answers takes milliseconds.
+ANSWER_WITHIN_S = 1.0
 
 
 class Node:
@@ -56,11 +59,14 @@ class Node:
         configuration = folder / "valkey.conf"
         configuration.write_text("".join(f"{name} {value}\n" for name, value in lines.items()))
         self.client: Any = redis.Redis(
-            port=self.port, username=redis_users.OWNER, password=password, socket_timeout=5
+            port=self.port,
+            username=redis_users.OWNER,
+            password=password,
+            socket_timeout=ANSWER_WITHIN_S,
         )
         spec: ChildSpec = valkey_spec(home)
         argv = [spec.argv[0], str(configuration)]
-        self._server = Server(
+        self.server = Server(
             spec._replace(
                 name="valkey-node",
                 argv=argv,
@@ -71,13 +77,13 @@ class Node:
         )
 
     def start(self) -> None:
-        self._server.start()
+        self.server.start()
 
     def stop(self) -> None:
-        self._server.stop()
+        self.server.stop()
 
     def kill(self) -> None:
-        self._server.kill()
+        self.server.kill()
 
     def answers(self) -> bool:
         try:
@@ -139,9 +145,17 @@ class ValkeyCluster:
 
     def kill_primary(self, node: Node) -> float:
         """Kill a primary; return the seconds until its replica has taken over."""
+        return self._replaced(node, node.kill)
+
+    def hang_primary(self, node: Node) -> float:
+        """Stop a primary where it is until its replica has taken over; return those seconds."""
+        with contextlib.ExitStack() as stack:
+            return self._replaced(node, lambda: stack.enter_context(paused(node.server)))
+
+    def _replaced(self, node: Node, fail: Callable[[], object]) -> float:
         others = {one.port for one in self.primaries} - {node.port}
-        killed_at = time.monotonic()
-        node.kill()
+        failed_at = time.monotonic()
+        fail()
         eventually(
             lambda: (
                 len([one for one in self.primaries if one.port not in others]) == 1
@@ -149,7 +163,7 @@ class ValkeyCluster:
             ),
             READY_WITHIN_S,
         )
-        return time.monotonic() - killed_at
+        return time.monotonic() - failed_at
 
     def move_slot(self, key: str) -> None:
         """Move the slot of a key to another primary, key by key, while it is used."""
@@ -165,10 +179,8 @@ class ValkeyCluster:
             keys = source.client.execute_command("CLUSTER GETKEYSINSLOT", slot, MIGRATED_AT_ONCE)
             if not keys:
                 break
-            source.client.execute_command(
-                *("MIGRATE", "127.0.0.1", target.port, "", 0, 5_000),
-                *("AUTH2", user, password, "KEYS", *keys),
-            )
+            to = ["127.0.0.1", target.port, "", 0, MIGRATED_WITHIN_MS, "AUTH2", user, password]
+            source.client.execute_command("MIGRATE", *to, "KEYS", *keys)
         for node in (target, source, *(one for one in primaries if one not in (source, target))):
             node.client.execute_command("CLUSTER SETSLOT", slot, "NODE", target.id)
 
