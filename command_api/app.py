@@ -18,7 +18,7 @@ from command_api.commit.closed_movies import ClosedMovies
 from command_api.commit.committer import Committer
 from command_api.commit.dispatcher import Dispatcher
 from command_api.commit.shared_look_up import SharedLookUp
-from command_api.deciding.movie import imdb_stream_id
+from command_api.deciding.movie import catalogue_id_stream
 from command_api.http.commands import Commands
 from command_api.http.gate import CommandGate
 from command_api.http.movies import Movies
@@ -179,7 +179,7 @@ def _wire(settings: CommandSettings) -> _Parts:
         settings.token_private_key.get_secret_value(), issuer=issuer, audience=audience
     )
     commands = Commands(dispatcher, secret)
-    closed_movies = ClosedMovies(store, dispatcher, codec, partial(imdb_stream_id, secret))
+    closed_movies = ClosedMovies(store, dispatcher, codec, partial(catalogue_id_stream, secret))
     bulk = BulkRequests(BulkRoom(), dispatcher, secret)
     export = Export(store, codec, key_wrap)
     rooms = (

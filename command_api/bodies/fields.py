@@ -34,6 +34,8 @@ YEARS_AHEAD_MAX = 5
 RATED_AT_MIN = datetime(1970, 1, 1, tzinfo=UTC)
 RUNTIME_MIN_MAX = 6_000
 LIST_ITEMS_MAX = 100
+ALTERNATIVE_TITLES_MAX = 50
+TMDB_ID_MAX = 2**31 - 1
 
 # RFC 3339, with fractions as fine as Python parses them.
 _TIMESTAMP = re.compile(
@@ -107,11 +109,15 @@ def _uncommon(password: str) -> str:
     return password
 
 
-def _few_items(items: Any) -> Any:
-    """Refuse a long list before each of its items is validated."""
-    if isinstance(items, list) and len(items) > LIST_ITEMS_MAX:
-        raise ValueError(f"has {len(items)} items, the maximum is {LIST_ITEMS_MAX}")
-    return items
+def _at_most(items_max: int) -> BeforeValidator:
+    """Refuse a longer list before each of its items is validated."""
+
+    def few_items(items: Any) -> Any:
+        if isinstance(items, list) and len(items) > items_max:
+            raise ValueError(f"has {len(items)} items, the maximum is {items_max}")
+        return items
+
+    return BeforeValidator(few_items)
 
 
 def _email(text: str) -> str:
@@ -176,7 +182,10 @@ Name = Annotated[
     AfterValidator(_one_line),
     _documented(_LINE),
 ]
-Names = Annotated[tuple[Name, ...], Field(max_length=LIST_ITEMS_MAX), BeforeValidator(_few_items)]
+Names = Annotated[tuple[Name, ...], Field(max_length=LIST_ITEMS_MAX), _at_most(LIST_ITEMS_MAX)]
+AlternativeTitles = Annotated[
+    tuple[Title, ...], Field(max_length=ALTERNATIVE_TITLES_MAX), _at_most(ALTERNATIVE_TITLES_MAX)
+]
 ExternalId = Name
 Email = Annotated[
     str,
@@ -201,6 +210,7 @@ Year = Annotated[
 ]
 Runtime = Annotated[int, Field(strict=True, ge=1, le=RUNTIME_MIN_MAX), BeforeValidator(_whole)]
 ImdbId = Annotated[str, StringConstraints(pattern=r"^tt[0-9]{7,10}$")]
+TmdbId = Annotated[int, Field(strict=True, ge=1, le=TMDB_ID_MAX), BeforeValidator(_whole)]
 Url = Annotated[str, StringConstraints(max_length=2_000, pattern=r"^https?://[^\s<>\"]+$")]
 Description = Annotated[
     str,

@@ -14,6 +14,7 @@ from command_api.bodies.fields import (
     EMAIL_CHARS_MAX,
     PASSWORD_CHARS_MAX,
     REVIEW_CHARS_MAX,
+    AlternativeTitles,
     Description,
     Email,
     ExternalId,
@@ -26,6 +27,7 @@ from command_api.bodies.fields import (
     Runtime,
     Score,
     Title,
+    TmdbId,
     Url,
     Year,
 )
@@ -125,6 +127,8 @@ class RefreshBody(Body):
 
 class MovieBody(Body):
     title: Title
+    original_title: Title | None = None
+    alternative_titles: AlternativeTitles = ()
     year: Year
     genres: Names = ()
     directors: Names = ()
@@ -136,6 +140,7 @@ class MovieBody(Body):
     certificate: Name | None = None
     description: Description | None = None
     imdb_id: ImdbId | None = None
+    tmdb_id: TmdbId | None = None
     poster_url: Url | None = None
     external_id: ExternalId | None = None
 
@@ -166,6 +171,8 @@ class MovieChangesBody(Body):
     model_config = ConfigDict(json_schema_extra=_without_defaults)
 
     title: Title = ""
+    original_title: Title | None = None
+    alternative_titles: AlternativeTitles = ()
     year: Year = 0
     genres: Names = ()
     directors: Names = ()
@@ -177,6 +184,7 @@ class MovieChangesBody(Body):
     certificate: Name | None = None
     description: Description | None = None
     imdb_id: ImdbId | None = None
+    tmdb_id: TmdbId | None = None
     poster_url: Url | None = None
 
 

@@ -8,7 +8,7 @@ users who had signed up by then finds every rating.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
 from functools import partial
 
@@ -17,7 +17,7 @@ import structlog
 from command_api.commit.dispatcher import Dispatcher
 from command_api.commit.pending_command import Answer, Outcome
 from command_api.deciding.load_result import LoadRequest
-from command_api.deciding.movie import CompleteMerge, EndWithdrawal
+from command_api.deciding.movie import CompleteMerge, EndWithdrawal, StreamOf
 from command_api.deciding.principal import Console
 from command_api.deciding.rating import MoveRating
 from command_api.deciding.use_cases import Command
@@ -56,16 +56,12 @@ class ClosedMovies:
     """Works through the closed movies of the log: at start, after `hurry`, and once a minute."""
 
     def __init__(
-        self,
-        store: Store,
-        dispatcher: Dispatcher,
-        codec: Codec,
-        imdb_stream_of: Callable[[str], StreamId],
+        self, store: Store, dispatcher: Dispatcher, codec: Codec, stream_of: StreamOf
     ) -> None:
         self._store = store
         self._dispatcher = dispatcher
         self._codec = codec
-        self._imdb_stream_of = imdb_stream_of
+        self._stream_of = stream_of
         self._closed = asyncio.Event()
         self._seen = NO_VERSION
         self._unfinished: dict[MovieId, None] = {}
@@ -94,7 +90,7 @@ class ClosedMovies:
         command = EndWithdrawal(
             movie_id=movie_id,
             rated=await self.is_rated(movie_id),
-            imdb_stream_of=self._imdb_stream_of,
+            stream_of=self._stream_of,
             now=utc_now(),
         )
         outcome = await self._dispatcher.dispatch(command, Console(), request_id=new_uuid7())

@@ -39,9 +39,17 @@ OPEN_TOPICS = frozenset(
 )
 
 
-def imdb_stream_id(secret: bytes, imdb_id: str) -> StreamId:
-    """Return the stream of the reservation of an IMDb id."""
-    return StreamId(keyed_uuid(secret, "imdb", imdb_id))
+# The ids in other catalogues that no two movies share.
+CatalogueId = Literal["imdb_id", "tmdb_id"]
+CATALOGUE_IDS: tuple[CatalogueId, ...] = get_args(CatalogueId)
+# Returns the stream of the reservation of such an id.
+StreamOf = Callable[[CatalogueId, str | int], StreamId]
+ReservationStreams = dict[CatalogueId, StreamId]
+
+
+def catalogue_id_stream(secret: bytes, field: CatalogueId, value: str | int) -> StreamId:
+    """Return the stream of the reservation of an id in another catalogue."""
+    return StreamId(keyed_uuid(secret, field.removesuffix("_id"), str(value)))
 
 
 class Movie(msgspec.Struct, frozen=True, kw_only=True):
@@ -54,52 +62,61 @@ class Movie(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class CreateMovie(msgspec.Struct, frozen=True, kw_only=True):
-    """Add a movie; `imdb_stream` is the reservation of its IMDb id, None without one."""
+    """Add a movie; `stream_of` returns the reservation of an id in another catalogue."""
 
     movie_id: MovieId
     details: MovieFields
-    imdb_stream: StreamId | None
+    stream_of: StreamOf
     now: datetime
+
+    @property
+    def streams_taken(self) -> ReservationStreams:
+        """The reservations of the movie's ids."""
+        return _reservations(self.details, self.stream_of)
 
 
 class ChangeMovieDetails(msgspec.Struct, frozen=True, kw_only=True):
     """Correct a movie if `condition` holds; `changes` has the fields to replace.
 
-    `imdb_stream_of` returns the reservation of an IMDb id: the id that the movie gives up is known
-    only once the movie is loaded.
+    `stream_of` returns the reservation of an id in another catalogue: an id that the movie gives up
+    is known only once the movie is loaded.
     """
 
     movie_id: MovieId
     changes: dict[str, object]
-    imdb_stream_of: Callable[[str], StreamId]
+    stream_of: StreamOf
     condition: Condition
     now: datetime
 
     @property
-    def imdb_stream(self) -> StreamId | None:
-        """The reservation of the new IMDb id; None if the command sets none."""
-        imdb_id = self.changes.get("imdb_id")
-        return None if imdb_id is None else self.imdb_stream_of(cast("str", imdb_id))
+    def streams_taken(self) -> ReservationStreams:
+        """The reservations of the ids that the command sets."""
+        return {
+            field: self.stream_of(field, cast("str | int", self.changes[field]))
+            for field in CATALOGUE_IDS
+            if self.changes.get(field) is not None
+        }
 
-    def stream_given_up(self, movie: Movie) -> StreamId | None:
-        """Return the reservation of the IMDb id that the movie would give up."""
-        current = None if movie.details is None else movie.details.imdb_id
-        if current is None or self.changes.get("imdb_id", current) == current:
-            return None
-        return self.imdb_stream_of(current)
+    def streams_given_up(self, movie: Movie) -> ReservationStreams:
+        """Return the reservations of the ids that the movie would give up."""
+        current = _reservations(movie.details, self.stream_of)
+        return {
+            field: stream
+            for field, stream in current.items()
+            if field in self.changes and self.changes[field] != getattr(movie.details, field)
+        }
 
 
 class _ClosesMovie(msgspec.Struct, frozen=True, kw_only=True):
-    """`imdb_stream_of` returns the reservation of the IMDb id that the movie gives up."""
+    """`stream_of` returns the reservation of an id that the movie gives up."""
 
     movie_id: MovieId
-    imdb_stream_of: Callable[[str], StreamId]
+    stream_of: StreamOf
     now: datetime
 
-    def stream_given_up(self, movie: Movie) -> StreamId | None:
-        """Return the reservation of the movie's IMDb id, None without one."""
-        imdb_id = None if movie.details is None else movie.details.imdb_id
-        return None if imdb_id is None else self.imdb_stream_of(imdb_id)
+    def streams_given_up(self, movie: Movie) -> ReservationStreams:
+        """Return the reservations of the movie's ids in other catalogues."""
+        return _reservations(movie.details, self.stream_of)
 
 
 class MergeMovie(_ClosesMovie, frozen=True, kw_only=True):
@@ -198,6 +215,14 @@ def require_open(movie: Movie, movie_id: MovieId, *, pointer: str | None = None)
         raise Conflict(f"movie {movie_id} is being withdrawn", pointer=pointer)
     if movie.details is None:
         raise NotFound(f"there is no movie {movie_id}", pointer=pointer)
+
+
+def _reservations(details: MovieFields | None, stream_of: StreamOf) -> ReservationStreams:
+    return {
+        field: stream_of(field, value)
+        for field in CATALOGUE_IDS
+        if (value := getattr(details, field, None)) is not None
+    }
 
 
 def _merge(command: MergeMovie, movie: Movie) -> list[MovieEvent]:

@@ -1,4 +1,4 @@
-"""A reservation: one value (e-mail address, external id, IMDb id) with one owner at a time."""
+"""A reservation: one value (e-mail address, IMDb id, …) with one owner at a time."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from uuid import UUID
 
 import msgspec
 
+from command_api.deciding.movie import CatalogueId
 from shared.errors import Conflict
 from shared.ids import MovieId, UserId
 from shared.log.events import (
@@ -16,6 +17,8 @@ from shared.log.events import (
     ExternalIdReserved,
     ImdbIdReleased,
     ImdbIdReserved,
+    TmdbIdReleased,
+    TmdbIdReserved,
 )
 
 ReservationEvent = (
@@ -25,6 +28,8 @@ ReservationEvent = (
     | ExternalIdReleased
     | ImdbIdReserved
     | ImdbIdReleased
+    | TmdbIdReserved
+    | TmdbIdReleased
 )
 
 
@@ -39,9 +44,14 @@ def reserve_email(reservation: Reservation, user_id: UserId) -> list[Reservation
     return _reserve(reservation, EmailReserved(user_id=user_id), user_id, "email", "e-mail address")
 
 
-def reserve_imdb_id(reservation: Reservation, movie_id: MovieId) -> list[ReservationEvent]:
-    """Reserve the id; raise `Conflict` if another movie has it."""
-    return _reserve(reservation, ImdbIdReserved(movie_id=movie_id), movie_id, "imdb_id", "IMDb id")
+def reserve_movie_id(
+    field: CatalogueId, reservation: Reservation, movie_id: MovieId
+) -> list[ReservationEvent]:
+    """Reserve another catalogue's id; raise `Conflict` if another movie has it."""
+    if field == "imdb_id":
+        reserved = ImdbIdReserved(movie_id=movie_id)
+        return _reserve(reservation, reserved, movie_id, field, "IMDb id")
+    return _reserve(reservation, TmdbIdReserved(movie_id=movie_id), movie_id, field, "TMDB id")
 
 
 def release_email(reservation: Reservation, user_id: UserId) -> list[ReservationEvent]:
@@ -58,20 +68,23 @@ def release_external_id(reservation: Reservation, user_id: UserId) -> list[Reser
     return [ExternalIdReleased(user_id=user_id)]
 
 
-def release_imdb_id(reservation: Reservation, movie_id: MovieId) -> list[ReservationEvent]:
-    """Release the id if the movie has it."""
+def release_movie_id(
+    field: CatalogueId, reservation: Reservation, movie_id: MovieId
+) -> list[ReservationEvent]:
+    """Release another catalogue's id if the movie has it."""
     if reservation.owner != movie_id:
         return []
-    return [ImdbIdReleased(movie_id=movie_id)]
+    released = ImdbIdReleased if field == "imdb_id" else TmdbIdReleased
+    return [released(movie_id=movie_id)]
 
 
 def evolve(_reservation: Reservation, event: ReservationEvent) -> Reservation:
     match event:
         case EmailReserved() | ExternalIdReserved():
             return Reservation(event.user_id)
-        case ImdbIdReserved():
+        case ImdbIdReserved() | TmdbIdReserved():
             return Reservation(event.movie_id)
-        case EmailReleased() | ExternalIdReleased() | ImdbIdReleased():
+        case EmailReleased() | ExternalIdReleased() | ImdbIdReleased() | TmdbIdReleased():
             return Reservation()
         case _:
             assert_never(event)

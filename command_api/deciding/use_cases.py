@@ -113,8 +113,8 @@ def needs(command: Command, principal: Principal) -> Needs:
         case EndSession():
             return Needs(latest=(command.sessions_stream,), sessions=(command.session_id,))
         case CreateMovie() | ChangeMovieDetails():
-            imdb = (command.imdb_stream,) if command.imdb_stream else ()
-            return Needs(whole=(StreamId(command.movie_id), *imdb, *caller))
+            taken = command.streams_taken.values()
+            return Needs(whole=(StreamId(command.movie_id), *taken, *caller))
         case _:
             assert_never(command)
 
@@ -122,8 +122,7 @@ def needs(command: Command, principal: Principal) -> Needs:
 def further_needs(command: Command, streams: Streams) -> tuple[StreamId, ...]:
     """Return further streams to load, which only the state loaded first can name."""
     if isinstance(command, ChangeMovieDetails | MergeMovie | EndWithdrawal):
-        given_up = command.stream_given_up(streams.movie(command.movie_id))
-        return () if given_up is None else (given_up,)
+        return tuple(command.streams_given_up(streams.movie(command.movie_id)).values())
     if isinstance(command, WithdrawRating):
         return ratings.absorbed_ratings(command, streams)
     if isinstance(command, StartWithdrawal):

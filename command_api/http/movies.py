@@ -23,7 +23,7 @@ from command_api.deciding.movie import (
     CreateMovie,
     MergeMovie,
     StartWithdrawal,
-    imdb_stream_id,
+    catalogue_id_stream,
 )
 from command_api.http.commands import (
     CHANGED,
@@ -44,7 +44,7 @@ from shared.web.openapi import CLOSED
 from shared.web.operation import Request, operation
 from shared.web.problems import Refused
 
-IMDB_ID_TAKEN = AnswerKind("Another movie has this IMDb id, or this one is being withdrawn.")
+ID_TAKEN = AnswerKind("Another movie has this IMDb or TMDB id, or this one is being withdrawn.")
 BEING_WITHDRAWN = AnswerKind("One of the movies is being withdrawn.")
 
 
@@ -64,7 +64,7 @@ class Movies:
         self._bulk = bulk
         self._closed_movies = closed_movies
         self._secret = secret
-        self._imdb_stream_of = partial(imdb_stream_id, secret)
+        self._stream_of = partial(catalogue_id_stream, secret)
 
     @operation(
         "POST",
@@ -76,7 +76,7 @@ class Movies:
         answers={
             201: answered("The movie is new", MovieAnswer, ("Location", "ETag")),
             200: answered("A movie with this external id exists", MovieAnswer, ("ETag",)),
-            409: IMDB_ID_TAKEN,
+            409: ID_TAKEN,
         }
         | CLOSED,
     )
@@ -113,12 +113,12 @@ class Movies:
         answers=CHANGED
         | STALE
         | CLOSED
-        | {409: IMDB_ID_TAKEN, 428: AnswerKind("`If-Match` is missing.")},
+        | {409: ID_TAKEN, 428: AnswerKind("`If-Match` is missing.")},
     )
     async def change_movie(self, request: Request[MovieCorrection, MovieChangesBody]) -> Answer:
         """Correct a movie (curators); `If-Match` names the `ETag` of the corrected version.
 
-        An IMDb id that the movie gives up is free for another movie at once.
+        An IMDb or TMDB id that the movie gives up is free for another movie at once.
         """
         condition = request.parameters.condition
         if condition is None:
@@ -130,7 +130,7 @@ class Movies:
         command = ChangeMovieDetails(
             movie_id=MovieId(request.parameters.movie_id),
             changes=changes,
-            imdb_stream_of=self._imdb_stream_of,
+            stream_of=self._stream_of,
             condition=condition,
             now=self._commands.now(),
         )
@@ -153,12 +153,12 @@ class Movies:
         """Merge a movie into another one, which remains (curators).
 
         From then on the old id is answered with 301. Its ratings move one by one; if a user rated
-        both, the later rating counts. Its IMDb id is free.
+        both, the later rating counts. Its IMDb and TMDB ids are free.
         """
         command = MergeMovie(
             movie_id=MovieId(request.parameters.movie_id),
             into=MovieId(request.body.into),
-            imdb_stream_of=self._imdb_stream_of,
+            stream_of=self._stream_of,
             now=self._commands.now(),
         )
         outcome = await self._commands.send_once(command, request)
@@ -179,8 +179,8 @@ class Movies:
     async def withdraw_movie(self, request: Request[MovieCorrection, None]) -> Answer:
         """Withdraw a movie that has no ratings, for good (curators).
 
-        From then on its id is answered with 410; its IMDb id is free. A movie that was withdrawn
-        before gives 204 too.
+        From then on its id is answered with 410; its IMDb and TMDB ids are free. A movie that was
+        withdrawn before gives 204 too.
         """
         movie_id = MovieId(request.parameters.movie_id)
         if await self._closed_movies.is_rated(movie_id):
@@ -201,6 +201,6 @@ class Movies:
         return CreateMovie(
             movie_id=movie_id,
             details=body.details(),
-            imdb_stream=None if body.imdb_id is None else self._imdb_stream_of(body.imdb_id),
+            stream_of=self._stream_of,
             now=self._commands.now(),
         )

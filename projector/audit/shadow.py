@@ -20,7 +20,7 @@ from shared.ids import START, Position
 from shared.read_model.checkpoints import Checkpoint
 from shared.read_model.documents import Parked
 from shared.read_model.keys import PartitionKeys
-from shared.read_model.kinds import CATALOGUE, CHANGED_MOVIES, PARKED_ENTITIES
+from shared.read_model.kinds import CATALOGUE, CHANGED_MOVIES, LEFT, PARKED_ENTITIES
 
 # Members of a sorted set that are read at once.
 RANGE_MEMBERS = 5_000
@@ -29,6 +29,7 @@ RANGE_MEMBERS = 5_000
 # Keys without an id hold members of many entities.
 SHARED: dict[str, Type] = {
     CATALOGUE: "zset",
+    LEFT: "zset",
     CHANGED_MOVIES: "stream",
     PARKED_ENTITIES: "hash",
 }

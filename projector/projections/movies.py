@@ -5,9 +5,12 @@ from __future__ import annotations
 from datetime import date, datetime
 from functools import cache
 
+import msgspec
+
 from projector.documents.working_set import Documents, Key
 from projector.projections.definition import LogEvent, Projection
 from shared.errors import DocumentUnusable, ProjectionFault
+from shared.ids import Position
 from shared.log.events import (
     Event,
     MovieCreated,
@@ -25,6 +28,7 @@ from shared.read_model.kinds import (
     CATALOGUE,
     CLOSED,
     HISTORY,
+    LEFT,
     MOVIE,
     RATERS,
     STATISTICS,
@@ -43,7 +47,7 @@ def reads(event: Event) -> tuple[Key, ...]:
             return _moved(event.movie_id.hex, event.withdrawn_at)
         case RatingMoved():
             return _moved(event.movie_id.hex, event.moved_at)
-        case MovieDetailsChanged() | MovieReopened():
+        case MovieDetailsChanged() | MovieReopened() | MovieMerged() | MovieWithdrawn():
             return ((MOVIE.name, event.movie_id.hex),)
         case _:
             return ()
@@ -78,27 +82,45 @@ def apply(documents: Documents, logged: LogEvent) -> None:
         case MovieCreated():
             movie = event.movie_id.hex
             created = movie_document(
-                event.movie_id, event.details, event.created_at, logged.version
+                event.movie_id, event.details, event.created_at, logged.position, logged.version
             )
             documents.put(MOVIE, movie, created)
             documents.put(STATISTICS, movie, Scores([0] * BINS, logged.position))
             documents.rank(CATALOGUE, "", event.movie_id.bytes, milliseconds(event.created_at))
         case MovieMerged() | MovieWithdrawn():
             # The statistics and the raters of a merged one go with the ratings, as they move.
-            into = event.into if isinstance(event, MovieMerged) else None
-            documents.delete(MOVIE.name, event.movie_id.hex)
-            documents.unrank(CATALOGUE, "", event.movie_id.bytes)
-            documents.put(CLOSED, event.movie_id.hex, ClosedDocument(into=into))
+            _close(documents, event, logged.position)
         case MovieDetailsChanged() | MovieReopened():
             existing = documents.get(MOVIE, event.movie_id.hex)
             if existing is None:
                 raise DocumentUnusable(f"movie {event.movie_id} changed and was never created")
             changed = movie_document(
-                event.movie_id, event.details, existing.created_at, logged.version
+                event.movie_id,
+                event.details,
+                existing.created_at,
+                logged.position,
+                logged.version,
             )
             documents.put(MOVIE, event.movie_id.hex, changed)
         case _:
             pass
+
+
+def _close(documents: Documents, event: MovieMerged | MovieWithdrawn, at: Position) -> None:
+    """Replace a movie by a note of where it went, and of the ids that it had."""
+    if isinstance(event, MovieMerged):
+        closed, left_at = ClosedDocument(into=event.into, position=at), event.merged_at
+    else:
+        closed, left_at = ClosedDocument(into=None, position=at), event.withdrawn_at
+    movie = documents.get(MOVIE, event.movie_id.hex)
+    if movie is not None:
+        closed = msgspec.structs.replace(
+            closed, imdb_id=movie.imdb_id, tmdb_id=movie.tmdb_id, external_id=movie.external_id
+        )
+    documents.delete(MOVIE.name, event.movie_id.hex)
+    documents.put(CLOSED, event.movie_id.hex, closed)
+    documents.unrank(CATALOGUE, "", event.movie_id.bytes)
+    documents.rank(LEFT, "", event.movie_id.bytes, milliseconds(left_at))
 
 
 def existing_scores(documents: Documents, entity: str, *, removed: int | None) -> Scores:
@@ -162,7 +184,7 @@ def _last_day_before(year: int) -> int:
 
 PROJECTION = Projection(
     name=MOVIES,
-    version=3,
+    version=4,
     partitions=PARTITIONS,
     entities={
         MovieCreated: "movie_id",

@@ -83,6 +83,8 @@ class Statistics(Shape):
 class Movie(Shape):
     movie_id: UUID
     title: str
+    original_title: str | None = None
+    alternative_titles: list[str] = []
     year: int
     genres: list[str]
     directors: list[str]
@@ -94,9 +96,11 @@ class Movie(Shape):
     certificate: str | None
     description: str | None
     imdb_id: str | None
+    tmdb_id: int | None = None
     poster_url: str | None
     external_id: str | None
     created_at: datetime
+    position: Annotated[int, Field(description="Log position of these details")] = 0
     version: Annotated[int, Field(description="For `If-Match` of a correction")]
     ratings: Statistics
     stale: Stale = True
@@ -104,6 +108,8 @@ class Movie(Shape):
     EXAMPLE = {
         "movie_id": _MOVIE_ID,
         "title": "Heat",
+        "original_title": None,
+        "alternative_titles": ["Fuego contra fuego"],
         "year": 1995,
         "genres": ["Crime", "Drama"],
         "directors": ["Michael Mann"],
@@ -115,9 +121,11 @@ class Movie(Shape):
         "certificate": "R",
         "description": "A thief and a detective.",
         "imdb_id": "tt0113277",
+        "tmdb_id": 949,
         "poster_url": "https://example.org/heat.jpg",
         "external_id": "films:949",
         "created_at": "2026-01-31T12:00:00Z",
+        "position": 40,
         "version": 1,
         "ratings": {**_RATINGS, "weighted_by": WEIGHTED_BY},
     }

@@ -106,6 +106,8 @@ class MovieFields(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True,
     """A movie's catalogue details; `command_api/bodies/fields.py` has their limits."""
 
     title: str
+    original_title: str | None = None
+    alternative_titles: tuple[str, ...] = ()
     year: int
     genres: tuple[str, ...] = ()
     directors: tuple[str, ...] = ()
@@ -117,6 +119,7 @@ class MovieFields(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True,
     certificate: str | None = None
     description: str | None = None
     imdb_id: str | None = None
+    tmdb_id: int | None = None
     poster_url: str | None = None
     external_id: str | None = None
 
@@ -272,6 +275,18 @@ class ImdbIdReleased(Event, frozen=True, kw_only=True):
     movie_id: MovieId
 
 
+class TmdbIdReserved(Event, frozen=True, kw_only=True):
+    """A TMDB id belongs to a movie; the stream's id is the keyed hash of the TMDB id."""
+
+    movie_id: MovieId
+
+
+class TmdbIdReleased(Event, frozen=True, kw_only=True):
+    """A TMDB id is free again: its movie gave it up."""
+
+    movie_id: MovieId
+
+
 EVENT_TYPES: tuple[type[Event], ...] = (
     UserCreated,
     UserProfileChanged,
@@ -298,6 +313,8 @@ EVENT_TYPES: tuple[type[Event], ...] = (
     ExternalIdReleased,
     ImdbIdReserved,
     ImdbIdReleased,
+    TmdbIdReserved,
+    TmdbIdReleased,
 )
 
 

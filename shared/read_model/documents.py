@@ -7,17 +7,23 @@ from uuid import UUID
 
 import msgspec
 
-from shared.ids import MovieId, Position, UserId
+from shared.ids import START, MovieId, Position, UserId
 from shared.log.events import MovieFields, Visibility
 
 HISTORY_STEP = 16
 
 
 class MovieDocument(msgspec.Struct, frozen=True, kw_only=True):
-    """A movie's details; `version` is its stream's, the basis of `If-Match`, and stays last."""
+    """A movie's details, with the position of their last event.
+
+    `version` is the movie's stream's, the basis of `If-Match`, and stays last. Documents of an
+    earlier release lack the fields that have a default.
+    """
 
     movie_id: MovieId
     title: str
+    original_title: str | None = None
+    alternative_titles: tuple[str, ...] = ()
     year: int
     genres: tuple[str, ...]
     directors: tuple[str, ...]
@@ -29,16 +35,25 @@ class MovieDocument(msgspec.Struct, frozen=True, kw_only=True):
     certificate: str | None
     description: str | None
     imdb_id: str | None
+    tmdb_id: int | None = None
     poster_url: str | None
     external_id: str | None
     created_at: datetime
+    position: Position = START
     version: int
 
 
 class ClosedDocument(msgspec.Struct, frozen=True, kw_only=True):
-    """Replaces a movie that left: the movie it was merged into, None if it was withdrawn."""
+    """Replaces a movie that left at `position`, with the ids by which it was found.
+
+    `into` is the movie it was merged into, None if it was withdrawn.
+    """
 
     into: MovieId | None
+    position: Position = START
+    imdb_id: str | None = None
+    tmdb_id: int | None = None
+    external_id: str | None = None
 
 
 class ProfileDocument(msgspec.Struct, frozen=True, kw_only=True):
@@ -89,12 +104,17 @@ def movie_version(stored: bytes) -> str:
 
 
 def movie_document(
-    movie_id: MovieId, fields: MovieFields, created_at: datetime, version: int
+    movie_id: MovieId,
+    fields: MovieFields,
+    created_at: datetime,
+    position: Position,
+    version: int,
 ) -> MovieDocument:
     """Return the document of a movie with these details."""
     return MovieDocument(
         movie_id=movie_id,
         created_at=created_at,
+        position=position,
         version=version,
         **{name: getattr(fields, name) for name in MovieFields.__struct_fields__},
     )

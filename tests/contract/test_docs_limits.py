@@ -287,7 +287,7 @@ def _stated(schema: dict[str, Any]) -> Iterator[str]:
 def _most(value: float) -> str:
     if value == datetime.now(UTC).year + YEARS_AHEAD_MAX:
         return f"the year in {YEARS_AHEAD_MAX} years"
-    return "2^63 - 1" if value == POSITION_MAX else f"{value:,g}"
+    return "2^63 - 1" if value == POSITION_MAX else f"{value:,.10g}"
 
 
 def _commands(command: Any, words: str = "starfold") -> Iterator[tuple[str, set[str]]]:

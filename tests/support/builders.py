@@ -10,7 +10,13 @@ from datetime import UTC, datetime, timedelta
 from typing import Any, TypeVar
 from uuid import UUID, uuid4
 
-from command_api.deciding.movie import ChangeMovieDetails, CreateMovie, MergeMovie
+from command_api.deciding.movie import (
+    CatalogueId,
+    ChangeMovieDetails,
+    CreateMovie,
+    MergeMovie,
+    catalogue_id_stream,
+)
 from command_api.deciding.rating import MoveRating, SubmitRating, WithdrawRating
 from command_api.deciding.user import (
     ChangePassword,
@@ -20,7 +26,7 @@ from command_api.deciding.user import (
     EraseUser,
     SignUp,
 )
-from shared.ids import MovieId, StreamId, UserId, keyed_uuid, new_uuid7, rating_stream_id
+from shared.ids import MovieId, StreamId, UserId, new_uuid7, rating_stream_id
 from shared.log.events import (
     MovieCreated,
     MovieDetailsChanged,
@@ -102,7 +108,7 @@ def merge_movie(**changes: Any) -> MergeMovie:
     defaults = {
         "movie_id": STALKER,
         "into": SOLARIS,
-        "imdb_stream_of": imdb_stream,
+        "stream_of": id_stream,
         "now": NOON,
     }
     return _with(MergeMovie, defaults, changes)
@@ -136,21 +142,21 @@ def create_movie(**changes: Any) -> CreateMovie:
     defaults = {
         "movie_id": STALKER,
         "details": movie_fields(),
-        "imdb_stream": None,
+        "stream_of": id_stream,
         "now": NOON,
     }
     return _with(CreateMovie, defaults, changes)
 
 
-def imdb_stream(imdb_id: str) -> StreamId:
-    return StreamId(keyed_uuid(b"tests", "imdb", imdb_id))
+def id_stream(field: CatalogueId, value: str | int) -> StreamId:
+    return catalogue_id_stream(b"tests", field, value)
 
 
 def change_movie(**changes: Any) -> ChangeMovieDetails:
     defaults = {
         "movie_id": STALKER,
         "changes": {"year": 1980},
-        "imdb_stream_of": imdb_stream,
+        "stream_of": id_stream,
         "condition": condition_of('"1"'),
         "now": NOON,
     }
@@ -231,7 +237,6 @@ def a_movie(imdb_id: str | None = None) -> CreateMovie:
     return create_movie(
         movie_id=MovieId(new_uuid7()),
         details=movie_fields(imdb_id=imdb_id),
-        imdb_stream=None if imdb_id is None else imdb_stream(imdb_id),
     )
 
 

@@ -25,13 +25,13 @@ def change_movie(command: CreateMovie | ChangeMovieDetails, streams: Streams) ->
     stream_id = StreamId(command.movie_id)
     current = streams.movie(command.movie_id)
     events = movie.decide(command, current, streams.version(stream_id))
-    taken = command.imdb_stream if events else None
-    if taken is not None:
-        reserved = streams.reservation(taken)
-        for reserving in reservation.reserve_imdb_id(reserved, command.movie_id):
-            streams.record(taken, reserving)
+    if events:
+        for field, taken in command.streams_taken.items():
+            reserved = streams.reservation(taken)
+            for reserving in reservation.reserve_movie_id(field, reserved, command.movie_id):
+                streams.record(taken, reserving)
     if events and isinstance(command, ChangeMovieDetails):
-        _release_imdb_id(command, current, streams)
+        _release_ids(command, current, streams)
     for event in events:
         streams.record(stream_id, event)
     status: Status = "created" if current.details is None else "changed"
@@ -52,7 +52,7 @@ def merge_movie(command: MergeMovie, streams: Streams) -> Decision:
         *streams.absorbed(command.movie_id),
     )
     streams.record(merges, MovieAbsorbed(movie_id=command.into, absorbed=absorbed))
-    _release_imdb_id(command, current, streams)
+    _release_ids(command, current, streams)
     streams.close(command.movie_id)
     for event in events:
         streams.record(stream_id, event)
@@ -78,18 +78,17 @@ def settle_closed_movie(command: CompleteMerge | EndWithdrawal, streams: Streams
     current = streams.movie(command.movie_id)
     events = movie.decide(command, current, streams.version(stream_id))
     if isinstance(command, EndWithdrawal) and not command.rated and events:
-        _release_imdb_id(command, current, streams)
+        _release_ids(command, current, streams)
     for event in events:
         streams.record(stream_id, event)
     return Decision("changed" if events else "unchanged", command.movie_id, stream_id)
 
 
-def _release_imdb_id(
+def _release_ids(
     command: ChangeMovieDetails | MergeMovie | EndWithdrawal, current: Movie, streams: Streams
 ) -> None:
-    """Release the IMDb id that the movie gives up."""
-    given_up = command.stream_given_up(current)
-    if given_up is not None:
+    """Release the ids in other catalogues that the movie gives up."""
+    for field, given_up in command.streams_given_up(current).items():
         reserved = streams.reservation(given_up)
-        for releasing in reservation.release_imdb_id(reserved, command.movie_id):
+        for releasing in reservation.release_movie_id(field, reserved, command.movie_id):
             streams.record(given_up, releasing)

@@ -26,7 +26,7 @@ from tests.support.builders import (
     a_movie,
     a_rating,
     a_user,
-    imdb_stream,
+    id_stream,
     later,
     merge_movie,
     move_rating,
@@ -66,7 +66,7 @@ class Pair:
         return type(rating)(**{**fields(rating), "rated_at": later(hours), "now": later(9)})
 
     def merge(self) -> MergeMovie:
-        return merge_movie(movie_id=self.old, into=self.new, imdb_stream_of=imdb_stream)
+        return merge_movie(movie_id=self.old, into=self.new, stream_of=id_stream)
 
     def merge_elsewhere(self) -> None:
         (answer,) = commit(self.elsewhere, self.merge())

@@ -15,6 +15,8 @@ from tests.support.api import Api
 
 FULL: dict[str, Any] = {
     "title": "Stalker",
+    "original_title": "Сталкер",
+    "alternative_titles": ["Der Stalker", "Roadside Picnic"],
     "year": 1979,
     "genres": ["Drama", "Science Fiction"],
     "directors": ["Andrei Tarkovsky"],
@@ -42,7 +44,8 @@ def change(api: Api, movie_id: str, body: object, version: str | None = '"1"') -
 
 
 def test_every_field_is_kept(api: Api) -> None:
-    made = FULL | {"imdb_id": an_imdb_id(), "external_id": "catalogue:1"}
+    ids = {"imdb_id": an_imdb_id(), "tmdb_id": 1398, "external_id": "catalogue:1"}
+    made = FULL | ids
     shown = api.read(f"/v1/movies/{api.movie(**made)}")
     assert {name: shown[name] for name in made} == made
 
@@ -56,11 +59,35 @@ def test_every_field_is_kept(api: Api) -> None:
         *(("genres", value) for value in ([], ["x"] * 100, ["x" * 100])),
         ("description", "x" * 5_000),
         ("imdb_id", "tt1234567890"),
+        *(("tmdb_id", value) for value in (1, 2_147_483_647)),
+        ("original_title", "x" * 300),
+        *(("alternative_titles", value) for value in ([], ["x"] * 50, ["x" * 300])),
     ],
 )
 def test_what_is_just_within_the_limits_is_taken(api: Api, field: str, value: Any) -> None:
     body = {"title": "Mirror", "year": 1975} | {field: value}
     assert api.post("/v1/movies", body, api.service).status_code == 201
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "pointer"),
+    [
+        *(("tmdb_id", value, "/tmdb_id") for value in (0, 2_147_483_648, "1398", True)),
+        *(("original_title", value, "/original_title") for value in ("", "\u200b", "x" * 301)),
+        ("alternative_titles", ["x"] * 51, "/alternative_titles"),
+        *(
+            ("alternative_titles", ["Mirror", value], "/alternative_titles/1")
+            for value in ("", "a\nb", "x" * 301, None)
+        ),
+    ],
+)
+def test_titles_and_ids_beyond_the_limits_are_refused(
+    api: Api, field: str, value: Any, pointer: str
+) -> None:
+    body = {"title": "Mirror", "year": 1975} | {field: value}
+    refused = api.post("/v1/movies", body, api.service)
+    assert refused.status_code == 422
+    assert refused.json()["errors"][0]["pointer"] == pointer
 
 
 def test_a_year_too_far_ahead_is_refused(api: Api) -> None:
@@ -120,6 +147,36 @@ class TestCorrections:
             path = f"/v1/movies/{movie}"
             answer = api.command.patch(path, json={"year": 1980}, headers=headers)
             assert answer.status_code == status
+
+
+class TestTmdbIds:
+    def test_a_tmdb_id_is_of_one_movie_until_it_gives_it_up(self, api: Api) -> None:
+        first, second = api.movie("Stalker", tmdb_id=501), api.movie("Solaris")
+        taken = change(api, second, {"tmdb_id": 501})
+        assert taken.status_code == 409
+        assert taken.json()["errors"][0]["pointer"] == "/tmdb_id"
+        body = {"title": "Another", "year": 1979, "tmdb_id": 501}
+        assert api.post("/v1/movies", body, api.service).status_code == 409
+        assert change(api, first, {"tmdb_id": 502}).status_code == 204
+        assert change(api, second, {"tmdb_id": 501}).status_code == 204
+        shown = [api.read(f"/v1/movies/{movie}")["tmdb_id"] for movie in (first, second)]
+        assert shown == [502, 501]
+
+    def test_of_two_ids_neither_is_taken_if_one_is_not_free(self, api: Api) -> None:
+        imdb_id = an_imdb_id()
+        api.movie("Stalker", tmdb_id=503)
+        other = api.movie("Solaris")
+        assert change(api, other, {"imdb_id": imdb_id, "tmdb_id": 503}).status_code == 409
+        assert change(api, other, {"imdb_id": imdb_id, "tmdb_id": 504}).status_code == 204
+
+    def test_the_id_of_a_withdrawn_or_merged_movie_is_free(self, api: Api) -> None:
+        withdrawn, merged = api.movie(tmdb_id=505), api.movie(tmdb_id=506)
+        into, other = api.movie(), api.movie()
+        path = f"/v1/movies/{withdrawn}"
+        assert api.note(api.command.delete(path, headers=api.service)).status_code == 204
+        api.expect(202, api.post(f"/v1/movies/{merged}/merge", {"into": into}, api.service))
+        assert change(api, into, {"tmdb_id": 506}).status_code == 204
+        assert change(api, other, {"tmdb_id": 505}).status_code == 204
 
 
 class TestImdbIds:

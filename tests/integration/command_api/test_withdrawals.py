@@ -15,7 +15,7 @@ from shared.errors import Conflict
 from shared.ids import MovieId, UserId
 from shared.log.events import MovieReopened, MovieWithdrawn, RatingSubmitted
 from tests.support.api import Api, User
-from tests.support.builders import NOON, a_movie, a_rating, a_user, imdb_stream, merge_movie
+from tests.support.builders import NOON, a_movie, a_rating, a_user, id_stream, merge_movie
 from tests.support.commits import commit
 from tests.support.log import read_log
 from tests.support.read_models import assert_exact_at_head
@@ -142,7 +142,7 @@ def test_a_movie_to_which_ratings_are_moving_is_not_withdrawn(system: System) ->
     old, new = commit(committer, a_movie(), a_movie())
     assert isinstance(old, Outcome)
     assert isinstance(new, Outcome)
-    merge = merge_movie(movie_id=old.subject, into=new.subject, imdb_stream_of=imdb_stream)
+    merge = merge_movie(movie_id=old.subject, into=new.subject, stream_of=id_stream)
     together = commit(committer, merge, started(MovieId(new.subject)))
     (later,) = commit(committer, started(MovieId(new.subject)))
     for answer in (together[1], later):

@@ -21,7 +21,7 @@ from tests.support.builders import (
     a_movie,
     a_rating,
     a_user,
-    imdb_stream,
+    id_stream,
 )
 from tests.support.commits import commit
 from tests.support.log import Entry, assert_unbroken, read_log
@@ -72,10 +72,10 @@ class Rated:
         owners: list[UUID | None] = [None]
         for entry in self.log():
             match entry.event:
-                case ImdbIdReserved() if entry.stream_id == imdb_stream(imdb_id):
+                case ImdbIdReserved() if entry.stream_id == id_stream("imdb_id", imdb_id):
                     assert owners[-1] is None
                     owners.append(entry.event.movie_id)
-                case ImdbIdReleased() if entry.stream_id == imdb_stream(imdb_id):
+                case ImdbIdReleased() if entry.stream_id == id_stream("imdb_id", imdb_id):
                     assert owners[-1] == entry.event.movie_id
                     owners.append(None)
                 case _:

@@ -27,7 +27,7 @@ from tests.support.builders import (
     STALKER,
     change_movie,
     create_movie,
-    imdb_stream,
+    id_stream,
     merge_movie,
     movie_created,
     movie_details_changed,
@@ -72,18 +72,19 @@ def test_a_movie_that_is_not_there_cannot_change() -> None:
         ("tt1", {"imdb_id": "tt1"}, None),
         ("tt1", {"year": 1980}, None),
         (None, {"imdb_id": "tt2"}, None),
+        ("tt1", {"tmdb_id": 2}, None),
     ],
 )
 def test_an_imdb_id_is_given_up_by_another_one_or_none(
     current: str | None, changes: dict[str, object], given_up: str | None
 ) -> None:
     standing = Movie(details=movie_fields(imdb_id=current))
-    stream = None if given_up is None else imdb_stream(given_up)
-    assert change_movie(changes=changes).stream_given_up(standing) == stream
+    streams = {} if given_up is None else {"imdb_id": id_stream("imdb_id", given_up)}
+    assert change_movie(changes=changes).streams_given_up(standing) == streams
 
 
 def test_a_movie_that_is_not_there_gives_up_nothing() -> None:
-    assert change_movie(changes={"imdb_id": None}).stream_given_up(Movie()) is None
+    assert change_movie(changes={"imdb_id": None}).streams_given_up(Movie()) == {}
 
 
 COMPLETED = MovieMergeCompleted(movie_id=STALKER, into=SOLARIS, completed_at=NOON)
@@ -113,10 +114,13 @@ class TestMerging:
         given(movie_created(), movie_merged(), COMPLETED).when(command).then_nothing()
         given(movie_created()).when(command).then_nothing()
 
-    def test_its_imdb_id_is_given_up(self) -> None:
-        assert merge_movie().stream_given_up(Movie()) is None
-        movie = Movie(details=movie_fields(imdb_id="tt1"))
-        assert merge_movie().stream_given_up(movie) == imdb_stream("tt1")
+    def test_its_ids_in_other_catalogues_are_given_up(self) -> None:
+        assert merge_movie().streams_given_up(Movie()) == {}
+        movie = Movie(details=movie_fields(imdb_id="tt1", tmdb_id=7))
+        assert merge_movie().streams_given_up(movie) == {
+            "imdb_id": id_stream("imdb_id", "tt1"),
+            "tmdb_id": id_stream("tmdb_id", 7),
+        }
 
 
 STARTED = MovieWithdrawalStarted(movie_id=STALKER, started_at=NOON)
@@ -130,7 +134,7 @@ def start(condition: str | None = None) -> StartWithdrawal:
 
 
 def end(*, rated: bool) -> EndWithdrawal:
-    return EndWithdrawal(movie_id=STALKER, rated=rated, imdb_stream_of=imdb_stream, now=NOON)
+    return EndWithdrawal(movie_id=STALKER, rated=rated, stream_of=id_stream, now=NOON)
 
 
 class TestWithdrawing:

@@ -5,15 +5,19 @@ from __future__ import annotations
 import pytest
 
 from command_api.deciding import reservation, user
+from command_api.deciding.movie import CatalogueId
 from command_api.deciding.reservation import Reservation
 from shared.errors import Conflict, NotFound
 from shared.log.events import (
     EmailReleased,
     EmailReserved,
+    Event,
     ExternalIdReleased,
     ExternalIdReserved,
     ImdbIdReleased,
     ImdbIdReserved,
+    TmdbIdReleased,
+    TmdbIdReserved,
     UserErased,
     UserPasswordChanged,
     UserRoleChanged,
@@ -124,13 +128,19 @@ def test_an_external_id_belongs_to_one_user_until_it_is_released() -> None:
     assert reservation.evolve(taken, released) == Reservation()
 
 
-def test_an_imdb_id_belongs_to_one_movie_until_it_is_released() -> None:
-    (reserved,) = reservation.reserve_imdb_id(Reservation(), STALKER)
-    assert reserved == ImdbIdReserved(movie_id=STALKER)
+@pytest.mark.parametrize(
+    ("field", "reserving", "releasing"),
+    [("imdb_id", ImdbIdReserved, ImdbIdReleased), ("tmdb_id", TmdbIdReserved, TmdbIdReleased)],
+)
+def test_an_id_in_another_catalogue_belongs_to_one_movie_until_it_is_released(
+    field: CatalogueId, reserving: type[Event], releasing: type[Event]
+) -> None:
+    (reserved,) = reservation.reserve_movie_id(field, Reservation(), STALKER)
+    assert reserved == reserving(movie_id=STALKER)
     taken = reservation.evolve(Reservation(), reserved)
-    with pytest.raises(Conflict, match="IMDb id is taken"):
-        reservation.reserve_imdb_id(taken, SOLARIS)
-    assert reservation.release_imdb_id(taken, SOLARIS) == []
-    (released,) = reservation.release_imdb_id(taken, STALKER)
-    assert released == ImdbIdReleased(movie_id=STALKER)
+    with pytest.raises(Conflict, match="id is taken"):
+        reservation.reserve_movie_id(field, taken, SOLARIS)
+    assert reservation.release_movie_id(field, taken, SOLARIS) == []
+    (released,) = reservation.release_movie_id(field, taken, STALKER)
+    assert released == releasing(movie_id=STALKER)
     assert reservation.evolve(taken, released) == Reservation()

@@ -37,6 +37,7 @@ from shared.read_model.kinds import (
     CLOSED,
     HISTORY,
     KINDS,
+    LEFT,
     MOVIE,
     PRIVATE,
     PROFILE,
@@ -46,6 +47,7 @@ from shared.read_model.kinds import (
     STATISTICS,
     Scores,
 )
+from shared.read_model.ranks import milliseconds, stored_rank
 from shared.read_model.statistics import BINS
 from tests.support.builders import (
     ANN,
@@ -102,11 +104,14 @@ def test_a_withdrawn_rating_is_gone_from_movie_and_profile(
 
 
 def test_a_merged_movie_is_not_in_the_catalogue_and_says_where_it_went() -> None:
-    given("movies", movie_created(), rating_submitted()).when(movie_merged()).times(2).then(
+    created = movie_created(details=movie_fields(imdb_id="tt0079944", tmdb_id=1398))
+    left = ClosedDocument(into=SOLARIS, position=Position(3), imdb_id="tt0079944", tmdb_id=1398)
+    given("movies", created, rating_submitted()).when(movie_merged()).times(2).then(
         {
             (MOVIE.name, STALKER.hex): None,
-            (CLOSED.name, STALKER.hex): ClosedDocument(into=SOLARIS),
+            (CLOSED.name, STALKER.hex): left,
             (CATALOGUE, ""): None,
+            (LEFT, ""): {STALKER.bytes: stored_rank(STALKER.bytes, milliseconds(NOON))},
             statistics(STALKER): Scores(histogram(_6=1), Position(2)),
         }
     )
@@ -117,7 +122,7 @@ def test_a_withdrawn_movie_is_not_in_the_catalogue() -> None:
     given("movies", movie_created()).when(withdrawn).times(2).then(
         {
             (MOVIE.name, STALKER.hex): None,
-            (CLOSED.name, STALKER.hex): ClosedDocument(into=None),
+            (CLOSED.name, STALKER.hex): ClosedDocument(into=None, position=Position(2)),
             (CATALOGUE, ""): None,
         }
     )
@@ -126,7 +131,7 @@ def test_a_withdrawn_movie_is_not_in_the_catalogue() -> None:
 def test_a_reopened_movie_is_shown_with_the_details_of_that_event() -> None:
     started = MovieWithdrawalStarted(movie_id=STALKER, started_at=NOON)
     reopened = MovieReopened(movie_id=STALKER, details=movie_fields(year=1980), reopened_at=NOON)
-    document = movie_document(STALKER, movie_fields(year=1980), NOON, Version(1))
+    document = movie_document(STALKER, movie_fields(year=1980), NOON, Position(3), Version(1))
     given("movies", movie_created(), started).when(reopened).times(2).then(
         {(MOVIE.name, STALKER.hex): document}
     )

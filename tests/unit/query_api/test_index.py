@@ -21,7 +21,7 @@ EVERYTHING = Filter()
 
 def put(index: Index, number: int, *scores: int, title: str = "", year: int = 1979) -> None:
     details = movie_fields(title=title or f"Film {number:03}", year=year, genres=("Drama",))
-    movie = movie_document(MovieId(UUID(int=number)), details, later(number), 1)
+    movie = movie_document(MovieId(UUID(int=number)), details, later(number), Position(number), 1)
     histogram = tuple(scores.count(n) for n in range(1, BINS + 1))
     statistics = statistics_of(histogram, Position(number))
     encode = msgspec.json.encode

@@ -14,6 +14,7 @@ NAMES = {
     *kinds.KINDS,
     kinds.RATERS,
     kinds.CATALOGUE,
+    kinds.LEFT,
     kinds.RATINGS,
     kinds.REVIEWS,
     kinds.CHANGED_MOVIES,

@@ -10,7 +10,7 @@ import msgspec
 
 from query_api.catalogue.index import Index
 from query_api.views.taste import FAVOURITES_MAX, GENRES_MAX, taste_of
-from shared.ids import START, MovieId, Version
+from shared.ids import START, MovieId, Position, Version
 from shared.read_model.documents import movie_document
 from shared.read_model.ranks import rating_rank
 from shared.read_model.statistics import BINS, statistics_of
@@ -24,7 +24,8 @@ def index_of(*genres: tuple[str, ...]) -> Index:
     index = Index()
     for number, names in enumerate(genres, start=1):
         movie_id = MovieId(UUID(int=number))
-        details = movie_document(movie_id, movie_fields(genres=names), NOON, Version(1))
+        fields = movie_fields(genres=names)
+        details = movie_document(movie_id, fields, NOON, Position(number), Version(1))
         index.put(movie_id.bytes, _json(details), _json(statistics_of((0,) * BINS, START)))
     return index
 

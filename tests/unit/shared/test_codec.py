@@ -15,11 +15,21 @@ from shared.log.events import (
     EVENT_TYPES,
     Event,
     Metadata,
+    MovieCreated,
     RatingSubmitted,
     UserCreated,
     UserPasswordChanged,
 )
-from tests.support.builders import ANN, BEN, NOON, rating_submitted, user_created
+from tests.support.builders import (
+    ANN,
+    BEN,
+    NOON,
+    STALKER,
+    movie_created,
+    movie_fields,
+    rating_submitted,
+    user_created,
+)
 
 KEYS = {ANN: b"a" * 32, BEN: b"b" * 32}
 METADATA = Metadata(event_id=EventId(new_uuid7()), recorded_at=NOON, actor=ANN)
@@ -145,6 +155,35 @@ def test_a_password_that_changed_long_ago_ends_no_sessions_now() -> None:
     assert event == UserPasswordChanged(user_id=ANN, password_hash="$argon2")
     assert isinstance(event, UserPasswordChanged)
     assert not event.ends_sessions
+
+
+class _FieldsAsTheyWere(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """A movie's details before it had original and alternative titles and a TMDB id."""
+
+    title: str
+    year: int
+    imdb_id: str | None = None
+
+
+class _MovieCreatedAsItWas(Event, frozen=True, kw_only=True):
+    movie_id: MovieId
+    details: _FieldsAsTheyWere
+    created_at: Any
+
+
+def test_a_movie_of_an_earlier_release_has_no_other_titles_and_no_tmdb_id() -> None:
+    _MovieCreatedAsItWas.__name__ = "MovieCreated"
+    old = _MovieCreatedAsItWas(
+        movie_id=STALKER,
+        details=_FieldsAsTheyWere(title="Stalker", year=1979, imdb_id="tt0079944"),
+        created_at=NOON,
+    )
+    state = Codec([_MovieCreatedAsItWas], {}).encode(old, METADATA, {})
+    event = Codec().decode("MovieCreated", state, {}).event
+    assert event == movie_created(details=movie_fields(imdb_id="tt0079944"))
+    assert isinstance(event, MovieCreated)
+    assert event.details.alternative_titles == ()
+    assert (event.details.original_title, event.details.tmdb_id) == (None, None)
 
 
 def test_topics_are_names_and_every_event_is_frozen() -> None:

@@ -9,6 +9,7 @@ import pytest
 
 from query_api.views.pages import version_of_profile, version_of_rating
 from shared.errors import MalformedHeader, StaleVersion
+from shared.ids import Position, Version
 from shared.read_model.documents import movie_document, movie_version
 from shared.read_model.ranks import rating_rank
 from shared.versions import condition_of, profile_version, rating_version
@@ -50,7 +51,9 @@ def test_the_version_of_a_profile_is_of_what_is_shown() -> None:
 def test_the_version_of_a_movie_is_taken_from_its_document(version: int) -> None:
     fields = movie_fields(description='"version":7} : {')
     created_at = datetime(2026, 1, 1, tzinfo=UTC)
-    stored = msgspec.json.encode(movie_document(SOLARIS, fields, created_at, version))
+    stored = msgspec.json.encode(
+        movie_document(SOLARIS, fields, created_at, Position(7), Version(version))
+    )
     assert movie_version(stored) == str(version)
 
 
