@@ -40,6 +40,8 @@ _VARIANT = 0b10 << 62
 _UNVERSIONED_MASK = ~(0xF << 76) & ~(0b11 << 62)
 _RANDOM_A_MASK = 0xFFF << 64
 _RANDOM_B_MASK = (1 << 62) - 1
+# Members of an enumeration are looked up by a function.
+_UNKNOWN = SafeUUID.unknown
 
 _json = msgspec.json.Encoder().encode
 
@@ -105,7 +107,7 @@ def _uuid(bits: int) -> UUID:
     """Return `UUID(int=bits)` in half the time, without its checks; a rating makes four."""
     made = object.__new__(UUID)
     object.__setattr__(made, "int", bits)
-    object.__setattr__(made, "is_safe", SafeUUID.unknown)
+    object.__setattr__(made, "is_safe", _UNKNOWN)
     return made
 
 

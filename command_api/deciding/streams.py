@@ -106,6 +106,7 @@ class Streams:
         self.keys = keys
         self._states: dict[StreamId, _StreamState] = {}
         self._guards: dict[StreamId, Version] = {}
+        self._closures_guarded = False
         self.events: list[NewEvent] = []
         self.effects = Effects()
         self._author: Author | None = None
@@ -172,8 +173,10 @@ class Streams:
         Most calls need not decode the movie. It stays open until the append, since the stream of
         closures is guarded.
         """
-        self._closures()
-        self.guard(CLOSURES)
+        if not self._closures_guarded:
+            self._closures()
+            self.guard(CLOSURES)
+            self._closures_guarded = True
         stream_id = StreamId(movie_id)
         if stream_id not in self._states:
             if self._cache.is_open(movie_id):

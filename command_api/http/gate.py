@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from http import HTTPStatus
 from typing import Any
 
 from starlette.types import Scope
@@ -15,7 +14,7 @@ from command_api.identity.callers import Callers
 from command_api.identity.limits import Charge, RateLimits
 from shared.errors import Forbidden, NotAuthenticated, Rejected, TooManyRequests
 from shared.web.addresses import address_of
-from shared.web.answer import Answer, Fields
+from shared.web.answer import REFUSED_FROM, Answer, Fields
 from shared.web.application import Respond
 from shared.web.operation import Request
 from shared.web.problems import InvalidFields, Refused, TooLarge
@@ -122,7 +121,7 @@ class CommandGate:
         except (InvalidFields, Refused, Rejected):
             await self._require_current(request, access)
             raise
-        if answer.status >= HTTPStatus.BAD_REQUEST or caller.is_doubted:
+        if answer.status >= REFUSED_FROM or caller.is_doubted:
             await self._require_current(request, access)
         return answer
 

@@ -44,6 +44,8 @@ RATED = {
     200: answered("A changed or repeated rating", RatingAnswer, ("ETag",)),
     409: AnswerKind("The rating is dated before the current one, or the movie is being withdrawn."),
 } | CLOSED
+# As a number: each use of an enumeration calls a function.
+_CREATED = int(HTTPStatus.CREATED)
 
 
 class RatedMovie(Idempotent, Conditional):
@@ -154,8 +156,8 @@ def _submission(
 
 def _rated(outcome: Outcome, command: SubmitRating) -> Answer:
     created = outcome.status == "created"
-    status = HTTPStatus.CREATED if created else HTTPStatus.OK
-    made = stated(json_bytes(b'{"status":"%s"}' % outcome.status.encode(), status), outcome)
+    content = b'{"status":"%s"}' % outcome.status.encode()
+    made = stated(json_bytes(content, _CREATED) if created else json_bytes(content), outcome)
     if created:
         user_id, movie_id = uuid_text(command.user_id), uuid_text(command.movie_id)
         made.fields.append((b"location", b"/v1/users/%b/ratings/%b" % (user_id, movie_id)))

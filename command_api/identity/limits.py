@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from typing import NamedTuple
+
+import msgspec
 
 from command_api.deciding.principal import Anyone, Member, Principal, Service
 from shared.errors import TooManyRequests
@@ -25,7 +26,7 @@ _POLICIES: Mapping[type[Principal], str] = {
 }
 
 
-class Charge(NamedTuple):
+class Charge(msgspec.Struct, frozen=True):
     """The cost of a request so far, the fields of its answer, and its refusal, if any."""
 
     tokens: int

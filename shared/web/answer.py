@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
 from http import HTTPStatus
 from typing import NamedTuple
 
 import msgspec
 from pydantic import BaseModel
-from starlette.types import ASGIApp, Send
+from starlette.types import ASGIApp, Scope, Send
 
 # Header fields as ASGI has them, names in lower case.
 Fields = list[tuple[bytes, bytes]]
 
 JSON = "application/json"
+# The lowest status of a refusal, as a number: each use of an enumeration calls a function.
+REFUSED_FROM = int(HTTPStatus.BAD_REQUEST)
+
+# Name of the ASGI extension with which the server sends an answer in one part.
+WHOLE_ANSWERS = "starfold.whole-answers"
 
 _JSON_FIELD = (b"content-type", JSON.encode())
 _json = msgspec.json.Encoder().encode
@@ -42,6 +48,15 @@ class AnswerKind(NamedTuple):
     headers: tuple[str, ...] = ()
     example: object = None
     media_type: str = JSON
+
+
+SendWhole = Callable[[Answer, Fields], Awaitable[None]]
+
+
+def whole_sender(scope: Scope) -> SendWhole | None:
+    """Return the server's own way to send an answer in one part, None if it has none."""
+    extensions = scope.get("extensions")
+    return None if extensions is None else extensions.get(WHOLE_ANSWERS)
 
 
 async def send_answer(answer: Answer, send: Send, more: Fields) -> None:

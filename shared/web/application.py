@@ -31,9 +31,9 @@ from starlette.types import Lifespan, Message, Receive, Scope, Send
 from shared.errors import Moved, TooManyRequests
 from shared.ids import uuid_text
 from shared.web import operation as operations
-from shared.web.answer import Answer, Fields, send_answer
+from shared.web.answer import REFUSED_FROM, Answer, Fields, send_answer, whole_sender
 from shared.web.cross_origin import CrossOrigin, CrossOriginAnswers
-from shared.web.metrics import REQUESTS, Labels
+from shared.web.metrics import REQUESTS
 from shared.web.openapi import Admission, described
 from shared.web.operation import REQUEST_ID_HEADER, Operation, Request, operations_of
 from shared.web.problems import PROBLEMS_PATH, Refused, problem_of, problems_page
@@ -130,7 +130,7 @@ class Service(FastAPI):
             return
         if scope["method"] == "HEAD":
             # The server keeps its own scope, and knows that HEAD has no body.
-            scope, send = {**scope, "method": "GET"}, _without_body(send)
+            scope, send = {**scope, "method": "GET", "extensions": {}}, _without_body(send)
         if scope["method"] == "OPTIONS" and self._cross_origin.is_preflight(scope):
             await self._cross_origin.preflight(scope, receive, send)
         else:
@@ -196,9 +196,13 @@ class Service(FastAPI):
                 answer = problem_of(self.translated(error))
             else:
                 return answer.status
-        if answer.status >= HTTPStatus.BAD_REQUEST and self.before_refusal is not None:
+        if answer.status >= REFUSED_FROM and self.before_refusal is not None:
             await self.before_refusal(request.scope)
-        await send_answer(answer, send, own)
+        send_whole = whole_sender(request.scope)
+        if send_whole is not None:
+            await send_whole(answer, own)
+        else:
+            await send_answer(answer, send, own)
         return answer.status
 
     async def _other(self, scope: Scope, receive: Receive, send: Send, request_id: UUID) -> int:
@@ -214,7 +218,7 @@ class Service(FastAPI):
             if message["type"] == "http.response.start":
                 status = message["status"]
                 message["headers"] = [*message["headers"], *own]
-                if status >= HTTPStatus.BAD_REQUEST and self.before_refusal is not None:
+                if status >= REFUSED_FROM and self.before_refusal is not None:
                     await self.before_refusal(scope)
             await send(message)
 
@@ -238,7 +242,7 @@ class Service(FastAPI):
         self, scope: Scope, route: str, status: int, started: float, request_id: UUID
     ) -> None:
         duration_s = time.perf_counter() - started
-        REQUESTS.observe(Labels(scope["method"], route, status), duration_s)
+        REQUESTS.observe(scope["method"], route, status, duration_s)
         if self._access_log:
             # Without the query string, which may hold a user's search.
             log.info(

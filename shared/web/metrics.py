@@ -6,7 +6,7 @@ import hmac
 from bisect import bisect_left
 from collections.abc import Iterator, Mapping
 from itertools import accumulate
-from typing import Any, NamedTuple
+from typing import Any
 
 from prometheus_client import CONTENT_TYPE_LATEST, REGISTRY, generate_latest
 from prometheus_client.core import HistogramMetricFamily
@@ -33,12 +33,8 @@ METRICS_ANSWERS: Mapping[int, AnswerKind] = {
 BUCKETS_S = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5)
 
 
-class Labels(NamedTuple):
-    """The kind of a request; the fields are the metric's labels."""
-
-    method: str
-    route: str
-    status: int
+# The method and the route of a request, and the status of its answer.
+LABELS = ("method", "route", "status")
 
 
 class _Observed:
@@ -59,9 +55,10 @@ class Durations(Collector):
     """
 
     def __init__(self) -> None:
-        self._observed: dict[Labels, _Observed] = {}
+        self._observed: dict[tuple[str, str, int], _Observed] = {}
 
-    def observe(self, labels: Labels, duration_s: float) -> None:
+    def observe(self, method: str, route: str, status: int, duration_s: float) -> None:
+        labels = (method, route, status)
         observed = self._observed.get(labels)
         if observed is None:
             observed = self._observed[labels] = _Observed()
@@ -72,7 +69,7 @@ class Durations(Collector):
         family = HistogramMetricFamily(
             "starfold_request_seconds",
             "Time to answer a request, by route and status.",
-            labels=Labels._fields,
+            labels=LABELS,
         )
         bounds = [*map(floatToGoString, BUCKETS_S), "+Inf"]
         for labels, observed in list(self._observed.items()):

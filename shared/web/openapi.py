@@ -7,14 +7,13 @@ parameters and body, and the headers of every answer.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from http import HTTPStatus
 from typing import Any, NamedTuple
 
 from pydantic import BaseModel, ConfigDict, Field
 from pydantic.json_schema import JsonSchemaMode, models_json_schema
 
 from shared.ids import POSITION_MAX
-from shared.web.answer import JSON, AnswerKind
+from shared.web.answer import JSON, REFUSED_FROM, AnswerKind
 from shared.web.operation import Credentials, Header, Operation
 from shared.web.problems import POSITION_HEADER, PROBLEM_JSON, TYPE_PREFIX
 
@@ -271,7 +270,7 @@ class _Document:
     def _answer(self, status: int, one: Operation, admission: Admission) -> Schema:
         kind = one.answers.get(status)
         headers = ["X-Request-ID", *(_RATE_LIMIT_HEADERS if admission.is_charged else ())]
-        if status >= HTTPStatus.BAD_REQUEST:
+        if status >= REFUSED_FROM:
             return self._refusal(status, one, kind, headers)
         assert kind is not None
         described: Schema = {

@@ -22,6 +22,9 @@ class _Shape(NamedTuple):
     names: tuple[str, ...]
 
 
+# Paths with parameters whose operations are remembered, about 700 bytes each.
+FOUND_MAX = 20_000
+
 _NO_SHAPES: Mapping[tuple[int, ...], Mapping[str, _Shape]] = {}
 
 
@@ -43,11 +46,19 @@ class Routes:
                 names = tuple(parts[place][1:-1] for place in places)
                 shapes = self._shapes.setdefault(path.count("/"), {}).setdefault(places, {})
                 shapes[_without(parts, places)] = _Shape(methods, names)
+        self._found: dict[str, Found] = {}
 
     def find(self, path: str) -> Found | None:
-        exact = self._exact.get(path)
-        if exact is not None:
-            return exact
+        found = self._exact.get(path) or self._found.get(path)
+        if found is None:
+            found = self._search(path)
+            if found is not None:
+                if len(self._found) >= FOUND_MAX:
+                    self._found.clear()
+                self._found[path] = found
+        return found
+
+    def _search(self, path: str) -> Found | None:
         for places, shapes in self._shapes.get(path.count("/"), _NO_SHAPES).items():
             parts = path.split("/")
             values = [parts[place] for place in places]

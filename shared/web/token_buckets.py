@@ -8,14 +8,15 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Hashable
-from typing import NamedTuple
+
+import msgspec
 
 from shared.web.answer import Fields
 
 BUCKETS_MAX = 100_000
 
 
-class Level(NamedTuple):
+class Level(msgspec.Struct, frozen=True, gc=False):
     """A bucket after a request for tokens, refused if `retry_after_s` is not 0.
 
     The bucket gets one more token in `next_in_s`.

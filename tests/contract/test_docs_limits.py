@@ -169,6 +169,7 @@ INTERNAL = {
     "query_api.redis_reads.freshness:DIGITS_MAX",
     "query_api.redis_reads.freshness:SILENT_MAX_S",
     "query_api.views.profiles:CACHED_MAX",
+    "shared.web.routes:FOUND_MAX",
     "shared.web.serving.protocol:FRAMING_BYTES_MAX",
     "shared.web.serving.protocol:LINGER_BYTES_MAX",
     "shared.web.serving.protocol:LINGER_MAX_S",

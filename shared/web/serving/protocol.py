@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import math
+from functools import partial
 from typing import Any
 
 import structlog
@@ -17,10 +18,11 @@ from starlette.types import Receive, Scope, Send
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 
 from shared.errors import TooManyRequests
-from shared.web.answer import Answer, Fields, send_answer
+from shared.web.answer import WHOLE_ANSWERS, Answer, Fields, send_answer
 from shared.web.application import answer_headers, request_id_of
 from shared.web.problems import problem, problem_of
 from shared.web.serving.gathering_transport import GatheringTransport
+from shared.web.serving.whole_answer import send_whole
 
 # Head and body: the largest bulk request arrives in this time at two megabits a second.
 REQUEST_WITHIN_S = 60.0
@@ -131,6 +133,8 @@ class GatheringProtocol(HttpToolsProtocol):
             self._refusal = self._head_refusal()
             raise ValueError("the head is too large")
         _uvicorn.on_headers_complete(self)
+        extensions: dict[str, Any] = {WHOLE_ANSWERS: partial(send_whole, self.cycle)}
+        self.scope["extensions"] = extensions
         # Trailers go to a separate list, which nobody reads.
         self.headers = []
         # The framing of the body is counted from the next data on.

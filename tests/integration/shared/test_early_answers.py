@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 import pytest
 from starlette.types import Receive, Scope, Send
 
-from shared.web.answer import bytes_answer, send_answer
+from shared.web.answer import bytes_answer, whole_sender
 from shared.web.problems import PROBLEM_TYPES, problem
 from shared.web.serving import protocol as serving
 from tests.support.system import RunningApp, System
@@ -31,13 +31,15 @@ CODES = {str(kind.status): code for code, kind in PROBLEM_TYPES.items()}
 Post = Callable[[str, str], int]
 
 
-async def refusing(scope: Scope, receive: Receive, send: Send) -> None:
+async def refusing(scope: Scope, _receive: Receive, _send: Send) -> None:
     """Answers with the status that the path names, and reads no body."""
     if scope["type"] != "http":
         return
     code = CODES.get(scope["path"].strip("/"))
     answer = problem(code, "at once") if code else bytes_answer(b"alive", "text/plain")
-    await send_answer(answer, send, [])
+    send_whole = whole_sender(scope)
+    assert send_whole is not None
+    await send_whole(answer, [])
 
 
 @pytest.fixture(scope="module")
