@@ -48,6 +48,7 @@ from shared.process.tasks import Tasks
 from shared.web.application import Service
 from shared.web.cross_origin import CrossOrigin
 from shared.web.openapi import Admission
+from shared.web.serving.drain import drain_before_stop
 from shared.web.serving.protocol import CHARGE_ADDRESS
 from shared.web.tokens import TokenIssuer, TokenVerifier
 
@@ -108,6 +109,7 @@ def create_app(settings: CommandSettings) -> Service:
         app.before_refusal = RefusalPace().wait
         app.serve(parts.rooms, parts.gate)
         log.info("command_api_started", port=settings.port)
+        drain_before_stop(settings.drain_s, parts.tasks.drain, app.close_connections)
         yield {CHARGE_ADDRESS: parts.gate.charge_address}
         for task in background:
             task.cancel()

@@ -42,6 +42,7 @@ from shared.process.tasks import Tasks
 from shared.read_model.clients import AsyncClient, async_redis_client
 from shared.web.application import Service
 from shared.web.cross_origin import CrossOrigin
+from shared.web.serving.drain import drain_before_stop
 from shared.web.serving.protocol import CHARGE_ADDRESS, END_STREAMS
 from shared.web.tokens import TokenVerifier
 
@@ -103,6 +104,7 @@ def create_app(settings: QuerySettings) -> Service:
         app.serve(parts.rooms, parts.gate)
         running = _start(parts)
         log.info("query_api_started", port=settings.port)
+        drain_before_stop(settings.drain_s, parts.tasks.drain, app.close_connections)
         yield {END_STREAMS: parts.live_updates.end, CHARGE_ADDRESS: parts.gate.charge_address}
         await _end(running)
         await parts.reads.close()

@@ -82,6 +82,8 @@ class HttpSettings(Settings):
     cors_origins: Origins = ""
     # Longer than proxies keep an idle connection: most use 60 s.
     keep_alive_s: Seconds = 75
+    # After SIGTERM, not ready but serving for this long, until no proxy sends requests here.
+    drain_s: Seconds = 0
     # 32 bytes, the raw Ed25519 public key that verifies access tokens.
     token_public_key: Base64Secret
     token_issuer: str = Field("starfold", min_length=1)

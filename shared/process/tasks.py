@@ -109,11 +109,16 @@ class Tasks:
     def __init__(self, *, expected: tuple[type[Exception], ...]) -> None:
         self._expected = expected
         self._health: dict[str, TaskHealth] = {}
+        self.draining = False
 
     def health(self, name: str, *, stale_after_s: float, needed: bool = True) -> TaskHealth:
         """Add a task; readiness depends on it if it is `needed`."""
         added = self._health[name] = TaskHealth(name, stale_after_s=stale_after_s, needed=needed)
         return added
+
+    def drain(self) -> None:
+        """Report the process as not ready from now on, since it is about to stop."""
+        self.draining = True
 
     def problems(self, *, needed_only: bool = False) -> dict[str, str]:
         """Return the problem of each task that does not work, by name."""
@@ -183,7 +188,9 @@ class Tasks:
 
 
 def require_working(tasks: Tasks) -> None:
-    """Raise `Unavailable` naming the tasks that readiness depends on and that fail."""
+    """Raise `Unavailable` if the process drains, or a task that readiness depends on fails."""
+    if tasks.draining:
+        raise Unavailable("the process is about to stop")
     problems = tasks.problems(needed_only=True)
     if problems:
         raise Unavailable(

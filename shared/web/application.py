@@ -108,6 +108,7 @@ class Service(FastAPI):
         self._access_log = access_log
         self._gate: Gate | None = None
         self._routes = Routes(())
+        self._closing: Fields = []
         self._cross_origin = CrossOriginAnswers(cross_origin, self._handle, self.operations)
         self.add_exception_handler(HTTPException, _on_http_exception)
         self.add_exception_handler(Exception, _on_exception)
@@ -117,6 +118,10 @@ class Service(FastAPI):
         """Answer the operations of these rooms from now on."""
         self._gate = gate
         self._routes = Routes([one for room in rooms for one in operations_of(room)])
+
+    def close_connections(self) -> None:
+        """Close each connection with its next answer from now on."""
+        self._closing = [(b"connection", b"close")]
 
     def openapi(self) -> dict[str, Any]:
         if self.openapi_schema is None:
@@ -177,6 +182,7 @@ class Service(FastAPI):
             *request.operation.deprecation,
             *answer_headers(request.request_id),
             *self._cross_origin.fields(request.fields.get(b"origin")),
+            *self._closing,
         ]
         if answer.stream is not None:
             begun = False
@@ -209,7 +215,8 @@ class Service(FastAPI):
         """Answer a request without an operation: the documentation, or an unknown path."""
         status, ended = 0, False
         fields = dict(scope["headers"])
-        own = [*answer_headers(request_id), *self._cross_origin.fields(fields.get(b"origin"))]
+        cross_origin = self._cross_origin.fields(fields.get(b"origin"))
+        own = [*answer_headers(request_id), *cross_origin, *self._closing]
         assert self._gate is not None
 
         async def send_noted(message: Message) -> None:

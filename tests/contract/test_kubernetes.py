@@ -15,6 +15,7 @@ import yaml
 from command_api.settings import CommandSettings
 from ops.compose.issue import LEDGER, NEEDS
 from query_api.settings import QuerySettings
+from shared.web.serving.server import ANSWERED_WITHIN_S
 from tests.support.deployed_processes import (
     MODULES,
     PROCESSES,
@@ -235,6 +236,15 @@ def test_a_pod_reaches_the_servers_that_it_has_settings_for() -> None:
 
 def _ports(policy: Manifest, direction: str) -> list[Manifest]:
     return [port for rule in policy.get(direction, []) for port in rule["ports"]]
+
+
+@pytest.mark.parametrize("process", APIS)
+def test_an_api_drains_and_answers_its_last_requests_before_it_is_killed(process: str) -> None:
+    pod = _pod(process)
+    environment = {one["name"]: one.get("value") for one in pod["containers"][0]["env"]}
+    drain_s = float(environment["STARFOLD_DRAIN_S"])
+    assert drain_s > 0
+    assert pod["terminationGracePeriodSeconds"] > drain_s + ANSWERED_WITHIN_S
 
 
 def test_the_documented_commands_name_every_secret_and_the_migration() -> None:

@@ -1,10 +1,13 @@
-"""Command APIs as they really run: each a process of its own, on one log."""
+"""Services as they really run: each a process of its own, on one log."""
 
 from __future__ import annotations
 
 import os
 import subprocess
 import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import NamedTuple
 
 import httpx
 
@@ -14,18 +17,34 @@ READY_WITHIN_S = 60.0
 STOPPED_WITHIN_S = 30.0
 
 
-class CommandProcess:
-    """`python -m command_api` on a free port. What it prints is in `output`."""
+class Release(NamedTuple):
+    """A checkout whose virtual environment runs its processes."""
 
-    def __init__(self, system: System) -> None:
+    python: str
+    folder: Path
+
+
+PRESENT = Release(sys.executable, Path(__file__).parents[2])
+
+
+class Process:
+    """`python -m MODULE`. What it prints is in `output`."""
+
+    def __init__(
+        self,
+        system: System,
+        module: str,
+        environment: Mapping[str, str],
+        release: Release = PRESENT,
+    ) -> None:
         self.port = free_port()
         self.url = f"http://127.0.0.1:{self.port}"
-        self.output = system.servers.home.path / f"command-api-{self.port}.log"
-        environment = {**os.environ, **system.command_environment()}
+        self.output = system.servers.home.path / f"{module}-{self.port}.log"
         with self.output.open("wb") as stream:
             self._process = subprocess.Popen(
-                [sys.executable, "-m", "command_api"],
-                env=environment | {"STARFOLD_PORT": str(self.port)},
+                [release.python, "-m", module],
+                cwd=release.folder,
+                env={**os.environ, **environment, "STARFOLD_PORT": str(self.port)},
                 stdout=stream,
                 stderr=stream,
             )
@@ -35,7 +54,10 @@ class CommandProcess:
         return self._process.pid
 
     def wait_ready(self) -> None:
-        eventually(self._is_ready, READY_WITHIN_S)
+        eventually(self.is_ready, READY_WITHIN_S)
+
+    def wait_logged(self, event: str) -> None:
+        eventually(lambda: event in self._running_output(), READY_WITHIN_S)
 
     def request_stop(self) -> None:
         self._process.terminate()
@@ -48,12 +70,30 @@ class CommandProcess:
         self.request_stop()
         self.wait_stopped()
 
-    def _is_ready(self) -> bool:
-        assert self._process.poll() is None, self.output.read_text()
+    def is_ready(self) -> bool:
+        self._running_output()
         try:
             return httpx.get(f"{self.url}/ready", timeout=2).status_code == httpx.codes.OK
         except httpx.TransportError:
             return False
+
+    def _running_output(self) -> str:
+        text = self.output.read_text()
+        assert self._process.poll() is None, text
+        return text
+
+
+class CommandProcess(Process):
+    """A command API on a free port."""
+
+    def __init__(
+        self,
+        system: System,
+        environment: Mapping[str, str] | None = None,
+        release: Release = PRESENT,
+    ) -> None:
+        own = {**system.command_environment(), **(environment or {})}
+        super().__init__(system, "command_api", own, release)
 
 
 def start_processes(system: System, count: int) -> list[CommandProcess]:

@@ -18,7 +18,8 @@ from shared.process.gc_tuning import tune_collector
 from shared.process.settings import HttpSettings
 from shared.web.serving.protocol import GatheringProtocol
 
-DRAIN_FOR_S = 10
+# For the requests that have arrived when the server stops.
+ANSWERED_WITHIN_S = 10
 
 
 def serve(app: Any, settings: HttpSettings, *, port: int, workers: int = 1) -> None:
@@ -42,7 +43,7 @@ def serve(app: Any, settings: HttpSettings, *, port: int, workers: int = 1) -> N
         server_header=False,
         proxy_headers=bool(settings.trusted_proxies),
         forwarded_allow_ips=settings.trusted_proxies or None,
-        timeout_graceful_shutdown=DRAIN_FOR_S,
+        timeout_graceful_shutdown=ANSWERED_WITHIN_S,
         timeout_keep_alive=settings.keep_alive_s,  # type: ignore[arg-type]  # uvicorn passes it to `call_later`.
         limit_concurrency=raise_descriptors().connections_max,
     )
