@@ -13,12 +13,13 @@ RUN awk '/^[^ ]/ { wanted = /^setuptools==/ } wanted' requirements/all.txt > /bu
     && /build/bin/pip install --require-hashes -r /build/setuptools.txt
 RUN /build/bin/pip --python /opt/starfold/bin/python install --require-hashes -r requirements/services.txt
 COPY pyproject.toml README.md LICENSE ./
+COPY client/ client/
 COPY command_api/ command_api/
 COPY ops/ ops/
 COPY projector/ projector/
 COPY query_api/ query_api/
 COPY shared/ shared/
-RUN /build/bin/pip wheel --no-deps --no-index --no-build-isolation --wheel-dir /build/wheels . \
+RUN /build/bin/pip wheel --no-deps --no-index --no-build-isolation --wheel-dir /build/wheels ./client . \
     && /build/bin/pip --python /opt/starfold/bin/python install --no-deps --no-index /build/wheels/*.whl
 # Remove packages' own tests, and the highlighters of languages other than Python.
 RUN cd /opt/starfold/lib/python3*/site-packages \

@@ -16,12 +16,12 @@ help:  ## List the targets
 
 install: $(STAMP)  ## Make the virtual environment from the locked requirements
 
-$(STAMP): requirements/all.txt pyproject.toml
+$(STAMP): requirements/all.txt pyproject.toml client/pyproject.toml
 	@python=$$(sh ops/local/find-python.sh) || exit 1; \
 	test -x $(BIN)/python && $(BIN)/python -c 'import pip' 2>/dev/null || { rm -rf $(VENV); "$$python" -m venv $(VENV); } || \
 	  { echo "starfold: cannot make a virtual environment with $$python: on Debian and Ubuntu install python3-venv" >&2; exit 1; }
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --only-binary :all: --require-hashes -r requirements/all.txt
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --no-index --editable .
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --no-index --editable client --editable .
 	@touch $(STAMP)
 
 run: $(STAMP)  ## Start Starfold: embedded servers, both APIs, projector, worker, catalogue

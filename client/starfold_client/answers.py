@@ -1,0 +1,278 @@
+"""Answers of both APIs. Fields that a newer Starfold adds are ignored."""
+
+from __future__ import annotations
+
+from datetime import date, datetime
+from typing import Any, Generic, Literal, TypeVar
+from uuid import UUID
+
+import msgspec
+
+from starfold_client.errors import FieldProblem
+
+Item = TypeVar("Item")
+
+Visibility = Literal["public", "private"]
+Role = Literal["member", "curator", "operator"]
+
+
+class Page(msgspec.Struct, Generic[Item]):
+    """A part of a list; `next_cursor` is None on the last one."""
+
+    items: list[Item]
+    next_cursor: str | None
+
+
+# Of the command API.
+
+
+class CreatedUser(msgspec.Struct):
+    user_id: UUID
+
+
+class NamedMovie(msgspec.Struct):
+    """A created movie, or the one that remains after a merge."""
+
+    movie_id: UUID
+
+
+class Rated(msgspec.Struct):
+    status: Literal["created", "changed", "unchanged"]
+
+
+class Session(msgspec.Struct, frozen=True):
+    """The tokens of a session; they never show in a text of it."""
+
+    access_token: str
+    refresh_token: str
+    expires_in_s: int | None = None
+    token_type: str = "Bearer"
+
+    def __repr__(self) -> str:
+        return f"Session(expires_in_s={self.expires_in_s})"
+
+
+class RowProblem(msgspec.Struct):
+    type: str
+    detail: str
+    errors: list[FieldProblem] = []
+
+
+class RowResult(msgspec.Struct):
+    """The result of one row; `index` counts all rows of the call.
+
+    It has `user_id` or `movie_id` if the row creates one, and `problem` if it was rejected. `moved`
+    means that the movie was merged into `movie_id`, and nothing was recorded.
+    """
+
+    index: int
+    status: Literal["created", "changed", "unchanged", "superseded", "moved", "rejected"]
+    user_id: UUID | None = None
+    movie_id: UUID | None = None
+    problem: RowProblem | None = None
+
+
+class RowResults(msgspec.Struct):
+    results: list[RowResult]
+
+
+class Export(msgspec.Struct):
+    """All stored data of a user; entries have the event, its time and its fields."""
+
+    user_id: UUID
+    position: int
+    account: list[dict[str, Any]]
+    sessions: list[dict[str, Any]]
+    ended_sessions: list[dict[str, Any]]
+    ratings: list[dict[str, Any]]
+
+
+class CommandReadiness(msgspec.Struct):
+    """The command API is ready; `position` is the last one of the log."""
+
+    status: str
+    position: int
+
+
+# Of the query API.
+
+
+class WeightedBy(msgspec.Struct):
+    """The weighted average is `(count * average + m * C) / (count + m)`."""
+
+    m: int
+    C: float
+
+
+class Statistics(msgspec.Struct, kw_only=True):
+    """Averages and median are None when there is no rating."""
+
+    count: int
+    average: float | None
+    median: float | None
+    weighted_average: float | None
+    histogram: list[int]
+    position: int
+    weighted_by: WeightedBy
+
+
+class Movie(msgspec.Struct, kw_only=True):
+    """A movie; `version` is for `if_match` of a correction."""
+
+    movie_id: UUID
+    title: str
+    year: int
+    genres: list[str]
+    directors: list[str]
+    writers: list[str]
+    cast: list[str]
+    runtime_min: int | None
+    languages: list[str]
+    countries: list[str]
+    certificate: str | None
+    description: str | None
+    imdb_id: str | None
+    poster_url: str | None
+    external_id: str | None
+    created_at: datetime
+    version: int
+    ratings: Statistics
+    stale: bool = False
+
+
+class ListedStatistics(msgspec.Struct):
+    count: int
+    average: float | None
+    weighted_average: float | None
+
+
+class ListedMovie(msgspec.Struct):
+    movie_id: UUID
+    title: str
+    year: int
+    genres: list[str]
+    external_id: str | None
+    ratings: ListedStatistics
+
+
+class PastStatistics(msgspec.Struct):
+    movie_id: UUID
+    as_of: date
+    ratings: Statistics
+    stale: bool = False
+
+
+class Day(msgspec.Struct):
+    """Count and average at the end of a UTC day."""
+
+    date: date
+    count: int
+    average: float | None
+
+
+class Rater(msgspec.Struct):
+    """A rating of a movie; an erased user has no name."""
+
+    user_id: UUID
+    display_name: str | None
+    erased: bool
+    score: float
+    review: str | None
+    rated_at: datetime
+
+
+class GenreTally(msgspec.Struct):
+    genre: str
+    count: int
+    average: float
+
+
+class DatedScore(msgspec.Struct):
+    movie_id: UUID
+    score: float
+    rated_at: datetime
+
+
+class ProfileStatistics(Statistics, kw_only=True):
+    """The last four are None for a user with very many ratings."""
+
+    genres: list[GenreTally] | None
+    favourite_genres: list[str] | None
+    first: DatedScore | None
+    last: DatedScore | None
+
+
+class Profile(msgspec.Struct, kw_only=True):
+    user_id: UUID
+    display_name: str | None
+    visibility: Visibility
+    erased: bool
+    created_at: datetime
+    ratings: ProfileStatistics
+    stale: bool = False
+
+
+class OwnProfile(Profile, kw_only=True):
+    email: str | None
+
+
+class RatedMovie(msgspec.Struct, kw_only=True):
+    """A rating by a user; title, year and average are None for a movie created a moment ago."""
+
+    movie_id: UUID
+    title: str | None
+    year: int | None
+    movie_average: float | None
+    score: float
+    difference: float | None
+    review: str | None
+    rated_at: datetime
+
+
+class Generation(msgspec.Struct, kw_only=True):
+    """The progress of one generation of a read model."""
+
+    projection: str
+    generation: int
+    state: str
+    definition: int
+    audit: str
+    checkpoint: int | None
+    lag_events: int | None
+    lag_s: float | None
+    events_per_s: float | None
+    parked: int
+    stopped: str | None
+
+
+class Projections(msgspec.Struct):
+    at: datetime
+    head: int
+    generations: list[Generation]
+
+
+class ActiveGenerations(msgspec.Struct):
+    movies: int
+    profiles: int
+    changes: int
+
+
+class QueryReadiness(msgspec.Struct):
+    status: str
+    generations: ActiveGenerations
+    index_position: int
+
+
+class LiveUpdate(msgspec.Struct, kw_only=True):
+    """A movie's current count and average; `position` resumes after it."""
+
+    position: int = 0
+    movie_id: UUID
+    count: int
+    average: float | None
+
+
+class LiveReset(msgspec.Struct):
+    """Changes before `position` are no longer known: read again what you show."""
+
+    position: int
