@@ -14,6 +14,8 @@ from prometheus_client.registry import Collector
 
 from projector.documents.store import ABSENT
 from projector.generations.table import Generation
+from projector.log.reader import READ_EVENTS
+from projector.sharing.member import LIVE, OWN_PARTITIONS
 from projector.wiring import Wiring
 from shared.errors import Misconfigured
 from shared.ids import Position
@@ -159,6 +161,9 @@ class MetricsServer:
         registry.register(StatusCollector(keeper))
         registry.register(FAILURES)
         registry.register(LAST_SUCCESS_AGE)
+        registry.register(READ_EVENTS)
+        registry.register(LIVE)
+        registry.register(OWN_PARTITIONS)
         ProcessCollector(registry=registry)
         try:
             self._server, self._thread = start_http_server(port, addr=host, registry=registry)

@@ -12,6 +12,7 @@ from projector.incidents import Incidents
 from projector.log.reader import LogReader
 from projector.log.replica import ReplicatedReader
 from projector.settings import ProjectorSettings
+from projector.sharing.projectors import Projectors
 from shared.log.codec import Codec
 from shared.log.event_store import EventStore
 from shared.log.sealing import KeyWrap
@@ -30,6 +31,7 @@ class Wiring(NamedTuple):
     store: PartitionStore
     generations: Generations
     incidents: Incidents
+    projectors: Projectors
     replica: EventStore | None
 
     def close(self) -> None:
@@ -52,6 +54,7 @@ def wire(settings: ProjectorSettings) -> Wiring:
         store=PartitionStore(settings.redis_url.get_secret_value()),
         generations=Generations(events.connections),
         incidents=Incidents(events.datastore),
+        projectors=Projectors(events.connections),
         replica=replica,
     )
 

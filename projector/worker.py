@@ -17,10 +17,12 @@ from projector.audit.healer import Healer
 from projector.building.builder import Builder
 from projector.building.upkeep import Upkeep
 from projector.following.follower import IDLE_ADVANCE_S, SERVER_ERRORS, Follower
+from projector.generations.table import Generation
 from projector.log.wakeup import POLL_S, WakeUp
 from projector.projections import DEFINITIONS
 from projector.scrubber import Scrubber
 from projector.settings import ProjectorSettings
+from projector.sharing.member import Member
 from projector.status import MetricsServer, StatusKeeper
 from projector.wiring import Wiring, wire
 from shared.process.tasks import TaskHealth, Tasks
@@ -67,6 +69,8 @@ class Projector:
             stop=self._stop,
         )
         self._follower = Follower(self._wiring.reader, self._wiring.store)
+        self._member = Member(self._wiring.projectors)
+        self._passes = True
         self._wake_up = WakeUp(settings.listen_dsn)
         self._refreshed_at = 0.0
 
@@ -94,6 +98,7 @@ class Projector:
             )
         finally:
             self._stop.set()
+            self._leave()
             for thread in beside:
                 thread.join()
             if metrics is not None:
@@ -117,6 +122,7 @@ class Projector:
                 self._wiring.store.require_usable()
                 self._wiring.events.require_durability()
                 self._wiring.reader.require_sealing_key()
+                self._member.renew()
             except SERVER_ERRORS as error:
                 log.warning("projector_waits", error=str(error))
                 self._wiring.store.forget_connection()
@@ -131,6 +137,7 @@ class Projector:
         self._refresh()
         self._wake_up.forget()
         folded = self._follower.run_pass()
+        self._passes = True
         if folded == 0:
             self._wake_up.wait(IDLE_ADVANCE_S if self._follower.lagging else POLL_S)
         elif folded < SMALL_PASS_EVENTS:
@@ -138,30 +145,53 @@ class Projector:
 
     def _stop_following(self) -> None:
         """Drop what was folded but not written, so that nothing is folded on top of it."""
+        self._passes = False
         self._follower.forget()
         self._wiring.store.forget_connection()
         self._refreshed_at = 0.0
 
     def _refresh(self) -> None:
-        """Follow new generations, and stop following the removed ones."""
+        """Follow this projector's share of the generations that live now.
+
+        The others take over from a projector whose passes fail: it does not renew its membership.
+        """
         if time.monotonic() - self._refreshed_at < REFRESH_EVERY_S:
             return
         self._wiring.store.require_writable()
-        followed = [
+        if self._passes:
+            self._member.renew()
+        generations = [
             generation
             for generation in self._wiring.generations.all()
             if generation.state in ("following", "active", "retired")
             and generation.projection in DEFINITIONS
             and generation.definition_version == DEFINITIONS[generation.projection].version
         ]
-        self._follower.follow(followed)
-        for generation in followed:
-            held = self._follower.followed.get((generation.projection, generation.number))
-            if held is not None and held.stopped != generation.stopped:
-                self._wiring.generations.set_stopped(
-                    generation.projection, generation.number, held.stopped
-                )
+        self._follower.follow(generations, self._member.share)
+        for generation in generations:
+            self._note_stopped(generation)
         self._refreshed_at = time.monotonic()
+
+    def _note_stopped(self, generation: Generation) -> None:
+        """Note why this projector's partitions do not advance, but not over another's reason."""
+        member = self._member.id
+        held = self._follower.followed.get((generation.projection, generation.number))
+        if generation.stopped_by != member and (
+            held is None
+            or (generation.stopped is not None and generation.stopped_by in self._member.live)
+        ):
+            return
+        reason = held.stopped if held is not None else None
+        if reason != generation.stopped:
+            self._wiring.generations.set_stopped(
+                generation.projection, generation.number, reason, member
+            )
+
+    def _leave(self) -> None:
+        try:
+            self._member.leave()
+        except SERVER_ERRORS as error:
+            log.warning("leaving_failed", error=str(error))
 
     def _upkeep_thread(self) -> threading.Thread:
         wiring: Wiring = self._upkeep_wiring
@@ -170,20 +200,20 @@ class Projector:
             wiring.reader, wiring.store, wiring.generations, keep_on=self._keep_on(health)
         )
         upkeep = Upkeep(wiring, builder)
-        return self._thread(health, upkeep.run_once, UPKEEP_EVERY_S, wiring.store.forget_connection)
+        keep = self._if_leading(upkeep.run_once)
+        return self._thread(health, keep, UPKEEP_EVERY_S, wiring.store.forget_connection)
 
     def _healing_thread(self) -> threading.Thread:
         health = self._tasks.health("healing", stale_after_s=STALE_AFTER_S)
         healer = Healer(self._healing_wiring, on_progress=health.succeeded)
         recover = self._healing_wiring.store.forget_connection
-        return self._thread(health, healer.run_once, HEALING_EVERY_S, recover)
+        return self._thread(health, self._if_leading(healer.run_once), HEALING_EVERY_S, recover)
 
     def _scrubbing_thread(self) -> threading.Thread:
         health = self._tasks.health("scrubbing", stale_after_s=STALE_AFTER_S, needed=False)
         self._scrubber.on_progress = health.succeeded
-        return self._thread(
-            health, self._scrubber.run_once, SCRUB_TICK_S, self._scrubber.forget_connections
-        )
+        scrub = self._if_leading(self._scrubber.run_once)
+        return self._thread(health, scrub, SCRUB_TICK_S, self._scrubber.forget_connections)
 
     def _status_thread(self) -> threading.Thread:
         health = self._tasks.health("status", stale_after_s=STALE_AFTER_S, needed=False)
@@ -201,6 +231,15 @@ class Projector:
             self._tasks.run, health, step, stop=self._stop, every_s=every_s, recover=recover
         )
         return threading.Thread(target=repeat, name=health.name)
+
+    def _if_leading(self, step: Callable[[], object]) -> Callable[[], None]:
+        """Return a step that only the oldest of the projectors does."""
+
+        def step_if_leading() -> None:
+            if self._member.leads:
+                step()
+
+        return step_if_leading
 
     def _keep_on(self, health: TaskHealth) -> Callable[[], bool]:
         """Return the callback that long-running steps call in each round."""

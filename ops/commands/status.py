@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Iterator
+from datetime import UTC
 from typing import Annotated, Never
 
 import psycopg
@@ -53,6 +54,7 @@ def status(
             time.sleep(EVERY_S)
             now = sampler.sample()
             typer.echo(_heading(now))
+            typer.echo(_projectors(wiring))
             if wiring.replica is not None:
                 typer.echo(_replica(wiring, now))
             for line in (*_set_aside(place), *_incidents(wiring)):
@@ -76,6 +78,15 @@ def _watch(sampler: Sampler) -> Never:
 
 def _heading(now: Status) -> str:
     return f"log at position {now.head}, {now.at:%Y-%m-%d %H:%M:%S} UTC"
+
+
+def _projectors(wiring: Wiring) -> str:
+    """Return a line about the projectors that share the partitions."""
+    live = wiring.projectors.live()
+    if not live:
+        return "no projector is live"
+    since = ", ".join(f"{one.started_at.astimezone(UTC):%Y-%m-%d %H:%M:%S} UTC" for one in live)
+    return f"{len(live)} projector{'s' if len(live) > 1 else ''}: since {since}"
 
 
 def _replica(wiring: Wiring, now: Status) -> str:

@@ -26,6 +26,7 @@ from projector.following.partition import checkpoint_at
 from projector.generations.table import Build, Generation, Generations
 from projector.log.reader import FETCH_EVENTS, LogReader
 from projector.projections import DEFINITIONS, LogEvent, Projection
+from projector.projections.selection import Share, selection
 from shared.ids import START, Position, new_uuid7
 from shared.read_model.keys import CHECKPOINT, REBUILDING, PartitionKeys
 
@@ -106,11 +107,15 @@ class Builder:
         for one in wanted:
             one.take()
         reading = list(under_way)
+        selected = selection(_share(wanted))
         start, folded = Position(START + 1), 0
         reported_at = started
         while reading and start <= until:
             events = reader.fetch(
-                start, FETCH_EVENTS, personal=any(one.definition.personal for one in reading)
+                start,
+                FETCH_EVENTS,
+                personal=any(one.definition.personal for one in reading),
+                selected=selected,
             )
             while events and events[-1].position > until:
                 events.pop()
@@ -298,6 +303,15 @@ class _LostPartitionsBuild(_BuildJob):
         for one in self.partitions:
             if not self._store.put_back(one.keys, one.final_checkpoint()):
                 raise _BuildAbandoned
+
+
+def _share(jobs: Sequence[_BuildJob]) -> Share:
+    """Return the partitions that the jobs build."""
+    share: dict[str, set[int]] = {}
+    for job in jobs:
+        numbers = share.setdefault(job.definition.name, set())
+        numbers.update(one.keys.partition for one in job.partitions)
+    return share
 
 
 class _PartitionBuild:

@@ -1,4 +1,4 @@
-"""A generation that is followed: its partitions, and how new events change them.
+"""A generation that is followed: this projector's partitions, and how new events change them.
 
 The generation first compares its checkpoints with the log. If the log holds no event, or another
 one, at a checkpoint, it is not the log that was applied (a restored backup, a failover that lost
@@ -10,14 +10,13 @@ from __future__ import annotations
 
 import time
 from bisect import bisect_left
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 import structlog
 
 from projector.documents.calls import Call
 from projector.documents.place import Place
-from projector.documents.store import ABSENT
 from projector.following.partition import Partition
 from projector.generations.table import Generation
 from projector.projections import DEFINITIONS, LogEvent, Projection, Unreadable
@@ -42,26 +41,25 @@ class Slice(NamedTuple):
 
 
 class FollowedGeneration:
-    """One generation: its partitions that have a checkpoint, at least one.
+    """One generation: this projector's partitions that have a checkpoint, at least one.
 
     `stopped` holds the reason why it does not follow, None while it does.
     """
 
-    def __init__(self, generation: Generation, stored: Sequence[bytes]) -> None:
+    def __init__(self, generation: Generation) -> None:
         self.generation = generation
         self.definition: Projection = DEFINITIONS[generation.projection]
-        self.partitions = [
-            Partition(self.definition, keys, checkpoint)
-            for keys, checkpoint in zip(generation.all_keys, stored, strict=True)
-            if checkpoint != ABSENT
-        ]
+        self.partitions: list[Partition] = []
         self.stopped: str | None = None
         self._retry_at = 0.0
 
-    def has(self, stored: Sequence[bytes]) -> bool:
-        """Whether the followed partitions are exactly those with a checkpoint."""
-        present = [number for number, one in enumerate(stored) if one != ABSENT]
-        return present == [one.keys.partition for one in self.partitions]
+    def hold(self, checkpoints: Mapping[int, bytes]) -> None:
+        """Follow exactly these partitions from now on, the new ones from the given checkpoints."""
+        held = {one.keys.partition: one for one in self.partitions}
+        self.partitions = [
+            held.get(number) or Partition(self.definition, self.generation.keys(number), stored)
+            for number, stored in checkpoints.items()
+        ]
 
     @property
     def is_due(self) -> bool:

@@ -21,6 +21,7 @@ from projector.following.followed_generation import FollowedGeneration, Slice
 from projector.following.partition import Partition
 from projector.generations.table import Generation
 from projector.log.reader import LogReader
+from projector.projections.selection import Selection, Share, selection
 from shared.ids import Position
 
 FETCH_EVENTS_MAX = 5_000
@@ -42,24 +43,33 @@ class Follower:
         self._reader = reader
         self._store = store
         self.followed: dict[tuple[str, int], FollowedGeneration] = {}
+        self._share: Share | None = None
+        self._selected: Selection | None = None
         self._idle_advanced_at = 0.0
         self.lagging = False
 
-    def follow(self, generations: Sequence[Generation]) -> None:
-        """Follow exactly these generations from now on, except partitions without a checkpoint."""
+    def follow(self, generations: Sequence[Generation], share: Share | None = None) -> None:
+        """Follow these generations from now on: a share of their partitions, all without one.
+
+        Partitions without a checkpoint are left out.
+        """
+        if share is not self._share:
+            self._share, self._selected = share, selection(share) if share is not None else None
         wanted = {(one.projection, one.number): one for one in generations}
         for key in list(self.followed):
             if key not in wanted:
                 del self.followed[key]
         for key, generation in wanted.items():
-            stored = self._store.checkpoints(generation.all_keys)
+            checkpoints = self._checkpoints(generation)
             held = self.followed.get(key)
-            if all(one == ABSENT for one in stored):
+            if not checkpoints:
                 self.followed.pop(key, None)
-            elif held is not None and held.has(stored):
+            elif held is not None:
                 held.generation = generation
+                held.hold(checkpoints)
             else:
-                self.followed[key] = FollowedGeneration(generation, stored)
+                self.followed[key] = FollowedGeneration(generation)
+                self.followed[key].hold(checkpoints)
                 log.info(
                     "generation_followed",
                     projection=generation.projection,
@@ -90,6 +100,20 @@ class Follower:
         self.lagging = any(followed.lags for followed in due)
         return folded
 
+    def _checkpoints(self, generation: Generation) -> dict[int, bytes]:
+        """Return the stored checkpoints of the share's partitions that have one."""
+        own = [
+            keys
+            for keys in generation.all_keys
+            if self._share is None or keys.partition in self._share.get(keys.projection, ())
+        ]
+        stored = self._store.checkpoints(own) if own else []
+        return {
+            keys.partition: checkpoint
+            for keys, checkpoint in zip(own, stored, strict=True)
+            if checkpoint != ABSENT
+        }
+
     def _fold_group(self, group: Sequence[FollowedGeneration], advance_idle: bool) -> int:
         """Fold one fetch, from the group's lowest position on, inclusive."""
         start = min(followed.lowest for followed in group)
@@ -97,6 +121,7 @@ class Follower:
             Position(max(start, 1)),
             FETCH_EVENTS_MAX,
             personal=any(followed.definition.personal for followed in group),
+            selected=self._selected,
         )
         reached_end = len(events) < FETCH_EVENTS_MAX
         in_order = sorted(group, key=_write_order)

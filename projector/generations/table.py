@@ -38,7 +38,7 @@ _LOCK_ID = 0x5346_4745_4E53  # "SFGENS" in ASCII.
 
 _COLUMNS = sql.SQL(
     "projection, number, definition_version, partitions, state, reason, switch_when_ready,"
-    " audit, stopped, extract(epoch FROM now() - retired_at)::float8 AS retired_for_s"
+    " audit, stopped, stopped_by, extract(epoch FROM now() - retired_at)::float8 AS retired_for_s"
 )
 
 _INSERT_GENERATION = """
@@ -81,7 +81,7 @@ class Generation(NamedTuple):
     """One row of the table; `retired_for_s` counts from the switch to another generation.
 
     `audit` says whether an audit is required before the generation becomes active, and its result;
-    `stopped` why the projector does not follow it, None while it does.
+    `stopped` why it is not followed, None while it is, and `stopped_by` the projector that says so.
     """
 
     projection: str
@@ -93,6 +93,7 @@ class Generation(NamedTuple):
     switch_when_ready: bool
     audit: AuditState
     stopped: str | None
+    stopped_by: UUID | None
     retired_for_s: float | None
 
     def keys(self, partition: int) -> PartitionKeys:
@@ -259,8 +260,10 @@ class Generations:
     def set_audit(self, projection: str, number: int, audit: AuditState) -> None:
         self._set("audit = %s", audit, projection, number)
 
-    def set_stopped(self, projection: str, number: int, reason: str | None) -> None:
-        self._set("stopped = %s", reason, projection, number)
+    def set_stopped(
+        self, projection: str, number: int, reason: str | None, by: UUID | None = None
+    ) -> None:
+        self._set("stopped = %s, stopped_by = %s", reason, by, projection, number)
 
     def mark_purged(self, projection: str, number: int) -> None:
         self._set("purged_at = now(), state = %s", "purged", projection, number)

@@ -6,14 +6,20 @@ from collections.abc import Iterable, Iterator
 from datetime import datetime
 
 from msgspec.structs import replace
+from prometheus_client import Counter
 
 from projector.projections import LogEvent, Projection, Unreadable
+from projector.projections.selection import Selection
 from shared.errors import Misconfigured
 from shared.ids import Position, UserId
 from shared.log.codec import Codec, Decoded, opened, sealed_subject
 from shared.log.event_store import EventStore
 from shared.log.sealing import KeyWrap
 from shared.log.stored_row import StoredRow
+
+READ_EVENTS = Counter(
+    "starfold_projector_read_events", "Events read from the log, decoded or not.", ["decoded"]
+)
 
 # Keys tried at the start before the wrapping key is rejected.
 KEYS_TRIED = 3
@@ -29,16 +35,29 @@ class LogReader:
         self._codec = codec
         self._key_wrap = key_wrap
 
-    def fetch(self, start: Position, limit: int, *, personal: bool = True) -> list[LogEvent]:
+    def fetch(
+        self,
+        start: Position,
+        limit: int,
+        *,
+        personal: bool = True,
+        selected: Selection | None = None,
+    ) -> list[LogEvent]:
         """Return at most `limit` events from `start` on, inclusive.
 
         Personal data is opened only on request. An event that cannot be decoded comes as
-        `Unreadable`; one whose personal data cannot be opened comes with its `fault`.
+        `Unreadable`; one whose personal data cannot be opened comes with its `fault`; a rating that
+        is not `selected` comes as `UndecodedRating`.
         """
         events: list[LogEvent] = []
         sealed: list[tuple[int, Decoded, UserId]] = []
         decode = self._codec.decode_sealed
+        undecoded = 0
         for row in self._store.fetch(start, limit):
+            if selected is not None and (other := selected.stand_in(row.topic, row.state)):
+                events.append(LogEvent(row.position, row.stream_id, row.version, other, row.state))
+                undecoded += 1
+                continue
             try:
                 decoded = decode(row.topic, row.state)
             except Exception as error:  # noqa: BLE001  # Damaged bytes raise anything; the projections report it.
@@ -50,6 +69,8 @@ class LogReader:
             events.append(LogEvent(row.position, row.stream_id, row.version, event, row.state))
         if sealed:
             self._open(events, sealed)
+        READ_EVENTS.labels("true").inc(len(events) - undecoded)
+        READ_EVENTS.labels("false").inc(undecoded)
         return events
 
     def fetches(

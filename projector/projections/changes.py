@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from projector.documents.working_set import Documents, Key
-from projector.projections.definition import LogEvent, Projection
+from projector.projections.definition import LogEvent, Projection, UndecodedRating
 from shared.log.events import (
     Event,
     MovieCreated,
@@ -39,6 +39,9 @@ def apply(documents: Documents, logged: LogEvent) -> None:
         ):
             movie = with_checksum(event.movie_id.bytes)
             documents.append(CHANGED_MOVIES, logged.position, CHANGED_MOVIE_FIELD, movie)
+        case UndecodedRating():
+            movie = with_checksum(event.movie)
+            documents.append(CHANGED_MOVIES, logged.position, CHANGED_MOVIE_FIELD, movie)
         case _:
             pass
 
@@ -56,6 +59,7 @@ PROJECTION = Projection(
         RatingSubmitted: "movie_id",
         RatingWithdrawn: "movie_id",
         RatingMoved: "movie_id",
+        UndecodedRating: "movie_id",
     },
     reads=reads,
     apply=apply,

@@ -11,7 +11,7 @@ import msgspec
 
 from projector.documents.place import Place
 from projector.documents.working_set import Documents, Key
-from shared.ids import Position, StreamId, Version
+from shared.ids import MovieId, Position, StreamId, Version
 from shared.log.events import EVENT_TYPES, Event
 from shared.read_model.keys import partition_of
 
@@ -41,6 +41,19 @@ class Unreadable(Event, frozen=True, kw_only=True):
 
     topic: str
     reason: str
+
+
+class UndecodedRating(Event, frozen=True, kw_only=True):
+    """Placeholder for a rating that concerns no partition of interest, with the bytes of its movie.
+
+    A projection whose only partition needs no more of a rating than its movie folds it.
+    """
+
+    movie: bytes
+
+    @property
+    def movie_id(self) -> MovieId:
+        return MovieId(UUID(bytes=self.movie))
 
 
 def _holds_nothing_personal(_documents: Documents, _event: Event) -> None:
@@ -91,7 +104,9 @@ class Projection(NamedTuple):
         for logged in events:
             field = entities.get(type(logged.event))
             if field is not None:
-                number = partition_of(getattr(logged.event, field), partitions)
+                number = 0
+                if partitions > 1:
+                    number = partition_of(getattr(logged.event, field), partitions)
                 own = by_partition.get(number)
                 if own is None:
                     by_partition[number] = [logged]

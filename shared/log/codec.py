@@ -15,13 +15,31 @@ import msgspec
 
 from shared.errors import Misconfigured
 from shared.ids import UserId
-from shared.log.events import EVENT_TYPES, Event, Metadata
+from shared.log.events import (
+    EVENT_TYPES,
+    Event,
+    Metadata,
+    RatingMoved,
+    RatingSubmitted,
+    RatingWithdrawn,
+)
 from shared.log.sealing import Keys, seal, unseal
 from shared.log.upcasts import UPCASTS, Upcasts
 
 # Offset of the schema version in a stored state, after the one-byte header of a three-element
 # array.
 _VERSION_AT = 1
+# A rating's first fields are the ids of its user and its movie, each after its name and a header.
+# They have these places after complete metadata whose time is not a whole second.
+RATING_USER = slice(96, 112)
+RATING_MOVIE = slice(123, 139)
+_USER_HEAD = b"\xa7user_id\xc4\x10"
+_MOVIE_HEAD = b"\xa8movie_id\xc4\x10"
+_USER_HEAD_AT = RATING_USER.start - len(_USER_HEAD)
+_MOVIE_HEAD_AT = RATING_MOVIE.start - len(_MOVIE_HEAD)
+_RATING_TOPICS = frozenset(
+    event_type.__name__ for event_type in (RatingSubmitted, RatingWithdrawn, RatingMoved)
+)
 
 _encoder = msgspec.msgpack.Encoder(uuid_format="bytes")
 _decode_metadata = msgspec.msgpack.Decoder(Metadata).decode
@@ -125,6 +143,20 @@ def _subject_of(event: Event) -> UserId:
 def event_id_of(state: bytes) -> UUID:
     """Return the event id within a stored state, without decoding the event."""
     return msgspec.msgpack.decode(state, type=_Head).metadata.event_id
+
+
+def is_plain_rating(topic: str, state: bytes) -> bool:
+    """Whether an event is a rating whose ids are at `RATING_USER` and `RATING_MOVIE`.
+
+    No client can imitate the names of the fields there: in states of another layout, ids that
+    Starfold makes itself have these places.
+    """
+    return (
+        topic in _RATING_TOPICS
+        and state.startswith(_USER_HEAD, _USER_HEAD_AT)
+        and state.startswith(_MOVIE_HEAD, _MOVIE_HEAD_AT)
+        and len(state) > RATING_MOVIE.stop
+    )
 
 
 class _Head(msgspec.Struct, array_like=True, frozen=True):

@@ -12,3 +12,4 @@ GRANT SELECT ON events, subject_keys TO {projector};
 GRANT SELECT, INSERT, UPDATE ON generations, builds TO {projector};
 GRANT SELECT ON log_identity TO {command}, {projector};
 GRANT SELECT, INSERT, DELETE ON incidents TO {projector};
+GRANT SELECT, INSERT, UPDATE, DELETE ON projectors TO {projector};

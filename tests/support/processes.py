@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Mapping
@@ -10,6 +11,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import httpx
+from prometheus_client.parser import text_string_to_metric_families
 
 from tests.support.system import System, eventually, free_port
 
@@ -102,3 +104,52 @@ def start_processes(system: System, count: int) -> list[CommandProcess]:
     for process in processes:
         process.wait_ready()
     return processes
+
+
+class ProjectorProcess:
+    """`python -m projector`, with its metrics on a free port."""
+
+    def __init__(self, environment: Mapping[str, str]) -> None:
+        self._environment = {**os.environ, **environment}
+        self.start()
+
+    def start(self) -> None:
+        """Start it, for the first time or after a kill."""
+        port = free_port()
+        self._metrics = f"http://127.0.0.1:{port}/metrics"
+        self._process = subprocess.Popen(
+            [sys.executable, "-m", "projector"],
+            env={**self._environment, "STARFOLD_METRICS_PORT": str(port)},
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+        )
+
+    @property
+    def is_running(self) -> bool:
+        return self._process.poll() is None
+
+    def kill(self) -> None:
+        self._process.kill()
+        self._process.wait()
+
+    def hang(self) -> None:
+        self._process.send_signal(signal.SIGSTOP)
+
+    def resume(self) -> None:
+        self._process.send_signal(signal.SIGCONT)
+
+    def stop(self) -> None:
+        """Let it end as on SIGTERM, also if it hangs."""
+        self.resume()
+        self._process.terminate()
+        self._process.wait(STOPPED_WITHIN_S)
+
+    def metric(self, name: str, **labels: str) -> float:
+        """Return a sample; 0 for one that was never counted, and before metrics are served."""
+        try:
+            answer = httpx.get(self._metrics)
+        except httpx.ConnectError:
+            return 0.0
+        families = text_string_to_metric_families(answer.text)
+        samples = [one for family in families for one in family.samples if one.name == name]
+        return sum(one.value for one in samples if labels.items() <= one.labels.items())

@@ -142,8 +142,10 @@ class System:
 
     def command_environment(self) -> dict[str, str]:
         """The same as variables, for a process of its own."""
-        own = {**self._environment(COMMAND_ROLE), **CHEAP_ARGON2}
-        return {f"{PREFIX}{name.upper()}": str(value) for name, value in own.items()}
+        return _variables({**self._environment(COMMAND_ROLE), **CHEAP_ARGON2})
+
+    def projector_environment(self) -> dict[str, str]:
+        return _variables(self._environment(PROJECTOR_ROLE, redis_users.PROJECTOR))
 
     def projector_settings(self, **changes: Any) -> ProjectorSettings:
         return ProjectorSettings(
@@ -249,6 +251,10 @@ class System:
         return {name.removeprefix(PREFIX).lower(): value for name, value in own.items()} | {
             "database_schema": self.schema
         }
+
+
+def _variables(settings: dict[str, Any]) -> dict[str, str]:
+    return {f"{PREFIX}{name.upper()}": str(value) for name, value in settings.items()}
 
 
 def free_port() -> int:

@@ -11,6 +11,7 @@ from typer.testing import CliRunner
 
 from ops.cli import app
 from projector.generations.table import Generation, Generations
+from projector.sharing.member import Member
 from projector.status import Sampler
 from shared.ids import MovieId, UserId
 from shared.log.schema import PROJECTOR_ROLE
@@ -136,10 +137,16 @@ def test_a_terminal_shows_it(system: System, monkeypatch: pytest.MonkeyPatch) ->
     settings = system.servers.home.environment(PROJECTOR_ROLE)
     for name, value in (settings | {"STARFOLD_DATABASE_SCHEMA": system.schema}).items():
         monkeypatch.setenv(name, value)
-    bootstrapped(system.projector_wiring())
+    wiring = system.projector_wiring()
+    bootstrapped(wiring)
+    member = Member(wiring.projectors)
+    member.renew()
     shown = CliRunner().invoke(app, ["status"])
     assert shown.exit_code == 0, shown.output
-    heading, columns, *rows = shown.output.splitlines()
+    heading, projectors, columns, *rows = shown.output.splitlines()
     assert heading.startswith("log at position 0, ")
+    assert projectors.startswith("1 projector: since 20")
     assert columns.split("\t")[:3] == ["projection", "generation", "state"]
     assert [row.split("\t")[0] for row in rows] == ["changes", "movies", "profiles"]
+    member.leave()
+    assert "no projector is live" in CliRunner().invoke(app, ["status"]).output
