@@ -175,7 +175,7 @@ def _wire(settings: QuerySettings) -> _Parts:
         places=OpenPlaces("streams", settings.streams_per_caller_max),
     )
     rooms = (
-        Movies(reader, freshness, cursors, pages, Raters(reader), absent),
+        Movies(reader, freshness, cursors, pages, Raters(reader), absent, feed),
         History(reader, freshness, cursors, absent),
         Users(reader, feed, freshness, cursors, pages, Profiles(reader, feed)),
         Live(live_updates, feed, freshness),

@@ -10,13 +10,16 @@ from __future__ import annotations
 from bisect import bisect_left, insort
 from collections.abc import Callable, Iterable
 from typing import Any, Literal, NamedTuple, get_args
+from uuid import UUID
 
 import msgspec
 
+from query_api.catalogue.genres import Genres, genre_key
+from query_api.catalogue.lookups import NO_IDS, Lookups, ids_of
 from query_api.catalogue.search_key import search_key, search_keys, search_words, without_article
 from shared.errors import DocumentDamaged
-from shared.ids import START
-from shared.read_model.kinds import MOVIE
+from shared.ids import START, Position
+from shared.read_model.kinds import CLOSED, MOVIE
 from shared.read_model.ranks import milliseconds
 
 # `match` is for searches only: titles equal to the search text, then titles that begin with it,
@@ -61,10 +64,33 @@ class Ratings(msgspec.Struct, frozen=True, gc=False):
 _decode_ratings = msgspec.json.Decoder(Ratings).decode
 
 
+class _Listed(msgspec.Struct, frozen=True, gc=False):
+    """The details of a movie that a list shows, as they are stored."""
+
+    movie_id: str
+    title: str
+    year: int
+    genres: tuple[str, ...]
+    external_id: str | None
+    imdb_id: str | None
+    poster_url: str | None
+    runtime_min: int | None
+
+
+_decode_listed = msgspec.json.Decoder(_Listed).decode
+
+
+class Left(NamedTuple):
+    """Where a movie that left went: the movie that it was merged into, None if withdrawn."""
+
+    into: UUID | None
+    position: Position
+
+
 class Film(NamedTuple):
     """The details of a movie in the index; `stored` is the document that they come from.
 
-    `shown_id` is the id as text, `listed` the beginning of the movie's JSON in a list.
+    `shown_id` is the id as text.
     """
 
     movie_id: bytes
@@ -80,7 +106,6 @@ class Film(NamedTuple):
     genres: frozenset[str]
     directors: frozenset[str]
     words: frozenset[str]
-    listed: bytes
 
 
 class Entry(msgspec.Struct, gc=False):
@@ -98,8 +123,10 @@ class Entry(msgspec.Struct, gc=False):
     def item(self) -> bytes:
         """The movie's JSON in a list."""
         if self._item is None:
+            # Decoded when it is first shown, so that the others need no memory for it.
+            listed = _json(_decode_listed(self.film.stored))[:-1]
             end = b',"stale":true}' if self.stale else b"}"
-            self._item = b"".join((self.film.listed, b',"ratings":', _json(self.ratings), end))
+            self._item = b"".join((listed, b',"ratings":', _json(self.ratings), end))
         return self._item
 
     @property
@@ -168,6 +195,10 @@ class Index:
         self.newest = START
         # Incremented whenever a movie is new or its genres change.
         self.genres_revision = 0
+        # The movies that left the catalogue.
+        self.left: dict[bytes, Left] = {}
+        self.lookups = Lookups()
+        self.genres = Genres()
         self._orders: dict[Order, list[Key]] = {order: [] for order in ORDERS}
         # Old entries whose keys are still in an order, None for a movie that is new in it.
         self._moved: dict[Order, dict[bytes, Entry | None]] = {order: {} for order in ORDERS}
@@ -190,6 +221,12 @@ class Index:
             orders = ORDERS
             if old is None or old.film.genre_names != film.genre_names:
                 self.genres_revision += 1
+                if old is not None:
+                    self.genres.remove(old.film.genre_names)
+                self.genres.add(film.genre_names)
+            self.lookups.put(
+                movie, NO_IDS if old is None else ids_of(old.film.stored), ids_of(details)
+            )
             self._index_words(film, old.film.words if old is not None else frozenset())
         self.entries[movie] = Entry(film, ratings)
         self._note_moved(movie, old, orders)
@@ -200,9 +237,18 @@ class Index:
         if old is None:
             return
         self.genres_revision += 1
+        self.genres.remove(old.film.genre_names)
+        self.lookups.put(movie, ids_of(old.film.stored), NO_IDS)
         for word in old.film.words:
             self._by_word[word].discard(movie)
         self._note_moved(movie, old, ORDERS)
+
+    def leave(self, movie: bytes, document: bytes) -> None:
+        """Replace a movie that left by where it went, from its document as it is stored."""
+        closed = CLOSED.parse(document)
+        self.remove(movie)
+        self.lookups.leave(movie, ids_of(document), closed.position)
+        self.left[movie] = Left(closed.into, closed.position)
 
     def mark_stale(self, movie: bytes) -> None:
         """Show a movie as stale until it is next put."""
@@ -276,13 +322,6 @@ class Index:
 def _film(details: bytes) -> Film:
     movie = MOVIE.parse(details)
     title_key = search_key(movie.title)
-    listed = {
-        "movie_id": movie.movie_id,
-        "title": movie.title,
-        "year": movie.year,
-        "genres": movie.genres,
-        "external_id": movie.external_id,
-    }
     return Film(
         movie_id=movie.movie_id.bytes,
         shown_id=str(movie.movie_id),
@@ -293,8 +332,7 @@ def _film(details: bytes) -> Film:
         year=movie.year,
         created_ms=milliseconds(movie.created_at),
         genre_names=tuple(dict.fromkeys(movie.genres)),
-        genres=search_keys(movie.genres),
+        genres=frozenset(map(genre_key, movie.genres)),
         directors=search_keys(movie.directors),
         words=frozenset(search_words(movie.title) + search_words(movie.title.translate(_JOINED))),
-        listed=_json(listed)[:-1],
     )

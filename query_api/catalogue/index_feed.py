@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 from uuid import UUID
 
@@ -40,7 +40,7 @@ from shared.read_model.checkpoints import Checkpoint
 from shared.read_model.clients import AsyncClient
 from shared.read_model.generations import GenerationCopy, Layout, layout_of
 from shared.read_model.keys import CHANGES, MOVIES, PartitionKeys, document_name, partition_of
-from shared.read_model.kinds import CATALOGUE, CLOSED, MOVIE, PARKED_MARK, STATISTICS
+from shared.read_model.kinds import CATALOGUE, CLOSED, LEFT, MOVIE, PARKED_MARK, STATISTICS
 
 # A round costs a millisecond or two, and reads a constantly rated movie once.
 ROUND_EVERY_S = 0.1
@@ -246,14 +246,20 @@ class IndexFeed:
                 raise ReloadNeeded
 
     async def _load(self, index: Index, movies: GenerationCopy, number: int) -> Checkpoint:
-        """Load one partition's movies; return its checkpoint from before the read."""
+        """Load one partition's movies, then those that left in the order in which they did.
+
+        Returns the partition's checkpoint from before the read.
+        """
         keys, layout = PartitionKeys(MOVIES, movies.number, number), layout_of(MOVIES, movies)
         checkpoint = await self._checkpoint(keys)
-        with self._damage.contained(keys):
-            ranked = await self._client.zrange(keys.document(CATALOGUE), 0, -1, withscores=True)
-        members = [member for member, rank in ranked if self._is_member(keys, layout, member, rank)]
-        for start in range(0, len(members), MOVIES_A_READ):
-            await self._put(index, keys, layout, members[start : start + MOVIES_A_READ])
+        for name in (CATALOGUE, LEFT):
+            with self._damage.contained(keys):
+                ranked = await self._client.zrange(keys.document(name), 0, -1, withscores=True)
+            members = [
+                member for member, rank in ranked if self._is_member(keys, layout, member, rank)
+            ]
+            for start in range(0, len(members), MOVIES_A_READ):
+                await self._put(index, keys, layout, members[start : start + MOVIES_A_READ])
         return checkpoint
 
     def _is_member(self, keys: PartitionKeys, layout: Layout, member: bytes, rank: float) -> bool:
@@ -309,24 +315,20 @@ class IndexFeed:
         index.newest = max(index.newest, position)
         documents = list(zip(movies, stored[::2], stored[1::2], strict=True))
         absent = [movie for movie, details, _ in documents if details is None]
-        closed = await self._closed(keys, absent) if absent else ()
+        closed = await self._closed(keys, absent) if absent else {}
         for movie, details, statistics in documents:
-            if movie in closed:
-                self._remove(index, movie)
-            else:
-                self._put_one(index, keys, layout, movie, details, statistics)
+            left = closed.get(movie)
+            self._put_one(index, keys, layout, movie, details, statistics, left)
         await asyncio.sleep(0)
         return position
 
-    async def _closed(self, keys: PartitionKeys, movies: Sequence[bytes]) -> Collection[bytes]:
-        """Return the movies that left the catalogue."""
+    async def _closed(
+        self, keys: PartitionKeys, movies: Sequence[bytes]
+    ) -> Mapping[bytes, bytes | None]:
+        """Return the documents of the movies that left the catalogue."""
         names = [document_name(CLOSED.name, movie.hex()) for movie in movies]
         _, stored = await self._reads.documents(keys, names)
-        return {movie for movie, one in zip(movies, stored, strict=True) if one is not None}
-
-    def _remove(self, index: Index, movie: bytes) -> None:
-        index.remove(movie)
-        self._unread.discard(movie)
+        return dict(zip(movies, stored, strict=True))
 
     def _put_one(
         self,
@@ -336,10 +338,15 @@ class IndexFeed:
         movie: bytes,
         details: bytes | None,
         statistics: bytes | None,
+        closed: bytes | None = None,
     ) -> None:
         """Put a movie into the index; one that cannot be read keeps its last state."""
         try:
-            index.put(movie, layout.document(_there(details)), layout.document(_there(statistics)))
+            if closed is not None:
+                index.leave(movie, layout.document(closed))
+            else:
+                stored = layout.document(_there(details)), layout.document(_there(statistics))
+                index.put(movie, *stored)
         except (DocumentDamaged, msgspec.MsgspecError) as damaged:
             if movie not in self._unread:
                 self._unread.add(movie)
@@ -365,13 +372,10 @@ class IndexFeed:
             checkpoint, stored = await self._reads.documents(keys, names)
             details, statistics, parked, closed = stored
             self._unread.discard(movie)
-            if closed is not None:
-                self._remove(index, movie)
-                continue
-            if details is None and statistics is None and parked is not None:
+            if closed is None and details is None and statistics is None and parked is not None:
                 continue
             index.newest = max(index.newest, self._position(keys, checkpoint))
-            self._put_one(index, keys, layout, movie, details, statistics)
+            self._put_one(index, keys, layout, movie, details, statistics, closed)
             if movie not in self._unread:
                 healed[movie] = seen
         return healed

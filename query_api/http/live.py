@@ -7,7 +7,7 @@ from typing import Annotated, NamedTuple
 from pydantic import Field
 
 from query_api.catalogue.index_feed import IndexFeed
-from query_api.http.parameters import After, movie_ids, whole
+from query_api.http.parameters import After, MovieIds, movie_ids, whole
 from query_api.http.shapes import STREAM
 from query_api.redis_reads.freshness import Freshness
 from query_api.views.live_updates import BEFORE_ALL, LiveUpdates, LiveUpdatesResponse, Subscription
@@ -17,18 +17,9 @@ from shared.web.answer import Answer, AnswerKind
 from shared.web.operation import Header, Parameters, Request, operation
 from shared.web.problems import POSITION_HEADER
 
-MOVIES_MAX = 100
-MOVIES_CHARS_MAX = 37 * MOVIES_MAX
-
 
 class LiveUpdatesRead(Parameters):
-    movies: Annotated[
-        str | None,
-        Field(
-            max_length=MOVIES_CHARS_MAX,
-            description=f"Ids of at most {MOVIES_MAX} movies, separated by commas; default: all",
-        ),
-    ] = None
+    movies: MovieIds = None
     after: After = None
     last_event_id: Annotated[
         str | None,
@@ -74,7 +65,11 @@ class Live:
         `after`.
         """
         asked = request.parameters
-        chosen = None if asked.movies is None else movie_ids(asked.movies, ids_max=MOVIES_MAX)
+        chosen = (
+            None
+            if asked.movies is None
+            else frozenset(movie_ids(asked.movies, pointer="/query/movies"))
+        )
         resumed = asked.after if asked.last_event_id is None else _position(asked.last_event_id)
         current = await self._current(Position(resumed or START))
         if resumed is None:

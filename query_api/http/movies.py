@@ -2,10 +2,25 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import NamedTuple
+from uuid import UUID
+
 from query_api.catalogue.index import KEY_TYPES, Filter, Sort
+from query_api.catalogue.index_feed import IndexFeed
+from query_api.catalogue.lookups import Catalogue
 from query_api.http import shapes
 from query_api.http.absent import AbsentMovies
-from query_api.http.parameters import ListRead, Read, Text, Year
+from query_api.http.parameters import (
+    CatalogueId,
+    Count,
+    ListRead,
+    MovieIds,
+    Read,
+    Text,
+    Year,
+    movie_ids,
+)
 from query_api.http.responses import CLOSED, document, documented, listing
 from query_api.redis_reads.freshness import Freshness
 from query_api.redis_reads.reader import Documents, Reader
@@ -13,7 +28,8 @@ from query_api.views.cursors import Cursors
 from query_api.views.movie_ratings import RATERS_KEY_TYPES, Raters, RatersSort
 from query_api.views.pages import Page, Pages
 from query_api.views.rendering import with_ratings
-from shared.errors import InvalidInput
+from shared.errors import InvalidInput, NotFound
+from shared.ids import START, Position
 from shared.read_model.documents import movie_version
 from shared.read_model.keys import MOVIES
 from shared.read_model.kinds import MOVIE, PARKED_MARK, STATISTICS
@@ -22,6 +38,15 @@ from shared.web.identifiers import CanonicalUuid
 from shared.web.operation import Request, operation
 
 _DOCUMENTS = (MOVIE.name, STATISTICS.name, PARKED_MARK.name)
+
+
+class _Found(NamedTuple):
+    """The documents of the movie that has an id, None if there is none."""
+
+    position: Position
+    newest: Position
+    movie_id: UUID | None
+    values: Sequence[bytes | None]
 
 
 class CatalogueRead(ListRead):
@@ -33,6 +58,8 @@ class CatalogueRead(ListRead):
     year_min: Year = None
     year_max: Year = None
     q: Text = None
+    count: Count = False
+    ids: MovieIds = None
 
     @property
     def wanted(self) -> Filter:
@@ -44,6 +71,23 @@ class CatalogueRead(ListRead):
         if self.sort == "match" and self.q is None:
             raise InvalidInput("the order match needs a search: give q", pointer="/query/sort")
         return self.sort or ("weighted" if self.q is None else "match")
+
+    @property
+    def chosen(self) -> list[bytes] | None:
+        """The movies in `ids`, None for all; raises `InvalidInput` with anything else beside it."""
+        if self.ids is None:
+            return None
+        if self.model_fields_set - {"ids", "at_least"}:
+            detail = "ids takes no order, filter, limit, count or cursor beside it"
+            raise InvalidInput(detail, pointer="/query/ids")
+        return movie_ids(self.ids, pointer="/query/ids")
+
+
+class LookUp(Read):
+    """An id in another catalogue."""
+
+    catalogue: Catalogue
+    id: CatalogueId
 
 
 class MovieRead(Read):
@@ -64,8 +108,10 @@ class Movies:
         pages: Pages,
         raters: Raters,
         absent: AbsentMovies,
+        feed: IndexFeed,
     ) -> None:
         self._reader = reader
+        self._feed = feed
         self._freshness = freshness
         self._cursors = cursors
         self._pages = pages
@@ -87,20 +133,93 @@ class Movies:
         and accents, and finds words with or without their apostrophes, hyphens and dots. A search
         is ordered by how well titles match unless `sort` says otherwise; without `q` the order is
         `weighted`.
+
+        `ids` selects movies, in this order: null stands for an unknown one, and one that left the
+        catalogue has `left` and `into`. It takes no other parameter beside it.
         """
         asked = request.parameters
         order, wanted, at_least = asked.order, asked.wanted, asked.at_least
+        chosen = asked.chosen
         of = f"movies:{order}"
         after = self._cursors.open(of, asked.cursor, KEY_TYPES[order]) if asked.cursor else None
 
         async def read() -> Page:
+            if chosen is not None:
+                return self._pages.chosen(chosen, at_least)
             return await self._pages.catalogue(
-                order, wanted, after=after, limit=asked.limit, at_least=at_least
+                order,
+                wanted,
+                after=after,
+                limit=asked.limit,
+                at_least=at_least,
+                count=asked.count,
             )
 
         page = await self._freshness.at_least(at_least, read)
         assert page.items is not None
         cursor = page.cursor(self._cursors, of)
+        return listing(request, page.items, cursor, page.position, page.newest, page.total)
+
+    @operation(
+        "GET",
+        "/v1/movies/by/{catalogue}/{id}",
+        tag="movies",
+        access="anyone",
+        parameters=LookUp,
+        answers=documented(shapes.Movie, description="The movie") | CLOSED,
+    )
+    async def find_movie(self, request: Request[LookUp, None]) -> Answer:
+        """Return the movie that has an id in another catalogue, as `GET /v1/movies/{movie_id}`.
+
+        An id that a movie had when it left the catalogue still leads to it until another movie has
+        the id.
+        """
+        asked = request.parameters
+
+        async def read() -> _Found:
+            index, of_index = self._feed.require(asked.at_least), self._feed.position
+            movie = index.lookups.find(asked.catalogue, asked.id)
+            if movie is None:
+                return _Found(of_index, START, None, (None, None, None))
+            movie_id = UUID(bytes=movie)
+            found = await self._reader.documents(MOVIES, movie_id, _DOCUMENTS)
+            oldest = min(found.position, of_index)
+            return _Found(oldest, found.position, movie_id, found.values)
+
+        found = await self._freshness.at_least(asked.at_least, read)
+        if found.movie_id is None:
+            detail = f"there is no movie with the {asked.catalogue} id {asked.id!r}"
+            raise NotFound(detail).at(found.position)
+        movie, statistics, parked = found.values
+        if movie is None or statistics is None:
+            raise await self._absent.error(found.movie_id, found.position, parked)
+        body, version = with_ratings(movie, statistics, parked), movie_version(movie)
+        return document(request, body, found.position, newest=found.newest, version=version)
+
+    @operation(
+        "GET",
+        "/v1/genres",
+        tag="movies",
+        access="anyone",
+        parameters=ListRead,
+        answers=documented(shapes.GenresPage, description="A page of genres"),
+    )
+    async def list_genres(self, request: Request[ListRead, None]) -> Answer:
+        """List the genres of the catalogue with the number of their movies, most movies first.
+
+        A genre is shown in its most frequent spelling; case and accents do not distinguish two.
+        """
+        asked = request.parameters
+        after = None
+        if asked.cursor:
+            after = self._cursors.open("genres", asked.cursor, tuple[int, str])
+
+        async def read() -> Page:
+            return self._pages.genres(after, asked.limit, asked.at_least)
+
+        page = await self._freshness.at_least(asked.at_least, read)
+        assert page.items is not None
+        cursor = page.cursor(self._cursors, "genres")
         return listing(request, page.items, cursor, page.position, page.newest)
 
     @operation(

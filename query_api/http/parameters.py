@@ -20,8 +20,12 @@ from shared.web.openapi import AT_LEAST_HEADER
 from shared.web.operation import Header, Parameters
 
 LIMIT_MAX = 100
+# Ids in a list of movies.
+MOVIES_MAX = 100
+MOVIES_CHARS_MAX = 37 * MOVIES_MAX
 LIMIT_DEFAULT = 20
 TEXT_CHARS_MAX = 200
+ID_CHARS_MAX = 100
 YEAR_MAX = 9_999
 
 _DIGITS = re.compile(r"[0-9]{1,19}")
@@ -36,15 +40,16 @@ def whole(text: str) -> int | None:
     return int(text) if _DIGITS.fullmatch(text) else None
 
 
-def movie_ids(text: str, *, ids_max: int) -> frozenset[bytes]:
+def movie_ids(text: str, *, pointer: str) -> list[bytes]:
     """Return the ids in a comma-separated list; raise `InvalidInput` for anything else."""
     parts = [part.strip(" ") for part in text.split(",")]
     if not all(map(_UUID.fullmatch, parts)):
-        raise InvalidInput("these are not comma-separated ids", pointer="/query/movies")
-    ids = frozenset(UUID(part).bytes for part in parts)
-    if len(ids) > ids_max:
-        raise InvalidInput(f"{len(ids)} movies are more than {ids_max}", pointer="/query/movies")
-    return ids
+        detail = "these are not comma-separated ids"
+        raise InvalidInput(detail, pointer=pointer)
+    if len(parts) > MOVIES_MAX:
+        detail = f"{len(parts)} movies are more than {MOVIES_MAX}"
+        raise InvalidInput(detail, pointer=pointer)
+    return [UUID(part).bytes for part in parts]
 
 
 def _whole(value: object) -> object:
@@ -58,6 +63,12 @@ def _day(value: object) -> object:
     if not isinstance(value, str) or _DAY.fullmatch(value) is None:
         raise PydanticCustomError("day", "this is not a day as YYYY-MM-DD")
     return value
+
+
+def _true_or_false(value: object) -> object:
+    if value not in ("true", "false"):
+        raise PydanticCustomError("boolean", "this is neither true nor false")
+    return value == "true"
 
 
 def _without_controls(value: str) -> str:
@@ -89,6 +100,19 @@ After = Annotated[
     Annotated[int, Field(ge=0, le=POSITION_MAX), BeforeValidator(_whole)] | None,
     Field(description="The position to continue from; default: the current one"),
 ]
+MovieIds = Annotated[
+    str | None,
+    Field(
+        max_length=MOVIES_CHARS_MAX,
+        description=f"Ids of at most {MOVIES_MAX} movies, separated by commas; default: all",
+    ),
+]
+Count = Annotated[
+    bool,
+    BeforeValidator(_true_or_false),
+    Field(description="Whether to state the length of the whole list as `count`"),
+]
+CatalogueId = Annotated[str, Field(max_length=ID_CHARS_MAX)]
 Cursor = Annotated[str | None, Field(description="`next_cursor` of the previous page")]
 
 

@@ -93,10 +93,12 @@ def listing(
     cursor: str | None,
     position: Position,
     newest: Position = START,
+    count: int | None = None,
 ) -> Answer:
     """Answer with a page of items that are JSON already; `cursor` starts the next page."""
     link = None if cursor is None else f'<{_next_page(request, cursor)}>; rel="next"'
-    parts = (b'{"items":[', b",".join(items), b'],"next_cursor":', _json(cursor), b"}")
+    end = b"}" if count is None else b',"count":%d}' % count
+    parts = (b'{"items":[', b",".join(items), b'],"next_cursor":', _json(cursor), end)
     return document(request, b"".join(parts), position, newest=newest, link=link)
 
 

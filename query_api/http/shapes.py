@@ -37,6 +37,13 @@ _RATINGS = {
 Stars = Annotated[float, Field(ge=0.5, le=5, description="Stars, four decimals")]
 Score = Annotated[float, Field(ge=0.5, le=5, multiple_of=0.5, description="Stars")]
 Difference = Annotated[float, Field(description="`score` less `movie_average`")]
+Total = Annotated[
+    int,
+    Field(
+        description="Present only if `count=true` asked for it",
+        json_schema_extra=lambda schema: schema.pop("default"),
+    ),
+]
 Cursor = Annotated[str | None, Field(description="`cursor` of the next page; null on the last")]
 Stale = Annotated[
     Literal[True],
@@ -143,12 +150,27 @@ class ListedMovie(Shape):
     year: int
     genres: list[str]
     external_id: str | None
+    imdb_id: str | None
+    poster_url: str | None
+    runtime_min: int | None
     ratings: ListedStatistics
+    stale: Stale = True
+
+
+class LeftMovie(Shape):
+    """A movie that left the catalogue: merged `into` another one, or withdrawn."""
+
+    movie_id: UUID
+    left: Literal["merged", "withdrawn"]
+    into: UUID | None
 
 
 class MoviesPage(Shape):
-    items: list[ListedMovie]
+    """Only a list of `ids` holds null and movies that left."""
+
+    items: list[ListedMovie | LeftMovie | None]
     next_cursor: Cursor
+    count: Total = 0
 
     EXAMPLE = {
         "items": [
@@ -158,11 +180,26 @@ class MoviesPage(Shape):
                 "year": 1995,
                 "genres": ["Crime", "Drama"],
                 "external_id": "films:949",
+                "imdb_id": "tt0113277",
+                "poster_url": "https://example.org/heat.jpg",
+                "runtime_min": 170,
                 "ratings": {"count": 2, "average": 4.25, "weighted_average": 3.5556},
             }
         ],
         "next_cursor": _CURSOR,
     }
+
+
+class Genre(Shape):
+    genre: str
+    count: Annotated[int, Field(description="Its movies")]
+
+
+class GenresPage(Shape):
+    items: list[Genre]
+    next_cursor: Cursor
+
+    EXAMPLE = {"items": [{"genre": "Drama", "count": 9_714}], "next_cursor": _CURSOR}
 
 
 class PastStatistics(Shape):
@@ -310,6 +347,7 @@ class RatedMovie(Shape):
 class RatingsPage(Shape):
     items: list[RatedMovie]
     next_cursor: Cursor
+    count: Total = 0
 
     EXAMPLE = {"items": [RatedMovie.EXAMPLE], "next_cursor": _CURSOR}
 

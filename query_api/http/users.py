@@ -7,7 +7,7 @@ from uuid import UUID
 
 from query_api.catalogue.index_feed import IndexFeed
 from query_api.http import shapes
-from query_api.http.parameters import ListRead, Read
+from query_api.http.parameters import Count, ListRead, Read
 from query_api.http.responses import document, documented, listing
 from query_api.redis_reads.freshness import Freshness
 from query_api.redis_reads.reader import Reader
@@ -37,6 +37,7 @@ class ProfileRead(Read):
 class RatingsRead(ListRead):
     user_id: CanonicalUuid
     sort: RatingsSort = "newest"
+    count: Count = False
 
 
 class RatingRead(Read):
@@ -124,14 +125,20 @@ class Users:
 
         async def read() -> Page:
             return await self._pages.ratings(
-                user_id, caller, sort, after=after, limit=asked.limit, at_least=asked.at_least
+                user_id,
+                caller,
+                sort,
+                after=after,
+                limit=asked.limit,
+                at_least=asked.at_least,
+                count=asked.count,
             )
 
         page = await self._freshness.at_least(asked.at_least, read)
         if page.items is None:
             raise _unknown(user_id).at(page.position)
         cursor = page.cursor(self._cursors, of)
-        return listing(request, page.items, cursor, page.position, page.newest)
+        return listing(request, page.items, cursor, page.position, page.newest, page.total)
 
     @operation(
         "GET",

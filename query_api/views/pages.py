@@ -6,16 +6,18 @@ which has its own position. A page is therefore as old as the older of the two.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import datetime
 from typing import Any, Literal, NamedTuple, assert_never, get_args
 from uuid import UUID
 
 import msgspec
 
-from query_api.catalogue.index import Entry, Filter, Index, Sort, rated_part
+from query_api.catalogue.index import Entry, Filter, Index, Left, Sort, rated_part
 from query_api.catalogue.index_feed import IndexFeed
 from query_api.catalogue.search import Searches
 from query_api.catalogue.search import search as searched
+from query_api.read_limits import SORTED_A_TOKEN, charge_work
 from query_api.redis_reads.reader import Reader
 from query_api.views.cursors import Cursors
 from query_api.views.sort_keys import SORTED_MAX, cut, ordered, score_key
@@ -47,6 +49,15 @@ class _ProfileHead(msgspec.Struct, gc=False):
 
 _decode_head = msgspec.json.Decoder(_ProfileHead).decode
 
+
+class _Count(msgspec.Struct, gc=False):
+    """The part of statistics that says how many ratings there are."""
+
+    count: int
+
+
+_decode_count = msgspec.json.Decoder(_Count).decode
+
 Member = tuple[bytes, int]
 
 
@@ -72,6 +83,8 @@ class Page(NamedTuple):
     newest: Position = START
     # The version of a single row, for commands.
     version: str | None = None
+    # The length of the whole list, if it was asked for.
+    total: int | None = None
 
     def cursor(self, cursors: Cursors, of: str) -> str | None:
         """Return the cursor of the next page, None at the end of the list."""
@@ -97,6 +110,7 @@ class Pages:
         after: tuple[Any, ...] | None,
         limit: int,
         at_least: Position = START,
+        count: bool = False,
     ) -> Page:
         """Return a page of movies; a search is ordered by best match unless `sort` differs."""
         position = self._feed.position
@@ -104,7 +118,34 @@ class Pages:
         search = searched(index, sort, wanted, after=after, limit=limit + 1)
         found = await self._searches.run(search)
         entries, next_key = cut(found, limit)
-        return Page(position, [entry.item for entry in entries], next_key, index.newest)
+        items = [entry.item for entry in entries]
+        total = await self._total(index, wanted) if count else None
+        return Page(position, items, next_key, index.newest, total=total)
+
+    async def _total(self, index: Index, wanted: Filter) -> int:
+        """Return how many movies a filter finds."""
+        everything = len(index.entries)
+        if wanted == Filter():
+            return everything
+        search = searched(index, "title", wanted, after=None, limit=everything + 1)
+        return len(await self._searches.run(search))
+
+    def chosen(self, movies: Sequence[bytes], at_least: Position) -> Page:
+        """Return the given movies in their order, and where those that left went."""
+        position = self._feed.position
+        index = self._feed.require(at_least)
+        return Page(position, [_item(index, movie) for movie in movies], None, index.newest)
+
+    def genres(self, after: tuple[int, str] | None, limit: int, at_least: Position) -> Page:
+        """Return a page of the genres, the ones with most movies first."""
+        position = self._feed.position
+        index = self._feed.require(at_least)
+        keyed = index.genres.by_key()
+        charge_work(len(keyed) // SORTED_A_TOKEN)
+        rest = [one for one in keyed if after is None or one[0] > after]
+        genres, next_key = cut(rest, limit)
+        items = [_json({"genre": genre.name, "count": genre.movies}) for genre in genres]
+        return Page(position, items, next_key, index.newest)
 
     async def ratings(
         self,
@@ -115,6 +156,7 @@ class Pages:
         after: tuple[Any, ...] | None,
         limit: int,
         at_least: Position = START,
+        count: bool = False,
     ) -> Page:
         """Return a page of the movies that a user rated."""
         index = self._feed.require(at_least)
@@ -126,7 +168,7 @@ class Pages:
             RATINGS,
             limit=limit + 1 if newest else SORTED_MAX + 1,
             after=after if newest else None,
-            kinds=(PROFILE.name,),
+            kinds=(PROFILE.name, STATISTICS.name) if count else (PROFILE.name,),
             fields_of=REVIEWS,
         )
         position = min(read.position, of_index)
@@ -144,7 +186,9 @@ class Pages:
             rating_item(entries.get(members[place][0]), members[place], fields[place])
             for place in places
         ]
-        return Page(position, items, next_key, max(read.position, index.newest))
+        newest_position = max(read.position, index.newest)
+        total = _count_in(read.values[1]) if count else None
+        return Page(position, items, next_key, newest_position, total=total)
 
 
 def is_visible(stored: bytes | None, user_id: UUID, caller: Claims | None) -> bool:
@@ -181,6 +225,25 @@ def rating_item(entry: Entry | None, member: Member, review: bytes | None) -> by
     average = None if entry is None else entry.ratings.average
     difference = None if average is None else round(score - average, 4)
     return of_movie + _json(_Opinion(score, difference, text, rated_at))[1:]
+
+
+def left_item(movie: bytes, left: Left) -> bytes:
+    """Encode where a movie that left the catalogue went."""
+    how = "withdrawn" if left.into is None else "merged"
+    return _json({"movie_id": UUID(bytes=movie), "left": how, "into": left.into})
+
+
+def _item(index: Index, movie: bytes) -> bytes:
+    entry = index.entries.get(movie)
+    if entry is not None:
+        return entry.item
+    left = index.left.get(movie)
+    return b"null" if left is None else left_item(movie, left)
+
+
+def _count_in(statistics: bytes | None) -> int | None:
+    """Return the number of ratings in a user's statistics; None if they are damaged or parked."""
+    return None if statistics is None else _decode_count(statistics).count
 
 
 def _key(index: Index, sort: RatingsSort, member: Member) -> tuple[Any, ...]:

@@ -118,7 +118,7 @@ KINDS: dict[str, Kind[Any]] = {
 # Keys of these kinds are not string documents but sorted sets, a hash and a stream.
 RATERS = "raters"
 CATALOGUE = "catalogue"
-LEFT = "left"
+LEFT = "left_movies"
 RATINGS = "ratings"
 REVIEWS = "reviews"
 CHANGED_MOVIES = "movies"

@@ -31,6 +31,7 @@ READS = query_api.app.create_app(QuerySettings(**SECRETS)).operations
 WITH_BODY = [one for one in COMMANDS if one.body is not None]
 CHECKED = [one for one in COMMANDS if one.access is not None]
 NOBODY = "00000000-0000-0000-0000-000000000007"
+PATH_VALUES = {"movie_id": NOBODY, "user_id": NOBODY, "catalogue": "imdb", "id": "tt0000007"}
 # The same id in forms that `format: uuid` does not allow.
 NO_IDS = (
     NOBODY.replace("-", ""),
@@ -110,7 +111,7 @@ def caller_of(access: Access) -> str:
 
 
 def path_of(one: Operation) -> str:
-    return one.path.format(movie_id=NOBODY, user_id=NOBODY)
+    return one.path.format(**PATH_VALUES)
 
 
 def send(client: httpx.Client, one: Operation, body: bytes, headers: Headers) -> httpx.Response:
@@ -179,8 +180,8 @@ def test_an_id_in_a_path_has_one_form(
 ) -> None:
     client, operations = (api.command, COMMANDS) if side == "command" else (api.query, READS)
     for one in operations:
-        for name in re.findall(r"{(\w+)}", one.path):
-            path = one.path.format(**{"movie_id": NOBODY, "user_id": NOBODY, name: quote(no_id)})
+        for name in re.findall(r"{(\w+_id)}", one.path):
+            path = one.path.format(**(PATH_VALUES | {name: quote(no_id)}))
             caller = caller_of(one.access) if side == "command" else "operator"
             body = json.dumps(BODIES[one.name]).encode() if one.body is not None else b""
             headers = [*credentials[caller], ("Content-Type", JSON)]

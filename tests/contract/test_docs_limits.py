@@ -115,7 +115,10 @@ LIMITS = {
         "settings:streams_per_caller_max",
         "settings:streams_max",
     ),
-    "ids in `movies` of a stream": ("query_api.http.live:MOVIES_MAX",),
+    "ids in `movies` of a stream, in `ids` of a list": (
+        "query_api.http.parameters:MOVIES_MAX",
+        "query_api.http.parameters:MOVIES_MAX",
+    ),
     "reads that wait for a position, of one caller; of all": (
         "settings:waiters_per_caller_max",
         "query_api.redis_reads.freshness:WAITERS_MAX",
@@ -165,7 +168,6 @@ INTERNAL = {
     "command_api.identity.passwords:NICENESS_MAX",
     "command_api.identity.refusal_pace:ADDRESSES_MAX",
     "query_api.catalogue.search:SORT_CANDIDATES_MAX",
-    "query_api.http.live:MOVIES_CHARS_MAX",
     "query_api.redis_reads.freshness:DIGITS_MAX",
     "query_api.redis_reads.freshness:SILENT_MAX_S",
     "query_api.views.profiles:CACHED_MAX",

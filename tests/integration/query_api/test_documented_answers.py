@@ -34,7 +34,8 @@ def test_every_example_and_every_answer_is_of_its_shape(
     api: Api, described: dict[str, Any]
 ) -> None:
     ann, erased = api.sign_up(name="Ann"), api.sign_up()
-    movie_id, unrated = api.movie("Heat", genres=["Crime"]), api.movie("Heat 2")
+    movie_id = api.movie("Heat", genres=["Crime"], imdb_id="tt0113277")
+    unrated = api.movie("Heat 2")
     for user in (ann, erased):
         api.rate(user, movie_id, 4.5, review="The diner scene.")
     api.note(api.command.delete("/v1/users/me", headers=erased.headers))
@@ -48,7 +49,8 @@ def test_every_example_and_every_answer_is_of_its_shape(
         for user_id in (ann.user_id, erased.user_id):
             for movie in (movie_id, unrated):
                 caller = operator if path == "/v1/projections" else ann
-                answer = api.get(path.format(user_id=user_id, movie_id=movie), caller)
+                ids = {"user_id": user_id, "movie_id": movie, "id": "tt0113277"}
+                answer = api.get(path.format(**ids, catalogue="imdb"), caller)
                 if answer.status_code == 200:
                     shape.model_validate_json(answer.content)
                     seen.add(path)

@@ -86,6 +86,8 @@ QUERY_NOBODY = NOBODY | {"a revoked key's token", "a key for users"}
 OPEN = Route({"anonymous", *QUERY_EVERYBODY})
 QUERIES = {
     "GET /v1/movies": OPEN,
+    "GET /v1/movies/by/{catalogue}/{id}": OPEN,
+    "GET /v1/genres": OPEN,
     "GET /v1/movies/{movie_id}": OPEN,
     "GET /v1/movies/{movie_id}/stats": OPEN,
     "GET /v1/movies/{movie_id}/history": OPEN,
@@ -359,6 +361,7 @@ def test_a_caller_is_refused_before_anything_else_of_a_read_is_looked_at(
     kinds = QUERY_NOBODY | QUERY_EVERYBODY
     credentials = {kind: callers.headers(kind) for kind in kinds}
     movie_id = api.movie()
+    path = path.replace("{catalogue}", "imdb").replace("{id}", "tt0000007")
     real = path.replace("{user_id}", bystander.user_id).replace("{movie_id}", movie_id)
     unreal = path.replace("{user_id}", "nonsense").replace("{movie_id}", "nonsense")
     asked = [(real, {}), (f"{unreal}?nonsense=1&limit=0", {}), (real, {AT_LEAST: "nonsense"})]
