@@ -14,6 +14,7 @@ from uuid import UUID
 
 import msgspec
 
+from query_api.catalogue.change_order import ChangeOrder
 from query_api.catalogue.genres import Genres, genre_key
 from query_api.catalogue.lookups import NO_IDS, Lookups, ids_of
 from query_api.catalogue.search_key import search_key, search_keys, search_words, without_article
@@ -61,7 +62,13 @@ class Ratings(msgspec.Struct, frozen=True, gc=False):
     weighted_average: float | None
 
 
-_decode_ratings = msgspec.json.Decoder(Ratings).decode
+class _Statistics(Ratings, frozen=True, gc=False):
+    """The same with the position of the last rating."""
+
+    position: Position
+
+
+_decode_statistics = msgspec.json.Decoder(_Statistics).decode
 
 
 class _Listed(msgspec.Struct, frozen=True, gc=False):
@@ -106,6 +113,7 @@ class Film(NamedTuple):
     genres: frozenset[str]
     directors: frozenset[str]
     words: frozenset[str]
+    position: Position
 
 
 class Entry(msgspec.Struct, gc=False):
@@ -113,6 +121,8 @@ class Entry(msgspec.Struct, gc=False):
 
     film: Film
     ratings: Ratings
+    # The position of the last change of the details or of a rating.
+    position: Position
     _item: bytes | None = None
     _rated: bytes | None = None
     weighted: Key | None = None
@@ -199,6 +209,7 @@ class Index:
         self.left: dict[bytes, Left] = {}
         self.lookups = Lookups()
         self.genres = Genres()
+        self.changes = ChangeOrder(self._position_of)
         self._orders: dict[Order, list[Key]] = {order: [] for order in ORDERS}
         # Old entries whose keys are still in an order, None for a movie that is new in it.
         self._moved: dict[Order, dict[bytes, Entry | None]] = {order: {} for order in ORDERS}
@@ -208,11 +219,13 @@ class Index:
     def put(self, movie: bytes, details: bytes, statistics: bytes) -> None:
         """Add or update a movie, from both of its documents as they are stored."""
         old = self.entries.get(movie)
-        ratings = _decode_ratings(statistics)
+        rated = _decode_statistics(statistics)
+        ratings = Ratings(rated.count, rated.average, rated.weighted_average)
         orders = RATED_ORDERS
         if old is not None and old.film.stored == details:
             film = old.film
             if old.ratings == ratings and not old.stale:
+                self._changed(movie, old, max(film.position, rated.position))
                 return
         else:
             film = _film(details)
@@ -228,7 +241,8 @@ class Index:
                 movie, NO_IDS if old is None else ids_of(old.film.stored), ids_of(details)
             )
             self._index_words(film, old.film.words if old is not None else frozenset())
-        self.entries[movie] = Entry(film, ratings)
+        self.entries[movie] = entry = Entry(film, ratings, START)
+        self._changed(movie, entry, max(film.position, rated.position))
         self._note_moved(movie, old, orders)
 
     def remove(self, movie: bytes) -> None:
@@ -249,12 +263,14 @@ class Index:
         self.remove(movie)
         self.lookups.leave(movie, ids_of(document), closed.position)
         self.left[movie] = Left(closed.into, closed.position)
+        self.changes.note(movie, closed.position)
 
     def mark_stale(self, movie: bytes) -> None:
         """Show a movie as stale until it is next put."""
         entry = self.entries.get(movie)
         if entry is not None and not entry.stale:
-            self.entries[movie] = Entry(entry.film, entry.ratings, stale=True)
+            stale = Entry(entry.film, entry.ratings, entry.position, stale=True)
+            self.entries[movie] = stale
 
     def key_maker(self, order: Order) -> Callable[[bytes], Key]:
         """Return the function that makes a movie's key in an order."""
@@ -301,6 +317,15 @@ class Index:
             matching.append(self._by_word[word])
         return matching
 
+    def _changed(self, movie: bytes, entry: Entry, position: Position) -> None:
+        if position != entry.position:
+            entry.position = position
+            self.changes.note(movie, position)
+
+    def _position_of(self, movie: bytes) -> Position | None:
+        there = self.entries.get(movie) or self.left.get(movie)
+        return None if there is None else there.position
+
     def _note_moved(self, movie: bytes, old: Entry | None, orders: Iterable[Order]) -> None:
         for order in orders:
             moved = self._moved[order]
@@ -335,4 +360,5 @@ def _film(details: bytes) -> Film:
         genres=frozenset(map(genre_key, movie.genres)),
         directors=search_keys(movie.directors),
         words=frozenset(search_words(movie.title) + search_words(movie.title.translate(_JOINED))),
+        position=movie.position,
     )

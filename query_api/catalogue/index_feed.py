@@ -38,7 +38,12 @@ from shared.errors import DocumentDamaged, Unavailable
 from shared.ids import START, Position
 from shared.read_model.checkpoints import Checkpoint
 from shared.read_model.clients import AsyncClient
-from shared.read_model.generations import GenerationCopy, Layout, layout_of
+from shared.read_model.generations import (
+    MOVIE_POSITIONS_SINCE,
+    GenerationCopy,
+    Layout,
+    layout_of,
+)
 from shared.read_model.keys import CHANGES, MOVIES, PartitionKeys, document_name, partition_of
 from shared.read_model.kinds import CATALOGUE, CLOSED, LEFT, MOVIE, PARKED_MARK, STATISTICS
 
@@ -133,6 +138,19 @@ class IndexFeed:
         if self._index is None:
             raise Unavailable("the index of the catalogue is being loaded")
         return self._index
+
+    def require_changes(self, wanted: Position = START) -> Index:
+        """Return the current index if it has every movie at the position of its last change.
+
+        Raises `Unavailable` while it cannot read some movie, which would else come too late for a
+        reader who has continued after that position.
+        """
+        index, movies = self.require(wanted), self._sources.movies
+        if self._unread:
+            raise Unavailable("damaged movies are being rebuilt")
+        if movies is None or movies.definition_version < MOVIE_POSITIONS_SINCE:
+            raise Unavailable("the read model of this order is being built")
+        return index
 
     async def step(self, alive: Callable[[], None]) -> None:
         """Load and follow until a reload is needed; call `alive` in every round."""

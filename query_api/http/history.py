@@ -16,7 +16,7 @@ from query_api.http.responses import CLOSED, document, documented, listing
 from query_api.redis_reads.freshness import Freshness
 from query_api.redis_reads.reader import Documents, Reader
 from query_api.views.cursors import Cursors
-from query_api.views.history import FIRST_YEAR, days, histogram_at
+from query_api.views.history import FIRST_YEAR, Resolution, days, histogram_at, periods
 from query_api.views.rendering import with_ratings
 from shared.errors import InvalidInput
 from shared.ids import Position
@@ -38,6 +38,7 @@ class StatsRead(Read):
 
 class HistoryRead(ListRead):
     movie_id: CanonicalUuid
+    resolution: Resolution = "day"
 
 
 class _MovieHistory(NamedTuple):
@@ -98,12 +99,16 @@ class History:
         answers=documented(shapes.HistoryPage, description="A page of days") | CLOSED,
     )
     async def list_movie_history(self, request: Request[HistoryRead, None]) -> Answer:
-        """List the days on which a movie's ratings changed, with count and average at day's end."""
+        """List the days on which a movie's ratings changed, with count and average at day's end.
+
+        `resolution` lists weeks (from Monday), months or years instead, each by its first date.
+        """
         asked = request.parameters
-        of = f"history:{asked.movie_id.hex}"
+        of = f"history:{asked.movie_id.hex}:{asked.resolution}"
         after = self._cursors.open(of, asked.cursor, date) if asked.cursor else date.min
         past = await self._past(asked.movie_id, asked.at_least)
-        later = (day for day in days(past.years) if day.date > after)
+        shown = periods(days(past.years), asked.resolution)
+        later = (one for one in shown if one.date > after)
         found = list(islice(later, asked.limit + 1))
         items = []
         for day in found[: asked.limit]:

@@ -13,6 +13,7 @@ from query_api.http import shapes
 from query_api.http.absent import AbsentMovies
 from query_api.http.parameters import (
     CatalogueId,
+    ChangedSince,
     Count,
     ListRead,
     MovieIds,
@@ -37,6 +38,9 @@ from shared.web.answer import Answer
 from shared.web.identifiers import CanonicalUuid
 from shared.web.operation import Request, operation
 
+# The name of this list in its cursors.
+CHANGE_ORDER = "movies:changed"
+
 _DOCUMENTS = (MOVIE.name, STATISTICS.name, PARKED_MARK.name)
 
 
@@ -60,6 +64,7 @@ class CatalogueRead(ListRead):
     q: Text = None
     count: Count = False
     ids: MovieIds = None
+    changed_since: ChangedSince = None
 
     @property
     def wanted(self) -> Filter:
@@ -77,10 +82,22 @@ class CatalogueRead(ListRead):
         """The movies in `ids`, None for all; raises `InvalidInput` with anything else beside it."""
         if self.ids is None:
             return None
-        if self.model_fields_set - {"ids", "at_least"}:
-            detail = "ids takes no order, filter, limit, count or cursor beside it"
-            raise InvalidInput(detail, pointer="/query/ids")
+        self._require_alone("ids", {"ids", "at_least"})
         return movie_ids(self.ids, pointer="/query/ids")
+
+    @property
+    def since(self) -> Position | None:
+        """`changed_since`; raises `InvalidInput` with an order or a filter beside it."""
+        if self.changed_since is None:
+            return None
+        self._require_alone("changed_since", {"changed_since", "limit", "cursor", "at_least"})
+        return Position(self.changed_since)
+
+    def _require_alone(self, parameter: str, beside: set[str]) -> None:
+        others = sorted(self.model_fields_set - beside)
+        if others:
+            detail = f"{parameter} takes no {others[0]} beside it"
+            raise InvalidInput(detail, pointer=f"/query/{parameter}")
 
 
 class LookUp(Read):
@@ -136,10 +153,16 @@ class Movies:
 
         `ids` selects movies, in this order: null stands for an unknown one, and one that left the
         catalogue has `left` and `into`. It takes no other parameter beside it.
+
+        `changed_since` lists the movies that changed after a position, also those that left, each
+        once and with the `position` of its last change, in that order. To follow, pass the last
+        `position` as the next `changed_since`.
         """
         asked = request.parameters
+        chosen, since = asked.chosen, asked.since
+        if since is not None:
+            return await self._list_changes(request, since)
         order, wanted, at_least = asked.order, asked.wanted, asked.at_least
-        chosen = asked.chosen
         of = f"movies:{order}"
         after = self._cursors.open(of, asked.cursor, KEY_TYPES[order]) if asked.cursor else None
 
@@ -159,6 +182,19 @@ class Movies:
         assert page.items is not None
         cursor = page.cursor(self._cursors, of)
         return listing(request, page.items, cursor, page.position, page.newest, page.total)
+
+    async def _list_changes(self, request: Request[CatalogueRead, None], since: Position) -> Answer:
+        asked = request.parameters
+        if asked.cursor:
+            since, _ = self._cursors.open(CHANGE_ORDER, asked.cursor, tuple[Position, bytes])
+
+        async def read() -> Page:
+            return self._pages.changed(since, asked.limit, asked.at_least)
+
+        page = await self._freshness.at_least(asked.at_least, read)
+        assert page.items is not None
+        cursor = page.cursor(self._cursors, CHANGE_ORDER)
+        return listing(request, page.items, cursor, page.position, page.newest)
 
     @operation(
         "GET",

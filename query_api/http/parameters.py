@@ -113,6 +113,10 @@ Count = Annotated[
     Field(description="Whether to state the length of the whole list as `count`"),
 ]
 CatalogueId = Annotated[str, Field(max_length=ID_CHARS_MAX)]
+ChangedSince = Annotated[
+    Annotated[int, Field(ge=0, le=POSITION_MAX), BeforeValidator(_whole)] | None,
+    Field(description="The position of the last change that the caller knows; 0 for none"),
+]
 Cursor = Annotated[str | None, Field(description="`next_cursor` of the previous page")]
 
 

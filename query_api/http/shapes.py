@@ -44,6 +44,13 @@ Total = Annotated[
         json_schema_extra=lambda schema: schema.pop("default"),
     ),
 ]
+ChangedAt = Annotated[
+    int,
+    Field(
+        description="Log position of the last change; present only in a list of changes",
+        json_schema_extra=lambda schema: schema.pop("default"),
+    ),
+]
 Cursor = Annotated[str | None, Field(description="`cursor` of the next page; null on the last")]
 Stale = Annotated[
     Literal[True],
@@ -155,6 +162,7 @@ class ListedMovie(Shape):
     runtime_min: int | None
     ratings: ListedStatistics
     stale: Stale = True
+    position: ChangedAt = 0
 
 
 class LeftMovie(Shape):
@@ -163,10 +171,11 @@ class LeftMovie(Shape):
     movie_id: UUID
     left: Literal["merged", "withdrawn"]
     into: UUID | None
+    position: ChangedAt = 0
 
 
 class MoviesPage(Shape):
-    """Only a list of `ids` holds null and movies that left."""
+    """Only a list of `ids` holds null, only that and a list of changes movies that left."""
 
     items: list[ListedMovie | LeftMovie | None]
     next_cursor: Cursor
@@ -216,7 +225,7 @@ class PastStatistics(Shape):
 
 
 class Day(Shape):
-    """Count and average at the end of a UTC day."""
+    """Count and average at the end of a UTC day, or of the period that begins on it."""
 
     date: date
     count: int

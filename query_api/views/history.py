@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from datetime import date, timedelta
 from itertools import groupby
-from typing import NamedTuple
+from typing import Literal, NamedTuple, assert_never
 
 from shared.read_model.documents import HISTORY_STEP, HistoryYear
 from shared.read_model.statistics import BINS
@@ -13,6 +13,8 @@ from shared.read_model.statistics import BINS
 # The limits of `rated_at` exclude earlier ratings.
 FIRST_YEAR = 1970
 
+# A week begins on Monday.
+Resolution = Literal["day", "week", "month", "year"]
 Histogram = tuple[int, ...]
 NO_SCORES: Histogram = (0,) * BINS
 
@@ -33,6 +35,32 @@ def days(years: Mapping[int, HistoryYear]) -> Iterator[Day]:
             for key, more in changes:
                 bins[key % HISTORY_STEP - 1] += more
             yield Day(date(year, 1, 1) + timedelta(days=day_of_year - 1), tuple(bins))
+
+
+def periods(days_of: Iterator[Day], resolution: Resolution) -> Iterator[Day]:
+    """Yield the first date of each period with a change, and the histogram at the period's end."""
+    last: Day | None = None
+    for day in days_of:
+        begin = _begin(day.date, resolution)
+        if last is not None and last.date != begin:
+            yield last
+        last = Day(begin, day.histogram)
+    if last is not None:
+        yield last
+
+
+def _begin(day: date, resolution: Resolution) -> date:
+    match resolution:
+        case "day":
+            return day
+        case "week":
+            return day - timedelta(days=day.weekday())
+        case "month":
+            return day.replace(day=1)
+        case "year":
+            return day.replace(month=1, day=1)
+        case _:
+            assert_never(resolution)
 
 
 def histogram_at(years: Mapping[int, HistoryYear], end_of: date) -> Histogram:

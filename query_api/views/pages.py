@@ -136,6 +136,18 @@ class Pages:
         index = self._feed.require(at_least)
         return Page(position, [_item(index, movie) for movie in movies], None, index.newest)
 
+    def changed(self, since: Position, limit: int, at_least: Position) -> Page:
+        """Return a page of the movies that changed after a position, in the order of change.
+
+        A change that the index may show before an earlier one of another movie waits for its turn.
+        """
+        position = self._feed.position
+        index = self._feed.require_changes(at_least)
+        changes = [(change, change) for change in index.changes.after(since, position, limit + 1)]
+        shown, next_key = cut(changes, limit)
+        items = [b'%s,"position":%d}' % (_item(index, movie)[:-1], at) for at, movie in shown]
+        return Page(position, items, next_key, index.newest)
+
     def genres(self, after: tuple[int, str] | None, limit: int, at_least: Position) -> Page:
         """Return a page of the genres, the ones with most movies first."""
         position = self._feed.position

@@ -20,6 +20,8 @@ from shared.read_model.ranks import checked_rank, checked_ranks, stored_rank
 
 # The first definition versions whose values have checksums and whose ranks have check bits.
 CHECKED_SINCE = {MOVIES: 3, PROFILES: 3, CHANGES: 2}
+# The first definition version of `movies` whose documents have the position of their last change.
+MOVIE_POSITIONS_SINCE = 4
 
 
 class GenerationCopy(msgspec.Struct, frozen=True):

@@ -84,3 +84,35 @@ def test_a_date_out_of_range_is_refused(api: Api) -> None:
     ann, movie_id = api.sign_up(), api.movie()
     for bad in ("0001-01-01T00:00:00+14:00", "9999-12-31T23:59:59-14:00", "1969-12-31T23:59:59Z"):
         assert api.rate(ann, movie_id, 3, rated_at=bad).status_code == 422, bad
+
+
+def test_a_history_by_week_month_and_year_has_the_state_at_the_end_of_each(api: Api) -> None:
+    movie_id, ann, ben = api.movie(), api.sign_up(), api.sign_up()
+    for user, score, day in (
+        (ann, 4, "2024-12-30"),  # A Monday, whose week ends in the next year.
+        (ben, 2, "2025-01-05"),
+        (ann, 5, "2025-01-06"),
+        (ben, 3, "2025-02-28"),
+    ):
+        api.rate(user, movie_id, score, rated_at=f"{day}T10:00:00Z")
+    expected = {
+        "day": [
+            ("2024-12-30", 1, 4),
+            ("2025-01-05", 2, 3),
+            ("2025-01-06", 2, 3.5),
+            ("2025-02-28", 2, 4),
+        ],
+        "week": [("2024-12-30", 2, 3), ("2025-01-06", 2, 3.5), ("2025-02-24", 2, 4)],
+        "month": [("2024-12-01", 1, 4), ("2025-01-01", 2, 3.5), ("2025-02-01", 2, 4)],
+        "year": [("2024-01-01", 1, 4), ("2025-01-01", 2, 4)],
+    }
+    path = f"/v1/movies/{movie_id}/history"
+    for resolution, rows in expected.items():
+        page = api.read(path, resolution=resolution, limit=1)
+        items = page["items"]
+        while page["next_cursor"] is not None:
+            page = api.read(path, resolution=resolution, limit=1, cursor=page["next_cursor"])
+            items += page["items"]
+        assert [(one["date"], one["count"], one["average"]) for one in items] == rows, resolution
+    assert api.read(path) == api.read(path, resolution="day")
+    assert api.get(path, resolution="hour").status_code == 422
