@@ -1,6 +1,7 @@
-"""Two projectors and Redis are killed and paused during load: read models stay exact.
+"""Projectors and Redis are killed and paused during load: read models stay exact.
 
-`STARFOLD_FAULT_ROUNDS` says how often, 200 without it.
+`STARFOLD_FAULT_ROUNDS` says how often, 200 without it. `STARFOLD_SHARE_FAULTS_S` says for how long
+four projectors are killed and suspended in turn: 15 s without it, 600 for ten minutes.
 """
 
 from __future__ import annotations
@@ -8,11 +9,9 @@ from __future__ import annotations
 import os
 import random
 import signal
-import subprocess
-import sys
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 
 import psutil
 import pytest
@@ -26,10 +25,17 @@ from shared.log.schema import PROJECTOR_ROLE
 from tests.faults.load import Load
 from tests.support.faults.tamperer import Fault, Tamperer
 from tests.support.local_starfold import Local
+from tests.support.processes import READY_WITHIN_S, ProjectorProcess
 from tests.support.read_models import active, wait_until_applied
+from tests.support.standstill import StandstillMeter
+from tests.support.system import eventually
 
 ROUNDS = int(os.environ.get("STARFOLD_FAULT_ROUNDS", "200"))
+SHARE_FAULTS_S = int(os.environ.get("STARFOLD_SHARE_FAULTS_S", "15"))
 PAUSED_S = 0.25
+# The others take over from a suspended projector in less, and from a killed one.
+SUSPENDED_S = 5.0
+RECOVERED_S = 4.0
 BETWEEN_S = 0.15
 # The supervisor delays the restart of a failing child: kill one in this many rounds.
 KILL_SUPERVISED_EVERY = 12
@@ -38,44 +44,27 @@ FAULTS = {"movies": 49, "profiles": 50, "changes": 1}
 
 
 @pytest.fixture
-def second(local: Local) -> Iterator[SecondProjector]:
-    started = SecondProjector(local)
-    yield started
-    started.stop()
+def beside(local: Local) -> Iterator[Callable[[], ProjectorProcess]]:
+    """Start projectors beside the supervised one."""
+    started: list[ProjectorProcess] = []
 
+    def start() -> ProjectorProcess:
+        started.append(ProjectorProcess(local.home.environment(PROJECTOR_ROLE)))
+        return started[-1]
 
-class SecondProjector:
-    """Beside the supervised one, started again at once."""
-
-    def __init__(self, local: Local) -> None:
-        self._environment = {**os.environ, **local.home.environment(PROJECTOR_ROLE)}
-        self._process = self._start()
-
-    def _start(self) -> subprocess.Popen[bytes]:
-        return subprocess.Popen(
-            [sys.executable, "-m", "projector"],
-            env=self._environment,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-        )
-
-    @property
-    def process(self) -> psutil.Process:
-        if self._process.poll() is not None:
-            self._process = self._start()
-        return psutil.Process(self._process.pid)
-
-    def stop(self) -> None:
-        self._process.terminate()
-        self._process.wait(30)
+    yield start
+    for one in started:
+        one.stop()
 
 
 def _hit(
-    local: Local, second: SecondProjector, draw: random.Random, round_number: int
+    local: Local, second: ProjectorProcess, draw: random.Random, round_number: int
 ) -> str | None:
     """Kill or pause one of them; returns what was done."""
     name = draw.choice(["second", "second", "projector", "valkey-server"])
-    process = second.process if name == "second" else local.supervised(name)
+    if not second.is_running:
+        second.start()
+    process = psutil.Process(second.pid) if name == "second" else local.supervised(name)
     if process is None:
         return None
     kill = draw.random() < 0.6 if name == "second" else round_number % KILL_SUPERVISED_EVERY == 0
@@ -89,7 +78,8 @@ def _hit(
 
 
 @pytest.mark.timeout(1_200)
-def test_read_models_stay_exact(local: Local, second: SecondProjector) -> None:
+def test_read_models_stay_exact(local: Local, beside: Callable[[], ProjectorProcess]) -> None:
+    second = beside()
     draw = random.Random(11)
     done: Counter[str] = Counter()
     with Load(local, seed=3) as load:
@@ -111,6 +101,44 @@ def test_read_models_stay_exact(local: Local, second: SecondProjector) -> None:
             assert ratings["count"] == len(scores)
             half_stars = sum(half * n for half, n in enumerate(ratings["histogram"], start=1))
             assert half_stars == 2 * sum(scores)
+
+
+@pytest.mark.timeout(SHARE_FAULTS_S + 300)
+def test_four_projectors_that_share_stay_exact(
+    local: Local, beside: Callable[[], ProjectorProcess]
+) -> None:
+    """The supervised one is suspended, the others are suspended or killed and started again."""
+    fleet = [beside() for _ in range(3)]
+    draw = random.Random(13)
+    done: Counter[str] = Counter()
+    with wired(local.home) as wiring, wired(local.home) as watching:
+        eventually(lambda: len(wiring.projectors.live()) == 1 + len(fleet), READY_WITHIN_S)
+        with StandstillMeter(watching) as meter, Load(local, seed=5) as load:
+            give_up_at = time.monotonic() + SHARE_FAULTS_S
+            while time.monotonic() < give_up_at:
+                assert load.failed is None, load.failed
+                done[_hurt_one(local, fleet, draw)] += 1
+                time.sleep(RECOVERED_S)
+            wait_until_applied(wiring)
+        assert load.failed is None, load.failed
+        wait_until_applied(wiring)
+        reports = _audited(wiring)
+    print(f"{dict(done)}, {load.rows} rows, {reports}, longest standstill {meter.longest_s:.2f} s")
+
+
+def _hurt_one(local: Local, fleet: Sequence[ProjectorProcess], draw: random.Random) -> str:
+    """Kill one and start it again at once, or suspend one for longer than its row lives."""
+    one = draw.choice([*fleet, None])
+    if one is not None and draw.random() < 0.5:
+        one.kill()
+        one.start()
+        return "killed"
+    process = psutil.Process(one.pid) if one is not None else local.supervised("projector")
+    assert process is not None
+    process.suspend()
+    time.sleep(SUSPENDED_S)
+    process.resume()
+    return "suspended"
 
 
 def test_a_hundred_single_faults_are_found_and_repaired(local: Local) -> None:
