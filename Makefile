@@ -8,7 +8,7 @@ STAMP := $(VENV)/installed
 TEST_PROCESSES ?= 4
 PARALLEL := -n $(TEST_PROCESSES) --dist worksteal
 
-.PHONY: help install run sample test check faults bench docs lock clean
+.PHONY: help install run sample test check faults bench docs openapi lock clean
 .DEFAULT_GOAL := help
 
 help:  ## List the targets
@@ -55,6 +55,9 @@ bench: $(STAMP)  ## Run the benchmarks
 
 docs: $(STAMP)  ## Build the documents as a site, build/site/index.html
 	@$(BIN)/properdocs build --quiet
+
+openapi: $(STAMP)  ## Write the OpenAPI documents, docs/openapi
+	@$(BIN)/python -m tests.support.openapi_files
 
 lock:  ## Resolve the dependencies again and lock them with hashes
 	uv pip compile --quiet --universal --python-version 3.11 --no-strip-extras --generate-hashes --no-header --no-annotate \

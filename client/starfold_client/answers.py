@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from datetime import date, datetime
 from typing import Any, Generic, Literal, TypeVar
 from uuid import UUID
@@ -17,13 +18,17 @@ Role = Literal["member", "curator", "operator"]
 
 
 class Page(msgspec.Struct, Generic[Item]):
-    """A part of a list; `next_cursor` is None on the last one."""
+    """A part of a list; `next_cursor` is None on the last one.
+
+    `count` is the length of the whole list, if it was asked for.
+    """
 
     items: list[Item]
     next_cursor: str | None
+    count: int | None = None
 
 
-# Of the command API.
+# The command API answers with these.
 
 
 class CreatedUser(msgspec.Struct):
@@ -41,11 +46,11 @@ class Rated(msgspec.Struct):
 
 
 class Session(msgspec.Struct, frozen=True):
-    """The tokens of a session; they never show in a text of it."""
+    """The tokens of a session; a text of it does not show them."""
 
     access_token: str
     refresh_token: str
-    expires_in_s: int | None = None
+    expires_in_s: float = math.inf
     token_type: str = "Bearer"
 
     def __repr__(self) -> str:
@@ -94,7 +99,7 @@ class CommandReadiness(msgspec.Struct):
     position: int
 
 
-# Of the query API.
+# The query API answers with these.
 
 
 class WeightedBy(msgspec.Struct):
@@ -121,6 +126,8 @@ class Movie(msgspec.Struct, kw_only=True):
 
     movie_id: UUID
     title: str
+    original_title: str | None = None
+    alternative_titles: list[str] = []
     year: int
     genres: list[str]
     directors: list[str]
@@ -132,9 +139,11 @@ class Movie(msgspec.Struct, kw_only=True):
     certificate: str | None
     description: str | None
     imdb_id: str | None
+    tmdb_id: int | None = None
     poster_url: str | None
     external_id: str | None
     created_at: datetime
+    position: int = 0
     version: int
     ratings: Statistics
     stale: bool = False
@@ -147,12 +156,35 @@ class ListedStatistics(msgspec.Struct):
 
 
 class ListedMovie(msgspec.Struct):
+    """A movie of a list; a list of changes has the `position` of its last one."""
+
     movie_id: UUID
     title: str
     year: int
     genres: list[str]
     external_id: str | None
+    imdb_id: str | None
+    poster_url: str | None
+    runtime_min: int | None
     ratings: ListedStatistics
+    stale: bool = False
+    position: int | None = None
+
+
+class LeftMovie(msgspec.Struct):
+    """A movie that left the catalogue: merged `into` another one, or withdrawn."""
+
+    movie_id: UUID
+    left: Literal["merged", "withdrawn"]
+    into: UUID | None
+    position: int | None = None
+
+
+class Genre(msgspec.Struct):
+    """A genre of the catalogue, and the number of its movies."""
+
+    genre: str
+    count: int
 
 
 class PastStatistics(msgspec.Struct):
@@ -163,7 +195,7 @@ class PastStatistics(msgspec.Struct):
 
 
 class Day(msgspec.Struct):
-    """Count and average at the end of a UTC day."""
+    """Count and average at the end of a UTC day, or of the period that begins on it."""
 
     date: date
     count: int

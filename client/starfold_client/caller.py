@@ -1,4 +1,4 @@
-"""Who calls: the credential, and the position of their last write."""
+"""The caller of an API: their credential, and the position of their last write."""
 
 from __future__ import annotations
 
@@ -47,8 +47,7 @@ class Caller:
             self._position = max(self._position, position)
 
     def start(self, session: Session) -> None:
-        lifetime_s = float("inf") if session.expires_in_s is None else session.expires_in_s
-        self._renew_at = time.monotonic() + lifetime_s - RENEW_BEFORE_S
+        self._renew_at = time.monotonic() + session.expires_in_s - RENEW_BEFORE_S
         self._ended = None
         self._session = session
 

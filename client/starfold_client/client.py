@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterable, Iterator
+from collections.abc import AsyncGenerator, Generator, Iterable
 from types import TracebackType
 from typing import Self
 
@@ -77,7 +77,7 @@ class Starfold(Commands, Reads, Blocking):
 
     def stream(
         self, movies: Iterable[Id] | None = None, *, after: int | None = None
-    ) -> Iterator[LiveUpdate | LiveReset]:
+    ) -> Generator[LiveUpdate | LiveReset, None, None]:
         """Iterate over the changes of some movies (at most 100) or all, without end.
 
         A lost connection is opened again, and continues after the last event; pass the position
@@ -155,7 +155,7 @@ class AsyncStarfold(Commands, Reads, Awaiting):
 
     async def stream(
         self, movies: Iterable[Id] | None = None, *, after: int | None = None
-    ) -> AsyncIterator[LiveUpdate | LiveReset]:
+    ) -> AsyncGenerator[LiveUpdate | LiveReset, None]:
         """Iterate over the changes of some movies (at most 100) or all, without end.
 
         A lost connection is opened again, and continues after the last event; pass the position

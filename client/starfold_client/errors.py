@@ -7,6 +7,8 @@ ClientError
     ├── Refused             the same request will be refused again
     ├── TryLater            the same request may succeed later
     └── Internal            a fault of the service
+
+A type of problem that this client does not know is an error of one of the last three classes.
 """
 
 from __future__ import annotations

@@ -22,6 +22,8 @@ class MovieChanges(msgspec.Struct, frozen=True, kw_only=True):
     """The fields to replace; None empties one that may be empty."""
 
     title: str | UnsetType = UNSET
+    original_title: str | UnsetType | None = UNSET
+    alternative_titles: list[str] | UnsetType = UNSET
     year: int | UnsetType = UNSET
     genres: list[str] | UnsetType = UNSET
     directors: list[str] | UnsetType = UNSET
@@ -33,6 +35,7 @@ class MovieChanges(msgspec.Struct, frozen=True, kw_only=True):
     certificate: str | UnsetType | None = UNSET
     description: str | UnsetType | None = UNSET
     imdb_id: str | UnsetType | None = UNSET
+    tmdb_id: int | UnsetType | None = UNSET
     poster_url: str | UnsetType | None = UNSET
 
 

@@ -21,6 +21,7 @@ from query_api.settings import QuerySettings
 from shared.web.openapi import LICENCE
 from tests.contract.test_docs import SECRETS
 from tests.contract.test_house import PYPROJECT
+from tests.support import openapi_files
 
 Document = dict[str, Any]
 
@@ -137,6 +138,13 @@ def test_the_document_is_openapi(document: Document) -> None:
     for schema in schemas:
         assert set(schema) <= KEYWORDS, schema
         re.compile(schema.get("pattern", ""))
+
+
+@pytest.mark.parametrize("name", ["command.json", "query.json"])
+def test_the_files_are_the_documents(name: str) -> None:
+    """Clients are generated and compared without a running server."""
+    text = (openapi_files.FOLDER / name).read_text()
+    assert text == openapi_files.documents()[name], f"run `{openapi_files.COMMAND}`"
 
 
 @BOTH

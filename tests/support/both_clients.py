@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import AsyncIterator, Callable, Iterator
-from inspect import isasyncgen, isawaitable
+from collections.abc import AsyncGenerator, Callable, Iterator
+from inspect import isawaitable
 from typing import Any, Self, cast
 
 from starfold_client import AsyncStarfold, Starfold
@@ -39,7 +39,7 @@ class Awaited:
         self._wait(self._client.close())
 
     def _wait(self, result: Any) -> Any:
-        if isasyncgen(result):
+        if isinstance(result, AsyncGenerator):
             return self._each(result)
         if not isawaitable(result):
             return result
@@ -49,13 +49,13 @@ class Awaited:
 
         return asyncio.run_coroutine_threadsafe(awaited(), self._loop).result(WITHIN_S)
 
-    def _each(self, results: AsyncIterator[Any]) -> Iterator[Any]:
+    def _each(self, results: AsyncGenerator[Any, None]) -> Iterator[Any]:
         end = object()
         try:
             while (one := self._wait(anext(results, end))) is not end:
                 yield one
         finally:
-            self._wait(cast("Any", results).aclose())
+            self._wait(results.aclose())
 
 
 class _Function:

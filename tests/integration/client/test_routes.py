@@ -8,7 +8,7 @@ from uuid import UUID, uuid4
 import pytest
 
 from starfold_client import MovieChanges, NewMovie, NewRating, NewUser, Starfold, errors
-from starfold_client.answers import Session
+from starfold_client.answers import LeftMovie, ListedMovie, Session
 from tests.integration.client.conftest import Connect
 from tests.support.api import PASSWORD
 from tests.support.system import eventually
@@ -123,6 +123,23 @@ def test_a_list_is_one_page_or_all_of_them(service: Starfold) -> None:
     rest = service.list_movies.all(q=title, sort="title", limit=2, cursor=first.next_cursor)
     assert [one.movie_id for one in rest] == made[2:]
     assert len(list(service.list_movies.all(q=title, limit=2, genre="Drama"))) == 0
+    assert service.list_movies(q=title, count=True, limit=1).count == 5
+    assert first.count is None
+    assert "Crime" in [one.genre for one in service.list_genres.all()]
+
+
+def test_movies_are_found_by_any_of_their_ids(service: Starfold) -> None:
+    external_id = f"books:{uuid4()}"
+    made = service.create_movie(NewMovie(title="Ran", year=1985, external_id=external_id))
+    assert service.find_movie("external", external_id).movie_id == made.movie_id
+    other, left = new_movie(service), new_movie(service)
+    service.merge_movie(left, into=other)
+    found, unknown, gone = service.get_movies([made.movie_id, uuid4(), left])
+    assert isinstance(found, ListedMovie)
+    assert (found.title, unknown) == ("Ran", None)
+    assert gone == LeftMovie(left, "merged", other)
+    changed = list(service.list_changed_movies.all(service.position - 1, limit=1))
+    assert [one.movie_id for one in changed if isinstance(one, LeftMovie)] == [left]
 
 
 def test_rows_of_any_number_are_cut_and_each_has_a_result(service: Starfold) -> None:
