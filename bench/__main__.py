@@ -23,6 +23,7 @@ from bench.rows import (
     batch,
     cost,
     crud,
+    films,
     follow,
     get,
     grown,
@@ -57,11 +58,12 @@ ROWS: dict[str, ModuleType] = {
     # Adds ratings to both.
     "crud": crud,
     "grown": grown,
+    "films": films,
     "large": large,
     "large_reads": large_reads,
 }
 # Run only on request: they take minutes.
-LONG = frozenset({"abuse", "grown", "large", "large_reads"})
+LONG = frozenset({"abuse", "films", "grown", "large", "large_reads"})
 ROUNDS_MIN = 3
 # If the output is not a terminal.
 OUTPUT_COLUMNS = 150

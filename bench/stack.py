@@ -163,7 +163,7 @@ class Stack:
             ready=lambda: _answers(port, "/ready"),
             output=self.folder / f"query-api-{port}.log",
         )
-        with self._beside([serving]):
+        with self._beside([serving], within_s=BUILT_WITHIN_S):
             yield port
 
     @contextmanager

@@ -57,15 +57,23 @@ class _Row(NamedTuple):
 
 
 def append_ratings(
-    connection: psycopg.Connection, codec: Codec, key_wrap: KeyWrap, *, ratings: int, draw: int = 0
+    connection: psycopg.Connection,
+    codec: Codec,
+    key_wrap: KeyWrap,
+    *,
+    ratings: int,
+    films: int | None = None,
+    draw: int = 0,
 ) -> Made:
     """Append users, movies and about `ratings` rating events; the same ones for the same `draw`.
 
+    The number of movies grows with the ratings, unless `films` states it.
     `connection` is the owner's; the append is one transaction, without a notification.
     """
     drawn = random.Random(draw)
     users = [UserId(_uuid(drawn)) for _ in range(max(ratings // RATINGS_A_USER, 2))]
-    movies = [MovieId(_uuid(drawn)) for _ in range(max(ratings // RATINGS_A_MOVIE, 40))]
+    count = films or max(ratings // RATINGS_A_MOVIE, 40)
+    movies = [MovieId(_uuid(drawn)) for _ in range(count)]
     keys = {user_id: key_wrap.new_key(user_id) for user_id in users}
     opened = {user_id: key for user_id, (key, _) in keys.items()}
     with connection.transaction(), connection.cursor() as cursor:

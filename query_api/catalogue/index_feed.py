@@ -166,10 +166,9 @@ class IndexFeed:
         start = await self._checkpoint(PartitionKeys(CHANGES, changes.number, 0))
         index = Index()
         self._unread.clear()
-        loaded = []
-        for number in range(movies.partitions):
-            loaded.append(await self._load(index, movies, number))
-            alive()
+        loaded = [
+            await self._load(index, movies, number, alive) for number in range(movies.partitions)
+        ]
         seen = min(start.position, *(checkpoint.position for checkpoint in loaded))
         # Catch up to the position served before, so that readers never see older data.
         while seen < min(start.position, self.position):
@@ -263,7 +262,9 @@ class IndexFeed:
             if before.build_token != now.build_token:
                 raise ReloadNeeded
 
-    async def _load(self, index: Index, movies: GenerationCopy, number: int) -> Checkpoint:
+    async def _load(
+        self, index: Index, movies: GenerationCopy, number: int, alive: Callable[[], None]
+    ) -> Checkpoint:
         """Load one partition's movies, then those that left in the order in which they did.
 
         Returns the partition's checkpoint from before the read.
@@ -278,6 +279,8 @@ class IndexFeed:
             ]
             for start in range(0, len(members), MOVIES_A_READ):
                 await self._put(index, keys, layout, members[start : start + MOVIES_A_READ])
+                # A large partition takes longer than a task may go without a success.
+                alive()
         return checkpoint
 
     def _is_member(self, keys: PartitionKeys, layout: Layout, member: bytes, rank: float) -> bool:

@@ -5,7 +5,7 @@ It never reports a position that it has not reached.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import httpx
@@ -17,13 +17,13 @@ from projector.following.follower import Follower
 from projector.wiring import Wiring
 from query_api.catalogue.changes import Changes
 from query_api.catalogue.index_feed import IndexFeed
-from shared.ids import Position
+from shared.ids import START, Position
 from shared.read_model.checkpoints import decode_checkpoint
 from shared.read_model.checksum import with_checksum
-from shared.read_model.keys import CHANGES, MOVIES, partition_of
+from shared.read_model.keys import CHANGES, MOVIES, PARTITIONS, partition_of
 from shared.read_model.statistics import statistics_of
 from tests.support.api import AT_LEAST, POSITION
-from tests.support.builders import a_rating
+from tests.support.builders import a_movie, a_rating
 from tests.support.commits import commit
 from tests.support.read_models import active
 from tests.support.scenarios.mixed_history import History
@@ -82,6 +82,31 @@ def read(system: System) -> Iterator[Read]:
     started = Read(system)
     yield started
     started.close()
+
+
+def test_the_load_of_a_large_catalogue_is_not_mistaken_for_a_frozen_task(
+    read: Read, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It reports progress with every read, not only with every partition."""
+    films = 2 * PARTITIONS
+    for _ in range(films):
+        read.history.made(a_movie())
+    read.catch_up()
+    progress: list[Position] = []
+    step = IndexFeed.step
+
+    async def counted(feed: IndexFeed, alive: Callable[[], None]) -> None:
+        def noted() -> None:
+            progress.append(feed.position)
+            alive()
+
+        await step(feed, noted)
+
+    monkeypatch.setattr("query_api.catalogue.index_feed.MOVIES_A_READ", 1)
+    monkeypatch.setattr(IndexFeed, "step", counted)
+    read.load_anew()
+    # Before the index was loaded, it had no position.
+    assert progress.count(START) >= films
 
 
 @pytest.mark.parametrize("changes_a_round", [2_000, 7])
