@@ -7,6 +7,7 @@ when it is next used: by bisection if few movies moved, by merging if many did.
 
 from __future__ import annotations
 
+import sys
 from bisect import bisect_left, insort
 from collections.abc import Callable, Iterable
 from typing import Any, Literal, NamedTuple, get_args
@@ -17,22 +18,20 @@ import msgspec
 from query_api.catalogue.change_order import ChangeOrder
 from query_api.catalogue.genres import Genres, genre_key
 from query_api.catalogue.lookups import NO_IDS, Lookups, ids_of
-from query_api.catalogue.search_key import search_key, search_keys, search_words, without_article
+from query_api.catalogue.search_key import Names, names_of, number_of, search_key, search_keys
 from shared.errors import DocumentDamaged
 from shared.ids import START, Position
 from shared.read_model.kinds import CLOSED, MOVIE
 from shared.read_model.ranks import milliseconds
 
-# `match` is for searches only: titles equal to the search text, then titles that begin with it,
-# then the others, each group by weighted average.
+# `match` is for searches only: how well a title matches (see `query_api/catalogue/search.py`), then
+# the number of ratings.
 Sort = Literal["match", "weighted", "average", "count", "newest", "title"]
 Order = Literal["weighted", "average", "count", "newest", "title"]
 SORTS: tuple[Sort, ...] = get_args(Sort)
 ORDERS: tuple[Order, ...] = get_args(Order)
 # Orders in which a rating moves a movie.
 RATED_ORDERS: tuple[Order, ...] = ("weighted", "average", "count")
-# A title is found with and without the punctuation inside its words: Schindler's, Spider-Man, E.T.
-_JOINED = str.maketrans("", "", "'\u2019-\u2010.\u00b7")
 # Update an order after this many moved movies even if nobody uses it, so that its next user does
 # not wait longer than some milliseconds.
 MOVED_MAX = 2_000
@@ -43,7 +42,7 @@ MERGE_ONE_IN = 128
 # that a list limited to some years need not look up the movies that it skips.
 Key = tuple[Any, ...]
 KEY_TYPES: dict[Sort, type[Key]] = {
-    "match": tuple[int, float, int, str, int, bytes],
+    "match": tuple[int, int, str, int, bytes],
     "weighted": tuple[float, int, str, int, bytes],
     "average": tuple[float, int, str, int, bytes],
     "count": tuple[int, str, int, bytes],
@@ -105,14 +104,12 @@ class Film(NamedTuple):
     stored: bytes
     title: str
     title_key: str
-    # The same object as `title_key` if the title has no leading article.
-    bare_title_key: str
+    names: Names
     year: int
     created_ms: int
     genre_names: tuple[str, ...]
     genres: frozenset[str]
     directors: frozenset[str]
-    words: frozenset[str]
     position: Position
 
 
@@ -125,7 +122,7 @@ class Entry(msgspec.Struct, gc=False):
     position: Position
     _item: bytes | None = None
     _rated: bytes | None = None
-    weighted: Key | None = None
+    counted: Key | None = None
     # The stored documents are unreadable; this is their last readable state.
     stale: bool = False
 
@@ -213,8 +210,9 @@ class Index:
         self._orders: dict[Order, list[Key]] = {order: [] for order in ORDERS}
         # Old entries whose keys are still in an order, None for a movie that is new in it.
         self._moved: dict[Order, dict[bytes, Entry | None]] = {order: {} for order in ORDERS}
-        self._by_word: dict[str, set[bytes]] = {}
-        self._words: list[str] = []
+        # The movies with a word in a title, and all words in order.
+        self.by_word: dict[str, set[bytes]] = {}
+        self.words: list[str] = []
 
     def put(self, movie: bytes, details: bytes, statistics: bytes) -> None:
         """Add or update a movie, from both of its documents as they are stored."""
@@ -240,7 +238,7 @@ class Index:
             self.lookups.put(
                 movie, NO_IDS if old is None else ids_of(old.film.stored), ids_of(details)
             )
-            self._index_words(film, old.film.words if old is not None else frozenset())
+            self._index_words(film, old.film.names.words if old is not None else frozenset())
         self.entries[movie] = entry = Entry(film, ratings, START)
         self._changed(movie, entry, max(film.position, rated.position))
         self._note_moved(movie, old, orders)
@@ -253,8 +251,8 @@ class Index:
         self.genres_revision += 1
         self.genres.remove(old.film.genre_names)
         self.lookups.put(movie, ids_of(old.film.stored), NO_IDS)
-        for word in old.film.words:
-            self._by_word[word].discard(movie)
+        for word in old.film.names.words:
+            self.by_word[word].discard(movie)
         self._note_moved(movie, old, ORDERS)
 
     def leave(self, movie: bytes, document: bytes) -> None:
@@ -280,14 +278,14 @@ class Index:
             entry = entries[movie]
             return key_of(entry.film, entry.ratings)
 
-        def weighted(movie: bytes) -> Key:
+        def counted(movie: bytes) -> Key:
             """Return the cached key: every search needs it."""
             entry = entries[movie]
-            if entry.weighted is None:
-                entry.weighted = key_of(entry.film, entry.ratings)
-            return entry.weighted
+            if entry.counted is None:
+                entry.counted = key_of(entry.film, entry.ratings)
+            return entry.counted
 
-        return weighted if order == "weighted" else key
+        return counted if order == "count" else key
 
     def sorted_keys(self, order: Order) -> list[Key]:
         """Return the sorted keys of an order, after applying the changes so far."""
@@ -307,14 +305,14 @@ class Index:
         moved.clear()
         return keys
 
-    def beginning(self, prefix: str) -> list[set[bytes]]:
-        """Return the sets of movies for each word that begins with the prefix."""
-        matching = []
-        for place in range(bisect_left(self._words, prefix), len(self._words)):
-            word = self._words[place]
-            if not word.startswith(prefix):
-                break
-            matching.append(self._by_word[word])
+    def beginning(self, prefix: str) -> list[str]:
+        """Return the words that begin with the prefix, and the number that it names."""
+        words, start = self.words, bisect_left(self.words, prefix)
+        # No character sorts after the last one of Unicode.
+        matching = words[start : bisect_left(words, prefix + chr(sys.maxunicode), start)]
+        number = number_of(prefix)
+        if number is not prefix and number in self.by_word:
+            matching.append(number)
         return matching
 
     def _changed(self, movie: bytes, entry: Entry, position: Position) -> None:
@@ -334,31 +332,31 @@ class Index:
                 self.sorted_keys(order)
 
     def _index_words(self, film: Film, old: frozenset[str]) -> None:
-        for word in old - film.words:
-            self._by_word[word].discard(film.movie_id)
-        for word in film.words - old:
-            movies = self._by_word.get(word)
+        for word in old - film.names.words:
+            self.by_word[word].discard(film.movie_id)
+        for word in film.names.words - old:
+            movies = self.by_word.get(word)
             if movies is None:
-                movies = self._by_word[word] = set()
-                insort(self._words, word)
+                movies = self.by_word[word] = set()
+                insort(self.words, word)
             movies.add(film.movie_id)
 
 
 def _film(details: bytes) -> Film:
     movie = MOVIE.parse(details)
     title_key = search_key(movie.title)
+    titles = filter(None, (movie.title, movie.original_title, *movie.alternative_titles))
     return Film(
         movie_id=movie.movie_id.bytes,
         shown_id=str(movie.movie_id),
         stored=details,
         title=movie.title,
         title_key=title_key,
-        bare_title_key=without_article(title_key),
+        names=names_of(titles),
         year=movie.year,
         created_ms=milliseconds(movie.created_at),
         genre_names=tuple(dict.fromkeys(movie.genres)),
         genres=frozenset(map(genre_key, movie.genres)),
         directors=search_keys(movie.directors),
-        words=frozenset(search_words(movie.title) + search_words(movie.title.translate(_JOINED))),
         position=movie.position,
     )

@@ -146,10 +146,10 @@ class Movies:
     async def list_movies(self, request: Request[CatalogueRead, None]) -> Answer:
         """List movies in an order, filtered by every condition given.
 
-        `q` finds titles in which each of its words is the beginning of some word. It ignores case
-        and accents, and finds words with or without their apostrophes, hyphens and dots. A search
-        is ordered by how well titles match unless `sort` says otherwise; without `q` the order is
-        `weighted`.
+        `q` finds titles in which each of its words is the beginning of some word. It ignores case,
+        accents and leading articles, and finds words with or without their apostrophes, hyphens and
+        dots. A year narrows it, and typos are forgiven if few titles match. A search is ordered by
+        how well titles match unless `sort` says otherwise; without `q` the order is `weighted`.
 
         `ids` selects movies, in this order: null stands for an unknown one, and one that left the
         catalogue has `left` and `into`. It takes no other parameter beside it.

@@ -128,6 +128,10 @@ LIMITS = {
         "query_api.catalogue.search:LONG_SEARCHES_MAX",
         "query_api.catalogue.search:WORDS_MAX",
     ),
+    "comparisons of words, and titles, in which a search looks for typos": (
+        "query_api.catalogue.typos:COMPARED_MAX",
+        "query_api.catalogue.typos:CANDIDATES_MAX",
+    ),
     "ratings that are sorted by `score` or `title`; of a profile with `genres`": (
         "query_api.views.sort_keys:SORTED_MAX",
         "query_api.views.profiles:RATINGS_MAX",

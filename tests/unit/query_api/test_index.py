@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from typing import Any
 from uuid import UUID
 
 import msgspec
@@ -19,8 +20,11 @@ from tests.support.builders import later, movie_fields
 EVERYTHING = Filter()
 
 
-def put(index: Index, number: int, *scores: int, title: str = "", year: int = 1979) -> None:
-    details = movie_fields(title=title or f"Film {number:03}", year=year, genres=("Drama",))
+def put(
+    index: Index, number: int, *scores: int, title: str = "", year: int = 1979, **others: Any
+) -> None:
+    title = title or f"Film {number:03}"
+    details = movie_fields(title=title, year=year, genres=("Drama",), **others)
     movie = movie_document(MovieId(UUID(int=number)), details, later(number), Position(number), 1)
     histogram = tuple(scores.count(n) for n in range(1, BINS + 1))
     statistics = statistics_of(histogram, Position(number))
@@ -134,7 +138,7 @@ def test_a_search_pauses_and_finds_the_same(
     q = q or ("t" if sort == "match" else None)
     whole = {genre: Filter(genre=genre, q=q) for genre in (None, "western")}
     expected = {genre: page(index, sort, one, after=None, limit=30) for genre, one in whole.items()}
-    monkeypatch.setattr("query_api.catalogue.search.SLICE_S", 0.0)
+    monkeypatch.setattr("query_api.catalogue.slicing.SLICE_S", 0.0)
     monkeypatch.setattr("query_api.catalogue.search.CHUNK", 20)
     monkeypatch.setattr("query_api.catalogue.search.SORT_CANDIDATES_MAX", 0)
     for genre, wanted in whole.items():
@@ -154,9 +158,9 @@ def test_a_search_pauses_and_finds_the_same(
 
 
 def test_a_search_looks_for_ten_words_each_once() -> None:
-    assert wanted_words("t " * 100) == ["t"]
-    assert wanted_words("the theatre t") == ["theatre"]
-    assert wanted_words(" ".join("abcdefghijklmn")) == list("abcdefghij")
+    assert wanted_words(["t"] * 100) == ["t"]
+    assert wanted_words(["the", "theatre", "t"]) == ["theatre"]
+    assert wanted_words(list("bcdefghijklmn")) == list("bcdefghijk")
 
 
 def test_search_finds_the_beginning_of_every_word_without_case_or_accents() -> None:
@@ -218,7 +222,7 @@ def test_symbols_and_letters_of_every_script_are_found(name: str, searches: list
     [
         ("godfather", "The Godfather"),
         ("the godfather", "The Godfather"),
-        ("a godfather", None),
+        ("a godfather", "The Godfather"),
         ("avventura", "L'Avventura"),
         ("L’avventura", "L'Avventura"),
         ("the", "The"),
@@ -230,7 +234,7 @@ def test_a_leading_article_does_not_count(q: str, first: str | None) -> None:
     put(index, 1, title="The Godfather")
     put(index, 2, *[10] * 40, title="Godfather of Harlem")
     put(index, 3, title="L'Avventura")
-    put(index, 4, *[10] * 40, title="Un'avventura")
+    put(index, 4, *[10] * 40, title="Nuova avventura")
     put(index, 5, title="The")
     put(index, 6, title="The Thing")
     put(index, 7, *[10] * 40, title="Thingummy")
@@ -284,7 +288,7 @@ def test_a_search_goes_on_where_what_it_found_is_removed() -> None:
     for number in range(1, 4):
         put(index, number, number)
     with pytest.MonkeyPatch.context() as patched:
-        patched.setattr("query_api.catalogue.search.SLICE_S", -1.0)
+        patched.setattr("query_api.catalogue.slicing.SLICE_S", -1.0)
         paused = search(index, "match", Filter(q="film"), after=None, limit=10)
         next(paused)
         index.remove(UUID(int=2).bytes)
@@ -294,4 +298,4 @@ def test_a_search_goes_on_where_what_it_found_is_removed() -> None:
                 next(paused)
         except StopIteration as ended:
             found = ended.value
-    assert [title(entry) for _, entry in found] == ["Film 003", "Film 001"]
+    assert [title(entry) for _, entry in found] == ["Film 001", "Film 003"]
