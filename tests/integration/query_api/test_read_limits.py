@@ -33,7 +33,7 @@ def reader(own: Api, system: System, monkeypatch: pytest.MonkeyPatch) -> Iterato
 
     No search counts as long, however busy the machine is.
     """
-    monkeypatch.setattr("query_api.catalogue.search.SLICE_S", 60.0)
+    monkeypatch.setattr("query_api.catalogue.slicing.SLICE_S", 60.0)
     assert own.movie()
     with started(system, read_limit_address=10, read_limit_caller=5) as client:
         yield client
@@ -137,7 +137,7 @@ def test_one_caller_opens_so_many_streams_and_no_more(own: Api, system: System) 
 
 def test_long_searches_take_turns_with_everything_else(monkeypatch: pytest.MonkeyPatch) -> None:
     """Each continues after all others had a turn, and the loop turns between any two steps."""
-    monkeypatch.setattr("query_api.catalogue.search.SLICE_S", 0.0)
+    monkeypatch.setattr("query_api.catalogue.slicing.SLICE_S", 0.0)
     monkeypatch.setattr("query_api.catalogue.search.LONG_SEARCHES_MAX", 3)
     index = Index()
     for number in range(1, 4_000):
