@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import sys
-from pathlib import Path
 from typing import Annotated
 
 import structlog
@@ -15,6 +14,7 @@ from ops.backups.restore import restore
 from ops.commands.erase import erase
 from ops.commands.keys import keys
 from ops.commands.parked import parked
+from ops.commands.ratings_import import imports
 from ops.commands.replay import SWITCH_WAIT_S, Replays
 from ops.commands.status import status
 from ops.commands.users import users
@@ -24,7 +24,6 @@ from ops.failures import failure_text
 from ops.home.bootstrap import access_token
 from ops.home.folder import Home
 from ops.imports import catalogue as catalogues
-from ops.imports.movielens import import_from
 from ops.options import DEFAULT_HOME, HomeOption
 from shared.log.connections import forget_libpq_variables
 from shared.process.logs import configure_logging
@@ -35,7 +34,6 @@ INTERRUPTED = 130
 log = structlog.get_logger()
 
 app = typer.Typer(add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False)
-imports = typer.Typer(no_args_is_help=True)
 app.add_typer(imports, name="import", help="Import ratings from elsewhere.")
 app.add_typer(users, name="users", help="List users, change their roles, erase them.")
 app.add_typer(keys, name="keys", help="Create, list and revoke service keys.")
@@ -142,15 +140,6 @@ def purge(
     """Delete a generation that is not live; a build of it gives up."""
     dropped = Replays(Home(home)).purge(projection, generation)
     typer.echo(f"generation {generation} of {projection} is purged: {dropped} keys")
-
-
-@imports.command()
-def movielens(
-    folder: Annotated[Path, typer.Argument(help="Folder with ml-100k.inter, .item and .user.")],
-    home: HomeOption = DEFAULT_HOME,
-) -> None:
-    """Import MovieLens 100K; may be interrupted and run again."""
-    import_from(Home(home), folder)
 
 
 def main() -> None:

@@ -18,12 +18,12 @@ import typer
 from ops.cli import INTERRUPTED
 from ops.errors import OperatorError
 from ops.home.folder import Home
-from ops.imports.movielens import import_from
-from ops.imports.movielens_files import NAME
+from ops.imports.importer import Order, run
 from shared.errors import Misconfigured
 from shared.process.logs import configure_logging
 from shared.process.settings import Settings, settings_from_environment
 
+NAME = "ml-100k"
 PACKAGE = "recbole==1.2.1"
 FOLDER_IN_WHEEL = f"recbole/dataset_example/{NAME}/"
 SUFFIXES = ("inter", "item", "user")
@@ -34,7 +34,7 @@ def sample(home: Annotated[Path, typer.Option("--home")] = Path(".starfold")) ->
     try:
         configure_logging(settings_from_environment(Settings), process="sample")
         local = Home(home)
-        import_from(local, fetched(local.path / NAME))
+        run(local, Order("movielens", fetched(local.path / NAME)), None)
     except (OperatorError, Misconfigured) as error:
         sys.exit(f"starfold: {error}")
     except KeyboardInterrupt:

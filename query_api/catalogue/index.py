@@ -81,6 +81,9 @@ class _Listed(msgspec.Struct, frozen=True, gc=False):
     imdb_id: str | None
     poster_url: str | None
     runtime_min: int | None
+    tmdb_id: int | None = None
+    original_title: str | None = None
+    alternative_titles: tuple[str, ...] = ()
 
 
 _decode_listed = msgspec.json.Decoder(_Listed).decode

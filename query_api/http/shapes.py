@@ -160,6 +160,9 @@ class ListedMovie(Shape):
     imdb_id: str | None
     poster_url: str | None
     runtime_min: int | None
+    tmdb_id: int | None = None
+    original_title: str | None = None
+    alternative_titles: list[str] = []
     ratings: ListedStatistics
     stale: Stale = True
     position: ChangedAt = 0
@@ -192,6 +195,9 @@ class MoviesPage(Shape):
                 "imdb_id": "tt0113277",
                 "poster_url": "https://example.org/heat.jpg",
                 "runtime_min": 170,
+                "tmdb_id": 949,
+                "original_title": None,
+                "alternative_titles": ["Fuego contra fuego"],
                 "ratings": {"count": 2, "average": 4.25, "weighted_average": 3.5556},
             }
         ],

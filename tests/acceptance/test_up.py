@@ -19,7 +19,6 @@ import psutil
 import pytest
 import redis
 
-from ops.imports.movielens_files import read
 from projector.projections import DEFINITIONS
 from tests.support.faults.process_tree import wait_gone
 from tests.support.local_starfold import Local, free_port, mode_of, starfold
@@ -109,7 +108,7 @@ def test_the_first_start_makes_an_operator_and_loads_the_catalogue(folder: Path)
         with local.client() as client:
             godfather = client.query("/v1/movies", q="the godfather", year_max=1972)["items"]
             assert [movie["ratings"]["count"] > 0 for movie in godfather] == [True]
-            assert differences(client, read(folder / "ml")) == []
+            assert differences(client, folder / "ml") == []
         assert local.printed.count('"movie_rejected"') == 2, "two films are there twice"
 
         secrets = [operator["password"], operator["api_key"], token]
@@ -127,7 +126,7 @@ def test_nothing_acknowledged_is_lost_when_everything_is_killed(local: Local, fo
     local.up()
     assert local.run("import", "movielens", str(first)).returncode == 0
     with local.client() as client:
-        assert differences(client, read(first)) == []
+        assert differences(client, first) == []
 
     running = subprocess.Popen(
         starfold("import", "movielens", str(second), "--home", str(local.home.path)),
@@ -147,12 +146,12 @@ def test_nothing_acknowledged_is_lost_when_everything_is_killed(local: Local, fo
     assert again.returncode == 0
     assert "ratings unchanged 2,400" in " ".join(again.stdout.replace("│", " ").split())
     with local.client() as client:
-        assert differences(client, read(second)) == []
+        assert differences(client, second) == []
     for projection in ("movies", "profiles", "changes"):
         replayed = _replay_under_reads(local, projection)
         assert replayed.returncode == 0, replayed.stderr
     with local.client() as client:
-        assert differences(client, read(second)) == []
+        assert differences(client, second) == []
 
 
 def _replay_under_reads(local: Local, projection: str) -> subprocess.CompletedProcess[str]:
@@ -294,7 +293,7 @@ def test_a_deep_path_with_spaces_works(folder: Path) -> None:
     [
         (("replay", "movies"), "there is no Starfold in"),
         (("token",), "there is no operator in"),
-        (("import", "movielens", "/nonexistent"), "ml-100k.user cannot be read"),
+        (("import", "movielens", "/nonexistent"), "cannot be read"),
     ],
 )
 def test_a_command_without_a_starfold_is_one_clear_line(

@@ -8,62 +8,55 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from fractions import Fraction
+from pathlib import Path
 from statistics import median
 from typing import Any
 
 from ops.home.api_client import ApiClient
-from ops.imports.movielens import match
-from ops.imports.movielens_files import Files, Rating
+from ops.imports.formats import movielens
+from ops.imports.formats.entry import DataSet, Entry
+from ops.imports.formats.files import open_files
+from ops.imports.importer import match_films
+from ops.imports.matcher import Matcher, read_catalogue
 
 BINS = 10
 AVERAGE_DECIMALS = 4
 
 
-def differences(client: ApiClient, files: Files) -> list[str]:
+def differences(client: ApiClient, folder: Path) -> list[str]:
     """Every movie and every user of the files whose statistics are not exactly the truth."""
     head = client.head()
-    by_item: dict[str, list[Rating]] = defaultdict(list)
-    by_user: dict[str, list[Rating]] = defaultdict(list)
-    for rating in files.ratings:
-        by_item[rating.item_id].append(rating)
-        by_user[rating.user_id].append(rating)
+    by_film: dict[str, list[Entry]] = defaultdict(list)
+    by_user: dict[str, list[Entry]] = defaultdict(list)
+    with open_files(folder) as files:
+        data_set = movielens.read(files)
+        assert isinstance(data_set, DataSet)
+        for rating in data_set.rows:
+            assert isinstance(rating, Entry)
+            by_film[str(rating.film.external_id)].append(rating)
+            by_user[str(rating.user)].append(rating)
+    films = data_set.films.values()
+    matched = match_films(films, Matcher(read_catalogue(client)))
+    assert matched.keys() == {film.external_id for film in films}
     found: list[str] = []
-    for item_id, movie_id in movie_ids(client, files).items():
+    for film, movie_id in matched.items():
         stated = client.query(f"/v1/movies/{movie_id}", at_least=head)["ratings"]
-        found += _compare(f"film {item_id}", stated, by_item[item_id])
-    for user, user_id in user_ids(client, files).items():
+        found += _compare(film, stated, by_film[film])
+    for user, user_id in user_ids(client, list(by_user)).items():
         stated = client.query(f"/v1/users/{user_id}", at_least=head)["ratings"]
         found += _compare(f"user {user}", stated, by_user[user])
     return found
 
 
-def movie_ids(client: ApiClient, files: Files) -> dict[str, str]:
-    """Starfold's movie id of every film of the files."""
-    catalogue, own, cursor = [], {}, None
-    while True:
-        page = client.query(
-            "/v1/movies", sort="title", limit=100, **({"cursor": cursor} if cursor else {})
-        )
-        for movie in page["items"]:
-            source, _, item_id = (movie["external_id"] or "").partition(":")
-            if source == "movielens":
-                own[item_id] = movie["movie_id"]
-            else:
-                catalogue.append(movie)
-        cursor = page["next_cursor"]
-        if cursor is None:
-            return match(files.items, catalogue) | own
-
-
-def user_ids(client: ApiClient, files: Files) -> dict[str, str]:
+def user_ids(client: ApiClient, users: list[str]) -> dict[str, str]:
     """Starfold's user id of every user of the files: a repeated creation answers with it."""
-    rows = [{"external_id": f"movielens:{user}", "display_name": "?"} for user in files.users]
+    rows = [{"external_id": f"movielens:{user}", "display_name": "?"} for user in users]
     results = client.rows("/v1/users/batch", "users", rows)
-    return {user: result["user_id"] for user, result in zip(files.users, results, strict=True)}
+    return {user: result["user_id"] for user, result in zip(users, results, strict=True)}
 
 
-def _compare(name: str, stated: Mapping[str, Any], ratings: Iterable[Rating]) -> list[str]:
-    truth = _statistics([round(2 * rating.score) for rating in ratings])
+def _compare(name: str, stated: Mapping[str, Any], ratings: Iterable[Entry]) -> list[str]:
+    truth = _statistics([rating.half_stars for rating in ratings if rating.half_stars])
     return [
         f"{name}: {field} is {stated.get(field)} and must be {value}"
         for field, value in truth.items()
