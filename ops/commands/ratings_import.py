@@ -25,9 +25,7 @@ _HELP: dict[Source, str] = {
 
 imports = typer.Typer(no_args_is_help=True)
 
-SourceArgument = Annotated[
-    Path, typer.Argument(metavar="FILE_OR_DIR", help="A file, folder or ZIP archive.")
-]
+SourceArgument = Annotated[Path, typer.Argument(help="A file, folder or ZIP archive.")]
 UserOption = Annotated[
     str | None,
     typer.Option(help="Whose: the id or external id of an external user; by default yours."),
@@ -40,13 +38,13 @@ ReportOption = Annotated[
 
 def _command(source: Source) -> Callable[..., None]:
     def import_ratings(
-        path: SourceArgument,
+        file_or_dir: SourceArgument,
         user: UserOption = None,
         dry_run: DryRunOption = False,
         report: ReportOption = None,
         home: HomeOption = DEFAULT_HOME,
     ) -> None:
-        run(Home(home), Order(source, path, user, dry_run), report)
+        run(Home(home), Order(source, file_or_dir, user, dry_run), report)
 
     return import_ratings
 
