@@ -79,10 +79,11 @@ class SourceFile(NamedTuple):
         if self.size <= bytes_max:
             with self._opened() as stream:
                 try:
-                    content = stream.read(bytes_max + 1)
+                    # Room is made for what is asked for, so ask for no more than the file has.
+                    content = stream.read(self.size + 1)
                 except _BROKEN as error:
                     raise Unreadable(self.name, 1, f"cannot be read: {error}") from error
-            if len(content) <= bytes_max:
+            if len(content) <= self.size:
                 return content
         raise Unreadable(self.name, 1, f"larger than {bytes_max:,} bytes")
 
