@@ -27,6 +27,7 @@ from projector.following.follower import SERVER_ERRORS
 from projector.settings import ProjectorSettings
 from projector.wiring import wire
 from shared.log.connections import forget_libpq_variables
+from shared.log.schema import require_pooler_setting
 from shared.process.gc_tuning import tune_collector
 from shared.process.logs import configure_logging
 from shared.process.settings import settings_from_environment
@@ -114,6 +115,11 @@ def main() -> None:
     projector_settings = settings_from_environment(ProjectorSettings)
     configure_logging(settings, process="worker")
     forget_libpq_variables()
+    require_pooler_setting(
+        projector_settings.database_url.get_secret_value(),
+        schema=projector_settings.database_schema,
+        pooler=projector_settings.database_pooler,
+    )
     jobs = JobQueue(settings)
     try:
         require_no_cluster(jobs.connection, "STARFOLD_JOBS_REDIS_URL", NO_CLUSTER)

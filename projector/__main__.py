@@ -13,6 +13,7 @@ from projector.settings import ProjectorSettings
 from projector.worker import Projector
 from shared.errors import Misconfigured
 from shared.log.connections import forget_libpq_variables
+from shared.log.schema import require_pooler_setting
 from shared.process.gc_tuning import tune_collector
 from shared.process.logs import configure_logging
 from shared.process.settings import settings_from_environment
@@ -24,6 +25,11 @@ def main() -> None:
     settings = settings_from_environment(ProjectorSettings)
     configure_logging(settings, process="projector")
     forget_libpq_variables()
+    require_pooler_setting(
+        settings.database_url.get_secret_value(),
+        schema=settings.database_schema,
+        pooler=settings.database_pooler,
+    )
     projector = Projector(settings)
 
     def stop(_signal: int, _frame: FrameType | None) -> None:

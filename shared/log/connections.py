@@ -128,9 +128,14 @@ def cause_of(error: BaseException) -> str:
     libpq's messages name hosts, roles and databases, never a password.
     """
     cause = " ".join(str(error).split()) or type(error).__name__
-    if "unsupported startup parameter" in cause:
+    if is_poolers_refusal(error):
         cause += " (a pooler: set STARFOLD_DATABASE_POOLER=true)"
     return cause
+
+
+def is_poolers_refusal(error: BaseException) -> bool:
+    """Whether a transaction pooler has refused what a session begins with."""
+    return "unsupported startup parameter" in str(error)
 
 
 def is_storage_full(error: BaseException | None) -> bool:

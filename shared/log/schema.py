@@ -15,7 +15,7 @@ from psycopg import sql
 from psycopg.rows import tuple_row
 
 from shared.errors import Misconfigured
-from shared.log.connections import cause_of, connect, session_settings
+from shared.log.connections import cause_of, connect, is_poolers_refusal, session_settings
 
 COMMAND_ROLE = "starfold_command"
 PROJECTOR_ROLE = "starfold_projector"
@@ -77,6 +77,20 @@ def require_database(dsn: str, *, schema: str, pooler: bool) -> None:
         raise Misconfigured(f"STARFOLD_DATABASE_URL: {cause_of(error)}") from None
     if found == (None,):
         raise Misconfigured("the schema of STARFOLD_DATABASE_SCHEMA is missing or has no tables")
+
+
+def require_pooler_setting(dsn: str, *, schema: str, pooler: bool) -> None:
+    """Raise `Misconfigured` behind a pooler that the settings do not name.
+
+    For a process that waits for its servers: any other error of the server is no obstacle yet.
+    """
+    try:
+        with connect(dsn, schema=schema, pooler=pooler, autocommit=True) as connection:
+            require_session(connection, schema)
+    except psycopg.Error as error:
+        if is_poolers_refusal(error):
+            raise Misconfigured(f"STARFOLD_DATABASE_URL: {cause_of(error)}") from None
+        log.debug("database_awaited", error=cause_of(error))
 
 
 def require_durability(connection: psycopg.Connection[Any]) -> None:

@@ -12,11 +12,16 @@ from typing import Any
 
 import pytest
 
+from projector.log.wakeup import WakeUp
 from shared.errors import Misconfigured
 from shared.log.schema import COMMAND_ROLE, PROJECTOR_ROLE, require_database
-from tests.conftest import wait_ready
+from tests.conftest import Starfold, Work, wait_ready
 from tests.support.api import Api
+from tests.support.builders import a_movie
+from tests.support.commits import commit
 from tests.support.pgbouncer import Pooled, pgbouncer
+from tests.support.processes import Process
+from tests.support.read_models import active, wait_until_applied
 from tests.support.system import System, eventually
 
 USERS = 8
@@ -63,6 +68,56 @@ def test_all_works_through_a_transaction_pooler(system: System, api: Api, pooled
     api.note(again)
     eventually(lambda: api.query.get(f"/v1/movies/{movie_id}").json()["ratings"]["count"] == USERS)
     assert api.command.get("/ready").status_code == 200
+
+
+def test_operators_commands_and_a_workers_job_work_through_it(
+    system: System,
+    api: Api,
+    pooled: Pooled,
+    starfold: Starfold,
+    work: Work,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("STARFOLD_DATABASE_URL", pooled.dsn(PROJECTOR_ROLE))
+    monkeypatch.setenv("STARFOLD_DATABASE_POOLER", "true")
+    api.rate(api.sign_up(), api.movie(), 4)
+    assert starfold("replay", "movies", "--detach").exit_code == 0
+    work()
+    wait_until_applied(system.projector_wiring())
+    eventually(lambda: active(system.projector_wiring(), "movies").number == 2)
+    assert starfold("verify").exit_code == 0
+    assert starfold("status").exit_code == 0
+
+
+def test_a_projector_behind_a_pooler_hears_of_events_over_a_direct_connection(
+    system: System, pooled: Pooled
+) -> None:
+    polling = system.projector_settings(**through(pooled, PROJECTOR_ROLE))
+    assert polling.listen_dsn is None
+    settings = system.projector_settings(
+        **through(pooled, PROJECTOR_ROLE), listen_database_url=system.dsn(PROJECTOR_ROLE)
+    )
+    wake_up = WakeUp(settings.listen_dsn)
+    wake_up.listen()
+    commit(system.committer(), a_movie())
+    # Without a notification this would take an hour.
+    wake_up.wait(3_600)
+    wake_up.close()
+
+
+@pytest.mark.parametrize("module", ["command_api", "projector", "ops.worker"])
+def test_a_process_behind_a_pooler_without_the_setting_says_so_and_ends(
+    system: System, module: str
+) -> None:
+    role = COMMAND_ROLE if module == "command_api" else PROJECTOR_ROLE
+    environment = {**system.servers.home.environment(role), **system.command_environment()}
+    with refusing("unsupported startup parameter: options") as port:
+        dsn = f"host=127.0.0.1 port={port} user=u dbname=d password=hidden gssencmode=disable"
+        process = Process(system, module, environment | {"STARFOLD_DATABASE_URL": dsn})
+        assert process.wait_stopped() == 1
+    (said,) = (line for line in process.output.read_text().splitlines() if "starfold" in line)
+    assert "STARFOLD_DATABASE_POOLER=true" in said
+    assert "hidden" not in process.output.read_text()
 
 
 def test_a_process_is_told_of_a_pooler_that_drops_what_a_session_begins_with(
