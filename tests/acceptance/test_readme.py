@@ -1,7 +1,8 @@
-"""The README's tour and its client in Python, as a new user would run them."""
+"""The README's tour, its client in Python and the client's page, as a new user would run them."""
 
 from __future__ import annotations
 
+import os
 import re
 import shutil
 import subprocess
@@ -45,7 +46,7 @@ def said(local: Local) -> str:
     return _run(local, "sh", "-c", "set -e\n" + "\necho\n".join(TOUR))
 
 
-def _run(local: Local, *command: str) -> str:
+def _run(local: Local, *command: str, env: dict[str, str] | None = None) -> str:
     """Return the output of a block that is run unchanged except for the ports."""
     *program, script = command
     for default, port in ((8080, local.command_port), (8081, local.query_port)):
@@ -55,6 +56,7 @@ def _run(local: Local, *command: str) -> str:
         [*program, script],
         check=False,
         cwd=local.home.path.parent,
+        env=env,
         capture_output=True,
         text=True,
         timeout=120,
@@ -94,4 +96,20 @@ def test_the_client_in_python_prints_what_is_shown(local: Local, said: str) -> N
     assert said
     assert _run(local, sys.executable, "-c", EXAMPLE) == PRINTED
     statements = [line for line in EXAMPLE.splitlines() if line.strip()]
-    assert len(statements) <= 20
+    assert len(statements) <= 10
+
+
+def test_the_examples_of_the_client_s_page_run(local: Local, said: str) -> None:
+    """In order, in one program, with the key that the page says how to get."""
+    assert said
+    scopes = [f"--scope={scope}" for scope in ("movies", "users", "ratings")]
+    made = local.run("keys", "create", "page", *scopes)
+    assert made.returncode == 0, made.stderr
+    blocks = re.findall(
+        r"^```python\n(.*?)^```", (ROOT / "docs/client.md").read_text(), re.MULTILINE | re.DOTALL
+    )
+    assert len(blocks) == 8
+    environment = {**os.environ, "STARFOLD_API_KEY": made.stdout.strip()}
+    printed = _run(local, sys.executable, "-c", "\n".join(blocks), env=environment)
+    assert "LiveUpdate(" in printed
+    assert "/score" in printed
