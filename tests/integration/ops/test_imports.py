@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import subprocess
 import zipfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -15,8 +16,10 @@ from ops.cli import app
 from ops.home.api_client import ApiClient
 from ops.home.folder import Addresses
 from tests.support.api import Api
+from tests.support.local_starfold import starfold as starfold_command
 from tests.support.scenarios.expected_statistics import differences
 from tests.support.scenarios.synthetic_movielens import write_movielens
+from tests.support.system import eventually
 
 Import = Callable[..., list[dict[str, Any]]]
 
@@ -198,6 +201,22 @@ def test_an_interrupted_import_ends_its_requests_and_is_repeated(
         )
     assert result.exit_code == 130
     assert "ratings read" in result.output
+    lines = imported("movielens", folder)
+    assert len(lines) == 2_400
+    assert {line["status"] for line in lines} <= {"imported", "unchanged"}
+    assert differences(client, folder) == []
+
+
+def test_a_killed_import_is_repeated_without_doubling(
+    client: ApiClient, imported: Import, run: Callable[..., Result], tmp_path: Path
+) -> None:
+    folder = write_movielens(tmp_path / "ml", seed=3, later_s=2 * 86_400)
+    before = client.head()
+    with subprocess.Popen(
+        starfold_command("import", "movielens", str(folder)), stdout=subprocess.DEVNULL
+    ) as killed:
+        eventually(lambda: client.head() > before)
+        killed.kill()
     lines = imported("movielens", folder)
     assert len(lines) == 2_400
     assert {line["status"] for line in lines} <= {"imported", "unchanged"}
