@@ -20,6 +20,7 @@ from ops.commands.status import status
 from ops.commands.users import users
 from ops.commands.verify import verify
 from ops.errors import OperatorError
+from ops.exports.ratings import exports
 from ops.failures import failure_text
 from ops.home.bootstrap import access_token
 from ops.home.folder import Home
@@ -35,6 +36,7 @@ log = structlog.get_logger()
 
 app = typer.Typer(add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False)
 app.add_typer(imports, name="import", help="Import ratings from elsewhere.")
+app.add_typer(exports, name="export", help="Export ratings.")
 app.add_typer(users, name="users", help="List users, change their roles, erase them.")
 app.add_typer(keys, name="keys", help="Create, list and revoke service keys.")
 app.add_typer(parked, name="parked", help="List, retry or discard entities that are parked.")

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from datetime import datetime
+from typing import Annotated, Any, Literal
 from uuid import UUID
 
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, Field, RootModel
 
 from shared.web.openapi import FieldProblem
 
@@ -90,3 +91,23 @@ class ExportAnswer(BaseModel):
     sessions: list[dict[str, Any]]
     ended_sessions: list[dict[str, Any]]
     ratings: list[dict[str, Any]]
+
+
+class TraktRating(BaseModel):
+    """A rating as Trakt imports it."""
+
+    rating: Annotated[int, Field(ge=1, le=10)]
+    rated_at: datetime
+    title: str
+    year: int
+    ids: dict[str, str | int]
+
+
+class TraktAnswer(BaseModel):
+    """The user's current ratings."""
+
+    movies: list[TraktRating]
+
+
+class AnyExportAnswer(RootModel[ExportAnswer | TraktAnswer]):
+    """An export in one of the formats that are JSON: `json` or `trakt`."""

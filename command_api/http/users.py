@@ -7,7 +7,7 @@ from typing import Any
 
 import structlog
 
-from command_api.bodies.answers import ExportAnswer, RowsAnswer, UserAnswer
+from command_api.bodies.answers import AnyExportAnswer, RowsAnswer, UserAnswer
 from command_api.bodies.bounded_json import Either
 from command_api.bodies.json_body import JsonBody
 from command_api.bodies.models import (
@@ -55,6 +55,7 @@ from command_api.identity.limits import LogInLimits
 from command_api.identity.passwords import Passwords
 from command_api.privacy.erasure_ledger import ErasureLedger
 from command_api.privacy.export import Export
+from command_api.privacy.rating_files import ZIP, ExportFormat, File
 from shared.errors import Conflict, Forbidden, InvalidInput, NotAuthenticated, StarfoldError
 from shared.ids import UserId, new_uuid7
 from shared.web.answer import JSON, Answer, AnswerKind, bytes_answer
@@ -64,6 +65,10 @@ from shared.web.operation import KEY_POINTER, Parameters, Request, operation
 log = structlog.get_logger()
 
 Plain = Request[Parameters, None]
+
+
+class WantedExport(Parameters):
+    format: ExportFormat = "json"
 
 
 class NamedUser(Idempotent):
@@ -262,21 +267,29 @@ class Users:
         "/v1/users/me/export",
         tag="users",
         access=MEMBERS.first,
+        parameters=WantedExport,
         answers={
             200: AnswerKind(
                 "The document, as a file",
-                ExportAnswer,
+                AnyExportAnswer,
                 ("Cache-Control", "Content-Disposition"),
+                other_media_types=("text/csv", ZIP),
             )
         },
     )
-    async def export_me(self, request: Plain) -> Answer:
-        """Return all stored data of the caller as JSON: account, sessions, ratings with history."""
-        document = await self._export.of(request.caller.member.user_id)
-        made = bytes_answer(document, JSON).with_field(b"cache-control", "no-store")
-        return made.with_field(
-            b"content-disposition", 'attachment; filename="starfold-export.json"'
-        )
+    async def export_me(self, request: Request[WantedExport, None]) -> Answer:
+        """Return all stored data of the caller as JSON: account, sessions, ratings with history.
+
+        Other formats hold the current ratings only: `csv` for a spreadsheet, `letterboxd` as CSV of
+        at most 1 MB a file (a ZIP if it takes several), `trakt` as JSON.
+        """
+        user_id, kind = request.caller.member.user_id, request.parameters.format
+        if kind == "json":
+            file = File("starfold-export.json", JSON, await self._export.of(user_id))
+        else:
+            file = await self._export.ratings_of(user_id, kind)
+        made = bytes_answer(file.content, file.media_type).with_field(b"cache-control", "no-store")
+        return made.with_field(b"content-disposition", f'attachment; filename="{file.name}"')
 
     @operation(
         "PUT",

@@ -6,18 +6,21 @@ user and of every movie.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+import asyncio
+from collections.abc import AsyncIterator, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import msgspec
 
 from command_api.deciding.load_result import LoadRequest
+from command_api.privacy.rating_files import CurrentRating, File, RatingsFormat, ratings_file
 from command_api.store.store import Store
 from command_api.store.subjects import subject_pages
 from shared.errors import Overloaded
-from shared.ids import MovieId, StreamId, UserId, rating_stream_id, sessions_stream_id
+from shared.ids import MovieId, Position, StreamId, UserId, rating_stream_id, sessions_stream_id
 from shared.log.codec import Codec, Decoded
-from shared.log.events import MovieCreated, MovieDetailsChanged, RatingSubmitted
+from shared.log.events import MovieCreated, MovieDetailsChanged, MovieFields, RatingSubmitted
 from shared.log.sealing import Keys, KeyWrap, SubjectKeys
 from shared.log.stored_row import StoredRow
 
@@ -48,13 +51,28 @@ class Export:
 
         Raises `Overloaded` while another export of the user is running, or too many others are.
         """
+        with self._place(user_id):
+            return msgspec.json.encode(await self._of(user_id))
+
+    async def ratings_of(self, user_id: UserId, kind: RatingsFormat) -> File:
+        """Return the user's current ratings as a file; raise `Overloaded` as `of` does."""
+        with self._place(user_id):
+            loaded = await self._store.load(LoadRequest(subjects=[user_id]))
+            keys = SubjectKeys(self._key_wrap, loaded.wrapped_keys)
+            ratings = [one async for page in self._current(user_id, keys) for one in page]
+            # Many reviews take a while to encode.
+            return await asyncio.to_thread(ratings_file, ratings, kind)
+
+    @contextmanager
+    def _place(self, user_id: UserId) -> Iterator[None]:
+        """Hold a place among the exports; raise `Overloaded` if there is none."""
         if user_id in self._exporting:
             raise Overloaded("another export of this user is in progress already")
         if len(self._exporting) >= EXPORTS_MAX:
             raise Overloaded("too many exports are in progress already")
         self._exporting.add(user_id)
         try:
-            return msgspec.json.encode(await self._of(user_id))
+            yield
         finally:
             self._exporting.remove(user_id)
 
@@ -78,29 +96,44 @@ class Export:
 
     async def _ratings(self, user_id: UserId, keys: Keys) -> AsyncIterator[list[Document]]:
         async for page in subject_pages(self._store, "MovieCreated"):
-            movies = {
-                rating_stream_id(user_id, MovieId(stream_id)): stream_id for _, stream_id in page
-            }
+            movies = _by_rating_stream(user_id, page)
             found = (await self._store.load(LoadRequest(whole=list(movies)))).streams
             rated = {stream: movies[stream] for stream in found}
-            titles = await self._titles(list(rated.values()))
+            details = await self._details(list(rated.values()))
             yield [
                 {
                     "movie_id": movie,
-                    "title": titles.get(movie),
+                    "title": details[movie].title if movie in details else None,
                     "history": [self._entry(row, keys) for row in found[stream]],
                 }
                 for stream, movie in rated.items()
             ]
 
-    async def _titles(self, movies: list[StreamId]) -> dict[StreamId, str]:
-        titles: dict[StreamId, str] = {}
+    async def _current(self, user_id: UserId, keys: Keys) -> AsyncIterator[list[CurrentRating]]:
+        async for page in subject_pages(self._store, "MovieCreated"):
+            movies = _by_rating_stream(user_id, page)
+            found = (await self._store.load(LoadRequest(latest=list(movies)))).streams
+            last = {
+                movies[stream]: self._codec.decode(rows[-1].topic, rows[-1].state, keys).event
+                for stream, rows in found.items()
+            }
+            rated = {
+                movie: event for movie, event in last.items() if isinstance(event, RatingSubmitted)
+            }
+            details = await self._details(list(rated))
+            yield [
+                CurrentRating(details[movie], event.half_stars, event.rated_at, event.review)
+                for movie, event in rated.items()
+            ]
+
+    async def _details(self, movies: list[StreamId]) -> dict[StreamId, MovieFields]:
+        details: dict[StreamId, MovieFields] = {}
         for movie, rows in (await self._store.load(LoadRequest(whole=movies))).streams.items():
             for row in rows:
                 event = self._codec.decode(row.topic, row.state, {}).event
                 if isinstance(event, MovieCreated | MovieDetailsChanged):
-                    titles[movie] = event.details.title
-        return titles
+                    details[movie] = event.details
+        return details
 
     def _entry(self, row: StoredRow, keys: Keys) -> Document:
         decoded = self._codec.decode(row.topic, row.state, keys)
@@ -109,6 +142,13 @@ class Export:
     async def _sessions(self, user_id: UserId) -> list[Document]:
         rows = await self._store.rows(_SESSIONS, [user_id])
         return [dict(zip(_SESSION_FIELDS, row, strict=True)) for row in rows]
+
+
+def _by_rating_stream(
+    user_id: UserId, page: Sequence[tuple[Position, StreamId]]
+) -> dict[StreamId, StreamId]:
+    """Return movies by the stream of the user's rating of each."""
+    return {rating_stream_id(user_id, MovieId(movie)): movie for _, movie in page}
 
 
 def _fields(decoded: Decoded) -> Document:

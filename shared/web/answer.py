@@ -40,7 +40,8 @@ class AnswerKind(NamedTuple):
     """A kind of answer of an operation, for its documentation.
 
     `headers` names the ones that not every operation has. The body of a refusal is a problem
-    document; `example` and `media_type` describe any other body.
+    document; `example` and `media_type` describe any other body. `other_media_types` are the ones
+    that a parameter may choose instead.
     """
 
     description: str
@@ -48,6 +49,7 @@ class AnswerKind(NamedTuple):
     headers: tuple[str, ...] = ()
     example: object = None
     media_type: str = JSON
+    other_media_types: tuple[str, ...] = ()
 
 
 SendWhole = Callable[[Answer, Fields], Awaitable[None]]

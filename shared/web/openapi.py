@@ -286,7 +286,8 @@ class _Document:
             return described
         if kind.example is not None:
             content["example"] = kind.example
-        return {**described, "content": {kind.media_type: content}}
+        others: Schema = {media_type: {} for media_type in kind.other_media_types}
+        return {**described, "content": {kind.media_type: content, **others}}
 
     def _refusal(
         self, status: int, one: Operation, kind: AnswerKind | None, headers: Sequence[str]

@@ -70,7 +70,10 @@ LIMITS = {
         "command_api.bulk.room:COMING_BYTES_PER_CALLER_MAX",
         "command_api.bulk.room:COMING_BYTES_MAX",
     ),
-    "exports in progress, of all users": ("command_api.privacy.export:EXPORTS_MAX",),
+    "exports in progress, of all users; bytes of a file for Letterboxd": (
+        "command_api.privacy.export:EXPORTS_MAX",
+        "command_api.privacy.rating_files:LETTERBOXD_BYTES_MAX",
+    ),
     "bytes of one row of a batch of ratings; of movies; of users": (
         "command_api.bodies.models:RATING_BYTES_MAX",
         "command_api.bodies.models:MOVIE_BYTES_MAX",
