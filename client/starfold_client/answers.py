@@ -155,15 +155,18 @@ class ListedStatistics(msgspec.Struct):
     weighted_average: float | None
 
 
-class ListedMovie(msgspec.Struct):
+class ListedMovie(msgspec.Struct, kw_only=True):
     """A movie of a list; a list of changes has the `position` of its last one."""
 
     movie_id: UUID
     title: str
+    original_title: str | None = None
+    alternative_titles: list[str] = []
     year: int
     genres: list[str]
     external_id: str | None
     imdb_id: str | None
+    tmdb_id: int | None = None
     poster_url: str | None
     runtime_min: int | None
     ratings: ListedStatistics
