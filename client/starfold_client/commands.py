@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from datetime import datetime
-from typing import ParamSpec, TypeVar
+from typing import Literal, ParamSpec, TypeVar
 
 from msgspec import UNSET, UnsetType
 
@@ -157,6 +157,14 @@ class Commands:
     def export_me(self) -> Arguments:
         """Return all stored data of the caller."""
         return Arguments()
+
+    @command("GET", "/v1/users/me/export", bytes, takes_key=False)
+    def export_ratings(
+        self,
+        format: Literal["csv", "letterboxd", "trakt"],  # noqa: A002 - the name of the API.
+    ) -> Arguments:
+        """Return the caller's ratings as a file that other services read."""
+        return Arguments(query={"format": format})
 
     @command(
         "POST",

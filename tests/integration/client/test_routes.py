@@ -66,6 +66,7 @@ def test_an_account_from_sign_up_to_erasure(connect: Connect, service: Starfold)
     eventually(lambda: operator.list_projections().generations)
     exported = ann.export_me()
     assert (exported.user_id, len(exported.account)) == (user_id, 4)
+    assert b"," in ann.export_ratings("csv")
     ann.erase_me()
     assert ann.session is None
     with pytest.raises(errors.NotAuthenticated):
