@@ -29,6 +29,7 @@ HUNK = re.compile(r"^@@ .*\n((?:[-+ ].*\n|\n)+)", re.MULTILINE)
 END = "--- the command ended with"
 COPIED = (
     "bench",
+    "client",
     "command_api",
     "deploy",
     "docs",

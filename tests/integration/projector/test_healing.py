@@ -51,8 +51,9 @@ def _empty(client: Any, key: str) -> None:
 
 
 def _other_type(client: Any, key: str) -> None:
-    client.delete(key)
-    client.zadd(key, {b"a": 1})
+    # At once: the projector may write the key again meanwhile.
+    with client.pipeline(transaction=True) as damage:
+        damage.delete(key).zadd(key, {b"a": 1}).execute()
 
 
 def _gone(client: Any, key: str) -> None:

@@ -107,7 +107,7 @@ def test_a_lost_tail_is_noticed_and_a_replay_heals(
         printed[" ".join(step)] = result.output
     assert printed["status"].count(DIVERGED) == len(DEFINITIONS)
     assert printed["erase --reapply"].endswith(", 1 erased again\n")
-    assert printed["replays"].count("active") == len(DEFINITIONS)
+    assert printed["replays"].count("\tactive\t") == len(DEFINITIONS)
     assert printed["verify"].count("differences: 0") == len(DEFINITIONS)
     wait_until_applied(wiring)
     assert httpx.get(path, headers={AT_LEAST: new}).status_code == httpx.codes.OK
