@@ -182,6 +182,7 @@ INTERNAL = {
     "shared.web.serving.protocol:FRAMING_BYTES_MAX",
     "shared.web.serving.protocol:LINGER_BYTES_MAX",
     "shared.web.serving.protocol:LINGER_MAX_S",
+    "shared.web.serving.server:WORKER_SILENT_MAX_S",
     "shared.web.token_buckets:BUCKETS_MAX",
     "shared.web.tokens:VERIFIED_TOKENS_MAX",
 }

@@ -20,6 +20,9 @@ from shared.web.serving.protocol import GatheringProtocol
 
 # For the requests that have arrived when the server stops.
 ANSWERED_WITHIN_S = 10
+# Uvicorn replaces a worker that does not answer its parent for this long. A worker that starts
+# beside others on few cores may be silent for more than uvicorn's 5 seconds.
+WORKER_SILENT_MAX_S = 30
 
 
 def serve(app: Any, settings: HttpSettings, *, port: int, workers: int = 1) -> None:
@@ -44,6 +47,7 @@ def serve(app: Any, settings: HttpSettings, *, port: int, workers: int = 1) -> N
         proxy_headers=bool(settings.trusted_proxies),
         forwarded_allow_ips=settings.trusted_proxies or None,
         timeout_graceful_shutdown=ANSWERED_WITHIN_S,
+        timeout_worker_healthcheck=WORKER_SILENT_MAX_S,
         timeout_keep_alive=settings.keep_alive_s,  # type: ignore[arg-type]  # uvicorn passes it to `call_later`.
         limit_concurrency=raise_descriptors().connections_max,
     )
