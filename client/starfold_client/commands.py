@@ -161,7 +161,7 @@ class Commands:
     @command("GET", "/v1/users/me/export", bytes, takes_key=False)
     def export_ratings(
         self,
-        format: Literal["csv", "letterboxd", "trakt"],  # noqa: A002 - the name of the API.
+        format: Literal["csv", "letterboxd", "trakt"],  # noqa: A002  # A method has the API's names, and a test compares them.
     ) -> Arguments:
         """Return the caller's ratings as a file that other services read."""
         return Arguments(query={"format": format})

@@ -176,7 +176,7 @@ class Patience:
     ) -> float:
         """Return the pause before the next attempt; raise the error if the patience ends in it."""
         asked_s = failed.retry_after_s if isinstance(failed, errors.Problem) else None
-        jitter = random.uniform(0.5, 1.0)  # noqa: S311 - spreads clients, guards nothing.
+        jitter = random.uniform(0.5, 1.0)  # noqa: S311  # It spreads clients and guards nothing.
         pause_s = max(asked_s or 0.0, least_s, self._pause_s * jitter)
         if time.monotonic() + pause_s > self._give_up_at:
             raise failed from cause

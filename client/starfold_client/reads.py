@@ -125,7 +125,7 @@ class Reads:
     def find_movie(
         self,
         catalogue: Literal["imdb", "tmdb", "external"],
-        id: str | int,  # noqa: A002 - the name of the API.
+        id: str | int,  # noqa: A002  # A method has the API's names, and a test compares them.
     ) -> Arguments:
         """Return the movie that has an id in another catalogue."""
         return Arguments({"catalogue": catalogue, "id": id})

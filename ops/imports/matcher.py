@@ -61,7 +61,14 @@ class Matcher:
             self._add(row)
 
     def _add(self, row: Row) -> None:
-        movie = Movie(*map(row.get, Movie._fields))  # type: ignore[arg-type]
+        movie = Movie(
+            movie_id=row["movie_id"],
+            title=row["title"],
+            year=row["year"],
+            imdb_id=row.get("imdb_id"),
+            tmdb_id=row.get("tmdb_id"),
+            external_id=row.get("external_id"),
+        )
         if movie.imdb_id is not None:
             self._by_imdb[movie.imdb_id] = movie
         if movie.tmdb_id is not None:

@@ -13,6 +13,7 @@ import httpx
 
 from starfold_client.answers import Session
 from starfold_client.caller import Caller
+from starfold_client.errors import ClientError
 from starfold_client.transport.steps import Alone, Api, Flow, Pause, Send, Step
 
 T = TypeVar("T")
@@ -88,7 +89,7 @@ class Blocking(Client):
             while True:
                 try:
                     outcome = self._perform(step)
-                except Exception as error:  # noqa: BLE001 - the flow handles or raises it.
+                except (httpx.HTTPError, ClientError) as error:
                     step = flow.throw(error)
                 else:
                     step = flow.send(outcome)
@@ -134,7 +135,7 @@ class Awaiting(Client):
             while True:
                 try:
                     outcome = await self._perform(step)
-                except Exception as error:  # noqa: BLE001 - the flow handles or raises it.
+                except (httpx.HTTPError, ClientError) as error:
                     step = flow.throw(error)
                 else:
                     step = flow.send(outcome)

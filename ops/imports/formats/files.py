@@ -42,6 +42,8 @@ _END_64_LOCATOR_BYTES = 20
 _COMMENT_BYTES_MAX = 65_535
 _ENCRYPTED = 0x1
 _METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
+# What `zipfile` and the file system raise for an entry or a file that is damaged, encrypted (a
+# RuntimeError) or packed in a way that is not supported.
 _BROKEN = (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, OSError, RuntimeError)
 
 

@@ -94,16 +94,15 @@ def _entry(file: SourceFile, line: int, item: Object) -> Entry | Passed:
 
 
 def _object(value: object, name: str) -> Object:
-    if not isinstance(value, dict):
-        raise ValueError(f"{name} is not a JSON object")  # noqa: TRY004  # A reason, no bug.
-    return value
+    if isinstance(value, dict):
+        return value
+    raise ValueError(f"{name} is not a JSON object")
 
 
 def _text(value: object) -> str:
     """Return a text or number as text, empty for null."""
     if value is None:
         return ""
-    if isinstance(value, bool) or not isinstance(value, str | int | float):
-        reason = f"{shown(repr(value))} is neither a text nor a number"
-        raise ValueError(reason)  # noqa: TRY004  # A reason, no bug.
-    return str(value).strip()
+    if isinstance(value, str | int | float) and not isinstance(value, bool):
+        return str(value).strip()
+    raise ValueError(f"{shown(repr(value))} is neither a text nor a number")

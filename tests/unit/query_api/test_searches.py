@@ -91,8 +91,13 @@ def test_matches_are_ordered_by_how_well_they_match_then_by_the_number_of_rating
     put(index, 6, *[1] * 10, title="The Last Alien")
     put(index, 7, title="The Alien")
     assert titles(index, Filter(q="alien"), "match") == [
-        *("Alien", "Invaders: An Alien", "The Alien"),
-        *("Aliens", "Alien Nation", "The Last Alien", "My Own Alien"),
+        "Alien",
+        "Invaders: An Alien",
+        "The Alien",
+        "Aliens",
+        "Alien Nation",
+        "The Last Alien",
+        "My Own Alien",
     ]
     assert titles(index, Filter(q="the alien"), "match")[0] == "The Alien"
 
