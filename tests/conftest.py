@@ -29,6 +29,10 @@ from tests.support.system import System, eventually
 # A shell has what it runs in the background ignore Ctrl-C, and so would every child of the tests.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
+# So does `nohup` with a hang-up. The tests go on ignoring it; what they start has the default, as
+# a function is not inherited.
+if signal.getsignal(signal.SIGHUP) is signal.SIG_IGN:
+    signal.signal(signal.SIGHUP, lambda *_: None)
 
 # Every client of httpx reads the machine's certificates, 20 ms of processor time each, although the
 # tests speak plain HTTP. This folder does not exist, so that there are none to read.
