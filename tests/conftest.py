@@ -29,8 +29,8 @@ from tests.support.system import System, eventually
 # A shell has what it runs in the background ignore Ctrl-C, and so would every child of the tests.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
-# So does `nohup` with a hang-up. The tests go on ignoring it; what they start has the default, as
-# a function is not inherited.
+# `nohup` does the same with a hang-up. The tests themselves still ignore it; their children do not,
+# because a handler is not inherited.
 if signal.getsignal(signal.SIGHUP) is signal.SIG_IGN:
     signal.signal(signal.SIGHUP, lambda *_: None)
 

@@ -20,7 +20,8 @@ from ops.imports.formats.entry import DataSet, Passed, Source
 from ops.imports.formats.files import ENTRIES_MAX, open_files
 from ops.imports.importer import READERS, own_rows
 from ops.imports.report import Report
-from tests.unit.ops.imports.test_formats import IMDB, LETTERBOXD, MOVIELENS, TRAKT
+from tests.unit.ops.imports.test_data_sets import MOVIELENS
+from tests.unit.ops.imports.test_formats import IMDB, LETTERBOXD, TRAKT
 
 FILES = int(os.environ.get("STARFOLD_HOSTILE_FILES", "300"))
 MEMORY_BYTES_MAX = 32 * 1024**2

@@ -9,7 +9,7 @@ import pytest
 from ops.imports.formats.entry import Film
 from ops.imports.importer import match_films
 from ops.imports.matcher import Matcher
-from tests.unit.ops.imports.test_formats import CATALOGUE
+from tests.support.scenarios.import_reports import CATALOGUE
 
 
 def movie(movie_id: str, title: str, year: int, **ids: Any) -> dict[str, Any]:
