@@ -22,7 +22,7 @@ from query_api.http.parameters import (
     Year,
     movie_ids,
 )
-from query_api.http.responses import CLOSED, document, documented, listing
+from query_api.http.responses import CLOSED, document, documented, page_answer
 from query_api.redis_reads.freshness import Freshness
 from query_api.redis_reads.reader import Documents, Reader
 from query_api.views.cursors import Cursors
@@ -179,9 +179,7 @@ class Movies:
             )
 
         page = await self._freshness.at_least(at_least, read)
-        assert page.items is not None
-        cursor = page.cursor(self._cursors, of)
-        return listing(request, page.items, cursor, page.position, page.newest, page.total)
+        return page_answer(request, page, self._cursors, of)
 
     async def _list_changes(self, request: Request[CatalogueRead, None], since: Position) -> Answer:
         asked = request.parameters
@@ -192,9 +190,7 @@ class Movies:
             return self._pages.changed(since, asked.limit, asked.at_least)
 
         page = await self._freshness.at_least(asked.at_least, read)
-        assert page.items is not None
-        cursor = page.cursor(self._cursors, CHANGE_ORDER)
-        return listing(request, page.items, cursor, page.position, page.newest)
+        return page_answer(request, page, self._cursors, CHANGE_ORDER)
 
     @operation(
         "GET",
@@ -254,9 +250,7 @@ class Movies:
             return self._pages.genres(after, asked.limit, asked.at_least)
 
         page = await self._freshness.at_least(asked.at_least, read)
-        assert page.items is not None
-        cursor = page.cursor(self._cursors, "genres")
-        return listing(request, page.items, cursor, page.position, page.newest)
+        return page_answer(request, page, self._cursors, "genres")
 
     @operation(
         "GET",
@@ -310,5 +304,4 @@ class Movies:
         page = await self._freshness.at_least(asked.at_least, read)
         if page.items is None:
             raise await self._absent.error(movie_id, page.position)
-        cursor = page.cursor(self._cursors, of)
-        return listing(request, page.items, cursor, page.position, page.newest)
+        return page_answer(request, page, self._cursors, of)

@@ -11,6 +11,8 @@ from urllib.parse import quote, unquote_to_bytes
 import msgspec
 
 from query_api.http.shapes import Shape
+from query_api.views.cursors import Cursors
+from query_api.views.pages import Page
 from shared.ids import START, Position
 from shared.web import openapi
 from shared.web.answer import JSON, Answer, AnswerKind
@@ -85,6 +87,13 @@ def document(
         return Answer(304, fields)
     fields += ((b"content-type", _JSON), (b"content-length", b"%d" % len(body)))
     return Answer(200, fields, body)
+
+
+def page_answer(request: Request[Any, Any], page: Page, cursors: Cursors, of: str) -> Answer:
+    """Answer with a page that exists, of the list that `of` names in its cursors."""
+    assert page.items is not None
+    cursor = page.cursor(cursors, of)
+    return listing(request, page.items, cursor, page.position, page.newest, page.total)
 
 
 def listing(

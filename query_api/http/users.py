@@ -8,7 +8,7 @@ from uuid import UUID
 from query_api.catalogue.index_feed import IndexFeed
 from query_api.http import shapes
 from query_api.http.parameters import Count, ListRead, Read
-from query_api.http.responses import document, documented, listing
+from query_api.http.responses import document, documented, page_answer
 from query_api.redis_reads.freshness import Freshness
 from query_api.redis_reads.reader import Reader
 from query_api.views.cursors import Cursors
@@ -137,8 +137,7 @@ class Users:
         page = await self._freshness.at_least(asked.at_least, read)
         if page.items is None:
             raise _unknown(user_id).at(page.position)
-        cursor = page.cursor(self._cursors, of)
-        return listing(request, page.items, cursor, page.position, page.newest, page.total)
+        return page_answer(request, page, self._cursors, of)
 
     @operation(
         "GET",
