@@ -14,8 +14,8 @@ from shared.web.answer import Answer, Fields
 async def send_whole(cycle: RequestResponseCycle, answer: Answer, more: Fields) -> None:
     """Send an answer, with additional fields, as uvicorn would.
 
-    Any body has its Content-Length among the fields. Raises `ValueError` before anything is sent if
-    a field contains a line break or a null character.
+    Any body has its Content-Length among the fields, and a `connection` field says `close`. Raises
+    `ValueError` before anything is sent if a field contains a line break or a null character.
     """
     if cycle.flow.write_paused and not cycle.disconnected:
         await cycle.flow.drain()
@@ -23,11 +23,15 @@ async def send_whole(cycle: RequestResponseCycle, answer: Answer, more: Fields) 
         return
     parts = [STATUS_LINE[answer.status]]
     lines = 2
+    says_close = False
     for fields in (cycle.default_headers, answer.fields, more):
         lines += len(fields)
         for name, value in fields:
+            if name == b"connection":
+                cycle.keep_alive = False
+                says_close = True
             parts += (name, b": ", value, b"\r\n")
-    if not cycle.keep_alive:
+    if not cycle.keep_alive and not says_close:
         lines += 1
         parts.append(b"connection: close\r\n")
     parts.append(b"\r\n")

@@ -19,6 +19,7 @@ ANSWERS = {
     "/large": bytes_answer(LARGE, "application/octet-stream"),
     "/empty": Answer(204, []),
     "/known": Answer(304, [(b"etag", b'"1"')]),
+    "/last": Answer(204, [(b"connection", b"close")]),
 }
 MORE: Fields = [(b"x-more", b"1")]
 
@@ -74,6 +75,13 @@ def test_an_answer_is_the_same_in_one_part(app: RunningApp, path: str, request_o
     )
     assert whole == in_messages
     assert b"x-more: 1\r\n" in whole
+
+
+@pytest.mark.parametrize("way", ["whole", "messages"])
+def test_a_connection_ends_with_an_answer_that_says_so(app: RunningApp, way: str) -> None:
+    """The client itself asks for no end."""
+    answer = received(app, f"GET /{way}/last HTTP/1.1\r\nhost: x\r\n\r\n".encode())
+    assert answer.count(b"connection: close\r\n") == 1
 
 
 @pytest.mark.parametrize("forged", range(len(FORGED)))
