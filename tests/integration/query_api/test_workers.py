@@ -8,6 +8,7 @@ import socket
 import subprocess
 import sys
 from collections.abc import Iterator
+from pathlib import Path
 
 import httpx
 import psutil
@@ -24,14 +25,22 @@ STOPPED_WITHIN_S = 30.0
 class Workers:
     """`python -m query_api --workers 2`."""
 
-    def __init__(self, system: System) -> None:
+    def __init__(self, system: System, output: Path) -> None:
         self.port = free_port()
+        self._output = output
         environment = system.servers.home.environment(PROJECTOR_ROLE)
         environment |= {"STARFOLD_PORT": str(self.port)}
-        self._process = subprocess.Popen(
-            [sys.executable, "-m", "query_api", "--workers", str(WORKERS)],
-            env={**os.environ, **environment},
-        )
+        with output.open("wb") as stream:
+            self._process = subprocess.Popen(
+                [sys.executable, "-m", "query_api", "--workers", str(WORKERS)],
+                env={**os.environ, **environment},
+                stderr=stream,
+            )
+
+    @property
+    def started(self) -> int:
+        """How many workers have begun to serve so far."""
+        return self._output.read_text().count('"query_api_started"')
 
     def pids(self) -> set[int]:
         """Return the pids of the listening workers."""
@@ -66,16 +75,17 @@ def _runs(pid: int) -> bool:
 
 
 @pytest.fixture
-def workers(system: System) -> Iterator[Workers]:
+def workers(system: System, tmp_path: Path) -> Iterator[Workers]:
     system.start_projector()
-    started = Workers(system)
+    started = Workers(system, tmp_path / "workers.log")
     yield started
     started.stop()
 
 
 def test_workers_share_a_port_and_one_that_dies_is_replaced(workers: Workers) -> None:
+    eventually(lambda: workers.started == WORKERS, READY_WITHIN_S)
     eventually(workers.answers, READY_WITHIN_S)
-    eventually(lambda: len(workers.pids()) == WORKERS, READY_WITHIN_S)
+    assert len(workers.pids()) == WORKERS
     first = workers.pids()
     killed = first.pop()
     os.kill(killed, signal.SIGKILL)
@@ -89,8 +99,9 @@ def test_workers_share_a_port_and_one_that_dies_is_replaced(workers: Workers) ->
 
 def test_no_worker_outlives_a_parent_that_was_killed(workers: Workers) -> None:
     """Nobody is left to tell them; and the port is free for the next start."""
+    eventually(lambda: workers.started == WORKERS, READY_WITHIN_S)
     eventually(workers.answers, READY_WITHIN_S)
-    eventually(lambda: len(workers.pids()) == WORKERS, READY_WITHIN_S)
+    assert len(workers.pids()) == WORKERS
     orphans = workers.pids()
     workers.stop(how=signal.SIGKILL)
     eventually(lambda: not any(_runs(pid) for pid in orphans))
