@@ -15,10 +15,13 @@ RUN /build/bin/pip --python /opt/starfold/bin/python install --require-hashes -r
 COPY pyproject.toml README.md LICENSE ./
 COPY client/ client/
 COPY command_api/ command_api/
+COPY console/ console/
 COPY ops/ ops/
+COPY pages/ pages/
 COPY projector/ projector/
 COPY query_api/ query_api/
 COPY shared/ shared/
+COPY web/ web/
 RUN /build/bin/pip wheel --no-deps --no-index --no-build-isolation --wheel-dir /build/wheels ./client . \
     && /build/bin/pip --python /opt/starfold/bin/python install --no-deps --no-index /build/wheels/*.whl
 # Remove packages' own tests, and the highlighters of languages other than Python.

@@ -61,7 +61,7 @@ openapi: $(STAMP)  ## Write the OpenAPI documents, docs/openapi
 
 lock:  ## Resolve the dependencies again and lock them with hashes
 	uv pip compile --quiet --universal --python-version 3.11 --no-strip-extras --generate-hashes --no-header --no-annotate \
-	  --no-emit-index-url --no-emit-find-links --only-binary :all: --extra local --extra dev -o requirements/all.txt pyproject.toml
+	  --no-emit-index-url --no-emit-find-links --only-binary :all: --extra local --extra tracing --extra dev -o requirements/all.txt pyproject.toml
 	uv pip compile --quiet --universal --python-version 3.11 --no-strip-extras --generate-hashes --no-header --no-annotate \
 	  --no-emit-index-url --no-emit-find-links --only-binary :all: -c requirements/all.txt -o requirements/services.txt pyproject.toml
 

@@ -16,7 +16,7 @@ from shared.ids import START
 from shared.read_model.status import Status
 
 ROOT = Path(__file__).parents[2]
-ROOMS = ("command_api", "ops", "projector", "query_api", "shared")
+ROOMS = ("command_api", "console", "ops", "pages", "projector", "query_api", "shared", "web")
 OBSERVING = (ROOT / "docs/observing.md").read_text()
 
 

@@ -13,7 +13,19 @@ from typing import NamedTuple
 import pytest
 
 ROOT = Path(__file__).parents[2]
-PACKAGES = ["bench", "client", "command_api", "ops", "projector", "query_api", "shared", "tests"]
+PACKAGES = [
+    "bench",
+    "client",
+    "command_api",
+    "console",
+    "ops",
+    "pages",
+    "projector",
+    "query_api",
+    "shared",
+    "tests",
+    "web",
+]
 DOCUMENTS = [*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")]
 # The rules themselves quote what they forbid.
 EXEMPT = {Path(__file__)}

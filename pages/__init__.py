@@ -1,0 +1,1 @@
+"""What the pages of `web` and `console` share: sessions of browsers, safe forms, templates."""
