@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from shared.process.postgres_settings import DatabaseSettings, PostgresUrl, SchemaName
 from shared.process.redis_settings import SingleRedisUrl
-from shared.process.setting_types import Base64Secret, NewFile
+from shared.process.setting_types import Base64Secret, NewFile, Port
 from shared.process.settings import SealingSettings, Settings
 
 
@@ -14,6 +14,8 @@ class JobsSettings(Settings):
     jobs_redis_url: SingleRedisUrl
     # The worker touches this file while it works, for a health check.
     heartbeat_file: NewFile | None = None
+    # Port of the worker's Prometheus metrics at the projector's `metrics_host`; none by default.
+    worker_metrics_port: Port | None = None
 
 
 class WriteSideSettings(DatabaseSettings, SealingSettings):

@@ -8,6 +8,7 @@ from __future__ import annotations
 import signal
 import sys
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from types import FrameType
 
@@ -20,6 +21,7 @@ from rq.serializers import JSONSerializer
 
 from ops.failures import failure_text
 from ops.jobs import AllowedJob, JobQueue
+from ops.jobs.metrics import METRICS, measure
 from ops.jobs.recovery import JobRecovery, drop_unusable_keys
 from ops.local.guardian import die_with_parent
 from ops.settings import JobsSettings
@@ -30,6 +32,7 @@ from shared.log.connections import forget_libpq_variables
 from shared.log.schema import require_pooler_setting
 from shared.process.gc_tuning import tune_collector
 from shared.process.logs import configure_logging
+from shared.process.metrics_server import MetricsServer
 from shared.process.settings import settings_from_environment
 from shared.process.tasks import TaskHealth, Tasks
 from shared.read_model.clients import NO_CLUSTER, require_no_cluster
@@ -52,11 +55,12 @@ log = structlog.get_logger()
 class JobsWorker(Worker):
     """Ends the current job when it is stopped; a job's process never outlives its worker.
 
-    Each heartbeat touches `heartbeat_file`, for a health check.
+    Each heartbeat touches `heartbeat_file`, for a health check, and is followed by `measure`.
     """
 
     max_connection_wait_time = RECONNECT_MAX_S
     heartbeat_file: Path | None = None
+    measure: Callable[[], object] | None = None
     recover: Callable[[], object] | None = None
     recovery: TaskHealth
 
@@ -64,6 +68,8 @@ class JobsWorker(Worker):
         super().heartbeat(timeout, pipeline)
         if self.heartbeat_file is not None:
             self.heartbeat_file.touch()
+        if self.measure is not None:
+            self.measure()
 
     def run_maintenance_tasks(self) -> None:
         super().run_maintenance_tasks()  # type: ignore[no-untyped-call]  # RQ's own, without types.
@@ -147,6 +153,14 @@ def main() -> None:
         recovery.run_once()
 
     worker.recover = recover
+    if settings.worker_metrics_port is not None:
+        worker.measure = partial(measure, jobs.queue)
+        MetricsServer(
+            METRICS,
+            host=projector_settings.metrics_host,
+            port=settings.worker_metrics_port,
+            setting="STARFOLD_WORKER_METRICS_PORT",
+        )
     tune_collector()
     log.info("worker_started")
     try:

@@ -3,29 +3,25 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
+from typing import get_args
 
 import msgspec
-import structlog
-from prometheus_client import CollectorRegistry, ProcessCollector, start_http_server
 from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.registry import Collector
 
 from projector.documents.store import ABSENT
-from projector.generations.table import Generation
-from projector.log.reader import READ_EVENTS
-from projector.sharing.member import LIVE, OWN_PARTITIONS
+from projector.generations.table import Generation, State
 from projector.wiring import Wiring
-from shared.errors import Misconfigured
 from shared.ids import Position
-from shared.process.tasks import FAILURES, LAST_SUCCESS_AGE
 from shared.read_model.checkpoints import decode_checkpoint
 from shared.read_model.status import STATUS_KEY, GenerationStatus, Status
 
 EVERY_S = 1.0
-
-log = structlog.get_logger()
+# The states of generations whose data exists.
+STATES = tuple(state for state in get_args(State) if state != "purged")
 
 
 class Sampler:
@@ -117,7 +113,11 @@ class StatusKeeper:
 
 
 class StatusCollector(Collector):
-    """Export the latest status as gauges, by projection and generation."""
+    """Export the latest status as gauges.
+
+    Series of a projection are about its active generation, and have no label that changes when
+    another generation takes its place.
+    """
 
     def __init__(self, keeper: StatusKeeper) -> None:
         self._keeper = keeper
@@ -129,51 +129,57 @@ class StatusCollector(Collector):
         head = GaugeMetricFamily("starfold_log_head", "Last position of the log.")
         head.add_metric([], status.head)
         yield head
-        labels = ("projection", "generation", "state")
-        for name, text in (
-            ("checkpoint", "Position of the partition that is furthest behind."),
-            ("lag_events", "Positions between that partition and the head of the log."),
-            ("lag_s", "Age of the first event that is not applied, in seconds."),
-            ("events_per_s", "Rate at which the checkpoint advances."),
-            ("parked", "Parked entities, whose documents are frozen."),
+        active = [one for one in status.generations if one.state == "active"]
+        for name, field, text in (
+            ("checkpoint", "checkpoint", "Position of the partition that is furthest behind."),
+            ("lag_events", "lag_events", "Positions from that partition to the head of the log."),
+            ("lag_seconds", "lag_s", "Age of the first event that is not applied."),
+            ("parked_entities", "parked", "Parked entities, whose documents are frozen."),
+            ("generation", "generation", "Number of the active generation."),
         ):
-            gauge = GaugeMetricFamily(f"starfold_projection_{name}", text, labels=labels)
-            for one in status.generations:
-                value = getattr(one, name)
-                if value is not None:
-                    gauge.add_metric([one.projection, str(one.generation), one.state], value)
-            yield gauge
-        stopped = GaugeMetricFamily(
-            "starfold_projection_stopped", "1 if the generation has stopped.", labels=labels
-        )
-        for one in status.generations:
-            stopped.add_metric(
-                [one.projection, str(one.generation), one.state], one.stopped is not None
+            yield _gauge(
+                f"starfold_projection_{name}",
+                text,
+                {(one.projection,): getattr(one, field) for one in active},
             )
-        yield stopped
+        yield from _generations(status.generations)
 
 
-class MetricsServer:
-    """Serve the status and the process metrics to Prometheus on a thread of its own."""
+def _generations(generations: Sequence[GenerationStatus]) -> Iterable[GaugeMetricFamily]:
+    """Return the gauges about all generations of each projection."""
+    projections = {one.projection for one in generations}
+    states = Counter((one.projection, one.state) for one in generations)
+    yield _gauge(
+        "starfold_projection_generations",
+        "Generations of the projection in each state.",
+        {(one, state): states[one, state] for one in projections for state in STATES},
+        ("projection", "state"),
+    )
+    stopped = Counter(one.projection for one in generations if one.stopped is not None)
+    yield _gauge(
+        "starfold_projection_stopped_generations",
+        "Generations that do not follow the log.",
+        {(one,): stopped[one] for one in projections},
+    )
+    yield _gauge(
+        "starfold_projection_generation_info",
+        "1 for each generation.",
+        {
+            (one.projection, str(one.generation), one.state, str(one.definition), one.audit): 1
+            for one in generations
+        },
+        ("projection", "generation", "state", "definition", "audit"),
+    )
 
-    def __init__(self, keeper: StatusKeeper, *, host: str, port: int) -> None:
-        registry = CollectorRegistry()
-        registry.register(StatusCollector(keeper))
-        registry.register(FAILURES)
-        registry.register(LAST_SUCCESS_AGE)
-        registry.register(READ_EVENTS)
-        registry.register(LIVE)
-        registry.register(OWN_PARTITIONS)
-        ProcessCollector(registry=registry)
-        try:
-            self._server, self._thread = start_http_server(port, addr=host, registry=registry)
-        except OSError as error:
-            raise Misconfigured(
-                f"STARFOLD_METRICS_PORT: cannot listen on port {port} of {host}: {error.strerror}"
-            ) from None
-        log.info("metrics_served", host=host, port=port)
 
-    def close(self) -> None:
-        self._server.shutdown()
-        self._server.server_close()
-        self._thread.join()
+def _gauge(
+    name: str,
+    text: str,
+    values: Mapping[tuple[str, ...], float | None],
+    labels: Sequence[str] = ("projection",),
+) -> GaugeMetricFamily:
+    gauge = GaugeMetricFamily(name, text, labels=labels)
+    for of, value in values.items():
+        if value is not None:
+            gauge.add_metric(of, value)
+    return gauge

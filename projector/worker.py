@@ -16,16 +16,19 @@ import structlog
 from projector.audit.healer import Healer
 from projector.building.builder import Builder
 from projector.building.upkeep import Upkeep
+from projector.following.commit_delay import COMMIT_TO_APPLIED
 from projector.following.follower import IDLE_ADVANCE_S, SERVER_ERRORS, Follower
 from projector.generations.table import Generation
+from projector.log.reader import READ_EVENTS
 from projector.log.wakeup import POLL_S, WakeUp
 from projector.projections import DEFINITIONS
 from projector.scrubber import Scrubber
 from projector.settings import ProjectorSettings
-from projector.sharing.member import Member
-from projector.status import MetricsServer, StatusKeeper
+from projector.sharing.member import LIVE, OWN_PARTITIONS, Member
+from projector.status import StatusCollector, StatusKeeper
 from projector.wiring import Wiring, wire
-from shared.process.tasks import TaskHealth, Tasks
+from shared.process.metrics_server import MetricsServer
+from shared.process.tasks import FAILURES, LAST_SUCCESS_AGE, TaskHealth, Tasks
 
 REFRESH_EVERY_S = 0.5
 UPKEEP_EVERY_S = 1.0
@@ -41,6 +44,16 @@ SMALL_PASS_EVENTS = 250
 GATHER_S = 0.003
 RETRY_FIRST_S = 0.1
 RETRY_MAX_S = 2.0
+
+# What the projector's metrics have beside the status and the process.
+METRICS = (
+    COMMIT_TO_APPLIED,
+    FAILURES,
+    LAST_SUCCESS_AGE,
+    LIVE,
+    OWN_PARTITIONS,
+    READ_EVENTS,
+)
 
 log = structlog.get_logger()
 
@@ -82,7 +95,12 @@ class Projector:
         host, port = self._settings.metrics_host, self._settings.metrics_port
         metrics = None
         if port is not None:
-            metrics = MetricsServer(self._status, host=host, port=port)
+            metrics = MetricsServer(
+                [StatusCollector(self._status), *METRICS],
+                host=host,
+                port=port,
+                setting="STARFOLD_METRICS_PORT",
+            )
         beside = [
             self._upkeep_thread(),
             self._healing_thread(),

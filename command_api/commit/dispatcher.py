@@ -45,6 +45,11 @@ BATCH_COMMANDS = Histogram(
     "Commands in one commit.",
     buckets=(1, 2, 5, 10, 20, 50, 100, 250, 1_000),
 )
+COMMIT_SECONDS = Histogram(
+    "starfold_commit_seconds",
+    "Time to load, decide and append one batch.",
+    buckets=(0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 15),
+)
 
 log = structlog.get_logger()
 
@@ -174,7 +179,8 @@ class Dispatcher:
         """Commit a batch; any error is its answer, and the dispatcher continues."""
         self._committing = True
         try:
-            answers = await self._committer.commit(batch)
+            with COMMIT_SECONDS.time():
+                answers = await self._committer.commit(batch)
             return list(zip(batch, answers, strict=True))
         except Exception as error:  # An error must not end the only task that commits.
             log.exception("batch_failed", commands=len(batch))

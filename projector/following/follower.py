@@ -17,6 +17,7 @@ from eventsourcing.persistence import PersistenceError
 
 from projector.documents.calls import Call
 from projector.documents.store import ABSENT, PartitionQuery, PartitionStore
+from projector.following.commit_delay import observe_delays
 from projector.following.followed_generation import FollowedGeneration, Slice
 from projector.following.partition import Partition
 from projector.generations.table import Generation
@@ -176,11 +177,18 @@ class Follower:
     def _write(self, calls: Sequence[tuple[Slice, Call]], position: Position) -> None:
         """Make all calls in one round trip; reset the partitions whose write was refused."""
         results = self._store.apply([call for _, call in calls], announce=position)
+        applied = []
         for (one, call), stored in zip(calls, results, strict=True):
             if stored is None:
                 one.partition.applied(call)
+                applied.append(one)
             else:
                 self._refused(one, stored)
+        self._applied(applied)
+
+    def _applied(self, slices: Sequence[Slice]) -> None:
+        """Measure the slices that readers see now; a slice of several calls comes several times."""
+        observe_delays(slices)
 
     def _refused(self, one: Slice, stored: bytes) -> None:
         """Resume from the stored checkpoint after another write, or drop a lost generation."""

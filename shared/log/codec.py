@@ -8,6 +8,7 @@ so that the common case (the current version) is decoded in a single pass.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from datetime import datetime
 from typing import Any, NamedTuple, Protocol, cast
 from uuid import UUID
 
@@ -142,7 +143,12 @@ def _subject_of(event: Event) -> UserId:
 
 def event_id_of(state: bytes) -> UUID:
     """Return the event id within a stored state, without decoding the event."""
-    return msgspec.msgpack.decode(state, type=_Head).metadata.event_id
+    return _decode_head(state).metadata.event_id
+
+
+def recorded_at_of(state: bytes) -> datetime:
+    """Return the time of a stored state, without decoding the event."""
+    return _decode_head(state).metadata.recorded_at
 
 
 def is_plain_rating(topic: str, state: bytes) -> bool:
@@ -163,6 +169,9 @@ class _Head(msgspec.Struct, array_like=True, frozen=True):
     schema_version: int
     metadata: Metadata
     fields: msgspec.Raw
+
+
+_decode_head = msgspec.msgpack.Decoder(_Head).decode
 
 
 def _topic(event_type: type[Event]) -> _TopicDecoder:

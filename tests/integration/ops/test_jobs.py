@@ -12,6 +12,7 @@ from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 from rq import Callback
 from rq.job import Job, JobStatus
@@ -25,7 +26,7 @@ from ops.options import DEFAULT_HOME
 from shared.log.schema import PROJECTOR_ROLE
 from tests.conftest import Starfold
 from tests.support.api import Api
-from tests.support.system import System, eventually
+from tests.support.system import System, eventually, free_port
 
 TAKEN_UP_WITHIN_S = 120.0
 STARTED_WITHIN_S = 60.0
@@ -38,17 +39,24 @@ class Worker:
 
     def __init__(self, system: System, folder: Path) -> None:
         self.heartbeat = folder / "heartbeat"
+        port = free_port()
+        self._metrics = f"http://127.0.0.1:{port}/metrics"
         environment = {
             **os.environ,
             **system.servers.home.environment(PROJECTOR_ROLE),
             "STARFOLD_DATABASE_SCHEMA": system.schema,
             "STARFOLD_HEARTBEAT_FILE": str(self.heartbeat),
+            "STARFOLD_WORKER_METRICS_PORT": str(port),
         }
         folder.mkdir(exist_ok=True)
         self._process = subprocess.Popen(
             [sys.executable, "-m", "ops.worker"], env=environment, cwd=folder
         )
         eventually(self.heartbeat.exists, STARTED_WITHIN_S)
+
+    def shows(self, sample: str) -> bool:
+        """Whether its metrics have a sample, as they write it."""
+        return f"\n{sample}\n" in httpx.get(self._metrics).text
 
     def kill(self) -> None:
         self._process.kill()
@@ -88,7 +96,9 @@ def test_the_job_of_a_killed_worker_is_taken_up_by_an_idle_one(
     job_id = "build-movies-2-0"
     eventually(lambda: _status(jobs, job_id) == JobStatus.STARTED)
     first = _fetch(jobs, job_id).worker_name
+    eventually(lambda: busy.shows('starfold_jobs{state="started"} 1.0'))
     idle = start_worker()
+    eventually(lambda: idle.shows("starfold_workers 2.0"))
     busy.kill()
     eventually(lambda: _fetch(jobs, job_id).worker_name not in (None, first), TAKEN_UP_WITHIN_S)
     idle.kill()

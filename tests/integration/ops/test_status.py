@@ -10,6 +10,7 @@ import pytest
 from typer.testing import CliRunner
 
 from ops.cli import app
+from projector.following.commit_delay import COMMIT_TO_APPLIED
 from projector.generations.table import Generation, Generations
 from projector.sharing.member import Member
 from projector.status import Sampler
@@ -123,14 +124,20 @@ def test_prometheus_reads_it_from_the_projector(system: System) -> None:
         except httpx.TransportError:
             return ""
 
-    eventually(lambda: "starfold_projection_checkpoint" in shown())
-    eventually(
-        lambda: (
-            'starfold_projection_stopped{generation="1",projection="movies",state="active"} 0.0'
-            in shown()
-        )
-    )
-    assert 'starfold_projection_parked{generation="1",projection="profiles"' in shown()
+    eventually(lambda: 'starfold_projection_checkpoint{projection="movies"}' in shown())
+    assert 'starfold_projection_stopped_generations{projection="movies"} 0.0' in shown()
+    assert 'starfold_projection_parked_entities{projection="profiles"} 0.0' in shown()
+    assert 'generation="1",projection="movies",state="active"} 1.0' in shown()
+
+    def observed() -> float:
+        """The observations that other tests of this process and this one have made."""
+        samples = [one for family in COMMIT_TO_APPLIED.collect() for one in family.samples]
+        return sum(one.value for one in samples if one.name.endswith("_count"))
+
+    before = observed()
+    History(system).go_on(20)
+    eventually(lambda: observed() > before)
+    assert 'starfold_projection_commit_to_applied_seconds_bucket{le="0.005",projection=' in shown()
 
 
 def test_a_terminal_shows_it(system: System, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -136,7 +136,12 @@ def test_a_number_that_is_none_or_out_of_bounds_is_refused(
 
 @pytest.mark.parametrize(
     ("kind", "name"),
-    [(CommandSettings, "port"), (QuerySettings, "port"), (ProjectorSettings, "metrics_port")],
+    [
+        (CommandSettings, "port"),
+        (QuerySettings, "port"),
+        (ProjectorSettings, "metrics_port"),
+        (JobsSettings, "worker_metrics_port"),
+    ],
 )
 @pytest.mark.parametrize("port", ["0", "65536", "99999"])
 def test_a_port_is_one_to_65535(
