@@ -39,7 +39,7 @@ RUN groupadd --gid 10001 starfold \
     && cd /var/lib/starfold/issued \
     && install -d -o starfold -g starfold -m 0755 \
         postgres redis schema first-steps command-api projector query-api worker operator \
-        cluster cluster-node \
+        cluster cluster-node prometheus grafana \
     && cd /var/lib/starfold && install -d -o starfold -g starfold -m 0700 secrets .starfold ledger
 COPY --from=build /opt/starfold /opt/starfold
 # Commands of `docker compose exec` do not inherit the settings of the running service.

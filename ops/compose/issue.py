@@ -42,10 +42,14 @@ NEEDS: Mapping[str, tuple[str, tuple[str, ...]]] = {
             "ERASURE_LEDGER",
             "TOKEN_PRIVATE_KEY",
             "TOKEN_PUBLIC_KEY",
+            "METRICS_TOKEN",
         ),
     ),
     "projector": (PROJECTOR_ROLE, ("DATABASE_URL", "REDIS_URL", "SEALING_KEY")),
-    "query-api": (PROJECTOR_ROLE, ("REDIS_URL", "TOKEN_PUBLIC_KEY", "CURSOR_KEY")),
+    "query-api": (
+        PROJECTOR_ROLE,
+        ("REDIS_URL", "TOKEN_PUBLIC_KEY", "CURSOR_KEY", "METRICS_TOKEN"),
+    ),
     "worker": (PROJECTOR_ROLE, ("DATABASE_URL", "REDIS_URL", "JOBS_REDIS_URL", "SEALING_KEY")),
     "cluster": (PROJECTOR_ROLE, ("REDIS_URL",)),
     "operator": (
@@ -64,7 +68,7 @@ REDIS_USERS: Mapping[str, str] = {
     "query-api": redis_users.QUERY_API,
     "worker": redis_users.WORKER,
 }
-CONTAINERS = (*NEEDS, "postgres", "redis", "cluster-node")
+CONTAINERS = (*NEEDS, "postgres", "redis", "cluster-node", "prometheus", "grafana")
 # The containers that only a cluster has.
 CLUSTER_CONTAINERS = ("cluster", "cluster-node")
 CLUSTER_NODE_TIMEOUT_MS = 5_000
@@ -130,6 +134,8 @@ def issue_secrets(home: Home, issued: Path) -> None:
     acl = redis_users.acl_file(own.redis_passwords)
     _issue(issued / "redis/users.acl", acl, READABLE_BY_ALL)
     _issue(issued / "redis/redis.conf", "aclfile /etc/starfold/users.acl\n", READABLE_BY_ALL)
+    _issue(issued / "prometheus/metrics-token", own.metrics_token, READABLE_BY_ALL)
+    _issue(issued / "grafana/admin-password", own.grafana_password, READABLE_BY_ALL)
     has_cluster = cluster_address(home.redis_url()) is not None
     if has_cluster:
         _issue(issued / "cluster-node/users.acl", acl, READABLE_BY_ALL)
@@ -143,6 +149,7 @@ def issue_secrets(home: Home, issued: Path) -> None:
             "STARFOLD_OWNER_DATABASE_URL": home.owner_dsn(),
             "STARFOLD_COMMAND_PASSWORD": own.command_password,
             "STARFOLD_PROJECTOR_PASSWORD": own.projector_password,
+            "STARFOLD_METRICS_TOKEN": own.metrics_token,
         }
         lines = [f"STARFOLD_{name}={environment[f'STARFOLD_{name}']}\n" for name in names]
         _issue(issued / service / "environment", "".join(lines))

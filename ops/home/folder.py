@@ -53,9 +53,20 @@ class Secrets(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def cursor_key(self) -> str:
-        """Derived, so that homes from before cursor keys have one too."""
-        derivation = HKDF(algorithm=SHA256(), length=32, salt=None, info=b"starfold cursors")
-        return _base64(derivation.derive(base64.b64decode(self.reservation_secret)))
+        return _base64(self._derived(b"starfold cursors"))
+
+    @property
+    def metrics_token(self) -> str:
+        return self._derived(b"starfold metrics").hex()
+
+    @property
+    def grafana_password(self) -> str:
+        return self._derived(b"starfold grafana").hex()
+
+    def _derived(self, purpose: bytes) -> bytes:
+        """Return a key that homes from before its purpose have too."""
+        derivation = HKDF(algorithm=SHA256(), length=32, salt=None, info=purpose)
+        return derivation.derive(base64.b64decode(self.reservation_secret))
 
     @property
     def role_passwords(self) -> dict[str, str]:

@@ -86,7 +86,7 @@ def _generation(number: int, state: str) -> GenerationStatus:
     )
 
 
-def _metrics() -> dict[str, Metric]:
+def metrics() -> dict[str, Metric]:
     """Every metric of the processes by the name of its series, histograms by their own."""
     for process in ("command_api.app", "query_api.app", "projector.worker", "ops.worker"):
         import_module(process)
@@ -98,15 +98,15 @@ def _metrics() -> dict[str, Metric]:
 
 
 def test_every_metric_is_documented_and_no_other() -> None:
-    metrics = OBSERVING[OBSERVING.index("## Metrics") :]
-    documented = re.findall(r"^\| `(starfold_[a-z_]+)(?:\{.*\})?` \| (\w+) ", metrics, re.MULTILINE)
-    kinds = {name: one.type for name, one in _metrics().items()}
+    rows = OBSERVING[OBSERVING.index("## Metrics") :]
+    documented = re.findall(r"^\| `(starfold_[a-z_]+)(?:\{.*\})?` \| (\w+) ", rows, re.MULTILINE)
+    kinds = {name: one.type for name, one in metrics().items()}
     assert dict(documented) == kinds
 
 
 def test_every_metric_is_named_by_the_conventions_of_prometheus() -> None:
     """Base units, and a generation as a label of information alone."""
-    for name, one in _metrics().items():
+    for name, one in metrics().items():
         assert re.fullmatch(r"starfold(_[a-z]+)+", name)
         assert name.endswith("_total") == (one.type == "counter"), name
         assert not re.search(r"_(s|ms|us|millis|minutes|percent|kb|kib|mb|mib|per_s)$", name), name

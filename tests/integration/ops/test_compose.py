@@ -37,22 +37,27 @@ MOUNTED = {
     "command-api": {"ledger"},
     "first-steps": {"operator"},
     "operator": {"operator", "ledger"},
+    "prometheus": {"prometheus-data"},
+    "grafana": {"grafana-data"},
 }
 # The declared volumes of the images, of all versions that are supported.
 IMAGE_VOLUMES = {
     "postgres": {"/var/lib/postgresql", "/var/lib/postgresql/data"},
     "redis": {"/data"},
+    "prometheus": {"/prometheus"},
 }
 NETWORKS = {
     "postgres": {"log"},
     "redis": {"read-models"},
     "init": {"log"},
-    "command-api": {"log", "api"},
-    "projector": {"log", "read-models"},
-    "query-api": {"read-models", "api"},
+    "command-api": {"log", "api", "monitoring"},
+    "projector": {"log", "read-models", "monitoring"},
+    "query-api": {"read-models", "api", "monitoring"},
     "first-steps": {"log", "api"},
-    "worker": {"log", "read-models"},
+    "worker": {"log", "read-models", "monitoring"},
     "operator": {"log", "api"},
+    "prometheus": {"monitoring"},
+    "grafana": {"monitoring"},
 }
 
 each_service = pytest.mark.parametrize("service", SERVICES)
@@ -117,6 +122,8 @@ def test_every_port_on_the_host_can_be_changed_and_the_servers_have_none() -> No
     assert published == {
         "command-api": ["127.0.0.1:${STARFOLD_COMMAND_PORT:-8080}:8080"],
         "query-api": ["127.0.0.1:${STARFOLD_QUERY_PORT:-8081}:8081"],
+        "prometheus": ["127.0.0.1:${STARFOLD_PROMETHEUS_PORT:-9090}:9090"],
+        "grafana": ["127.0.0.1:${STARFOLD_GRAFANA_PORT:-3000}:3000"],
     }
     assert {name: one["ports"] for name, one in SERVERS["services"].items()} == {
         "postgres": ["127.0.0.1:${STARFOLD_POSTGRES_PORT:-5432}:5432"],

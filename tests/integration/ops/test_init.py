@@ -41,7 +41,8 @@ def test_each_container_is_issued_what_it_needs_and_no_more(tmp_path: Path) -> N
     issue_secrets(home, issued)
     assert {file: file.read_text() for file in first} == first
 
-    assert _names(issued, "query-api") == {"REDIS_URL", "TOKEN_PUBLIC_KEY", "CURSOR_KEY"}
+    query_api = {"REDIS_URL", "TOKEN_PUBLIC_KEY", "CURSOR_KEY", "METRICS_TOKEN"}
+    assert _names(issued, "query-api") == query_api
     assert home.secrets().owner_password == (issued / "postgres/password").read_text()
     for service in set(NEEDS) - set(CLUSTER_CONTAINERS):
         assert (issued / service / "environment").stat().st_mode & 0o777 == 0o600
@@ -51,6 +52,7 @@ def test_each_container_is_issued_what_it_needs_and_no_more(tmp_path: Path) -> N
         "ERASURE_LEDGER": {"operator", "command-api"},
         "TOKEN_PRIVATE_KEY": {"command-api"},
         "CURSOR_KEY": {"query-api"},
+        "METRICS_TOKEN": {"command-api", "query-api"},
         "REDIS_URL": {"projector", "query-api", "worker"},
     }.items():
         services = set(NEEDS) - set(CLUSTER_CONTAINERS)
