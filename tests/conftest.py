@@ -12,6 +12,7 @@ from pathlib import Path
 
 import hypothesis
 import pytest
+import structlog
 from rq import Worker
 from rq.serializers import JSONSerializer
 from typer.testing import CliRunner, Result
@@ -42,6 +43,15 @@ os.environ["SSL_CERT_DIR"] = os.fspath(Path(__file__).with_name("no_certificates
 # How long an example takes says how busy the machine is, and nothing of the code.
 hypothesis.settings.register_profile("no deadline", deadline=None)
 hypothesis.settings.load_profile("no deadline")
+
+# By default, structlog renders the local variables of each frame of a traceback: seconds for some.
+structlog.configure(
+    processors=[
+        structlog.contextvars.merge_contextvars,
+        structlog.processors.add_log_level,
+        structlog.dev.ConsoleRenderer(exception_formatter=structlog.dev.plain_traceback),
+    ]
+)
 
 Starfold = Callable[..., Result]
 Work = Callable[[], None]
