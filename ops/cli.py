@@ -12,6 +12,7 @@ import typer
 from ops.backups.backup import backup
 from ops.backups.restore import restore
 from ops.commands.erase import erase
+from ops.commands.event_index import event_index
 from ops.commands.keys import keys
 from ops.commands.parked import parked
 from ops.commands.ratings_import import imports
@@ -39,6 +40,7 @@ app.add_typer(imports, name="import", help="Import ratings from elsewhere.")
 app.add_typer(exports, name="export", help="Export ratings.")
 app.add_typer(users, name="users", help="List users, change their roles, erase them.")
 app.add_typer(keys, name="keys", help="Create, list and revoke service keys.")
+app.add_typer(event_index, name="event-index", help="Empty the index of the log's events.")
 app.add_typer(parked, name="parked", help="List, retry or discard entities that are parked.")
 app.command()(erase)
 app.command()(verify)

@@ -11,6 +11,8 @@ from shared.process.settings import SealingSettings
 class ProjectorSettings(DatabaseSettings, RedisSettings, SealingSettings):
     """Settings from `STARFOLD_*`; the projector's database role may only read events."""
 
+    # Keep up the event index, in which operators find events by time, actor, request and entity.
+    event_index: bool = False
     # Minimum time between two rewrites of Redis's files after erasures.
     scrub_every_s: Seconds = 60
     # Address of the Prometheus metrics; without a port the projector serves none.

@@ -13,6 +13,7 @@ from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.registry import Collector
 
 from projector.documents.store import ABSENT
+from projector.event_index import EventIndexStatus
 from projector.generations.table import Generation, State
 from projector.wiring import Wiring
 from shared.ids import Position
@@ -106,9 +107,11 @@ class StatusKeeper:
         self._wiring = wiring
         self._sampler = Sampler(wiring)
         self.latest: Status | None = None
+        self.event_index: EventIndexStatus | None = None
 
     def run_once(self) -> None:
         self.latest = self._sampler.sample()
+        self.event_index = self._wiring.event_index.status(self.latest.head)
         self._wiring.store.write(STATUS_KEY, msgspec.json.encode(self.latest))
 
 
@@ -143,6 +146,18 @@ class StatusCollector(Collector):
                 {(one.projection,): getattr(one, field) for one in active},
             )
         yield from _generations(status.generations)
+        if self._keeper.event_index is not None:
+            yield from _event_index(self._keeper.event_index)
+
+
+def _event_index(status: EventIndexStatus) -> Iterable[GaugeMetricFamily]:
+    for name, text, value in (
+        ("lag_events", "Positions from the event index to the head of the log.", status.lag_events),
+        ("lag_seconds", "Age of the first event that is not in the event index.", status.lag_s),
+    ):
+        gauge = GaugeMetricFamily(f"starfold_event_index_{name}", text)
+        gauge.add_metric([], value)
+        yield gauge
 
 
 def _generations(generations: Sequence[GenerationStatus]) -> Iterable[GaugeMetricFamily]:

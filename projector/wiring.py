@@ -7,6 +7,7 @@ from typing import NamedTuple
 from pydantic import SecretStr
 
 from projector.documents.store import PartitionStore
+from projector.event_index import EventIndex
 from projector.generations.table import Generations
 from projector.incidents import Incidents
 from projector.log.reader import LogReader
@@ -32,6 +33,7 @@ class Wiring(NamedTuple):
     generations: Generations
     incidents: Incidents
     projectors: Projectors
+    event_index: EventIndex
     replica: EventStore | None
 
     def close(self) -> None:
@@ -55,6 +57,7 @@ def wire(settings: ProjectorSettings) -> Wiring:
         generations=Generations(events.connections),
         incidents=Incidents(events.datastore),
         projectors=Projectors(events.connections),
+        event_index=EventIndex(events.connections),
         replica=replica,
     )
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import partial
 
 import structlog
@@ -16,6 +16,7 @@ import structlog
 from projector.audit.healer import Healer
 from projector.building.builder import Builder
 from projector.building.upkeep import Upkeep
+from projector.event_index import BATCH_EVERY_S
 from projector.following.commit_delay import COMMIT_TO_APPLIED
 from projector.following.follower import IDLE_ADVANCE_S, SERVER_ERRORS, Follower
 from projector.generations.table import Generation
@@ -106,6 +107,7 @@ class Projector:
             self._healing_thread(),
             self._scrubbing_thread(),
             self._status_thread(),
+            *self._event_index_thread(),
         ]
         for thread in beside:
             thread.start()
@@ -237,6 +239,13 @@ class Projector:
         health = self._tasks.health("status", stale_after_s=STALE_AFTER_S, needed=False)
         recover = self._status_wiring.store.forget_connection
         return self._thread(health, self._status.run_once, STATUS_EVERY_S, recover)
+
+    def _event_index_thread(self) -> Iterator[threading.Thread]:
+        """Yield the thread that keeps up the event index, if the settings ask for one."""
+        if self._settings.event_index:
+            health = self._tasks.health("event-index", stale_after_s=STALE_AFTER_S, needed=False)
+            advance = self._if_leading(self._status_wiring.event_index.advance)
+            yield self._thread(health, advance, BATCH_EVERY_S, lambda: None)
 
     def _thread(
         self,

@@ -13,6 +13,7 @@
     │   ├── Gone                    a movie that was withdrawn
     │   ├── Conflict                an e-mail address or IMDb id that is taken
     │   ├── RatingSuperseded        a rating dated before the current one
+    │   ├── EventIndexOff           a question to the event index, which no projector keeps up
     │   ├── StaleVersion            the caller decided on a version older than the current one
     │   └── TooManyRequests         the caller's rate limit, or the one of failed log-ins
     ├── Overloaded              a bounded queue is full; nothing was accepted
@@ -125,6 +126,18 @@ class Conflict(Rejected):
 
 class RatingSuperseded(Rejected):
     code = "rating-superseded"
+
+
+class EventIndexOff(Rejected):
+    """Only the event index answers by actor, request, user, movie and time."""
+
+    code = "event-index-off"
+
+    def __init__(self) -> None:
+        super().__init__(
+            "events are found by time, actor, correlation, user and movie only with the event"
+            " index: start the projector with STARFOLD_EVENT_INDEX=true"
+        )
 
 
 class StaleVersion(Rejected):

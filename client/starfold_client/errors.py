@@ -155,6 +155,10 @@ class RatingSuperseded(Conflict, code="rating-superseded"):
     """The rating is dated before the current one."""
 
 
+class EventIndexOff(Conflict, code="event-index-off"):
+    """An operator's selection of events needs the event index, which no projector keeps up."""
+
+
 class Gone(Refused, code="gone"):
     """The movie was withdrawn."""
 

@@ -55,6 +55,7 @@ def status(
             now = sampler.sample()
             typer.echo(_heading(now))
             typer.echo(_projectors(wiring))
+            typer.echo(_event_index(wiring, now))
             if wiring.replica is not None:
                 typer.echo(_replica(wiring, now))
             for line in (*_set_aside(place), *_incidents(wiring)):
@@ -87,6 +88,17 @@ def _projectors(wiring: Wiring) -> str:
         return "no projector is live"
     since = ", ".join(f"{one.started_at.astimezone(UTC):%Y-%m-%d %H:%M:%S} UTC" for one in live)
     return f"{len(live)} projector{'s' if len(live) > 1 else ''}: since {since}"
+
+
+def _event_index(wiring: Wiring, now: Status) -> str:
+    """Return a line about the event index."""
+    status = wiring.event_index.status(now.head)
+    if status is None:
+        return "there is no event index"
+    return (
+        f"event index at position {status.checkpoint}, {status.lag_events} events and"
+        f" {status.lag_s:g} s behind"
+    )
 
 
 def _replica(wiring: Wiring, now: Status) -> str:

@@ -13,3 +13,5 @@ GRANT SELECT, INSERT, UPDATE ON generations, builds TO {projector};
 GRANT SELECT ON log_identity TO {command}, {projector};
 GRANT SELECT, INSERT, DELETE ON incidents TO {projector};
 GRANT SELECT, INSERT, UPDATE, DELETE ON projectors TO {projector};
+GRANT SELECT, INSERT, TRUNCATE ON event_index TO {projector};
+GRANT SELECT, INSERT, UPDATE, DELETE ON event_index_checkpoint TO {projector};

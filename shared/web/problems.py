@@ -81,6 +81,11 @@ PROBLEM_TYPES: Mapping[str, ProblemType] = {
     "rating-superseded": ProblemType(
         409, "Rating superseded", "a rating dated before the current one"
     ),
+    "event-index-off": ProblemType(
+        409,
+        "Event index off",
+        "an operator's selection of events needs the event index, which no projector keeps up",
+    ),
     "stale-version": ProblemType(
         412,
         "Stale version",

@@ -321,7 +321,7 @@ def test_every_command_is_documented_with_its_arguments_and_options() -> None:
     table = OPERATING.split("| command | what it does |")[1].split("\n\n")[0]
     documented = {}
     for usage in re.findall(r"^\| `(.+?)` \| ", table, re.MULTILINE):
-        words = re.findall(r"^[a-z ]+[a-z](?= |$)", usage)[0]
+        words = re.findall(r"^[a-z]+(?: [a-z][a-z-]*)*(?= |$)", usage)[0]
         options = re.findall(r"--[a-z-]+", usage)
         arguments = re.findall(r"(?: |\[)([A-Z_]+)", re.sub(r"--[a-z-]+ [A-Z]\S*", "", usage))
         documented[words] = {*options, *arguments}

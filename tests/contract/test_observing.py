@@ -11,6 +11,7 @@ from typing import cast
 
 from prometheus_client import REGISTRY, Metric
 
+from projector.event_index import EventIndexStatus
 from projector.status import StatusCollector, StatusKeeper
 from shared.ids import Position
 from shared.read_model.status import GenerationStatus, Status
@@ -64,6 +65,7 @@ class _Statuses:
             at=datetime(2026, 1, 1, tzinfo=UTC),
             generations=[_generation(number, state) for state, number in states.items()],
         )
+        self.event_index = EventIndexStatus(Position(7), lag_events=2, lag_s=0.5)
 
     @property
     def collector(self) -> StatusCollector:
