@@ -12,6 +12,8 @@ from contextlib import contextmanager
 import pytest
 import redis.asyncio
 import structlog
+from redis.asyncio.retry import Retry
+from redis.backoff import NoBackoff
 
 from query_api.redis_reads.coalescing import CoalescedReads
 from shared.errors import Unavailable
@@ -124,7 +126,8 @@ def test_an_outage_is_logged_once_a_second_and_not_for_every_read(system: System
 
     async def read() -> None:
         # Nothing listens there.
-        async with redis.asyncio.Redis(port=free_port()) as client:
+        at_once = Retry(NoBackoff(), 0)
+        async with redis.asyncio.Redis(port=free_port(), retry=at_once) as client:
             reads = CoalescedReads(client)
             for _ in range(50):
                 with pytest.raises(Unavailable):
