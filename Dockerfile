@@ -11,7 +11,9 @@ COPY requirements/ requirements/
 # The build tool is locked too: the entry of setuptools in the developers' lock file.
 RUN awk '/^[^ ]/ { wanted = /^setuptools==/ } wanted' requirements/all.txt > /build/setuptools.txt \
     && /build/bin/pip install --require-hashes -r /build/setuptools.txt
-RUN /build/bin/pip --python /opt/starfold/bin/python install --require-hashes -r requirements/services.txt
+# `traced` has what traces need too.
+ARG REQUIREMENTS=services
+RUN /build/bin/pip --python /opt/starfold/bin/python install --require-hashes -r requirements/$REQUIREMENTS.txt
 COPY pyproject.toml README.md LICENSE ./
 COPY client/ client/
 COPY command_api/ command_api/

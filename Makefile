@@ -64,6 +64,8 @@ lock:  ## Resolve the dependencies again and lock them with hashes
 	  --no-emit-index-url --no-emit-find-links --only-binary :all: --extra local --extra tracing --extra dev -o requirements/all.txt pyproject.toml
 	uv pip compile --quiet --universal --python-version 3.11 --no-strip-extras --generate-hashes --no-header --no-annotate \
 	  --no-emit-index-url --no-emit-find-links --only-binary :all: -c requirements/all.txt -o requirements/services.txt pyproject.toml
+	uv pip compile --quiet --universal --python-version 3.11 --no-strip-extras --generate-hashes --no-header --no-annotate \
+	  --no-emit-index-url --no-emit-find-links --only-binary :all: --extra tracing -c requirements/all.txt -o requirements/traced.txt pyproject.toml
 
 clean:  ## Remove the virtual environment and the checks' output
 	rm -rf $(VENV) .mypy_cache .ruff_cache .import_linter_cache build *.egg-info .coverage*

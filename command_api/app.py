@@ -7,7 +7,7 @@ import time
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from functools import partial
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import structlog
 from fastapi import FastAPI
@@ -18,6 +18,7 @@ from command_api.commit.closed_movies import ClosedMovies
 from command_api.commit.committer import Committer
 from command_api.commit.dispatcher import Dispatcher
 from command_api.commit.shared_look_up import SharedLookUp
+from command_api.commit.traced_command import command_of
 from command_api.deciding.movie import catalogue_id_stream
 from command_api.http.commands import Commands
 from command_api.http.gate import CommandGate
@@ -45,12 +46,17 @@ from shared.errors import Unavailable
 from shared.log.codec import Codec
 from shared.log.sealing import KeyWrap
 from shared.process.tasks import Tasks
+from shared.tracing import tracer_of
+from shared.tracing.service import service_of
 from shared.web.application import Service
 from shared.web.cross_origin import CrossOrigin
 from shared.web.openapi import Admission
 from shared.web.serving.drain import drain_before_stop
 from shared.web.serving.protocol import CHARGE_ADDRESS
 from shared.web.tokens import TokenIssuer, TokenVerifier
+
+if TYPE_CHECKING:
+    from shared.tracing.tracer import Tracer
 
 CROSS_ORIGIN_REQUEST_HEADERS = (
     "Authorization",
@@ -100,9 +106,11 @@ class _Parts(NamedTuple):
 def create_app(settings: CommandSettings) -> Service:
     """Return the application; its lifespan opens and closes its resources."""
 
+    tracer = tracer_of(settings, process="command-api")
+
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[dict[str, object]]:
-        parts = _wire(settings)
+        parts = _wire(settings, tracer)
         parts.dispatcher.start(parts.tasks)
         background = {parts.upkeep.start(parts.tasks), parts.closed_movies.start(parts.tasks)}
         assert isinstance(app, Service)
@@ -117,9 +125,11 @@ def create_app(settings: CommandSettings) -> Service:
         await parts.dispatcher.stop()
         parts.passwords.close()
         await parts.store.close()
+        if tracer is not None:
+            tracer.close()
         log.info("command_api_stopped")
 
-    return Service(
+    return service_of(tracer)(
         (Users, Sessions, Movies, Ratings, Operations),
         title="Starfold command API",
         description=DESCRIPTION,
@@ -138,7 +148,7 @@ def _admission(access: Access | None) -> Admission:
     return Admission() if access is None else access.admission
 
 
-def _wire(settings: CommandSettings) -> _Parts:
+def _wire(settings: CommandSettings, tracer: Tracer | None) -> _Parts:
     server = Server(
         settings.database_url.get_secret_value(),
         schema=settings.database_schema,
@@ -164,7 +174,7 @@ def _wire(settings: CommandSettings) -> _Parts:
         }
     )
     tasks = Tasks(expected=(Unavailable, OSError))
-    dispatcher = Dispatcher(Committer(CommitStore(server), codec, key_wrap))
+    dispatcher = Dispatcher(Committer(CommitStore(server), codec, key_wrap), command_of(tracer))
     authentication = Authentication(verifier, store, rate_limits)
     passwords = Passwords(
         memory_kib=settings.argon2_memory_kib,

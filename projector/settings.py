@@ -5,10 +5,10 @@ from __future__ import annotations
 from shared.process.postgres_settings import DatabaseSettings, PostgresUrl
 from shared.process.redis_settings import RedisSettings
 from shared.process.setting_types import Host, Port, Seconds
-from shared.process.settings import SealingSettings
+from shared.process.settings import SealingSettings, TracedSettings
 
 
-class ProjectorSettings(DatabaseSettings, RedisSettings, SealingSettings):
+class ProjectorSettings(DatabaseSettings, RedisSettings, SealingSettings, TracedSettings):
     """Settings from `STARFOLD_*`; the projector's database role may only read events."""
 
     # Keep up the event index, in which operators find events by time, actor, request and entity.

@@ -19,6 +19,7 @@ from projector.building.upkeep import Upkeep
 from projector.event_index import BATCH_EVERY_S
 from projector.following.commit_delay import COMMIT_TO_APPLIED
 from projector.following.follower import IDLE_ADVANCE_S, SERVER_ERRORS, Follower
+from projector.following.traced_follower import TracedFollower
 from projector.generations.table import Generation
 from projector.log.reader import READ_EVENTS
 from projector.log.wakeup import POLL_S, WakeUp
@@ -30,6 +31,7 @@ from projector.status import StatusCollector, StatusKeeper
 from projector.wiring import Wiring, wire
 from shared.process.metrics_server import MetricsServer
 from shared.process.tasks import FAILURES, LAST_SUCCESS_AGE, TaskHealth, Tasks
+from shared.tracing import tracer_of
 
 REFRESH_EVERY_S = 0.5
 UPKEEP_EVERY_S = 1.0
@@ -82,7 +84,13 @@ class Projector:
             every_s=settings.scrub_every_s,
             stop=self._stop,
         )
-        self._follower = Follower(self._wiring.reader, self._wiring.store)
+        reader, store = self._wiring.reader, self._wiring.store
+        self._tracer = tracer_of(settings, process="projector")
+        self._follower = (
+            Follower(reader, store)
+            if self._tracer is None
+            else TracedFollower(reader, store, self._tracer)
+        )
         self._member = Member(self._wiring.projectors)
         self._passes = True
         self._wake_up = WakeUp(settings.listen_dsn)
@@ -132,6 +140,8 @@ class Projector:
                 self._status_wiring,
             ):
                 wiring.close()
+            if self._tracer is not None:
+                self._tracer.close()
         log.info("projector_stopped")
 
     def _start(self) -> None:

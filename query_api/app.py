@@ -40,6 +40,8 @@ from shared.errors import DocumentDamaged, Unavailable
 from shared.process.descriptors import descriptors
 from shared.process.tasks import Tasks
 from shared.read_model.clients import AsyncClient, async_redis_client
+from shared.tracing import tracer_of
+from shared.tracing.service import service_of
 from shared.web.application import Service
 from shared.web.cross_origin import CrossOrigin
 from shared.web.serving.drain import drain_before_stop
@@ -97,6 +99,8 @@ class _Parts(NamedTuple):
 def create_app(settings: QuerySettings) -> Service:
     """Return the application; its lifespan opens and closes its resources."""
 
+    tracer = tracer_of(settings, process="query-api")
+
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[dict[str, object]]:
         parts = _wire(settings)
@@ -109,9 +113,11 @@ def create_app(settings: QuerySettings) -> Service:
         await _end(running)
         await parts.reads.close()
         await parts.client.aclose()
+        if tracer is not None:
+            tracer.close()
         log.info("query_api_stopped")
 
-    return Service(
+    return service_of(tracer)(
         (Movies, History, Users, Live, Operations),
         title="Starfold query API",
         description=DESCRIPTION,

@@ -74,7 +74,8 @@ class Committer:
             return [error] * len(batch)
         except Exception as error:  # Any error: it must not reach a neighbour.
             if len(batch) == 1:
-                log.exception("command_failed", command=type(batch[0].command).__name__)
+                command = type(batch[0].command).__name__
+                log.exception("command_failed", command=command, **batch[0].origin)
                 return [error]
             # Isolate the failing command by bisection.
             middle = len(batch) // 2

@@ -57,8 +57,11 @@ log = structlog.get_logger()
 class Dispatcher:
     """Accepts commands and commits them in batches, all on the event loop."""
 
-    def __init__(self, committer: Committer) -> None:
+    def __init__(
+        self, committer: Committer, pending_kind: type[PendingCommand] = PendingCommand
+    ) -> None:
         self._committer = committer
+        self._pending_kind = pending_kind
         self._interactive: deque[PendingCommand] = deque()
         self._bulk: deque[PendingCommand] = deque()
         self._work = asyncio.Event()
@@ -98,7 +101,7 @@ class Dispatcher:
         self._require_room(self._interactive, 1, QUEUE_COMMANDS_MAX)
         loop = asyncio.get_running_loop()
         future: asyncio.Future[Outcome] = loop.create_future()
-        pending = PendingCommand(
+        pending = self._pending_kind(
             command,
             principal,
             request_id=request_id,
@@ -128,7 +131,7 @@ class Dispatcher:
         self._require_room(self._bulk, len(commands), BULK_QUEUE_COMMANDS_MAX)
         answers = _BulkAnswers(len(commands))
         self._bulk.extend(
-            PendingCommand(
+            self._pending_kind(
                 command,
                 principal,
                 request_id=request_id,

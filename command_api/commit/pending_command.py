@@ -74,6 +74,11 @@ class PendingCommand:
         self.row_bytes = row_bytes
         self._event_ids: list[EventId] = []
 
+    @property
+    def origin(self) -> dict[str, str]:
+        """The ids of the request, as log lines name them."""
+        return {"request_id": str(self.request_id)}
+
     def metadata(self, nth: int) -> Metadata:
         """Return the metadata of the command's n-th event, 0 first."""
         while len(self._event_ids) <= nth:

@@ -38,7 +38,7 @@ SHARED: dict[str, Type] = {
 class ShadowFold(PartitionFold):
     """Park faulty entities as the projector does, but leave reporting to the audit."""
 
-    def _report(self, parked: Parked) -> None:
+    def _report(self, parked: Parked, event: LogEvent) -> None:
         """Report nothing: parked entities are part of the expected state."""
 
 

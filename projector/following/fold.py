@@ -21,6 +21,7 @@ import structlog
 from projector.documents.working_set import WorkingSet
 from projector.projections import LogEvent, Projection
 from shared.errors import DocumentUnusable, ProjectionFault, TooManyParked
+from shared.log.codec import origin_of
 from shared.log.events import UserErased
 from shared.read_model.documents import Parked
 from shared.read_model.keys import PartitionKeys
@@ -92,13 +93,13 @@ class PartitionFold:
             )
         self.parked[entity] = parked
         mark(self.working_set, parked)
-        self._report(parked)
+        self._report(parked, event)
 
     @property
     def _parked_for_good(self) -> int:
         return sum(not one.damaged for one in self.parked.values())
 
-    def _report(self, parked: Parked) -> None:
+    def _report(self, parked: Parked, event: LogEvent) -> None:
         log.error(
             "entity_damaged" if parked.damaged else "entity_parked",
             projection=self._keys.projection,
@@ -107,6 +108,7 @@ class PartitionFold:
             position=parked.position,
             topic=parked.topic,
             error=parked.error,
+            **origin_of(event.state),
         )
 
 

@@ -177,17 +177,17 @@ class Follower:
     def _write(self, calls: Sequence[tuple[Slice, Call]], position: Position) -> None:
         """Make all calls in one round trip; reset the partitions whose write was refused."""
         results = self._store.apply([call for _, call in calls], announce=position)
-        applied = []
+        applied = {}
         for (one, call), stored in zip(calls, results, strict=True):
             if stored is None:
                 one.partition.applied(call)
-                applied.append(one)
+                applied[id(one)] = one
             else:
                 self._refused(one, stored)
-        self._applied(applied)
+        self._applied(list(applied.values()))
 
     def _applied(self, slices: Sequence[Slice]) -> None:
-        """Measure the slices that readers see now; a slice of several calls comes several times."""
+        """Measure the slices that readers see now."""
         observe_delays(slices)
 
     def _refused(self, one: Slice, stored: bytes) -> None:

@@ -23,6 +23,7 @@ from shared.log.events import (
     RatingMoved,
     RatingSubmitted,
     RatingWithdrawn,
+    TracedMetadata,
 )
 from shared.log.sealing import Keys, seal, unseal
 from shared.log.upcasts import UPCASTS, Upcasts
@@ -30,6 +31,8 @@ from shared.log.upcasts import UPCASTS, Upcasts
 # Offset of the schema version in a stored state, after the one-byte header of a three-element
 # array.
 _VERSION_AT = 1
+# The first bytes of a stored trace; the others are the id of the commit's span.
+TRACE_ID_BYTES = 16
 # A rating's first fields are the ids of its user and its movie, each after its name and a header.
 # They have these places after complete metadata whose time is not a whole second.
 RATING_USER = slice(96, 112)
@@ -151,6 +154,25 @@ def recorded_at_of(state: bytes) -> datetime:
     return _decode_head(state).metadata.recorded_at
 
 
+def trace_of(state: bytes) -> bytes | None:
+    """Return the trace of a stored state, None without one."""
+    return _decode_head(state).metadata.trace
+
+
+def origin_of(state: bytes) -> dict[str, str]:
+    """Return the ids of the request that caused an event, as log lines name them."""
+    try:
+        metadata = _decode_head(state).metadata
+    except msgspec.DecodeError:
+        return {}
+    origin = {}
+    if metadata.correlation_id is not None:
+        origin["request_id"] = str(metadata.correlation_id)
+    if metadata.trace is not None:
+        origin["trace_id"] = metadata.trace[:TRACE_ID_BYTES].hex()
+    return origin
+
+
 def is_plain_rating(topic: str, state: bytes) -> bool:
     """Whether an event is a rating whose ids are at `RATING_USER` and `RATING_MOVIE`.
 
@@ -167,7 +189,7 @@ def is_plain_rating(topic: str, state: bytes) -> bool:
 
 class _Head(msgspec.Struct, array_like=True, frozen=True):
     schema_version: int
-    metadata: Metadata
+    metadata: TracedMetadata
     fields: msgspec.Raw
 
 

@@ -330,3 +330,12 @@ class Metadata(msgspec.Struct, frozen=True, array_like=True, gc=False):
     actor: UUID | None = None
     correlation_id: UUID | None = None
     causation_id: UUID | None = None
+
+
+class TracedMetadata(Metadata, frozen=True, array_like=True, gc=False):
+    """Metadata of an event whose request is traced: the ids of the trace and of the commit's span.
+
+    Other events store the shorter `Metadata`, and readers of that overlook the addition.
+    """
+
+    trace: bytes | None = None

@@ -18,6 +18,7 @@ from pydantic import AfterValidator, BeforeValidator, Field, SecretBytes, Secret
 SECRET_BYTES = 32
 PORT_MAX = 65_535
 SECONDS_MAX = 86_400
+NO_TRACES = "off"
 LOG_LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")
 
 _LABEL = r"(?!-)[a-z0-9_-]{1,63}(?<!-)"
@@ -115,6 +116,12 @@ def _new_file(value: Path) -> Path:
     return value
 
 
+def _traces(value: str) -> str:
+    if value == NO_TRACES:
+        return value
+    return _http_url(value) if "://" in value else str(_new_file(Path(value)))
+
+
 def _listed(value: str) -> list[str]:
     return [one.strip() for one in value.split(",") if one.strip()]
 
@@ -147,5 +154,6 @@ Token = Annotated[SecretStr, AfterValidator(_token)]
 Whole = Annotated[int, BeforeValidator(_number)]
 LogLevel = Annotated[str, BeforeValidator(_log_level)]
 Proxies = Annotated[str, AfterValidator(_proxies)]
+Traces = Annotated[str, AfterValidator(_traces)]
 NewFile = Annotated[Path, AfterValidator(_new_file)]
 Origins = Annotated[str, AfterValidator(_origins)]

@@ -13,6 +13,7 @@ from pydantic_settings.exceptions import SettingsError
 
 from shared.errors import Misconfigured
 from shared.process.setting_types import (
+    NO_TRACES,
     Base64Secret,
     Host,
     LogLevel,
@@ -20,6 +21,7 @@ from shared.process.setting_types import (
     Proxies,
     Seconds,
     Token,
+    Traces,
 )
 
 ENVIRONMENT_PREFIX = "STARFOLD_"
@@ -64,13 +66,20 @@ def _variable(location: tuple[int | str, ...]) -> str:
     return f"{ENVIRONMENT_PREFIX}{location[0] if location else 'settings'}".upper()
 
 
+class TracedSettings(Settings):
+    """Settings of a process whose work has spans."""
+
+    # `off`, a file, or the URL of a collector that takes OTLP over HTTP.
+    traces: Traces = NO_TRACES
+
+
 class SealingSettings(Settings):
     """Settings of a process that opens or seals personal data."""
 
     sealing_key: Base64Secret
 
 
-class HttpSettings(Settings):
+class HttpSettings(TracedSettings):
     """Settings of a process that listens."""
 
     host: Host = "127.0.0.1"

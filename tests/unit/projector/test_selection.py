@@ -22,6 +22,7 @@ from shared.log.events import (
     RatingMoved,
     RatingSubmitted,
     RatingWithdrawn,
+    TracedMetadata,
 )
 from shared.log.sealing import NO_KEYS
 from shared.read_model.keys import CHANGES, MOVIES, PROFILES, partition_of
@@ -77,11 +78,22 @@ def test_the_only_partition_of_changes_gets_the_movie_of_a_rating_that_is_not_de
     assert DEFINITIONS[MOVIES].entity(stand_in) is None
 
 
-@given(st.lists(st.none() | IDS, min_size=3, max_size=3), st.sampled_from([0, 1_000, 999_999]))
+# What a client may send as its trace: anything, the names that are looked for too.
+IMITATIONS = [(b"\xa7user_id\xc4\x10" * 4)[start : start + 24] for start in range(10)]
+
+
+@given(
+    st.lists(st.none() | IDS, min_size=3, max_size=3),
+    st.sampled_from([0, 1_000, 999_999]),
+    st.none() | st.binary(min_size=24, max_size=24) | st.sampled_from(IMITATIONS),
+)
 def test_a_rating_with_other_metadata_is_decoded_or_rightly_passed_over(
-    principals: list[UUID | None], microsecond: int
+    principals: list[UUID | None], microsecond: int, trace: bytes | None
 ) -> None:
-    metadata = Metadata(EventId(new_uuid7()), NOON.replace(microsecond=microsecond), *principals)
+    recorded_at = NOON.replace(microsecond=microsecond)
+    metadata = Metadata(EventId(new_uuid7()), recorded_at, *principals)
+    if trace is not None:
+        metadata = TracedMetadata(**msgspec.structs.asdict(metadata), trace=trace)
     selected = selection(HALF)
     assert selected is not None
     assert selected.stand_in(*_stored(_rating(UUID(int=1), UUID(int=20)), metadata)) is None

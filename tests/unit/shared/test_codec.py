@@ -10,13 +10,14 @@ import pytest
 
 from shared.errors import Misconfigured
 from shared.ids import EventId, MovieId, UserId, new_uuid7
-from shared.log.codec import Codec, event_id_of
+from shared.log.codec import Codec, event_id_of, origin_of, recorded_at_of, trace_of
 from shared.log.events import (
     EVENT_TYPES,
     Event,
     Metadata,
     MovieCreated,
     RatingSubmitted,
+    TracedMetadata,
     UserCreated,
     UserPasswordChanged,
 )
@@ -41,6 +42,29 @@ def test_an_event_comes_back_as_it_was() -> None:
     decoded = Codec().decode("RatingSubmitted", state, KEYS)
     assert (decoded.event, decoded.metadata) == (event, METADATA)
     assert event_id_of(state) == METADATA.event_id
+
+
+def test_a_trace_is_stored_in_26_bytes_and_overlooked_by_those_who_do_not_ask() -> None:
+    """Events without one are stored as before, and a release before traces reads both."""
+    trace = bytes(range(24))
+    traced = TracedMetadata(**msgspec.structs.asdict(METADATA), trace=trace)
+    without = Codec().encode(rating_submitted(), METADATA, KEYS)
+    state = Codec().encode(rating_submitted(), traced, KEYS)
+    assert len(state) == len(without) + 26
+    assert (trace_of(without), trace_of(state)) == (None, trace)
+    assert Codec().decode("RatingSubmitted", state, KEYS).metadata == METADATA
+    assert event_id_of(state) == METADATA.event_id
+    assert recorded_at_of(state) == METADATA.recorded_at
+
+
+def test_a_log_line_names_the_request_of_an_event_and_its_trace() -> None:
+    request_id = new_uuid7()
+    fields = {**msgspec.structs.asdict(METADATA), "correlation_id": request_id}
+    traced = TracedMetadata(**fields, trace=b"t" * 16 + b"s" * 8)
+    state = Codec().encode(rating_submitted(), traced, KEYS)
+    assert origin_of(state) == {"request_id": str(request_id), "trace_id": (b"t" * 16).hex()}
+    assert origin_of(Codec().encode(rating_submitted(), METADATA, KEYS)) == {}
+    assert origin_of(b"") == {}
 
 
 def test_personal_fields_are_sealed_with_their_subjects_key() -> None:
