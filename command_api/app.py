@@ -156,12 +156,12 @@ def _wire(settings: CommandSettings, tracer: Tracer | None) -> _Parts:
     )
     store = Store(server)
     codec = Codec()
-    key_wrap = KeyWrap(settings.sealing_key.get_secret_value())
+    key_wrap = KeyWrap(*settings.sealing_keys)
     secret = settings.reservation_secret.get_secret_value()
     accounts = Accounts(store, codec, key_wrap, secret)
     issuer, audience = settings.token_issuer, settings.token_audience
     verifier = TokenVerifier(
-        settings.token_public_key.get_secret_value(),
+        *settings.token_public_keys,
         issuer=issuer,
         audience=audience,
         clock=time.time,
@@ -202,7 +202,7 @@ def _wire(settings: CommandSettings, tracer: Tracer | None) -> _Parts:
         Movies(commands, bulk, closed_movies, secret),
         Ratings(commands, bulk),
         Operations(
-            SharedLookUp(store.head), tasks, settings.token_public_key, settings.metrics_token
+            SharedLookUp(store.head), tasks, settings.token_public_keys, settings.metrics_token
         ),
     )
     gate = CommandGate(authentication, rate_limits, Callers(store, codec, key_wrap))

@@ -45,7 +45,7 @@ class Wiring(NamedTuple):
 
 def wire(settings: ProjectorSettings) -> Wiring:
     events = _event_store(settings, settings.database_url)
-    key_wrap = KeyWrap(settings.sealing_key.get_secret_value())
+    key_wrap = KeyWrap(*settings.sealing_keys)
     replica, reader = None, LogReader(events, Codec(), key_wrap)
     if settings.log_replica_url is not None:
         replica = _event_store(settings, settings.log_replica_url)

@@ -189,7 +189,7 @@ def _wire(settings: QuerySettings) -> _Parts:
     )
     gate = ReadGate(
         TokenVerifier(
-            settings.token_public_key.get_secret_value(),
+            *settings.token_public_keys,
             issuer=settings.token_issuer,
             audience=settings.token_audience,
             clock=time.time,

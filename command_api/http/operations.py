@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pydantic import SecretBytes
+from collections.abc import Sequence
 
 from command_api.bodies.answers import HealthAnswer, KeysAnswer, ReadyAnswer
 from command_api.commit.shared_look_up import SharedLookUp
@@ -23,12 +23,12 @@ class Operations:
         self,
         head: SharedLookUp[Position],
         tasks: Tasks,
-        token_public_key: SecretBytes,
+        token_public_keys: Sequence[bytes],
         metrics_token: MetricsToken,
     ) -> None:
         self._head = head
         self._tasks = tasks
-        self._token_public_key = token_public_key
+        self._token_public_keys = token_public_keys
         self._metrics_token = metrics_token
 
     @operation(
@@ -66,7 +66,7 @@ class Operations:
     )
     async def json_web_keys(self, _request: Plain) -> Answer:
         """Return the public keys that verify access tokens (RFC 7517)."""
-        keys = {"keys": [json_web_key(self._token_public_key.get_secret_value())]}
+        keys = {"keys": [json_web_key(key) for key in self._token_public_keys]}
         return json_answer(keys).with_field(
             b"cache-control", f"public, max-age={KEYS_CACHED_FOR_S}"
         )

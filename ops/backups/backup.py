@@ -87,15 +87,22 @@ def backup(
         typer.echo(f"it holds no secrets: a restore needs {needed}, so keep a copy elsewhere")
 
 
-def fingerprints(settings: WriteSideSettings) -> dict[str, str]:
-    """Return what tells the secrets of a log from others: keyed by random bytes, not guessable."""
+def fingerprints(settings: WriteSideSettings) -> dict[str, list[str]]:
+    """Return what tells the secrets of a log from others: keyed by random bytes, not guessable.
+
+    During a rotation there are two of the sealing key, the current one first.
+    """
     secrets = {
-        "sealing_key": settings.sealing_key,
-        "reservation_secret": settings.reservation_secret,
+        "sealing_key": settings.sealing_keys,
+        "reservation_secret": (settings.reservation_secret.get_secret_value(),),
     }
     return {
-        name: hashlib.sha256(f"starfold {name} ".encode() + secret.get_secret_value()).hexdigest()
-        for name, secret in secrets.items()
+        name: [
+            hashlib.sha256(f"starfold {name} ".encode() + secret).hexdigest()
+            for secret in kept
+            if secret is not None
+        ]
+        for name, kept in secrets.items()
     }
 
 
@@ -131,7 +138,7 @@ def _add_tables(
         head=head,
         migrations=[name for (name,) in migrations],
         topics={topic: newest for topic, newest, _ in topics},
-        fingerprints=fingerprints(settings),
+        fingerprints={name: kept[0] for name, kept in fingerprints(settings).items()},
         tables=tables,
     )
 

@@ -31,6 +31,7 @@ from ops.settings import WriteSideSettings
 from shared.errors import Misconfigured
 from shared.log.events import EVENT_TYPES
 from shared.log.schema import migrate, require_known
+from shared.log.sealing import KeyWrap
 
 
 def restore(
@@ -110,7 +111,7 @@ def _into_database(
 ) -> None:
     """Restore under another name, erase again, and give the schema its name at the end."""
     for name, expected in archive.manifest.fingerprints.items():
-        if fingerprints(settings)[name] != expected:
+        if expected not in fingerprints(settings)[name]:
             raise OperatorError(f"this {name} is not the one that {archive.path} was made with")
     named = read_ledger(ledger)
     if settings.erasure_ledger is not None:
@@ -118,7 +119,7 @@ def _into_database(
     target = Target(owner_url, settings.database_schema)
     with ExitStack() as undone:
         undone.callback(target.drop_draft)
-        target.load(archive, settings.sealing_key.get_secret_value())
+        target.load(archive, KeyWrap(*settings.sealing_keys))
         changes = {
             "database_url": SecretStr(owner_url),
             "database_schema": target.draft,
@@ -151,6 +152,7 @@ def _into_home(archive: Archive, home: Home, secrets: Path | None, ledger: Path)
                 database_schema=DATABASE_SCHEMA,
                 database_pooler=False,
                 sealing_key=own.sealing_key,
+                second_sealing_key=own.second_sealing_key or None,
                 reservation_secret=own.reservation_secret,
                 erasure_ledger=None,
             )

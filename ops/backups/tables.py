@@ -55,7 +55,7 @@ class Target:
         self._schema = schema
         self.draft = f"restoring_{schema}"[:63]
 
-    def load(self, archive: Archive, sealing_key: bytes) -> None:
+    def load(self, archive: Archive, key_wrap: KeyWrap) -> None:
         """Fill the draft, check it, and migrate it to this release."""
         with self._connection() as connection:
             require_durability(connection)
@@ -65,7 +65,7 @@ class Target:
             create_tables(connection, self.draft, archive.manifest.migrations)
             _fill(connection, archive)
             _require_order(connection, archive)
-            _require_keys(connection, KeyWrap(sealing_key))
+            _require_keys(connection, key_wrap)
             migrate_within(connection, schema=self.draft, roles={})
 
     def publish(self) -> None:

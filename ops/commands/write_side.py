@@ -86,7 +86,7 @@ def write_side_with(settings: WriteSideSettings) -> Iterator[WriteSide]:
         answer_within_s=PATIENCE_S,
     )
     store = Store(server)
-    codec, key_wrap = Codec(), KeyWrap(settings.sealing_key.get_secret_value())
+    codec, key_wrap = Codec(), KeyWrap(*settings.sealing_keys)
     secret = settings.reservation_secret.get_secret_value()
     try:
         yield WriteSide(

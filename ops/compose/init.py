@@ -2,6 +2,8 @@
 
     secrets       create the secrets once, and issue to each container what it needs; in FOLDER,
                   `secrets [FOLDER]`, for a deployment without Docker Compose
+    rotate        take a step of the rotation of a key, and issue what it changes:
+                  `rotate sealing|token prepare|promote|finish [FOLDER]`
     cluster       make a cluster of the read models' nodes
     schema        create the database, migrate it and set the roles' passwords
     first-steps   create the operator's account and load the catalogue
@@ -15,6 +17,7 @@ import sys
 import time
 from pathlib import Path
 
+import msgspec
 import psycopg
 import structlog
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
@@ -29,6 +32,7 @@ from ops.failures import failure_text
 from ops.home.api_client import ApiClient
 from ops.home.bootstrap import bootstrap
 from ops.home.folder import MAINTENANCE_DATABASE, Addresses, Home
+from ops.home.rotation import Kind, Step, rotated
 from ops.imports import catalogue
 from ops.settings import OwnerSettings
 from shared.log.connections import forget_libpq_variables
@@ -45,7 +49,7 @@ ISSUED = Path("/var/lib/starfold/issued")
 OPERATOR_HOME = Path("/var/lib/starfold/.starfold")
 
 ADDRESSES = Addresses(command_url="http://command-api:8080", query_url="http://query-api:8081")
-USAGE = "secrets [FOLDER] | schema | cluster | first-steps"
+USAGE = "secrets [FOLDER] | rotate KEY STEP [FOLDER] | schema | cluster | first-steps"
 POSTGRES_WITHIN_S = 60.0
 CONNECT_WITHIN_S = 2
 POLL_S = 0.5
@@ -138,6 +142,8 @@ def main(arguments: list[str]) -> None:
             home = Path(folder).absolute()
             SecretsHome(home, IssueSettings()).create()
             _issue(home, home / "issued")
+        case ["rotate", kind, step, *folder] if len(folder) <= 1:
+            _rotate(kind, step, *(Path(one).absolute() for one in folder))
         case ["cluster"]:
             address = cluster_address(
                 settings_from_environment(RedisSettings).redis_url.get_secret_value()
@@ -152,6 +158,23 @@ def main(arguments: list[str]) -> None:
             take_first_steps(Home(OPERATOR_HOME), settings)
         case _:
             sys.exit(f"usage: python -m ops.compose.init {USAGE}")
+
+
+def _rotate(kind: str, step: str, folder: Path | None = None) -> None:
+    """Take a step, and issue the settings; the processes have to be restarted with them."""
+    try:
+        wanted = msgspec.convert((kind, step), type=tuple[Kind, Step])
+    except msgspec.ValidationError:
+        raise OperatorError(
+            "name a key, sealing or token, and prepare, promote or finish"
+        ) from None
+    secrets, issued = (SECRETS, ISSUED) if folder is None else (folder, folder / "issued")
+    home = SecretsHome(secrets, settings_from_environment(IssueSettings))
+    if not home.secrets_file.exists():
+        raise OperatorError(f"{secrets} holds no secrets")
+    home.replace_secrets(rotated(home.secrets(), *wanted))
+    issue_secrets(home, issued)
+    print(f"the {kind} key: {step} is done; restart the services with their new files")
 
 
 def _issue(secrets: Path, issued: Path) -> None:

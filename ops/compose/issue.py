@@ -63,6 +63,11 @@ NEEDS: Mapping[str, tuple[str, tuple[str, ...]]] = {
         ),
     ),
 }
+# What a process needs beside a key while that key is rotated.
+SECONDS: Mapping[str, str] = {
+    "SEALING_KEY": "SECOND_SEALING_KEY",
+    "TOKEN_PUBLIC_KEY": "SECOND_TOKEN_PUBLIC_KEY",
+}
 REDIS_USERS: Mapping[str, str] = {
     "projector": redis_users.PROJECTOR,
     "query-api": redis_users.QUERY_API,
@@ -151,7 +156,14 @@ def issue_secrets(home: Home, issued: Path) -> None:
             "STARFOLD_PROJECTOR_PASSWORD": own.projector_password,
             "STARFOLD_METRICS_TOKEN": own.metrics_token,
         }
-        lines = [f"STARFOLD_{name}={environment[f'STARFOLD_{name}']}\n" for name in names]
+        seconds = [
+            second
+            for name, second in SECONDS.items()
+            if name in names and f"STARFOLD_{second}" in environment
+        ]
+        lines = [
+            f"STARFOLD_{name}={environment[f'STARFOLD_{name}']}\n" for name in (*names, *seconds)
+        ]
         _issue(issued / service / "environment", "".join(lines))
     log.info("secrets_issued")
 

@@ -8,7 +8,7 @@ import os
 import secrets
 import tempfile
 from pathlib import Path
-from typing import IO
+from typing import IO, Literal
 from urllib.parse import quote
 
 import msgspec
@@ -33,6 +33,9 @@ JOBS_DATABASE = 1
 _OWN_FILES = frozenset({"lock", "secrets.json", "postgres"})
 
 
+Rotation = Literal["", "prepared", "promoted"]
+
+
 class Secrets(msgspec.Struct, frozen=True, kw_only=True):
     """The secrets, created once and stored in `secrets.json`; keys are base64 of 32 bytes.
 
@@ -50,10 +53,19 @@ class Secrets(msgspec.Struct, frozen=True, kw_only=True):
     sealing_key: str
     token_private_key: str
     token_public_key: str
+    # The rest belongs to rotations; see `ops/home/rotation.py`.
+    second_sealing_key: str = ""
+    sealing_rotation: Rotation = ""
+    # With spaces between them; backups from their time need them.
+    retired_sealing_keys: str = ""
+    next_token_private_key: str = ""
+    second_token_public_key: str = ""
+    tokens_rotation: Rotation = ""
+    tokens_promoted_at: str = ""
 
     @property
     def cursor_key(self) -> str:
-        return _base64(self._derived(b"starfold cursors"))
+        return base64_text(self._derived(b"starfold cursors"))
 
     @property
     def metrics_token(self) -> str:
@@ -182,6 +194,32 @@ class Home:
             write_private(file, msgspec.json.encode(stored))
         return msgspec.convert(stored, type=Secrets)
 
+    def replace_secrets(self, secrets: Secrets) -> None:
+        write_private(self.secrets_file, msgspec.json.encode(secrets))
+
+    @property
+    def is_running(self) -> bool:
+        """Whether a `starfold up` holds the home's lock."""
+        file = self.path / "lock"
+        if not file.exists():
+            return False
+        with file.open() as lock:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except OSError:
+                return True
+        return False
+
+    @property
+    def keys_wanted(self) -> Path:
+        """Has `starfold up` restart its services with the stored secrets when it changes."""
+        return self.path / "keys-wanted"
+
+    @property
+    def keys_in_use(self) -> Path:
+        """Holds the fingerprint of the keys that the services were started with."""
+        return self.path / "keys-in-use"
+
     def require_secrets_of_data(self) -> None:
         """Raise `OperatorError` if there is data whose secrets are gone."""
         if (self.postgres_data / INITIALIZED).exists() and not self.secrets_file.exists():
@@ -243,7 +281,11 @@ class Home:
         """Return the `STARFOLD_*` variables of a process with these roles in database and Redis."""
         own = self.secrets()
         passwords = {OWNER_ROLE: own.owner_password, **own.role_passwords}
-        return {
+        seconds = {
+            "STARFOLD_SECOND_SEALING_KEY": own.second_sealing_key,
+            "STARFOLD_SECOND_TOKEN_PUBLIC_KEY": own.second_token_public_key,
+        }
+        return {name: key for name, key in seconds.items() if key} | {
             "STARFOLD_DATABASE_URL": self.dsn(role, passwords[role]),
             "STARFOLD_REDIS_URL": self.redis_url(redis_user),
             "STARFOLD_JOBS_REDIS_URL": self.redis_url(redis_user, JOBS_DATABASE),
@@ -283,12 +325,12 @@ def _new_secrets() -> Secrets:
         query_api_redis_password=secrets.token_urlsafe(24),
         projector_redis_password=secrets.token_urlsafe(24),
         worker_redis_password=secrets.token_urlsafe(24),
-        reservation_secret=_base64(secrets.token_bytes(32)),
-        sealing_key=_base64(secrets.token_bytes(32)),
-        token_private_key=_base64(private_key.private_bytes_raw()),
-        token_public_key=_base64(private_key.public_key().public_bytes_raw()),
+        reservation_secret=base64_text(secrets.token_bytes(32)),
+        sealing_key=base64_text(secrets.token_bytes(32)),
+        token_private_key=base64_text(private_key.private_bytes_raw()),
+        token_public_key=base64_text(private_key.public_key().public_bytes_raw()),
     )
 
 
-def _base64(raw: bytes) -> str:
+def base64_text(raw: bytes) -> str:
     return base64.b64encode(raw).decode()

@@ -6,6 +6,7 @@ import socket
 import sys
 from functools import partial
 from ipaddress import ip_address
+from pathlib import Path
 
 import httpx
 import structlog
@@ -14,7 +15,15 @@ from ops.database import create_database
 from ops.errors import OperatorError
 from ops.home import redis_users
 from ops.home.api_client import http_client
-from ops.home.folder import DATABASE, MAINTENANCE_DATABASE, OWNER_ROLE, Addresses, Home
+from ops.home.folder import (
+    DATABASE,
+    MAINTENANCE_DATABASE,
+    OWNER_ROLE,
+    Addresses,
+    Home,
+    write_private,
+)
+from ops.home.rotation import keys_in_use
 from ops.local.child import Child, ChildSpec
 from ops.local.servers import initialize_postgres, postgres_spec, valkey_spec
 from ops.local.supervisor import Stopped, Supervisor
@@ -22,12 +31,8 @@ from shared.log.schema import COMMAND_ROLE, PROJECTOR_ROLE, migrate
 
 API_READY_WITHIN_S = 60.0
 
-STOP_ORDER = (
-    ("command-api", "query-api"),
-    ("projector",),
-    ("worker",),
-    ("valkey", "postgres"),
-)
+SERVICES_STOP_ORDER = (("command-api", "query-api"), ("projector",), ("worker",), ("first-steps",))
+STOP_ORDER = (*SERVICES_STOP_ORDER, ("valkey", "postgres"))
 
 log = structlog.get_logger()
 
@@ -44,6 +49,7 @@ class Stack:
         self._query_port = query_port
         self._catalogue = catalogue
         self._supervisor = Supervisor(home)
+        self._keys_wanted = _content(home.keys_wanted)
 
     def run(self) -> None:
         """Run until a signal; raise `OperatorError` if something prevents the start."""
@@ -71,6 +77,7 @@ class Stack:
             )
             while True:
                 supervisor.watch()
+                self._restart_with_new_keys()
         except Stopped:
             log.info("stopping")
         finally:
@@ -86,7 +93,17 @@ class Stack:
         create_database(self._home.owner_dsn(MAINTENANCE_DATABASE), DATABASE)
         migrate(self._home.owner_dsn(), roles=self._home.secrets().role_passwords)
 
+    def _restart_with_new_keys(self) -> None:
+        """Restart the services together if `starfold keys rotate` has changed what they need."""
+        wanted = _content(self._home.keys_wanted)
+        if wanted != self._keys_wanted:
+            log.info("services_restart", reason="rotated keys")
+            self._keys_wanted = wanted
+            self._supervisor.end(SERVICES_STOP_ORDER)
+            self._start_services()
+
     def _start_services(self) -> None:
+        keys = keys_in_use(self._home.secrets()).encode()
         command_api = self._start(
             "command-api", "command_api", COMMAND_ROLE, port=self._command_port
         )
@@ -98,6 +115,10 @@ class Stack:
         self._supervisor.wait_ready([command_api], API_READY_WITHIN_S)
         first_steps = self._supervisor.start(self._first_steps())
         self._supervisor.wait_ready([query_api, first_steps], API_READY_WITHIN_S)
+        try:
+            write_private(self._home.keys_in_use, keys)
+        except OSError as error:  # Only `starfold keys rotate` needs it, and says that it waits.
+            log.warning("keys_not_noted", reason=error.strerror)
 
     def _start(
         self,
@@ -135,6 +156,10 @@ class Stack:
             ready=self._home.bootstrapped_file.exists,
             once=True,
         )
+
+
+def _content(file: Path) -> bytes:
+    return file.read_bytes() if file.exists() else b""
 
 
 def _require_free(host: str, port: int) -> None:

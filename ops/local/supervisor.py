@@ -101,12 +101,18 @@ class Supervisor:
         for descriptor in readable:
             os.read(descriptor, 1024)
 
+    def end(self, order: Sequence[Sequence[str]]) -> None:
+        """Stop the children by name, group by group, and supervise them no more."""
+        for group in order:
+            stop_all([child for child in self._children if child.spec.name in group])
+        named = {name for group in order for name in group}
+        self._children = [child for child in self._children if child.spec.name not in named]
+
     def stop(self, order: Sequence[Sequence[str]]) -> None:
         """Stop the children by name, group by group, after the children in no group."""
         named = {name for group in order for name in group}
         stop_all([child for child in self._children if child.spec.name not in named])
-        for group in order:
-            stop_all([child for child in self._children if child.spec.name in group])
+        self.end(order)
         self._home.children_file.unlink(missing_ok=True)
         log.info("stopped")
 

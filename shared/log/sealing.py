@@ -30,26 +30,51 @@ NO_KEYS: Keys = MappingProxyType({})
 
 
 class KeyWrap:
-    """Creates subjects' keys, and wraps and unwraps them with the key of the settings."""
+    """Creates subjects' keys, and wraps and unwraps them with the key of the settings.
 
-    def __init__(self, sealing_key: bytes) -> None:
+    While the sealing key is rotated there is a second one, which only unwraps.
+    """
+
+    def __init__(self, sealing_key: bytes, second_key: bytes | None = None) -> None:
         self._cipher = AESGCM(sealing_key)
+        self._ciphers = [self._cipher, *([AESGCM(second_key)] if second_key else [])]
 
     def new_key(self, user_id: UserId) -> tuple[bytes, bytes]:
         """Return a new key, and the same key wrapped for storage."""
         key = os.urandom(KEY_BYTES)
-        nonce = os.urandom(NONCE_BYTES)
-        return key, nonce + self._cipher.encrypt(nonce, key, user_id.bytes)
+        return key, self._wrap(user_id, key)
 
     def unwrap(self, user_id: UserId, wrapped: bytes) -> bytes:
         """Return the unwrapped key; raise `Misconfigured` if it was wrapped with another key."""
+        for cipher in self._ciphers:
+            try:
+                return _opened(cipher, user_id, wrapped)
+            except (InvalidTag, ValueError):
+                continue
+        raise Misconfigured(
+            f"the key of user {user_id} cannot be unwrapped: "
+            "STARFOLD_SEALING_KEY is not the key that it was wrapped with"
+        )
+
+    def rewrap(self, user_id: UserId, wrapped: bytes) -> bytes | None:
+        """Return a key that the second key wrapped, wrapped with the first; None for any other.
+
+        Raises `Misconfigured` as `unwrap` does.
+        """
+        key = self.unwrap(user_id, wrapped)
         try:
-            return self._cipher.decrypt(wrapped[:NONCE_BYTES], wrapped[NONCE_BYTES:], user_id.bytes)
-        except (InvalidTag, ValueError) as error:
-            raise Misconfigured(
-                f"the key of user {user_id} cannot be unwrapped: "
-                "STARFOLD_SEALING_KEY is not the key that it was wrapped with"
-            ) from error
+            _opened(self._cipher, user_id, wrapped)
+        except InvalidTag:
+            return self._wrap(user_id, key)
+        return None
+
+    def _wrap(self, user_id: UserId, key: bytes) -> bytes:
+        nonce = os.urandom(NONCE_BYTES)
+        return nonce + self._cipher.encrypt(nonce, key, user_id.bytes)
+
+
+def _opened(cipher: AESGCM, user_id: UserId, wrapped: bytes) -> bytes:
+    return cipher.decrypt(wrapped[:NONCE_BYTES], wrapped[NONCE_BYTES:], user_id.bytes)
 
 
 class SubjectKeys(Mapping[UserId, bytes]):

@@ -77,6 +77,14 @@ class SealingSettings(Settings):
     """Settings of a process that opens or seals personal data."""
 
     sealing_key: Base64Secret
+    # Unwraps what the sealing key does not, while that is rotated.
+    second_sealing_key: Base64Secret | None = None
+
+    @property
+    def sealing_keys(self) -> tuple[bytes, bytes | None]:
+        """The sealing key, and the second one during a rotation."""
+        first, second = self.sealing_key, self.second_sealing_key
+        return first.get_secret_value(), None if second is None else second.get_secret_value()
 
 
 class HttpSettings(TracedSettings):
@@ -95,5 +103,13 @@ class HttpSettings(TracedSettings):
     drain_s: Seconds = 0
     # 32 bytes, the raw Ed25519 public key that verifies access tokens.
     token_public_key: Base64Secret
+    # Verifies access tokens too, while the token key is rotated.
+    second_token_public_key: Base64Secret | None = None
     token_issuer: str = Field("starfold", min_length=1)
     token_audience: str = Field("starfold", min_length=1)
+
+    @property
+    def token_public_keys(self) -> list[bytes]:
+        """The key that verifies access tokens, and the second one during a rotation."""
+        keys = (self.token_public_key, self.second_token_public_key)
+        return [key.get_secret_value() for key in keys if key is not None]

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import base64
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 from uuid import UUID
 
 import jwt
@@ -87,12 +87,12 @@ class TokenIssuer:
 
 
 class TokenVerifier:
-    """Checks tokens against a raw 32-byte Ed25519 public key, and caches verified ones."""
+    """Checks tokens against raw 32-byte Ed25519 public keys, and caches verified ones."""
 
     def __init__(
-        self, public_key: bytes, *, issuer: str, audience: str, clock: Callable[[], float]
+        self, *public_keys: bytes, issuer: str, audience: str, clock: Callable[[], float]
     ) -> None:
-        self._key = Ed25519PublicKey.from_public_bytes(public_key)
+        self._keys = [Ed25519PublicKey.from_public_bytes(key) for key in public_keys]
         self._issuer = issuer
         self._audience = audience
         self._clock = clock
@@ -115,16 +115,7 @@ class TokenVerifier:
         if len(token) > TOKEN_BYTES_MAX:
             raise NotAuthenticated("the access token is not valid")
         try:
-            payload = jwt.decode(
-                token,
-                self._key,
-                algorithms=[ALGORITHM],
-                issuer=self._issuer,
-                audience=self._audience,
-                # Applies to `exp` too, which `verify` checks again without leeway.
-                leeway=LEEWAY_S,
-                options={"require": ["exp", "iss", "aud", "sub", "role"]},
-            )
+            payload = self._payload(token)
             role: Role = payload["role"]
             if role not in ("member", "curator", "operator"):
                 raise NotAuthenticated("the access token is not valid")
@@ -141,6 +132,28 @@ class TokenVerifier:
             raise NotAuthenticated("the access token has expired") from error
         except (jwt.InvalidTokenError, ValueError) as error:
             raise NotAuthenticated("the access token is not valid") from error
+
+    def _payload(self, token: str) -> dict[str, Any]:
+        """Return the payload of a token that one of the keys has signed."""
+        *others, last = self._keys
+        for key in others:
+            try:
+                return self._signed_with(key, token)
+            except jwt.InvalidSignatureError:
+                continue
+        return self._signed_with(last, token)
+
+    def _signed_with(self, key: Ed25519PublicKey, token: str) -> dict[str, Any]:
+        return jwt.decode(
+            token,
+            key,
+            algorithms=[ALGORITHM],
+            issuer=self._issuer,
+            audience=self._audience,
+            # Applies to `exp` too, which `verify` checks again without leeway.
+            leeway=LEEWAY_S,
+            options={"require": ["exp", "iss", "aud", "sub", "role"]},
+        )
 
 
 def json_web_key(public_key: bytes) -> dict[str, str]:

@@ -14,11 +14,13 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+import jwt
 import msgspec
 import psutil
 import pytest
 import redis
 
+from ops.home.api_client import ApiClient
 from projector.projections import DEFINITIONS
 from tests.support.faults.process_tree import wait_gone
 from tests.support.local_starfold import Local, free_port, mode_of, starfold
@@ -262,6 +264,42 @@ def test_a_killed_child_is_started_again(running: Local) -> None:
     with running.client() as client:
         movie_id = client.command("POST", "/v1/movies", movie).json()["movie_id"]
         assert client.query(f"/v1/movies/{movie_id}", at_least=client.head())["title"] == "Mirror"
+
+
+def test_both_keys_are_rotated_while_it_runs_even_if_a_rotation_is_killed(running: Local) -> None:
+    """People stay logged in, and log in with passwords that the old key had sealed."""
+    before = running.home.secrets()
+    person = {"email": "ann@example.org", "password": "correct horse battery staple"}
+    with running.client() as client:
+        client.command("POST", "/v1/users", {**person, "display_name": "Ann"})
+        old_token = client.command("POST", "/v1/sessions", person).json()["access_token"]
+    killed = subprocess.Popen(
+        starfold("keys", "rotate", "sealing", "--home", str(running.home.path)),
+        stdout=subprocess.DEVNULL,
+    )
+    eventually(lambda: running.home.secrets().sealing_key != before.sealing_key)
+    killed.kill()
+    killed.wait()
+    rotated = running.run("keys", "rotate", "sealing")
+    assert rotated.returncode == 0, rotated.stderr
+    assert "the sealing key wraps all of them" in rotated.stdout
+    rotated = running.run("keys", "rotate", "token")
+    assert rotated.returncode == 0, rotated.stderr
+    own = running.home.secrets()
+    assert own.retired_sealing_keys == before.sealing_key
+    assert own.second_token_public_key == before.token_public_key
+    addresses = running.home.addresses()
+    as_ann = {"Authorization": f"Bearer {old_token}"}
+    me = httpx.get(f"{addresses.query_url}/v1/users/me", headers=as_ann).json()
+    assert me["display_name"] == "Ann"
+    with ApiClient(addresses, old_token) as ann:
+        ann.command("PATCH", "/v1/users/me", {"display_name": "Anna"})
+        new_token = ann.command("POST", "/v1/sessions", person).json()["access_token"]
+    kids = [jwt.get_unverified_header(one)["kid"] for one in (new_token, old_token)]
+    published = httpx.get(f"{addresses.command_url}/.well-known/jwks.json").json()["keys"]
+    assert [key["kid"] for key in published] == kids
+    refused = running.run("keys", "rotate", "token")
+    assert "valid until" in refused.stderr
 
 
 def test_a_port_in_use_is_one_clear_line(folder: Path) -> None:
