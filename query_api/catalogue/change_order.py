@@ -9,6 +9,7 @@ from __future__ import annotations
 from bisect import bisect_left
 from collections.abc import Callable
 
+from query_api.catalogue.slicing import Slice, Sliced, sorted_in_slices
 from shared.ids import Position
 
 # Keys that are out of date are removed beyond this many, or as many as the valid ones.
@@ -35,6 +36,11 @@ class ChangeOrder:
         if len(self._keys) > self._compact_at:
             self._keys = [one for one in self._keys if self._is_valid(one)]
             self._compact_at = 2 * len(self._keys) + OUTDATED_MAX
+
+    def sort(self, slice_: Slice) -> Sliced[None]:
+        """Sort the keys of a load, which come in any order."""
+        self._keys = yield from sorted_in_slices(self._keys, slice_)
+        self._is_sorted = True
 
     def after(self, position: Position, until: Position, limit: int) -> list[Change]:
         """Return at most `limit` movies whose last change is in a range of positions."""

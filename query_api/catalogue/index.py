@@ -1,7 +1,8 @@
 """The catalogue's index: every movie in memory, in every order that a list can have.
 
-Orders are plain sorted lists of keys. The index notes a movie that changes, and updates an order
-when it is next used: by bisection if few movies moved, by merging if many did.
+Orders are plain sorted lists of keys, made once all movies are loaded. From then on the index notes
+a movie that changes, and updates an order when it is next used: by bisection if few movies moved,
+by merging if many did.
 `query_api/catalogue/search.py` finds pages in it.
 """
 
@@ -10,6 +11,7 @@ from __future__ import annotations
 import sys
 from bisect import bisect_left, insort
 from collections.abc import Callable, Iterable
+from functools import lru_cache
 from typing import Any, Literal, NamedTuple, get_args
 from uuid import UUID
 
@@ -17,10 +19,12 @@ import msgspec
 
 from query_api.catalogue.change_order import ChangeOrder
 from query_api.catalogue.genres import Genres, genre_key
-from query_api.catalogue.lookups import NO_IDS, Lookups, ids_of
-from query_api.catalogue.search_key import Names, names_of, number_of, search_key, search_keys
+from query_api.catalogue.lookups import NO_IDS, Ids, Lookups, ids_of
+from query_api.catalogue.search_key import Names, names_of, number_of, search_key
+from query_api.catalogue.slicing import Slice, Sliced, finished, sorted_in_slices
 from shared.errors import DocumentDamaged
 from shared.ids import START, Position
+from shared.read_model.documents import MovieDocument
 from shared.read_model.kinds import CLOSED, MOVIE
 from shared.read_model.ranks import milliseconds
 
@@ -97,13 +101,9 @@ class Left(NamedTuple):
 
 
 class Film(NamedTuple):
-    """The details of a movie in the index; `stored` is the document that they come from.
-
-    `shown_id` is the id as text.
-    """
+    """The details of a movie in the index; `stored` is the document that they come from."""
 
     movie_id: bytes
-    shown_id: str
     stored: bytes
     title: str
     title_key: str
@@ -112,7 +112,7 @@ class Film(NamedTuple):
     created_ms: int
     genre_names: tuple[str, ...]
     genres: frozenset[str]
-    directors: frozenset[str]
+    directors: tuple[str, ...]
     position: Position
 
 
@@ -144,12 +144,14 @@ class Entry(msgspec.Struct, gc=False):
         """The beginning of the movie's JSON in a user's list of ratings."""
         if self._rated is None:
             film = self.film
-            self._rated = rated_part(film.shown_id, film.title, film.year, self.ratings.average)
+            self._rated = rated_part(
+                UUID(bytes=film.movie_id), film.title, film.year, self.ratings.average
+            )
         return self._rated
 
 
 def rated_part(
-    movie_id: str, title: str | None = None, year: int | None = None, average: float | None = None
+    movie_id: UUID, title: str | None = None, year: int | None = None, average: float | None = None
 ) -> bytes:
     """Encode the movie's members of a rating's JSON, ending with a comma; the user's follow."""
     shown = {"movie_id": movie_id, "title": title, "year": year, "movie_average": average}
@@ -215,7 +217,8 @@ class Index:
         self._moved: dict[Order, dict[bytes, Entry | None]] = {order: {} for order in ORDERS}
         # The movies with a word in a title, and all words in order.
         self.by_word: dict[str, set[bytes]] = {}
-        self.words: list[str] = []
+        self._words: list[str] = []
+        self._is_sorted = False
 
     def put(self, movie: bytes, details: bytes, statistics: bytes) -> None:
         """Add or update a movie, from both of its documents as they are stored."""
@@ -229,7 +232,8 @@ class Index:
                 self._changed(movie, old, max(film.position, rated.position))
                 return
         else:
-            film = _film(details)
+            decoded = MOVIE.parse(details)
+            film = _film(decoded, details)
             if film.movie_id != movie:
                 raise DocumentDamaged("a document belongs to another movie")
             orders = ORDERS
@@ -238,13 +242,31 @@ class Index:
                 if old is not None:
                     self.genres.remove(old.film.genre_names)
                 self.genres.add(film.genre_names)
-            self.lookups.put(
-                movie, NO_IDS if old is None else ids_of(old.film.stored), ids_of(details)
-            )
+            ids = Ids(decoded.imdb_id, decoded.tmdb_id, decoded.external_id)
+            self.lookups.put(movie, NO_IDS if old is None else ids_of(old.film.stored), ids)
             self._index_words(film, old.film.names.words if old is not None else frozenset())
         self.entries[movie] = entry = Entry(film, ratings, START)
         self._changed(movie, entry, max(film.position, rated.position))
         self._note_moved(movie, old, orders)
+
+    def sort(self) -> Sliced[None]:
+        """Make the orders of all movies, in slices between which no movie may change.
+
+        An index that is not sorted yet takes movies fastest: each costs the same, however many.
+        """
+        slice_ = Slice()
+        for order in ORDERS:
+            keys = map(self.key_maker(order), self.entries)
+            self._orders[order] = yield from sorted_in_slices(keys, slice_)
+        self._words = yield from sorted_in_slices(self.by_word, slice_)
+        yield from self.changes.sort(slice_)
+        self._is_sorted = True
+
+    @property
+    def words(self) -> list[str]:
+        """All words of titles in order."""
+        self._require_sorted()
+        return self._words
 
     def remove(self, movie: bytes) -> None:
         """Remove a movie if the index has it."""
@@ -292,6 +314,7 @@ class Index:
 
     def sorted_keys(self, order: Order) -> list[Key]:
         """Return the sorted keys of an order, after applying the changes so far."""
+        self._require_sorted()
         keys, moved = self._orders[order], self._moved[order]
         if len(moved) * MERGE_ONE_IN > len(keys):
             keys = [key for key in keys if key[-1] not in moved]
@@ -310,7 +333,8 @@ class Index:
 
     def beginning(self, prefix: str) -> list[str]:
         """Return the words that begin with the prefix, and the number that it names."""
-        words, start = self.words, bisect_left(self.words, prefix)
+        words = self.words
+        start = bisect_left(words, prefix)
         # No character sorts after the last one of Unicode.
         matching = words[start : bisect_left(words, prefix + chr(sys.maxunicode), start)]
         number = number_of(prefix)
@@ -327,7 +351,13 @@ class Index:
         there = self.entries.get(movie) or self.left.get(movie)
         return None if there is None else there.position
 
+    def _require_sorted(self) -> None:
+        if not self._is_sorted:
+            finished(self.sort())
+
     def _note_moved(self, movie: bytes, old: Entry | None, orders: Iterable[Order]) -> None:
+        if not self._is_sorted:
+            return
         for order in orders:
             moved = self._moved[order]
             moved.setdefault(movie, old)
@@ -341,25 +371,32 @@ class Index:
             movies = self.by_word.get(word)
             if movies is None:
                 movies = self.by_word[word] = set()
-                insort(self.words, word)
+                if self._is_sorted:
+                    insort(self._words, word)
             movies.add(film.movie_id)
 
 
-def _film(details: bytes) -> Film:
-    movie = MOVIE.parse(details)
+def _film(movie: MovieDocument, stored: bytes) -> Film:
     title_key = search_key(movie.title)
     titles = filter(None, (movie.title, movie.original_title, *movie.alternative_titles))
+    genre_names, genres = _genres(movie.genres)
     return Film(
         movie_id=movie.movie_id.bytes,
-        shown_id=str(movie.movie_id),
-        stored=details,
+        stored=stored,
         title=movie.title,
         title_key=title_key,
         names=names_of(titles),
         year=movie.year,
         created_ms=milliseconds(movie.created_at),
-        genre_names=tuple(dict.fromkeys(movie.genres)),
-        genres=frozenset(map(genre_key, movie.genres)),
-        directors=search_keys(movie.directors),
+        genre_names=genre_names,
+        genres=genres,
+        # Interned, since the same directors come in many movies.
+        directors=tuple(sys.intern(search_key(name)) for name in movie.directors),
         position=movie.position,
     )
+
+
+# Movies with the same genres share both.
+@lru_cache(maxsize=10_000)
+def _genres(names: tuple[str, ...]) -> tuple[tuple[str, ...], frozenset[str]]:
+    return tuple(dict.fromkeys(names)), frozenset(map(genre_key, names))

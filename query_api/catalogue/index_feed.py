@@ -178,6 +178,9 @@ class IndexFeed:
             await self._take_in(index, movies, changed, alive)
             seen = changed.last
         await self._wait_for_healing(index, movies, loaded, seen, alive)
+        for _ in index.sort():
+            await asyncio.sleep(0)
+            alive()
         complete_after, changed_before = await self._change_feed.history(changes, seen)
         self._index = index
         self._changes.restart(complete_after, changed_before)

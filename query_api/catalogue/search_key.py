@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import sys
 import unicodedata
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
@@ -29,6 +28,7 @@ _FRACTIONS = {
     for char in "\u00bd\u2153\u2154\u00bc\u00be"
 }
 # A title is found with and without the punctuation inside its words: Schindler's, Spider-Man, E.T.
+_ASCII_SPACES = {code: " " for code in range(128) if not chr(code).isalnum()}
 _JOINED = str.maketrans("", "", "'\u2019-\u2010.\u00b7")
 _NUMBERS = {
     name: str(number)
@@ -45,14 +45,12 @@ _LAST_ARTICLE = re.compile(r"(.+),\s*(\w+)'?\s*")
 
 def search_key(text: str) -> str:
     """Return the text without case and accents: `KIŞ` and `kış` are `kis`, `Ærø` is `aero`."""
+    if text.isascii():
+        return text.lower()
     # Decompose again after `casefold`: capital sharp s and ligatures decompose to capitals.
     decomposed = unicodedata.normalize("NFKD", unicodedata.normalize("NFKD", text).casefold())
     plain = "".join(c for c in decomposed if not unicodedata.combining(c))
     return plain if plain.isascii() else plain.translate(_LETTERS)
-
-
-def search_keys(names: Iterable[str]) -> frozenset[str]:
-    return frozenset(search_key(name) for name in names)
 
 
 def search_words(text: str) -> list[str]:
@@ -60,7 +58,12 @@ def search_words(text: str) -> list[str]:
 
     A text without letters and digits, such as `$`, is split at white space instead.
     """
-    key = search_key(text.translate(_FRACTIONS).replace("&", " and "))
+    if "&" in text:
+        text = text.replace("&", " and ")
+    if text.isascii():
+        key = text.lower()
+        return key.translate(_ASCII_SPACES).split() or key.split()
+    key = search_key(text.translate(_FRACTIONS))
     return "".join(c if c.isalnum() else " " for c in key).split() or key.split()
 
 
@@ -83,7 +86,11 @@ class Names(NamedTuple):
     """
 
     lines: str
-    words: frozenset[str]
+
+    @property
+    def words(self) -> frozenset[str]:
+        """The words of all lines; kept nowhere, since most movies' are never asked for."""
+        return frozenset(self.lines.split())
 
     @property
     def length(self) -> int:
@@ -95,21 +102,21 @@ def names_of(titles: Iterable[str]) -> Names:
     """Return the names of a movie with these titles."""
     whole: dict[str, None] = {}
     parts: dict[str, None] = {}
-    every: set[str] = set()
     for title in map(with_article_first, titles):
         sections = _PARTS.split(title)
         for section in (title, *(sections if len(sections) > 1 else ())):
             for text in dict.fromkeys((section, section.translate(_JOINED))):
                 words = search_words(text)
-                digits = list(map(number_of, words))
-                every.update(words, digits)
-                for form in (words, digits):
+                forms = [words]
+                if not _NUMBERS.keys().isdisjoint(words):
+                    forms.append([number_of(word) for word in words])
+                for form in forms:
                     (whole if section is title else parts)[" ".join(form)] = None
-                    parts[" ".join(without_article(form))] = None
+                    if (bare := without_article(form)) is not form:
+                        parts[" ".join(bare)] = None
     others = [part for part in parts if part not in whole]
     lines = "\n".join(["", *whole, "", *others, ""] if others else ["", *whole, ""])
-    # Interned, since the same words come in many titles.
-    return Names(lines, frozenset(map(sys.intern, every)))
+    return Names(lines)
 
 
 def with_article_first(text: str) -> str:

@@ -233,7 +233,7 @@ def rating_item(entry: Entry | None, member: Member, review: bytes | None) -> by
     score = half_stars / 2
     text = None if review is None else review.decode()
     # A movie that is not in the index yet has no title.
-    of_movie = rated_part(str(UUID(bytes=movie))) if entry is None else entry.rated
+    of_movie = rated_part(UUID(bytes=movie)) if entry is None else entry.rated
     average = None if entry is None else entry.ratings.average
     difference = None if average is None else round(score - average, 4)
     return of_movie + _json(_Opinion(score, difference, text, rated_at))[1:]

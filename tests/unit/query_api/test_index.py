@@ -299,3 +299,27 @@ def test_a_search_goes_on_where_what_it_found_is_removed() -> None:
         except StopIteration as ended:
             found = ended.value
     assert [title(entry) for _, entry in found] == ["Film 001", "Film 003"]
+
+
+def test_an_index_is_sorted_in_slices_once_it_is_loaded(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Not while it is loaded, when each movie would cost the more the more there are."""
+    monkeypatch.setattr("query_api.catalogue.index.MOVED_MAX", 0)
+    monkeypatch.setattr("query_api.catalogue.slicing.RUN", 3)
+    monkeypatch.setattr("query_api.catalogue.slicing.SLICE_S", -1.0)
+    loaded, followed = Index(), Index()
+    assert titles(followed) == []
+    numbers = [7, 2, 9, 4, 1, 8, 3, 6, 5, 10]
+    for number in numbers:
+        put(followed, number, number % 4 + 1)
+    with monkeypatch.context() as patch:
+        patch.delattr(Index, "sorted_keys")
+        for number in numbers:
+            put(loaded, number, number % 4 + 1)
+    pauses = sum(1 for _ in loaded.sort())
+    assert pauses >= (len(ORDERS) + 1) * 2 * len(numbers) // 3
+    for order in ORDERS:
+        assert loaded.sorted_keys(order) == followed.sorted_keys(order)
+    assert loaded.words == followed.words
+    since, until = Position(4), Position(9)
+    expected = followed.changes.after(since, until, 100)
+    assert loaded.changes.after(since, until, 100) == expected != []
