@@ -63,6 +63,7 @@ CROSS_ORIGIN_REQUEST_HEADERS = (
     "Content-Type",
     "Idempotency-Key",
     "If-Match",
+    "traceparent",
     "X-Request-ID",
 )
 CROSS_ORIGIN_ANSWER_HEADERS = (

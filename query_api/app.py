@@ -67,6 +67,7 @@ CROSS_ORIGIN_REQUEST_HEADERS = (
     "If-None-Match",
     "Last-Event-ID",
     "Starfold-At-Least",
+    "traceparent",
     "X-Request-ID",
 )
 CROSS_ORIGIN_ANSWER_HEADERS = (

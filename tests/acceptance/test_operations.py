@@ -23,4 +23,9 @@ def test_docs_load_nothing_from_elsewhere(api: Api) -> None:
 
 def test_metrics_are_counted(api: Api) -> None:
     for client in (api.command, api.query):
-        assert "starfold_" in client.get("/metrics").text
+        assert "starfold_request_seconds_bucket" in client.get("/metrics").text
+    api.movie()
+    committed = api.command.get("/metrics").text
+    for name in ("starfold_commit_seconds_count", "starfold_batch_commands_count"):
+        assert f"\n{name} 0.0" not in committed
+        assert f"\n{name} " in committed

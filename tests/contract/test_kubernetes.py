@@ -134,10 +134,14 @@ def test_ports_and_probes_are_those_of_the_processes() -> None:
             assert container[probe]["httpGet"] == {"path": path, "port": "http"}
             assert f'"GET",\n        "{path}",' in operations
     projector = _container("projector")
-    variables = {one["name"]: one.get("value") for one in projector["env"]}
-    assert [str(one["containerPort"]) for one in projector["ports"]] == [
-        variables["STARFOLD_METRICS_PORT"]
-    ]
+    for container, setting in (
+        (projector, "STARFOLD_METRICS_PORT"),
+        (_container("worker"), "STARFOLD_WORKER_METRICS_PORT"),
+    ):
+        variables = {one["name"]: one.get("value") for one in container["env"]}
+        ports = [(one["name"], str(one["containerPort"])) for one in container["ports"]]
+        assert ports == [("metrics", variables[setting])]
+        assert variables["STARFOLD_METRICS_HOST"] == "0.0.0.0"
     for probe in ("startupProbe", "livenessProbe"):
         assert projector[probe]["httpGet"] == {"path": "/metrics", "port": "metrics"}
         (_, _, script) = _container("worker")[probe]["exec"]["command"]
@@ -231,7 +235,7 @@ def test_a_pod_reaches_the_servers_that_it_has_settings_for() -> None:
             else one["podSelector"]["matchExpressions"][0]["values"]
         )
     }
-    assert listening == {*APIS, "projector"}
+    assert listening == {*APIS, "projector", "worker"}
 
 
 def _ports(policy: Manifest, direction: str) -> list[Manifest]:

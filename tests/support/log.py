@@ -75,7 +75,7 @@ def append_raw(
     version: int = 1,
 ) -> Position:
     """Append what no decider would have recorded, in a stream of its own unless one is given."""
-    metadata = Metadata(event_id=EventId(new_uuid7()), recorded_at=NOON)
+    metadata = Metadata(event_id=EventId(new_uuid7()), recorded_at=NOON, correlation_id=new_uuid7())
     state = system.codec().encode(event, metadata, {})
     row = (
         system.owner()

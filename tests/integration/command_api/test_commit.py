@@ -5,9 +5,10 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from uuid import uuid4
+from uuid import UUID, uuid4
 
 import pytest
+from structlog.testing import capture_logs
 
 from command_api.commit import committer as commit_module
 from command_api.commit.committer import REFUSALS_MAX
@@ -224,10 +225,13 @@ def test_a_connection_that_the_server_ended_meanwhile_is_made_anew(rated: Rated)
 def test_one_commands_fault_is_no_neighbours(rated: Rated) -> None:
     """A score that the codec cannot store: it fails alone, and the others are committed."""
     broken = a_rating(rated.user_id, rated.movie_id, 2**70)
-    user, fault, movie = commit(rated.committer, a_user(), broken, a_movie())
+    with capture_logs() as lines:
+        user, fault, movie = commit(rated.committer, a_user(), broken, a_movie())
     assert isinstance(user, Outcome)
     assert isinstance(fault, OverflowError)
     assert isinstance(movie, Outcome)
+    (line,) = [one for one in lines if one["event"] == "command_failed"]
+    assert UUID(line["request_id"])
 
 
 def test_four_committers_on_one_hot_rating_lose_nothing(rated: Rated) -> None:

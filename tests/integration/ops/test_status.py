@@ -150,9 +150,10 @@ def test_a_terminal_shows_it(system: System, monkeypatch: pytest.MonkeyPatch) ->
     member.renew()
     shown = CliRunner().invoke(app, ["status"])
     assert shown.exit_code == 0, shown.output
-    heading, projectors, columns, *rows = shown.output.splitlines()
+    heading, projectors, index, columns, *rows = shown.output.splitlines()
     assert heading.startswith("log at position 0, ")
     assert projectors.startswith("1 projector: since 20")
+    assert index == "there is no event index"
     assert columns.split("\t")[:3] == ["projection", "generation", "state"]
     assert [row.split("\t")[0] for row in rows] == ["changes", "movies", "profiles"]
     member.leave()

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from structlog.testing import capture_logs
 
 from projector.following import fold
 from projector.following import followed_generation as followed
@@ -12,6 +13,7 @@ from projector.following.follower import Follower
 from projector.generations.table import Generation
 from projector.wiring import Wiring
 from shared.ids import MovieId, Position, UserId, new_uuid7
+from shared.log.codec import origin_of
 from shared.log.events import RatingSubmitted, UserErased
 from shared.read_model.checkpoints import decode_checkpoint
 from shared.read_model.documents import Parked
@@ -51,11 +53,16 @@ def test_a_parked_movie_stands_still_and_all_others_go_on(system: System) -> Non
     bad = append_raw(system, impossible_rating(newcomer, movie))
     before = system.redis.get(keys.document("stats", movie.hex))
     history.go_on()
-    follow_to_the_end(follower, wiring)
+    with capture_logs() as lines:
+        follow_to_the_end(follower, wiring)
 
     (mark,) = parked(wiring, movies)
     assert (mark.entity, mark.position, mark.topic) == (movie, bad, "RatingSubmitted")
     assert "10 half stars" in mark.error
+    (line,) = [one for one in lines if one.get("projection") == "movies"]
+    (stored_event,) = wiring.reader.fetch(bad, 1)
+    assert (line["event"], line["position"]) == ("entity_parked", bad)
+    assert origin_of(stored_event.state) == {"request_id": line["request_id"]}
     stored: Any = system.redis.get(keys.document("parked", movie.hex))
     assert PARKED_MARK.decode(stored) == mark
     assert system.redis.get(keys.document("stats", movie.hex)) == before

@@ -45,7 +45,7 @@ def test_no_other_may_and_no_cache_mixes_them_up(url: str, path: str, origin: st
 def test_a_browser_may_ask_first(url: str) -> None:
     asked = {
         "Access-Control-Request-Method": "GET",
-        "Access-Control-Request-Headers": "authorization",
+        "Access-Control-Request-Headers": "authorization, traceparent",
     }
     allowed = httpx.options(f"{url}/v1/movies", headers={"Origin": FILMS, **asked})
     refused = httpx.options(f"{url}/v1/movies", headers={"Origin": OTHER, **asked})
