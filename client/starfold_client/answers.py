@@ -57,6 +57,21 @@ class Session(msgspec.Struct, frozen=True):
         return f"Session(expires_in_s={self.expires_in_s})"
 
 
+class ListedSession(msgspec.Struct):
+    """An open session of the caller; `last_used_at` is the time of its last refresh."""
+
+    session_id: UUID
+    created_at: datetime
+    last_used_at: datetime
+    expires_at: datetime
+    user_agent: str | None
+    is_current: bool
+
+
+class ListedSessions(msgspec.Struct):
+    sessions: list[ListedSession]
+
+
 class RowProblem(msgspec.Struct):
     type: str
     detail: str

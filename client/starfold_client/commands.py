@@ -12,6 +12,7 @@ from starfold_client.answers import (
     CommandReadiness,
     CreatedUser,
     Export,
+    ListedSessions,
     NamedMovie,
     Rated,
     Role,
@@ -22,6 +23,7 @@ from starfold_client.answers import (
 from starfold_client.bulk import Bulk
 from starfold_client.caller import Caller
 from starfold_client.exchange import (
+    USER_AGENT,
     Arguments,
     Endpoint,
     end_session,
@@ -174,9 +176,12 @@ class Commands:
         has_credential=False,
         after=start_session,
     )
-    def log_in(self, *, email: str, password: str) -> Arguments:
-        """Log in; the client keeps the session, uses it, and renews it."""
-        return Arguments(body={"email": email, "password": password})
+    def log_in(self, *, email: str, password: str, user_agent: str = USER_AGENT) -> Arguments:
+        """Log in; the client keeps the session, uses it, and renews it.
+
+        `user_agent` is what the user's list of sessions shows.
+        """
+        return Arguments(body={"email": email, "password": password}, user_agent=user_agent)
 
     @command(
         "POST",
@@ -194,6 +199,16 @@ class Commands:
     def log_out(self, *, idempotency_key: str | None = None) -> Arguments:
         """End the session; from then on the client is nobody's."""
         return Arguments(idempotency_key=idempotency_key)
+
+    @command("GET", "/v1/users/me/sessions", shape(ListedSessions), takes_key=False)
+    def list_sessions(self) -> Arguments:
+        """Return the caller's open sessions, last used first, at most 100."""
+        return Arguments()
+
+    @command("DELETE", "/v1/users/me/sessions/{session_id}", nothing, takes_key=False)
+    def end_session(self, session_id: Id) -> Arguments:
+        """End one of the caller's sessions; raise `NotFound` if it is not open."""
+        return Arguments({"session_id": session_id})
 
     @command("POST", "/v1/movies", shape(NamedMovie))
     def create_movie(self, movie: NewMovie, *, idempotency_key: str | None = None) -> Arguments:

@@ -59,6 +59,7 @@ class Arguments:
     body: object = None
     if_match: str | int | None = None
     idempotency_key: str | None = None
+    user_agent: str = USER_AGENT
 
 
 @dataclass(frozen=True)
@@ -222,7 +223,7 @@ def _request(endpoint: Endpoint[Any], arguments: Arguments) -> Send:
         {name: quote(str(value), safe="") for name, value in arguments.path.items()}
     )
     query = {name: _text(value) for name, value in arguments.query.items() if value is not None}
-    headers = {"User-Agent": USER_AGENT, "Accept": "application/json"}
+    headers = {"User-Agent": arguments.user_agent, "Accept": "application/json"}
     if arguments.if_match is not None:
         tag = arguments.if_match
         headers["If-Match"] = f'"{tag}"' if isinstance(tag, int) else tag

@@ -32,6 +32,21 @@ class SessionAnswer(BaseModel):
     expires_in_s: int
 
 
+class ListedSession(BaseModel):
+    """An open session of the caller; `last_used_at` is the time of its last refresh."""
+
+    session_id: UUID
+    created_at: datetime
+    last_used_at: datetime
+    expires_at: datetime
+    user_agent: str | None
+    is_current: bool
+
+
+class SessionsAnswer(BaseModel):
+    sessions: list[ListedSession]
+
+
 class RowProblem(BaseModel):
     """Why a row failed: the parts of a problem document that differ between rows."""
 

@@ -1,14 +1,15 @@
-"""Sessions: log-in with a password or an API key, refresh, log-out."""
+"""Sessions: log-in with a password or an API key, refresh, list, log-out."""
 
 from __future__ import annotations
 
 from http import HTTPStatus
-from typing import NamedTuple
+from typing import Annotated, NamedTuple
 from uuid import UUID
 
 import structlog
+from pydantic import Field
 
-from command_api.bodies.answers import SessionAnswer
+from command_api.bodies.answers import SessionAnswer, SessionsAnswer
 from command_api.bodies.bounded_json import Either
 from command_api.bodies.json_body import JsonBody
 from command_api.bodies.models import (
@@ -22,24 +23,46 @@ from command_api.deciding.principal import Member, Service, session_of
 from command_api.deciding.session import EndSession
 from command_api.deciding.user import ChangePassword
 from command_api.http.commands import DONE, Commands, Idempotent, answer
-from command_api.identity.access import PUBLIC, SESSIONS
+from command_api.identity.access import MEMBERS, PUBLIC, SESSIONS
 from command_api.identity.accounts import Account, Accounts
 from command_api.identity.authentication import API_KEY_PREFIX, Authentication, key_id_of
 from command_api.identity.limits import LogInLimits
 from command_api.identity.passwords import Passwords
 from command_api.identity.sessions import Holder, Session
 from command_api.identity.sessions import Sessions as SessionStore
-from shared.errors import Forbidden, NotAuthenticated, StarfoldError, TooManyRequests
+from shared.errors import (
+    Forbidden,
+    NotAuthenticated,
+    NotFound,
+    StarfoldError,
+    TooManyRequests,
+)
 from shared.ids import NO_VERSION, UserId, Version, sessions_stream_id
 from shared.log.events import Role
 from shared.web.addresses import network_of
 from shared.web.answer import Answer, AnswerKind, json_answer
-from shared.web.operation import Parameters, Request, operation
+from shared.web.identifiers import CanonicalUuid
+from shared.web.operation import Header, Parameters, Request, operation
 from shared.web.tokens import TOKEN_LIFETIME_S, TokenIssuer
 
 log = structlog.get_logger()
 
-LogIn = Request[Parameters, LogInBody | KeyLogInBody]
+
+class Device(Parameters):
+    """Parameters of a log-in."""
+
+    user_agent: Annotated[
+        str | None,
+        Header("User-Agent"),
+        Field(description="Shown, shortened, in the user's list of sessions."),
+    ] = None
+
+
+class NamedSession(Parameters):
+    session_id: CanonicalUuid
+
+
+LogIn = Request[Device, LogInBody | KeyLogInBody]
 
 
 class _Bearer(NamedTuple):
@@ -73,6 +96,7 @@ class Sessions:
         "/v1/sessions",
         tag="sessions",
         access=PUBLIC,
+        parameters=Device,
         body=JsonBody(LogInBody, ACCOUNT_BYTES_MAX, Either("api_key", KeyLogInBody)),
         answers={
             201: AnswerKind("A session", SessionAnswer, ("Cache-Control",)),
@@ -87,7 +111,7 @@ class Sessions:
         body = request.body
         try:
             if isinstance(body, KeyLogInBody):
-                return await self._log_in_service(body.api_key, request.caller.address)
+                return await self._log_in_service(body.api_key, request)
             return await self._log_in_user(body, request)
         except (NotAuthenticated, TooManyRequests) as error:
             throttled = isinstance(error, TooManyRequests)
@@ -156,6 +180,42 @@ class Sessions:
         ending = self._ending(session_id, principal.actor)
         return answer(await self._commands.send_once(ending, request))
 
+    @operation(
+        "GET",
+        "/v1/users/me/sessions",
+        tag="sessions",
+        access=MEMBERS.first,
+        answers={200: AnswerKind("The sessions", SessionsAnswer, ("Cache-Control",))},
+    )
+    async def list_sessions(self, request: Request[Parameters, None]) -> Answer:
+        """Return the caller's open sessions, last used first, at most 100.
+
+        A session is used when it is refreshed. `user_agent` is what the client that logged in said
+        it is; `is_current` marks the session of the access token.
+        """
+        member = request.caller.member
+        sessions = [
+            {**one._asdict(), "is_current": one.session_id == member.session_id}
+            for one in await self._sessions.of_user(member.user_id)
+        ]
+        return json_answer({"sessions": sessions}).with_field(b"cache-control", "no-store")
+
+    @operation(
+        "DELETE",
+        "/v1/users/me/sessions/{session_id}",
+        tag="sessions",
+        access=MEMBERS.first,
+        parameters=NamedSession,
+        answers=DONE | {404: AnswerKind("The caller has no such open session.")},
+    )
+    async def end_session(self, request: Request[NamedSession, None]) -> Answer:
+        """End one of the caller's sessions, with its tokens, as a log-out does."""
+        member, session_id = request.caller.member, request.parameters.session_id
+        if not await self._sessions.belongs_to(session_id, member.user_id):
+            raise NotFound(f"you have no open session {session_id}")
+        ending = self._ending(session_id, member.user_id)
+        return answer(await self._commands.send(ending, request))
+
     async def _log_in_user(self, body: LogInBody, request: LogIn) -> Answer:
         email, address = canonical_email(body.email), request.caller.address
         with self._log_in_limits.attempt(address, email) as attempt:
@@ -165,19 +225,23 @@ class Sessions:
                 attempt.failed()
         if attempt.has_failed or account is None:
             raise NotAuthenticated("the e-mail address or the password is wrong")
-        session, current = await self._sessions.open_for_user(account)
+        session, current = await self._sessions.open_for_user(
+            account, request.parameters.user_agent
+        )
         await self._rehash(current, body.password, request)
         bearer = _Bearer(current.user.role, current.version)
         return self._answer(session, bearer, HTTPStatus.CREATED)
 
-    async def _log_in_service(self, api_key: str, address: str) -> Answer:
-        with self._log_in_limits.attempt_with_key(address, key_id_of(api_key).hex) as attempt:
+    async def _log_in_service(self, api_key: str, request: LogIn) -> Answer:
+        key_id, address = key_id_of(api_key).hex, request.caller.address
+        with self._log_in_limits.attempt_with_key(address, key_id) as attempt:
             try:
                 service = await self._authentication.service(api_key, address)
             except NotAuthenticated:
                 attempt.failed()
                 raise
-        session = await self._sessions.open_for_service(service.key_id)
+        user_agent = request.parameters.user_agent
+        session = await self._sessions.open_for_service(service.key_id, user_agent)
         return self._answer(session, _Bearer("member"), HTTPStatus.CREATED)
 
     def _ending(self, session_id: UUID, subject_id: UUID) -> EndSession:

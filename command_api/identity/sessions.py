@@ -14,6 +14,7 @@ from __future__ import annotations
 import hashlib
 import hmac
 import re
+from datetime import datetime
 from typing import NamedTuple
 from uuid import UUID
 
@@ -25,11 +26,14 @@ from shared.ids import UserId, new_uuid7
 REFRESH_TOKEN_PREFIX = "sfr_"
 # How long a repeat of the last token used is answered.
 REPEAT_S = 10.0
+# Maximum length of a stored user agent, and of a list of sessions.
+USER_AGENT_CHARS_MAX = 120
+LISTED_MAX = 100
 
 _TOKEN = re.compile(r"sfr_([0-9a-f]{32})_([0-9]{1,9})_([0-9a-f]{64})")
 _OPEN = (
-    b"INSERT INTO sessions (session_id, subject_id, service, expires_at)"
-    b" VALUES (%s, %s, %s, now() + make_interval(days => %s))"
+    b"INSERT INTO sessions (session_id, subject_id, service, user_agent, expires_at)"
+    b" VALUES (%s, %s, %s, %s, now() + make_interval(days => %s))"
 )
 # A repeat changes neither the rotation nor its time. Simultaneous refreshes wait for the first one,
 # and then see what it has written.
@@ -46,6 +50,11 @@ _HOLDER = (
     b" OR rotation = %(next)s AND refreshed_at <= now() - make_interval(secs => %(repeat_s)s)"
     b" FROM sessions WHERE session_id = %(session_id)s"
 )
+_OF_USER = (
+    b"SELECT session_id, created_at, refreshed_at, expires_at, user_agent FROM sessions"
+    b" WHERE subject_id = %s AND expires_at > now() ORDER BY refreshed_at DESC, session_id LIMIT %s"
+)
+_BELONGS = b"SELECT FROM sessions WHERE session_id = %s AND subject_id = %s AND expires_at > now()"
 _PURGE = (
     b"DELETE FROM sessions WHERE session_id IN"
     b" (SELECT session_id FROM sessions WHERE expires_at < now() LIMIT %s)"
@@ -73,8 +82,18 @@ class Holder(NamedTuple):
     reused: bool
 
 
+class OpenSession(NamedTuple):
+    """An open session as its owner sees it; every refresh is a use."""
+
+    session_id: UUID
+    created_at: datetime
+    last_used_at: datetime
+    expires_at: datetime
+    user_agent: str | None
+
+
 class Sessions:
-    """Opens and refreshes sessions.
+    """Opens, refreshes and lists sessions.
 
     They end with an event, appended with the deletion of their row.
     """
@@ -87,7 +106,9 @@ class Sessions:
         self._secret = secret
         self._idle_days_max = idle_days_max
 
-    async def open_for_user(self, account: Account) -> tuple[Session, Account]:
+    async def open_for_user(
+        self, account: Account, user_agent: str | None = None
+    ) -> tuple[Session, Account]:
         """Open a session, and return it with the account at that moment.
 
         Raises `NotAuthenticated` if the password was changed since the account was looked up. The
@@ -99,15 +120,22 @@ class Sessions:
             if now is None or now.user.password_hash != account.user.password_hash:
                 raise NotAuthenticated("the account was changed at the same time")
             session = self._new(account.user_id, service=False)
-            await connection.execute(
-                _OPEN, [session.session_id, account.user_id, False, self._idle_days_max]
-            )
+            await connection.execute(_OPEN, self._row(session, user_agent))
         return session, now
 
-    async def open_for_service(self, key_id: UUID) -> Session:
+    async def open_for_service(self, key_id: UUID, user_agent: str | None = None) -> Session:
         session = self._new(key_id, service=True)
-        await self._store.execute(_OPEN, [session.session_id, key_id, True, self._idle_days_max])
+        await self._store.execute(_OPEN, self._row(session, user_agent))
         return session
+
+    async def of_user(self, user_id: UserId) -> list[OpenSession]:
+        """Return the user's open sessions, last used first, at most `LISTED_MAX`."""
+        rows = await self._store.rows(_OF_USER, [user_id, LISTED_MAX])
+        return [OpenSession(*row) for row in rows]
+
+    async def belongs_to(self, session_id: UUID, user_id: UserId) -> bool:
+        """Whether the session is an open one of the user."""
+        return bool(await self._store.rows(_BELONGS, [session_id, user_id]))
 
     async def holder(self, refresh_token: str) -> Holder:
         """Raise `NotAuthenticated` for a forged token and for an ended session."""
@@ -150,7 +178,17 @@ class Sessions:
         session_id = new_uuid7()
         return Session(session_id, subject_id, service, self._token(session_id, 1))
 
+    def _row(self, session: Session, user_agent: str | None) -> list[object]:
+        shown = shortened(user_agent)
+        return [session.session_id, session.subject_id, session.service, shown, self._idle_days_max]
+
     def _token(self, session_id: UUID, rotation: int) -> str:
         named = f"{session_id.hex}_{rotation}"
         mac = hmac.digest(self._secret, b"refresh-token\0" + named.encode(), hashlib.sha256)
         return f"{REFRESH_TOKEN_PREFIX}{named}_{mac.hex()}"
+
+
+def shortened(user_agent: str | None) -> str | None:
+    """Return the printable part of a `User-Agent`, cut; None if nothing is left."""
+    printable = "".join(filter(str.isprintable, user_agent or "")).strip()
+    return printable[:USER_AGENT_CHARS_MAX] or None

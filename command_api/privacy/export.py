@@ -26,9 +26,9 @@ from shared.log.stored_row import StoredRow
 
 EXPORTS_MAX = 2
 
-_SESSION_FIELDS = ("created_at", "refreshed_at", "expires_at")
+_SESSION_FIELDS = ("created_at", "refreshed_at", "expires_at", "user_agent")
 _SESSIONS = (
-    b"SELECT created_at, refreshed_at, expires_at FROM sessions"
+    b"SELECT created_at, refreshed_at, expires_at, user_agent FROM sessions"
     b" WHERE subject_id = %s ORDER BY created_at"
 )
 # Part of the account record; meaningless outside Starfold.

@@ -31,7 +31,11 @@ READS = query_api.app.create_app(QuerySettings(**SECRETS)).operations
 WITH_BODY = [one for one in COMMANDS if one.body is not None]
 CHECKED = [one for one in COMMANDS if one.access is not None]
 NOBODY = "00000000-0000-0000-0000-000000000007"
-PATH_VALUES = {"movie_id": NOBODY, "user_id": NOBODY, "catalogue": "imdb", "id": "tt0000007"}
+PATH_VALUES = {
+    **dict.fromkeys(("movie_id", "user_id", "session_id"), NOBODY),
+    "catalogue": "imdb",
+    "id": "tt0000007",
+}
 # The same id in forms that `format: uuid` does not allow.
 NO_IDS = (
     NOBODY.replace("-", ""),

@@ -106,6 +106,10 @@ LIMITS = {
         "shared.web.serving.protocol:REQUEST_WITHIN_S",
         "shared.web.serving.protocol:STALLED_MAX_S",
     ),
+    "sessions listed; characters of a `user_agent`": (
+        "command_api.identity.sessions:LISTED_MAX",
+        "command_api.identity.sessions:USER_AGENT_CHARS_MAX",
+    ),
     "characters of an API key; bytes of an access token": (
         "command_api.identity.authentication:API_KEY_CHARS_MAX",
         "shared.web.tokens:TOKEN_BYTES_MAX",

@@ -153,6 +153,30 @@ def test_logging_out_ends_the_session_at_once(writer: Api) -> None:
     assert rename(writer, other) == 204
 
 
+def test_an_owner_sees_their_sessions_and_ends_one(writer: Api) -> None:
+    ann, bob = writer.sign_up(), writer.sign_up()
+    body = {"email": ann.email, "password": PASSWORD}
+    phone = writer.expect(201, writer.post("/v1/sessions", body, {"User-Agent": "Phone" * 99}))
+    mine = writer.log_in(ann.email)
+    path = "/v1/users/me/sessions"
+    seen = writer.command.get(path, headers=bearer(mine)).json()["sessions"]
+    assert [one["is_current"] for one in seen] == [True, False, False]
+    assert UUID(seen[0]["session_id"]) == UUID(claims(mine)["sid"])
+    (named,) = (one for one in seen if UUID(one["session_id"]) == UUID(claims(phone)["sid"]))
+    assert named["user_agent"] == ("Phone" * 99)[:120]
+    assert named["created_at"] <= named["last_used_at"] < named["expires_at"]
+    refresh(writer, phone["refresh_token"])
+    again = writer.command.get(path, headers=bearer(mine)).json()["sessions"]
+    assert again[0]["session_id"] == named["session_id"], "last used first"
+    its_path = f"{path}/{named['session_id']}"
+    assert writer.command.delete(its_path, headers=bob.headers).status_code == 404
+    assert rename(writer, phone) == 204
+    assert writer.command.delete(its_path, headers=bearer(mine)).status_code == 204
+    assert writer.command.delete(its_path, headers=bearer(mine)).status_code == 404
+    assert rename(writer, phone) == 401
+    assert len(writer.command.get(path, headers=bearer(mine)).json()["sessions"]) == 2
+
+
 def test_a_session_ends_when_it_is_not_refreshed_for_long(shared: System, writer: Api) -> None:
     session = writer.log_in(writer.sign_up().email)
     with shared.owner() as owner:

@@ -66,6 +66,8 @@ COMMANDS = {
     "PUT /v1/users/{user_id}/role": Route({"an operator", "a key for roles"}, {"role": "member"}),
     "POST /v1/sessions": PUBLIC,
     "POST /v1/sessions/refresh": PUBLIC,
+    "GET /v1/users/me/sessions": Route(MEMBERS),
+    "DELETE /v1/users/me/sessions/{session_id}": Route(MEMBERS),
     "POST /v1/movies": Route(CURATORS, MOVIE),
     "POST /v1/movies/batch": Route(CURATORS, {"movies": [MOVIE]}),
     "PATCH /v1/movies/{movie_id}": Route(CURATORS, {"year": 1976}),
@@ -257,7 +259,8 @@ def contents(route: Route) -> list[Any]:
 
 def send(api: Api, name: str, headers: dict[str, str], content: Any, user: User) -> httpx.Response:
     method, path = name.split(" ")
-    path = path.replace("{user_id}", user.user_id).replace("{movie_id}", str(UUID(int=7)))
+    path = path.replace("{user_id}", user.user_id)
+    path = path.replace("{movie_id}", str(UUID(int=7))).replace("{session_id}", str(UUID(int=7)))
     headers = {**content.get("headers", {}), **headers}
     return api.command.request(method, path, **{**content, "headers": headers})
 
