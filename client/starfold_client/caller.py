@@ -16,12 +16,17 @@ class Caller:
     """Nobody, a service with its API key, or the member or service of a session."""
 
     def __init__(
-        self, api_key: str | None = None, session: Session | None = None, position: int = 0
+        self,
+        api_key: str | None = None,
+        session: Session | None = None,
+        position: int = 0,
+        forwarded_for: str | None = None,
     ) -> None:
         if api_key is not None and session is not None:
             raise ValueError("give an API key or a session, not both")
         self._api_key = api_key
         self._position = position
+        self.forwarded_for = forwarded_for
         self._noting = threading.Lock()
         self._session: Session | None = None
         self._renew_at = 0.0

@@ -11,6 +11,7 @@ import httpx
 from starfold_client.answers import LiveReset, LiveUpdate, Session
 from starfold_client.caller import Caller
 from starfold_client.commands import Commands
+from starfold_client.exchange import renewal
 from starfold_client.live import SILENCE_S, LiveUpdates
 from starfold_client.reads import Reads
 from starfold_client.rows import Id
@@ -67,13 +68,26 @@ class Starfold(Commands, Reads, Blocking):
                 pool.close()
 
     def for_caller(
-        self, *, api_key: str | None = None, session: Session | None = None, position: int = 0
+        self,
+        *,
+        api_key: str | None = None,
+        session: Session | None = None,
+        position: int = 0,
+        forwarded_for: str | None = None,
     ) -> Self:
-        """Return a client of another caller that shares this one's connections."""
+        """Return a client of another caller that shares this one's connections.
+
+        A server passes the address of the person that it calls for as `forwarded_for`; an API that
+        trusts the server as a proxy counts its rate limits by that address.
+        """
         other = object.__new__(type(self))
-        caller = Caller(api_key, session, position)
+        caller = Caller(api_key, session, position, forwarded_for)
         Blocking.__init__(other, caller, self.pools, self.patience_s, owns_pools=False)
         return other
+
+    def renew(self) -> None:
+        """Renew the session's tokens now; raise `NotAuthenticated` if the session has ended."""
+        self.run(renewal(self.caller))
 
     def stream(
         self, movies: Iterable[Id] | None = None, *, after: int | None = None
@@ -145,13 +159,26 @@ class AsyncStarfold(Commands, Reads, Awaiting):
                 await pool.aclose()
 
     def for_caller(
-        self, *, api_key: str | None = None, session: Session | None = None, position: int = 0
+        self,
+        *,
+        api_key: str | None = None,
+        session: Session | None = None,
+        position: int = 0,
+        forwarded_for: str | None = None,
     ) -> Self:
-        """Return a client of another caller that shares this one's connections."""
+        """Return a client of another caller that shares this one's connections.
+
+        A server passes the address of the person that it calls for as `forwarded_for`; an API that
+        trusts the server as a proxy counts its rate limits by that address.
+        """
         other = object.__new__(type(self))
-        caller = Caller(api_key, session, position)
+        caller = Caller(api_key, session, position, forwarded_for)
         Awaiting.__init__(other, caller, self.pools, self.patience_s, owns_pools=False)
         return other
+
+    async def renew(self) -> None:
+        """Renew the session's tokens now; raise `NotAuthenticated` if the session has ended."""
+        await self.run(renewal(self.caller))
 
     async def stream(
         self, movies: Iterable[Id] | None = None, *, after: int | None = None

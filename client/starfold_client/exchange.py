@@ -195,6 +195,8 @@ def with_caller(request: Send, caller: Caller, token: str | None) -> Send:
     headers = dict(request.headers)
     if token is not None:
         headers["Authorization"] = f"Bearer {token}"
+    if caller.forwarded_for is not None:
+        headers["X-Forwarded-For"] = caller.forwarded_for
     if request.api == "query" and caller.position and "Starfold-At-Least" not in headers:
         headers["Starfold-At-Least"] = str(caller.position)
     return replace(request, headers=headers)

@@ -87,18 +87,23 @@ class SealingSettings(Settings):
         return first.get_secret_value(), None if second is None else second.get_secret_value()
 
 
-class HttpSettings(TracedSettings):
+class ListeningSettings(Settings):
     """Settings of a process that listens."""
 
     host: Host = "127.0.0.1"
     trusted_proxies: Proxies = ""
     access_log: bool = False
+    # Longer than proxies keep an idle connection: most use 60 s.
+    keep_alive_s: Seconds = 75
+
+
+class HttpSettings(ListeningSettings, TracedSettings):
+    """Settings of a process that serves an API."""
+
     # If set, `/metrics` requires it as a bearer token.
     metrics_token: Token | None = None
     # Origins that browsers may call from, separated by commas; none by default.
     cors_origins: Origins = ""
-    # Longer than proxies keep an idle connection: most use 60 s.
-    keep_alive_s: Seconds = 75
     # After SIGTERM, not ready but serving for this long, until no proxy sends requests here.
     drain_s: Seconds = 0
     # 32 bytes, the raw Ed25519 public key that verifies access tokens.

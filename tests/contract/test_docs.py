@@ -23,6 +23,7 @@ from query_api.settings import QuerySettings
 from shared import errors
 from shared.errors import Rejected, StarfoldError
 from shared.web.problems import PROBLEM_TYPES
+from web.settings import WebSettings
 
 ROOT = Path(__file__).parents[2]
 HTTP = (ROOT / "docs/http.md").read_text()
@@ -67,6 +68,7 @@ SETTINGS: list[type[BaseSettings]] = [
     SchemaSettings,
     FirstStepsSettings,
     IssueSettings,
+    WebSettings,
 ]
 
 

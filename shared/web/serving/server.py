@@ -1,4 +1,4 @@
-"""Serve an application with uvicorn, for both APIs, in one process or in several."""
+"""Serve an application with uvicorn, in one process or in several."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ import uvicorn
 from shared.errors import Misconfigured
 from shared.process.descriptors import raise_descriptors
 from shared.process.gc_tuning import tune_collector
-from shared.process.settings import HttpSettings
+from shared.process.settings import ListeningSettings
 from shared.web.serving.protocol import GatheringProtocol
 
 # For the requests that have arrived when the server stops.
@@ -25,7 +25,7 @@ ANSWERED_WITHIN_S = 10
 WORKER_SILENT_MAX_S = 30
 
 
-def serve(app: Any, settings: HttpSettings, *, port: int, workers: int = 1) -> None:
+def serve(app: Any, settings: ListeningSettings, *, port: int, workers: int = 1) -> None:
     """Serve until SIGTERM or SIGINT, answer the received requests, and return.
 
     Several workers are processes that share the socket, each with its own event loop; a dead one is

@@ -1,0 +1,26 @@
+"""Wiring of the public pages."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from starlette.applications import Starlette
+
+from pages.application import Pages, Site
+from pages.rendering import Renderer
+from web.accounts import AccountPages
+from web.drawing import FILTERS
+from web.live import LivePages
+from web.movies import MoviePages
+from web.settings import WebSettings
+
+BODY_BYTES_MAX = 64 * 1024
+
+
+def create_app(settings: WebSettings) -> Starlette:
+    """Return the application; its lifespan closes the connections to the APIs."""
+    renderer = Renderer(Path(__file__).parent, site_name="Starfold", layout="site.html")
+    renderer.add_filters(FILTERS)
+    site = Site(settings, renderer)
+    rooms: list[Pages] = [MoviePages(site), LivePages(site), AccountPages(site)]
+    return site.application(rooms, body_bytes_max=BODY_BYTES_MAX)

@@ -1,0 +1,126 @@
+"""Numbers and charts as people read them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import date, datetime
+from typing import NamedTuple
+from urllib.parse import urlsplit
+
+from starfold_client.answers import Day
+
+MONTHS_DRAWN_MAX = 100
+WIDTH, HEIGHT, LEFT, BOTTOM = 640, 220, 34, 24
+STARS_MAX = 5
+
+
+class Bar(NamedTuple):
+    """A row of a histogram; `share` is in percent of the longest one."""
+
+    stars: float
+    ratings: int
+    share: int
+
+
+class Point(NamedTuple):
+    x: float
+    y: float
+    day: Day
+
+
+class Chart(NamedTuple):
+    """A line of averages over bars of counts, in the units of a view box."""
+
+    width: int
+    height: int
+    left: int
+    base: int
+    line: str
+    points: Sequence[Point]
+    bars: Sequence[tuple[float, float, float, float]]
+    grid: Sequence[tuple[float, int]]
+    labels: Sequence[tuple[float, str]]
+
+
+def histogram(counts: Sequence[int]) -> list[Bar]:
+    """Return a bar for each score, the highest first; `counts` begin with half a star."""
+    longest = max(counts, default=0) or 1
+    bars = [Bar((i + 1) / 2, count, round(100 * count / longest)) for i, count in enumerate(counts)]
+    return bars[::-1]
+
+
+def chart(days: Sequence[Day]) -> Chart:
+    """Draw the average and the count at the end of each period, in the order of time."""
+    rated = sorted((one for one in days if one.average is not None), key=lambda one: one.date)
+    base = HEIGHT - BOTTOM
+    first, last = rated[0].date.toordinal(), rated[-1].date.toordinal()
+    span = max(last - first, 1)
+    most = max(one.count for one in rated)
+
+    def x_of(day: date) -> float:
+        return round(LEFT + (WIDTH - LEFT - 8) * (day.toordinal() - first) / span, 1)
+
+    def y_of(average: float) -> float:
+        return round(base - (base - 10) * average / STARS_MAX, 1)
+
+    points = [Point(x_of(one.date), y_of(one.average or 0), one) for one in rated]
+    width = max(2.0, min(14.0, (WIDTH - LEFT) / len(points) * 0.7))
+    bars = []
+    for point in points:
+        height = round((base - 10) * 0.5 * point.day.count / most, 1)
+        left = max(round(point.x - width / 2, 1), LEFT)
+        bars.append((left, round(base - height, 1), width, height))
+    return Chart(
+        WIDTH,
+        HEIGHT,
+        LEFT,
+        base,
+        " ".join(f"{point.x},{point.y}" for point in points),
+        points,
+        bars,
+        [(y_of(stars), stars) for stars in range(1, STARS_MAX + 1)],
+        [(points[0].x, f"{rated[0].date:%b %Y}"), (points[-1].x, f"{rated[-1].date:%b %Y}")],
+    )
+
+
+def spoken_average(value: float | None) -> str:
+    """Return an average with two decimals, a dash if there is none."""
+    return "–" if value is None else f"{value:.2f}"
+
+
+def stars(value: float) -> str:
+    """Return a score as people say it: `3½ stars`."""
+    whole, half = divmod(round(value * 2), 2)
+    number = f"{whole or ''}{'½' if half else ''}"
+    return f"{number} star{'' if value in (0.5, 1.0) else 's'}"
+
+
+def signed(value: float) -> str:
+    """Return a difference with its sign, a proper minus included."""
+    return f"{value:+.2f}".replace("-", "−")
+
+
+def people(count: int, one: str, many: str) -> str:
+    """Return a count with its noun: `1 rating`, `2,400 ratings`."""
+    return f"{count:,} {one if count == 1 else many}"
+
+
+def web_address(url: str | None) -> str | None:
+    """Return an address of a picture that a browser may load, None for any other text."""
+    return url if url and urlsplit(url).scheme == "https" else None
+
+
+def spoken_day(value: date | datetime) -> str:
+    return f"{value.day} {value:%B %Y}"
+
+
+FILTERS = {
+    "average": spoken_average,
+    "bars": histogram,
+    "chart": chart,
+    "day": spoken_day,
+    "people": people,
+    "signed": signed,
+    "stars": stars,
+    "web_address": web_address,
+}
