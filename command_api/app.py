@@ -36,9 +36,10 @@ from command_api.identity.passwords import Passwords
 from command_api.identity.refusal_pace import RefusalPace
 from command_api.identity.sessions import Sessions as OpenSessions
 from command_api.privacy.erasure_ledger import ErasureLedger
-from command_api.privacy.export import Export
+from command_api.privacy.export import EXPORTS_MAX, Export
 from command_api.settings import CommandSettings
 from command_api.store.commit_store import CommitStore
+from command_api.store.replica import Replica
 from command_api.store.server import Server
 from command_api.store.store import Store
 from command_api.upkeep import Upkeep
@@ -95,6 +96,7 @@ class _Parts(NamedTuple):
     """The background parts of the application, and the parts that answer requests."""
 
     store: Store
+    replica: Replica | None
     dispatcher: Dispatcher
     passwords: Passwords
     upkeep: Upkeep
@@ -126,6 +128,8 @@ def create_app(settings: CommandSettings) -> Service:
         await parts.dispatcher.stop()
         parts.passwords.close()
         await parts.store.close()
+        if parts.replica is not None:
+            await parts.replica.close()
         if tracer is not None:
             tracer.close()
         log.info("command_api_stopped")
@@ -156,6 +160,7 @@ def _wire(settings: CommandSettings, tracer: Tracer | None) -> _Parts:
         pooler=settings.database_pooler,
     )
     store = Store(server)
+    replica = _replica(settings, store)
     codec = Codec()
     key_wrap = KeyWrap(*settings.sealing_keys)
     secret = settings.reservation_secret.get_secret_value()
@@ -194,7 +199,7 @@ def _wire(settings: CommandSettings, tracer: Tracer | None) -> _Parts:
     commands = Commands(dispatcher, secret)
     closed_movies = ClosedMovies(store, dispatcher, codec, partial(catalogue_id_stream, secret))
     bulk = BulkRequests(BulkRoom(), dispatcher, secret)
-    export = Export(store, codec, key_wrap)
+    export = Export(store, codec, key_wrap, replica)
     rooms = (
         Users(commands, bulk, accounts, passwords, log_in_limits, export, ledger),
         Sessions(
@@ -208,4 +213,15 @@ def _wire(settings: CommandSettings, tracer: Tracer | None) -> _Parts:
     )
     gate = CommandGate(authentication, rate_limits, Callers(store, codec, key_wrap))
     upkeep = Upkeep(store, sessions, ledger)
-    return _Parts(store, dispatcher, passwords, upkeep, closed_movies, tasks, rooms, gate)
+    return _Parts(store, replica, dispatcher, passwords, upkeep, closed_movies, tasks, rooms, gate)
+
+
+def _replica(settings: CommandSettings, primary: Store) -> Replica | None:
+    if settings.log_replica_url is None:
+        return None
+    server = Server(
+        settings.log_replica_url.get_secret_value(),
+        schema=settings.database_schema,
+        pooler=settings.database_pooler,
+    )
+    return Replica(primary, Store(server, connections_max=EXPORTS_MAX))

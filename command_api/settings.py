@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pydantic import Field
 
-from shared.process.postgres_settings import DatabaseSettings
+from shared.process.postgres_settings import DatabaseSettings, PostgresUrl
 from shared.process.setting_types import Base64Secret, NewFile, Port, Whole
 from shared.process.settings import HttpSettings, SealingSettings
 
@@ -17,6 +17,8 @@ class CommandSettings(HttpSettings, DatabaseSettings, SealingSettings):
     """Settings from `STARFOLD_*`; the command API needs PostgreSQL only."""
 
     port: Port = 8080
+    # A replica of the database, which exports read.
+    log_replica_url: PostgresUrl | None = None
     # Keys the ids of reservations, and of users and movies with an external id.
     reservation_secret: Base64Secret
     # The raw Ed25519 private key, 32 bytes, that signs access tokens.

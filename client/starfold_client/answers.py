@@ -101,6 +101,7 @@ class Export(msgspec.Struct):
 
     user_id: UUID
     position: int
+    behind: int
     account: list[dict[str, Any]]
     sessions: list[dict[str, Any]]
     ended_sessions: list[dict[str, Any]]

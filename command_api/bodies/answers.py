@@ -98,10 +98,14 @@ class KeysAnswer(BaseModel):
 
 
 class ExportAnswer(BaseModel):
-    """All of the log's data about a user; entries have the event, its time and its fields."""
+    """All of the log's data about a user; entries have the event, its time and its fields.
+
+    It has everything up to `position`; `behind` events followed in the log until it was complete.
+    """
 
     user_id: UUID
     position: int
+    behind: int
     account: list[dict[str, Any]]
     sessions: list[dict[str, Any]]
     ended_sessions: list[dict[str, Any]]

@@ -1,23 +1,26 @@
 """All data of one user in the log, which they may request (GDPR, articles 15 and 20).
 
 A user's ratings are found without a read model: the ids of their streams follow from the ids of the
-user and of every movie.
+user and of every movie. That reads much of the catalogue, from a replica of the database if there
+is one that has all that the primary had when the export began.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, TypeVar
 
 import msgspec
+import structlog
 
 from command_api.deciding.load_result import LoadRequest
 from command_api.privacy.rating_files import CurrentRating, File, RatingsFormat, ratings_file
+from command_api.store.replica import Replica
 from command_api.store.store import Store
 from command_api.store.subjects import subject_pages
-from shared.errors import Overloaded
+from shared.errors import Overloaded, Unavailable
 from shared.ids import MovieId, Position, StreamId, UserId, rating_stream_id, sessions_stream_id
 from shared.log.codec import Codec, Decoded
 from shared.log.events import MovieCreated, MovieDetailsChanged, MovieFields, RatingSubmitted
@@ -35,13 +38,19 @@ _SESSIONS = (
 _LEFT_OUT = {"user_id", "subject_id", "password_hash", "ends_sessions"}
 
 Document = dict[str, Any]
+Result = TypeVar("Result")
+
+log = structlog.get_logger()
 
 
 class Export:
     """Exports users' data, a few at a time: the work grows with the catalogue."""
 
-    def __init__(self, store: Store, codec: Codec, key_wrap: KeyWrap) -> None:
+    def __init__(
+        self, store: Store, codec: Codec, key_wrap: KeyWrap, replica: Replica | None = None
+    ) -> None:
         self._store = store
+        self._replica = replica
         self._codec = codec
         self._key_wrap = key_wrap
         self._exporting: set[UserId] = set()
@@ -49,17 +58,18 @@ class Export:
     async def of(self, user_id: UserId) -> bytes:
         """Return the user's export as JSON, no older than the position that it states.
 
+        `behind` is the number of events that the log had beyond it at the end.
         Raises `Overloaded` while another export of the user is running, or too many others are.
         """
         with self._place(user_id):
-            return msgspec.json.encode(await self._of(user_id))
+            document = await self._read(lambda store: self._of(store, user_id))
+            document["behind"] = max(await self._store.head() - document["position"], 0)
+            return msgspec.json.encode(document)
 
     async def ratings_of(self, user_id: UserId, kind: RatingsFormat) -> File:
         """Return the user's current ratings as a file; raise `Overloaded` as `of` does."""
         with self._place(user_id):
-            loaded = await self._store.load(LoadRequest(subjects=[user_id]))
-            keys = SubjectKeys(self._key_wrap, loaded.wrapped_keys)
-            ratings = [one async for page in self._current(user_id, keys) for one in page]
+            ratings = await self._read(lambda store: self._current_ratings(store, user_id))
             # Many reviews take a while to encode.
             return await asyncio.to_thread(ratings_file, ratings, kind)
 
@@ -76,30 +86,46 @@ class Export:
         finally:
             self._exporting.remove(user_id)
 
-    async def _of(self, user_id: UserId) -> Document:
-        position = await self._store.head()
+    async def _read(self, read: Callable[[Store], Awaitable[Result]]) -> Result:
+        """Return the result from a replica that has all of the log so far, else the primary's."""
+        if self._replica is not None:
+            store = await self._replica.having(await self._store.head())
+            if store is not None:
+                try:
+                    return await read(store)
+                except Unavailable as error:
+                    log.warning("replica_unavailable", error=type(error).__name__)
+        return await read(self._store)
+
+    async def _of(self, store: Store, user_id: UserId) -> Document:
+        position = await store.head()
         ended = sessions_stream_id(user_id)
-        loaded = await self._store.load(
-            LoadRequest(whole=[StreamId(user_id), ended], subjects=[user_id])
-        )
+        loaded = await store.load(LoadRequest(whole=[StreamId(user_id), ended], subjects=[user_id]))
         keys = SubjectKeys(self._key_wrap, loaded.wrapped_keys)
         account = [self._entry(row, keys) for row in loaded.streams.get(StreamId(user_id), [])]
-        ratings = [rating async for page in self._ratings(user_id, keys) for rating in page]
+        ratings = [rating async for page in self._ratings(store, user_id, keys) for rating in page]
         return {
             "user_id": user_id,
             "position": position,
             "account": account,
-            "sessions": await self._sessions(user_id),
+            "sessions": await self._sessions(store, user_id),
             "ended_sessions": [self._entry(row, keys) for row in loaded.streams.get(ended, [])],
             "ratings": sorted(ratings, key=lambda rating: str(rating["history"][0]["at"])),
         }
 
-    async def _ratings(self, user_id: UserId, keys: Keys) -> AsyncIterator[list[Document]]:
-        async for page in subject_pages(self._store, "MovieCreated"):
+    async def _current_ratings(self, store: Store, user_id: UserId) -> list[CurrentRating]:
+        loaded = await store.load(LoadRequest(subjects=[user_id]))
+        keys = SubjectKeys(self._key_wrap, loaded.wrapped_keys)
+        return [one async for page in self._current(store, user_id, keys) for one in page]
+
+    async def _ratings(
+        self, store: Store, user_id: UserId, keys: Keys
+    ) -> AsyncIterator[list[Document]]:
+        async for page in subject_pages(store, "MovieCreated"):
             movies = _by_rating_stream(user_id, page)
-            found = (await self._store.load(LoadRequest(whole=list(movies)))).streams
+            found = (await store.load(LoadRequest(whole=list(movies)))).streams
             rated = {stream: movies[stream] for stream in found}
-            details = await self._details(list(rated.values()))
+            details = await self._details(store, list(rated.values()))
             yield [
                 {
                     "movie_id": movie,
@@ -109,10 +135,12 @@ class Export:
                 for stream, movie in rated.items()
             ]
 
-    async def _current(self, user_id: UserId, keys: Keys) -> AsyncIterator[list[CurrentRating]]:
-        async for page in subject_pages(self._store, "MovieCreated"):
+    async def _current(
+        self, store: Store, user_id: UserId, keys: Keys
+    ) -> AsyncIterator[list[CurrentRating]]:
+        async for page in subject_pages(store, "MovieCreated"):
             movies = _by_rating_stream(user_id, page)
-            found = (await self._store.load(LoadRequest(latest=list(movies)))).streams
+            found = (await store.load(LoadRequest(latest=list(movies)))).streams
             last = {
                 movies[stream]: self._codec.decode(rows[-1].topic, rows[-1].state, keys).event
                 for stream, rows in found.items()
@@ -120,15 +148,15 @@ class Export:
             rated = {
                 movie: event for movie, event in last.items() if isinstance(event, RatingSubmitted)
             }
-            details = await self._details(list(rated))
+            details = await self._details(store, list(rated))
             yield [
                 CurrentRating(details[movie], event.half_stars, event.rated_at, event.review)
                 for movie, event in rated.items()
             ]
 
-    async def _details(self, movies: list[StreamId]) -> dict[StreamId, MovieFields]:
+    async def _details(self, store: Store, movies: list[StreamId]) -> dict[StreamId, MovieFields]:
         details: dict[StreamId, MovieFields] = {}
-        for movie, rows in (await self._store.load(LoadRequest(whole=movies))).streams.items():
+        for movie, rows in (await store.load(LoadRequest(whole=movies))).streams.items():
             for row in rows:
                 event = self._codec.decode(row.topic, row.state, {}).event
                 if isinstance(event, MovieCreated | MovieDetailsChanged):
@@ -139,8 +167,8 @@ class Export:
         decoded = self._codec.decode(row.topic, row.state, keys)
         return {"event": row.topic, "at": decoded.metadata.recorded_at, **_fields(decoded)}
 
-    async def _sessions(self, user_id: UserId) -> list[Document]:
-        rows = await self._store.rows(_SESSIONS, [user_id])
+    async def _sessions(self, store: Store, user_id: UserId) -> list[Document]:
+        rows = await store.rows(_SESSIONS, [user_id])
         return [dict(zip(_SESSION_FIELDS, row, strict=True)) for row in rows]
 
 

@@ -18,6 +18,7 @@ from command_api.identity.accounts import Accounts
 from command_api.privacy.erasure_ledger import ErasureLedger, read_ledger
 from command_api.privacy.export import Export
 from command_api.store.append import Append, NewRow
+from command_api.store.store import Store
 from ops.commands.erase import ReapplyResult, reapply
 from ops.commands.write_side import WriteSide
 from shared.errors import Overloaded
@@ -248,10 +249,10 @@ class HeldExport(Export):
         self.begun: set[UserId] = set()
         self.let_go = asyncio.Event()
 
-    async def _of(self, user_id: UserId) -> dict[str, Any]:
+    async def _of(self, store: Store, user_id: UserId) -> dict[str, Any]:
         self.begun.add(user_id)
         await self.let_go.wait()
-        return await super()._of(user_id)
+        return await super()._of(store, user_id)
 
 
 def test_a_user_has_one_export_made_at_a_time(system: System) -> None:
