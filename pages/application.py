@@ -17,6 +17,7 @@ from starlette.responses import PlainTextResponse, RedirectResponse, Response
 from starlette.routing import Route
 from starlette.types import Message, Receive, Scope, Send
 
+from pages.forms import FormErrors
 from pages.rendering import Renderer
 from pages.security import ForeignOrigin, Guard, TooLarge, require_own_origin
 from pages.sessions import Sessions, Visitor
@@ -69,7 +70,7 @@ class Pages(Protocol):
 class Site:
     """What all pages of a process share; makes handlers, and answers errors as pages."""
 
-    def __init__(self, settings: PagesSettings, renderer: Renderer) -> None:
+    def __init__(self, settings: PagesSettings, renderer: Renderer, *, name: str) -> None:
         self._settings = settings
         self.renderer = renderer
         self.client = AsyncStarfold(
@@ -79,7 +80,7 @@ class Site:
             patience_s=API_PATIENCE_S,
         )
         self._secure = settings.web_url.startswith("https://")
-        self.sessions = Sessions(self.client, secure=self._secure)
+        self.sessions = Sessions(self.client, name, secure=self._secure)
 
     def page(self, path: str, page: Page, *, methods: Sequence[str] = ("GET",)) -> Route:
         """Return the route of a page, whose unsafe methods only our own pages may use."""
@@ -94,7 +95,7 @@ class Site:
                 response = RedirectResponse(f"/login?next={quote(_here(request), safe='')}", 303)
             except Moved as moved:
                 response = RedirectResponse(f"/movies/{moved.movie_id}", 301)
-            except (ClientError, ForeignOrigin, TooLarge) as error:
+            except (ClientError, ForeignOrigin, FormErrors, TooLarge) as error:
                 response = self.error(request, error, visitor)
             except Exception as error:  # Any error: the visitor gets a page that says so.
                 log.exception("request_failed", path=request.url.path)
@@ -214,6 +215,8 @@ def _said(error: Exception) -> tuple[int, str]:
             return 403, "This request did not come from a page of this site."
         case HTTPException():
             return error.status_code, ""
+        case FormErrors():
+            return 422, str(error)
         case InvalidInput():
             return 422, " ".join(one.detail for one in error.errors) or error.detail
         case Problem() if error.status in _ERRORS and not isinstance(error, TryLater):

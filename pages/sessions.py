@@ -59,15 +59,18 @@ class Visitor:
 
 
 class Sessions:
-    """Makes the visitor of a request, and stores their tokens in the answer."""
+    """Makes the visitor of a request, and stores their tokens in the answer.
 
-    def __init__(self, client: AsyncStarfold, *, secure: bool) -> None:
+    Cookies belong to a host, not to its port: the site's name keeps those of two sites apart.
+    """
+
+    def __init__(self, client: AsyncStarfold, site: str, *, secure: bool) -> None:
         self._client = client
         self._secure = secure
-        prefix = "__Host-" if secure else ""
-        self._access = f"{prefix}starfold_access"
-        self._refresh = f"{prefix}starfold_refresh"
-        self._position = f"{prefix}starfold_position"
+        prefix = f"{'__Host-' if secure else ''}starfold_{site}"
+        self._access = f"{prefix}_access"
+        self._refresh = f"{prefix}_refresh"
+        self._position = f"{prefix}_position"
         self._renewals: dict[str, tuple[float, asyncio.Task[Session]]] = {}
 
     async def visitor(self, request: Request) -> Visitor:

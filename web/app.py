@@ -7,8 +7,9 @@ from pathlib import Path
 from starlette.applications import Starlette
 
 from pages.application import Pages, Site
+from pages.log_in import LogIn
 from pages.rendering import Renderer
-from web.accounts import AccountPages
+from web.accounts import SignUp
 from web.drawing import FILTERS
 from web.live import LivePages
 from web.movies import MoviePages
@@ -19,8 +20,10 @@ BODY_BYTES_MAX = 64 * 1024
 
 def create_app(settings: WebSettings) -> Starlette:
     """Return the application; its lifespan closes the connections to the APIs."""
-    renderer = Renderer(Path(__file__).parent, site_name="Starfold", layout="site.html")
+    renderer = Renderer(
+        Path(__file__).parent, site_name="Starfold", layout="site.html", signup="/signup"
+    )
     renderer.add_filters(FILTERS)
-    site = Site(settings, renderer)
-    rooms: list[Pages] = [MoviePages(site), LivePages(site), AccountPages(site)]
+    site = Site(settings, renderer, name="web")
+    rooms: list[Pages] = [MoviePages(site), LivePages(site), LogIn(site), SignUp(site)]
     return site.application(rooms, body_bytes_max=BODY_BYTES_MAX)

@@ -1,27 +1,14 @@
-"""Values of forms and of query parameters."""
+"""Scores, years and days that a browser sends."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from datetime import date
 
 from starlette.datastructures import FormData
 
+from pages.forms import FormErrors, text
+
 SCORES = tuple(half_stars / 2 for half_stars in range(1, 11))
-
-
-class FormErrors(Exception):
-    """Values that a form has to ask for again, by the names of its fields."""
-
-    def __init__(self, errors: Mapping[str, str]) -> None:
-        super().__init__(", ".join(errors))
-        self.errors = errors
-
-
-def text(form: FormData, name: str) -> str:
-    """Return a field's text; a missing field and a file are empty."""
-    value = form.get(name, "")
-    return value if isinstance(value, str) else ""
 
 
 def score(form: FormData) -> float | None:

@@ -15,6 +15,7 @@ from starlette.responses import JSONResponse, RedirectResponse, Response
 from starlette.routing import Route
 
 from pages.application import Site
+from pages.forms import text
 from pages.sessions import Visitor
 from starfold_client.answers import RatedMovie
 from starfold_client.errors import InvalidInput, NotFound
@@ -129,9 +130,9 @@ class MoviePages:
         movie_id: UUID = request.path_params["movie_id"]
         form = await request.form()
         score = forms.score(form)
-        review = forms.text(form, "review").strip()
+        review = text(form, "review").strip()
         review_given = "review" in form
-        key = _key(forms.text(form, "key"), f"{score} {review}")
+        key = _key(text(form, "key"), f"{score} {review}")
         if score is None:
             await visitor.client.withdraw_rating(movie_id, idempotency_key=key)
             done = "withdrawn"
