@@ -84,6 +84,7 @@ class Reads:
         *,
         q: str | None = None,
         sort: Literal["match", "weighted", "average", "count", "newest", "title"] | None = None,
+        rated_in_days: Literal[7, 30, 365] | None = None,
         genre: str | None = None,
         director: str | None = None,
         year_min: int | None = None,
@@ -96,6 +97,7 @@ class Reads:
         return _query(
             q=q,
             sort=sort,
+            rated_in_days=rated_in_days,
             genre=genre,
             director=director,
             year_min=year_min,

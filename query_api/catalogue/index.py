@@ -22,6 +22,7 @@ from query_api.catalogue.genres import Genres, genre_key
 from query_api.catalogue.lookups import NO_IDS, Ids, Lookups, ids_of
 from query_api.catalogue.search_key import Names, names_of, number_of, search_key
 from query_api.catalogue.slicing import Slice, Sliced, finished, sorted_in_slices
+from query_api.catalogue.trends import Trends
 from shared.errors import DocumentDamaged
 from shared.ids import START, Position
 from shared.read_model.documents import MovieDocument
@@ -212,6 +213,7 @@ class Index:
         self.lookups = Lookups()
         self.genres = Genres()
         self.changes = ChangeOrder(self._position_of)
+        self.trends = Trends()
         self._orders: dict[Order, list[Key]] = {order: [] for order in ORDERS}
         # Old entries whose keys are still in an order, None for a movie that is new in it.
         self._moved: dict[Order, dict[bytes, Entry | None]] = {order: {} for order in ORDERS}
@@ -222,6 +224,7 @@ class Index:
 
     def put(self, movie: bytes, details: bytes, statistics: bytes) -> None:
         """Add or update a movie, from both of its documents as they are stored."""
+        self.trends.unread.add(movie)
         old = self.entries.get(movie)
         rated = _decode_statistics(statistics)
         ratings = Ratings(rated.count, rated.average, rated.weighted_average)
@@ -273,6 +276,7 @@ class Index:
         old = self.entries.pop(movie, None)
         if old is None:
             return
+        self.trends.unread.add(movie)
         self.genres_revision += 1
         self.genres.remove(old.film.genre_names)
         self.lookups.put(movie, ids_of(old.film.stored), NO_IDS)

@@ -30,6 +30,7 @@ from query_api.catalogue.search_key import (
     without_article,
 )
 from query_api.catalogue.slicing import Slice, Sliced, finished
+from query_api.catalogue.trends import Window
 from query_api.catalogue.typos import COST_MAX, nearly_matching
 from query_api.read_limits import SLICE_TOKENS, charge_work
 from shared.errors import Overloaded
@@ -82,13 +83,15 @@ class Searches:
             self._long -= 1
 
 
-def page(index: Index, sort: Sort, wanted: Filter, *, after: Key | None, limit: int) -> Found:
+def page(
+    index: Index, sort: Sort | Window, wanted: Filter, *, after: Key | None, limit: int
+) -> Found:
     """Return at most `limit` movies after the key, in order, without pausing."""
     return finished(search(index, sort, wanted, after=after, limit=limit))
 
 
 def search(
-    index: Index, sort: Sort, wanted: Filter, *, after: Key | None, limit: int
+    index: Index, sort: Sort | Window, wanted: Filter, *, after: Key | None, limit: int
 ) -> Sliced[Found]:
     """Search like `page`, but in slices."""
     slice_ = Slice()
@@ -186,9 +189,9 @@ class _Selection:
         self._limit = limit
         self._slice = slice_
 
-    def take(self, order: Order, movies: set[bytes], after: Key | None) -> Sliced[None]:
+    def take(self, order: Order | Window, movies: set[bytes], after: Key | None) -> Sliced[None]:
         """Add the given movies in an order: sort a few of them, or walk the order for many."""
-        if len(movies) > SORT_CANDIDATES_MAX:
+        if isinstance(order, int) or len(movies) > SORT_CANDIDATES_MAX:
             yield from self.walk(order, after, movies)
         elif movies and len(self.found) < self._limit:
             # Some may have left the catalogue since they were found.
@@ -196,15 +199,25 @@ class _Selection:
             keys = sorted(map(self._index.key_maker(order), there))
             self._test(keys if after is None else keys[bisect_right(keys, after) :], None)
 
-    def walk(self, order: Order, after: Key | None, movies: set[bytes] | None) -> Sliced[None]:
+    def walk(
+        self, order: Order | Window, after: Key | None, movies: set[bytes] | None
+    ) -> Sliced[None]:
         """Add the movies of an order, or only the given ones."""
         while len(self.found) < self._limit:
-            keys = self._index.sorted_keys(order)
+            keys: Sequence[Key]
+            if isinstance(order, int):
+                keys = self._index.trends.order(order)
+            else:
+                keys = self._index.sorted_keys(order)
             start = 0 if after is None else bisect_right(keys, after)
             chunk = keys[start : start + CHUNK]
             if not chunk:
                 return
-            self._test(chunk, movies)
+            if isinstance(order, int):
+                there = filter(lambda key: key[-1] in self._index.entries, chunk)
+                self._test(there, movies)
+            else:
+                self._test(chunk, movies)
             after = chunk[-1]
             yield from self._slice.pause()
 

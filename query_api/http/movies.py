@@ -9,6 +9,7 @@ from uuid import UUID
 from query_api.catalogue.index import KEY_TYPES, Filter, Sort
 from query_api.catalogue.index_feed import IndexFeed
 from query_api.catalogue.lookups import Catalogue
+from query_api.catalogue.trends import TREND_KEY_TYPE, Window
 from query_api.http import shapes
 from query_api.http.absent import AbsentMovies
 from query_api.http.parameters import (
@@ -17,6 +18,7 @@ from query_api.http.parameters import (
     Count,
     ListRead,
     MovieIds,
+    RatedInDays,
     Read,
     Text,
     Year,
@@ -57,6 +59,7 @@ class CatalogueRead(ListRead):
     """The order of a list of movies, and its filters."""
 
     sort: Sort | None = None
+    rated_in_days: RatedInDays = None
     genre: Text = None
     director: Text = None
     year_min: Year = None
@@ -71,8 +74,13 @@ class CatalogueRead(ListRead):
         return Filter(*map(vars(self).get, Filter._fields))
 
     @property
-    def order(self) -> Sort:
-        """The order; raises `InvalidInput` for `match` without a search text."""
+    def order(self) -> Sort | Window:
+        """The order; raises `InvalidInput` for two, and for `match` without a search text."""
+        if self.rated_in_days is not None:
+            if self.sort is not None:
+                detail = "rated_in_days is an order: it takes no sort beside it"
+                raise InvalidInput(detail, pointer="/query/rated_in_days")
+            return self.rated_in_days
         if self.sort == "match" and self.q is None:
             raise InvalidInput("the order match needs a search: give q", pointer="/query/sort")
         return self.sort or ("weighted" if self.q is None else "match")
@@ -151,6 +159,9 @@ class Movies:
         dots. A year narrows it, and typos are forgiven if few titles match. A search is ordered by
         how well titles match unless `sort` says otherwise; without `q` the order is `weighted`.
 
+        `rated_in_days` lists only the movies with more ratings given than withdrawn in the last 7,
+        30 or 365 days (UTC), today among them, the ones with most of them first.
+
         `ids` selects movies, in this order: null stands for an unknown one, and one that left the
         catalogue has `left` and `into`. It takes no other parameter beside it.
 
@@ -164,7 +175,8 @@ class Movies:
             return await self._list_changes(request, since)
         order, wanted, at_least = asked.order, asked.wanted, asked.at_least
         of = f"movies:{order}"
-        after = self._cursors.open(of, asked.cursor, KEY_TYPES[order]) if asked.cursor else None
+        key_type = TREND_KEY_TYPE if isinstance(order, int) else KEY_TYPES[order]
+        after = self._cursors.open(of, asked.cursor, key_type) if asked.cursor else None
 
         async def read() -> Page:
             if chosen is not None:

@@ -13,6 +13,7 @@ from uuid import UUID
 from pydantic import AfterValidator, BeforeValidator, Field
 from pydantic_core import PydanticCustomError
 
+from query_api.catalogue.trends import Window
 from query_api.redis_reads.freshness import parse_position
 from shared.errors import InvalidInput
 from shared.ids import POSITION_MAX, START, Position
@@ -116,6 +117,10 @@ CatalogueId = Annotated[str, Field(max_length=ID_CHARS_MAX)]
 ChangedSince = Annotated[
     Annotated[int, Field(ge=0, le=POSITION_MAX), BeforeValidator(_whole)] | None,
     Field(description="The position of the last change that the caller knows; 0 for none"),
+]
+RatedInDays = Annotated[
+    Annotated[Window, BeforeValidator(_whole)] | None,
+    Field(description="Order by the number of ratings in this many days, today among them"),
 ]
 Cursor = Annotated[str | None, Field(description="`next_cursor` of the previous page")]
 

@@ -17,10 +17,12 @@ from query_api.catalogue.index import Entry, Filter, Index, Left, Sort, rated_pa
 from query_api.catalogue.index_feed import IndexFeed
 from query_api.catalogue.search import Searches
 from query_api.catalogue.search import search as searched
+from query_api.catalogue.trends import Window
 from query_api.read_limits import SORTED_A_TOKEN, charge_work
 from query_api.redis_reads.reader import Reader
 from query_api.views.cursors import Cursors
 from query_api.views.sort_keys import SORTED_MAX, cut, ordered, score_key
+from query_api.views.trending import Trending
 from shared.ids import START, Position
 from shared.log.events import Visibility
 from shared.read_model.keys import PROFILES
@@ -101,10 +103,11 @@ class Pages:
         self._reader = reader
         self._feed = feed
         self._searches = Searches()
+        self._trending = Trending(reader)
 
     async def catalogue(
         self,
-        sort: Sort,
+        sort: Sort | Window,
         wanted: Filter,
         *,
         after: tuple[Any, ...] | None,
@@ -115,19 +118,23 @@ class Pages:
         """Return a page of movies; a search is ordered by best match unless `sort` differs."""
         position = self._feed.position
         index = self._feed.require(at_least)
+        if isinstance(sort, int):
+            await self._trending.update(index)
         search = searched(index, sort, wanted, after=after, limit=limit + 1)
         found = await self._searches.run(search)
         entries, next_key = cut(found, limit)
         items = [entry.item for entry in entries]
-        total = await self._total(index, wanted) if count else None
+        total = await self._total(index, sort, wanted) if count else None
         return Page(position, items, next_key, index.newest, total=total)
 
-    async def _total(self, index: Index, wanted: Filter) -> int:
+    async def _total(self, index: Index, sort: Sort | Window, wanted: Filter) -> int:
         """Return how many movies a filter finds."""
         everything = len(index.entries)
-        if wanted == Filter():
-            return everything
-        search = searched(index, "title", wanted, after=None, limit=everything + 1)
+        if not isinstance(sort, int):
+            sort = "title"
+            if wanted == Filter():
+                return everything
+        search = searched(index, sort, wanted, after=None, limit=everything + 1)
         return len(await self._searches.run(search))
 
     def chosen(self, movies: Sequence[bytes], at_least: Position) -> Page:

@@ -125,6 +125,8 @@ def real_values(callers: Callers) -> Iterator[None]:
             query["as_of"] = LONG_AGO[:10]
         if query.get("sort") == "match":
             query["q"] = "heat"
+        if "rated_in_days" in query:
+            query.pop("sort", None)
         # These two take no order and no filter beside them.
         for name in ("ids", "changed_since"):
             if len(query) > 1:

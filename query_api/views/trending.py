@@ -1,0 +1,91 @@
+"""Bring the orders of the recently rated movies up to date when somebody asks for one."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from datetime import date, timedelta
+from itertools import islice
+from uuid import UUID
+
+from query_api.catalogue.index import Entry, Index
+from query_api.catalogue.trends import WINDOWS
+from query_api.redis_reads.coalescing import Values
+from query_api.redis_reads.reader import Reader
+from shared.errors import Unavailable
+from shared.ids import Position
+from shared.process.clock import utc_now
+from shared.read_model.documents import HISTORY_STEP
+from shared.read_model.keys import MOVIES, document_name
+from shared.read_model.kinds import HISTORY, year_suffix
+
+# A request reads histories for this long; the ones that follow read the rest.
+READ_WITHIN_S = 2.0
+MOVIES_A_READ = 200
+
+
+class Trending:
+    """Reads the histories of the movies that were rated since somebody last asked."""
+
+    def __init__(self, reader: Reader) -> None:
+        self._reader = reader
+        self._turn = asyncio.Lock()
+
+    async def update(self, index: Index) -> None:
+        """Bring the orders to today, and to the movies as the index has them now.
+
+        Raises `Unavailable` if there is too much to read, mostly after a start.
+        """
+        try:
+            async with asyncio.timeout(READ_WITHIN_S), self._turn:
+                await self._update(index, utc_now().date())
+        except TimeoutError:
+            raise Unavailable("the histories of the rated movies are being read") from None
+
+    async def _update(self, index: Index, today: date) -> None:
+        first = today - timedelta(days=max(WINDOWS) - 1)
+        # A clock may be ahead of this one.
+        years = range(first.year, (today + timedelta(days=1)).year + 1)
+        rest = iter(list(index.trends.unread))
+        while movies := list(islice(rest, MOVIES_A_READ)):
+            await asyncio.gather(*(self._read(index, movie, years, first) for movie in movies))
+        for _ in index.trends.update(index.entries, today.toordinal()):
+            await asyncio.sleep(0)
+
+    async def _read(self, index: Index, movie: bytes, years: Sequence[int], first: date) -> None:
+        trends, entry = index.trends, index.entries.get(movie)
+        # A change from now on is not in what is read.
+        trends.unread.discard(movie)
+        if entry is None or entry.ratings.count == 0:
+            trends.put(movie, {})
+            return
+        movie_id = UUID(bytes=movie)
+        names = [document_name(HISTORY.name, year_suffix(movie_id.hex, year)) for year in years]
+        is_read = False
+        try:
+            read = await self._reader.named(MOVIES, movie_id, names)
+            _require_current(read.position, entry)
+            trends.put(movie, _added(years, read.values, first.toordinal()))
+            is_read = True
+        finally:
+            if not is_read:
+                trends.unread.add(movie)
+
+
+def _require_current(position: Position, entry: Entry) -> None:
+    if position < entry.position:
+        raise Unavailable("the history of a movie is older than its statistics")
+
+
+def _added(years: Sequence[int], stored: Values, first: int) -> dict[int, int]:
+    """Return what each day since the first added to the number of ratings, by its ordinal."""
+    added: dict[int, int] = {}
+    for year, history in zip(years, stored, strict=True):
+        if history is None:
+            continue
+        last_day_before = date(year, 1, 1).toordinal() - 1
+        for key, more in HISTORY.parse(history).added.items():
+            day = last_day_before + key // HISTORY_STEP
+            if day >= first:
+                added[day] = added.get(day, 0) + more
+    return {day: more for day, more in added.items() if more}
