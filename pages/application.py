@@ -23,6 +23,7 @@ from pages.security import ForeignOrigin, Guard, TooLarge, require_own_origin
 from pages.sessions import Sessions, Visitor
 from pages.settings import PagesSettings
 from shared.ids import new_uuid7
+from shared.web.serving.protocol import END_STREAMS
 from starfold_client import AsyncStarfold
 from starfold_client.errors import (
     ClientError,
@@ -122,12 +123,21 @@ class Site:
             response.headers["Retry-After"] = str(RETRY_AFTER_S)
         return response
 
-    def application(self, rooms: Sequence[Pages], *, body_bytes_max: int) -> Starlette:
-        """Return the application that serves the rooms' pages."""
+    def application(
+        self,
+        rooms: Sequence[Pages],
+        *,
+        body_bytes_max: int,
+        end_streams: Callable[[], None] = lambda: None,
+    ) -> Starlette:
+        """Return the application that serves the rooms' pages.
+
+        `end_streams` ends answers that have no end, when the server begins to stop.
+        """
 
         @asynccontextmanager
-        async def lifespan(_: Starlette) -> AsyncIterator[None]:
-            yield
+        async def lifespan(_: Starlette) -> AsyncIterator[dict[str, object]]:
+            yield {END_STREAMS: end_streams}
             await self.client.close()
 
         return Starlette(

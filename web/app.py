@@ -12,6 +12,7 @@ from pages.rendering import Renderer
 from web.accounts import SignUp
 from web.drawing import FILTERS
 from web.live import LivePages
+from web.live_feed import LiveFeed
 from web.movies import MoviePages
 from web.settings import WebSettings
 
@@ -25,5 +26,6 @@ def create_app(settings: WebSettings) -> Starlette:
     )
     renderer.add_filters(FILTERS)
     site = Site(settings, renderer, name="web")
-    rooms: list[Pages] = [MoviePages(site), LivePages(site), LogIn(site), SignUp(site)]
-    return site.application(rooms, body_bytes_max=BODY_BYTES_MAX)
+    feed = LiveFeed(site.client)
+    rooms: list[Pages] = [MoviePages(site), LivePages(site, feed), LogIn(site), SignUp(site)]
+    return site.application(rooms, body_bytes_max=BODY_BYTES_MAX, end_streams=feed.end)

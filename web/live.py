@@ -1,7 +1,8 @@
-"""Live numbers: the query API's stream, passed on to the visitor's browser."""
+"""Live numbers: the process's one feed, passed on to the browsers of its visitors."""
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Sequence
 from contextlib import aclosing
 from typing import Any
@@ -14,19 +15,23 @@ from starlette.routing import Route
 
 from pages.application import Site
 from pages.sessions import Visitor
-from starfold_client.answers import LiveReset
+from starfold_client.answers import ListedMovie, Movie
 from starfold_client.errors import ClientError, InvalidInput
 from web.drawing import spoken_average
+from web.live_feed import LiveFeed
 
 MOVIES_MAX = 100
+# The least time between two updates of a film's page; the newest one is sent after it.
+MOVIE_EVERY_S = 0.25
 HEADERS = {"X-Accel-Buffering": "no"}
 
 
 class LivePages:
-    """Streams of server-sent events."""
+    """Streams of server-sent events, each of which begins with the current state."""
 
-    def __init__(self, site: Site) -> None:
+    def __init__(self, site: Site, feed: LiveFeed) -> None:
         self._site = site
+        self._feed = feed
 
     def routes(self) -> Sequence[Route]:
         page = self._site.page
@@ -50,36 +55,23 @@ class LivePages:
         return _stream(self._movie(visitor, request.path_params["movie_id"]))
 
     async def _list(self, visitor: Visitor, movies: list[UUID]) -> AsyncIterator[bytes]:
-        async with aclosing(visitor.client.stream(movies)) as updates:
-            async for update in updates:
-                if isinstance(update, LiveReset):
-                    yield _event("reset", {})
-                else:
-                    yield _event(
-                        "update",
-                        {
-                            "movie_id": update.movie_id,
-                            "count": update.count,
-                            "average": spoken_average(update.average),
-                        },
-                    )
+        async with self._feed.listening(movies) as listener:
+            for movie in await visitor.client.get_movies(movies):
+                if isinstance(movie, ListedMovie):
+                    ratings = movie.ratings
+                    yield _listed(movie.movie_id, ratings.count, ratings.average)
+            async with aclosing(listener.updates()) as updates:
+                async for update in updates:
+                    yield _listed(update.movie_id, update.count, update.average)
 
     async def _movie(self, visitor: Visitor, movie_id: UUID) -> AsyncIterator[bytes]:
-        async with aclosing(visitor.client.stream([movie_id])) as updates:
-            async for update in updates:
-                client = self._site.client.for_caller(position=update.position)
-                movie = await client.get_movie(movie_id)
-                ratings = movie.ratings
-                yield _event(
-                    "update",
-                    {
-                        "count": ratings.count,
-                        "average": spoken_average(ratings.average),
-                        "weighted": spoken_average(ratings.weighted_average),
-                        "median": spoken_average(ratings.median),
-                        "histogram": ratings.histogram,
-                    },
-                )
+        async with self._feed.listening([movie_id]) as listener:
+            yield _shown(await visitor.client.get_movie(movie_id))
+            async with aclosing(listener.updates()) as updates:
+                async for update in updates:
+                    visitor.client.caller.note(update.position)
+                    yield _shown(await visitor.client.get_movie(movie_id))
+                    await asyncio.sleep(MOVIE_EVERY_S)
 
 
 def _stream(events: AsyncIterator[bytes]) -> StreamingResponse:
@@ -94,6 +86,23 @@ async def _until_failure(events: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
             yield event
     except ClientError:
         return
+
+
+def _listed(movie_id: UUID, count: int, average: float | None) -> bytes:
+    values = {"movie_id": movie_id, "count": count, "average": spoken_average(average)}
+    return _event("update", values)
+
+
+def _shown(movie: Movie) -> bytes:
+    ratings = movie.ratings
+    values = {
+        "count": ratings.count,
+        "average": spoken_average(ratings.average),
+        "weighted": spoken_average(ratings.weighted_average),
+        "median": spoken_average(ratings.median),
+        "histogram": ratings.histogram,
+    }
+    return _event("update", values)
 
 
 def _event(name: str, data: dict[str, Any]) -> bytes:

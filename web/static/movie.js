@@ -34,7 +34,7 @@ if (form) {
   const radios = [...form.querySelectorAll("input[type=radio]")];
   const state = form.querySelector(".state");
   const chosen = form.querySelector(".chosen");
-  let stored = radios.find((one) => one.checked)?.value ?? "";
+  let stored = radios.find((one) => one.defaultChecked)?.value ?? "";
   let last = Promise.resolve();
 
   const name = (value) => radios.find((one) => one.value === value)?.nextElementSibling.title ?? "";
@@ -108,6 +108,9 @@ if (form) {
   form.addEventListener("change", (event) => {
     if (event.target.type === "radio") restThenRate(event.target.value);
   });
+  // Somebody may have chosen before this script was there.
+  const early = radios.find((one) => one.checked)?.value ?? "";
+  if (early !== stored) restThenRate(early);
   form.addEventListener("submit", (event) => {
     event.preventDefault();
     clearTimeout(resting);

@@ -1,0 +1,185 @@
+"""The public pages in a real Chromium, on a whole running system."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+from playwright.sync_api import Browser, expect
+
+from tests.browser.conftest import CHROMIUM
+from tests.support.api import PASSWORD, Api
+from tests.support.browser import Visitor, chromium
+from tests.support.system import RunningApp, System
+from web.app import create_app
+from web.settings import WebSettings
+
+NAME = "<b>Bö</b> \u202eevil"
+TITLE = "<script>alert(1)</script> \u202egnp.exe"
+REVIEW = "<img src=x onerror=alert(1)> " + "long" * 2_000
+
+expect.set_options(timeout=20_000)
+_numbers = itertools.count(1)
+
+New = Callable[..., Visitor]
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    with chromium(CHROMIUM) as started:
+        yield started
+
+
+@pytest.fixture(scope="module")
+def site(module_system: System, api: Api) -> Iterator[str]:
+    settings = WebSettings(command_url=str(api.command.base_url), query_url=str(api.query.base_url))
+    running = RunningApp(create_app(settings))
+    yield running.url
+    running.stop()
+
+
+@pytest.fixture
+def new(browser: Browser, site: str) -> New:
+    """Return a visitor, who is somebody of their own."""
+    return lambda **options: Visitor(browser, site, **options)
+
+
+def film(api: Api, title: str, **fields: Any) -> str:
+    movie_id = api.movie(title, external_id=f"film {next(_numbers)}", **fields)
+    api.read(f"/v1/movies/{movie_id}")
+    return movie_id
+
+
+def sign_up(visitor: Visitor, name: str = "Ann", goal: str = "/") -> None:
+    page = visitor.open(f"/signup?next={goal}")
+    page.get_by_label("Name").fill(name)
+    page.get_by_label("E-mail address").fill(f"reader{next(_numbers)}@example.org")
+    page.get_by_label("Password", exact=False).first.fill(PASSWORD)
+    page.get_by_role("button", name="Sign up").click()
+    expect(page.get_by_role("button", name="Log out")).to_be_visible()
+
+
+def test_a_reader_signs_up_searches_and_rates_by_keyboard(api: Api, new: New) -> None:
+    """The rating is there after a reload, Delete withdraws it, and Undo brings it back."""
+    film(api, "Solaris", year=1972, genres=["Drama"])
+    film(api, "Persona", year=1966, genres=["Drama"])
+    with new() as visitor:
+        sign_up(visitor)
+        page = visitor.page
+        page.get_by_label("Title").first.press_sequentially("solar")
+        expect(page.get_by_text("Persona")).to_have_count(0)
+        assert "q=solar" in page.url
+        page.locator(".film", has_text="Solaris").click()
+        page.get_by_role("radio", name="2½ stars").focus()
+        page.keyboard.press("4")
+        expect(page.get_by_text("Saved: 4 stars")).to_be_visible()
+        page.keyboard.press("ArrowRight")
+        expect(page.get_by_text("Saved: 4½ stars")).to_be_visible()
+        page.reload()
+        expect(page.get_by_role("radio", name="4½ stars")).to_be_checked()
+        page.get_by_role("radio", name="4½ stars").focus()
+        page.keyboard.press("Delete")
+        page.get_by_role("button", name="Undo").click()
+        expect(page.get_by_text("Saved: 4½ stars")).to_be_visible()
+        page.go_back()
+        expect(page.get_by_label("Title").first).to_have_value("solar")
+
+
+def test_a_rating_moves_the_bar_of_another_browser(api: Api, new: New) -> None:
+    movie_id = film(api, "Mirror")
+    with new() as reader, new() as rater:
+        page = reader.open(f"/movies/{movie_id}")
+        with rater.page.expect_request("**/live"):
+            sign_up(rater, goal=f"/movies/{movie_id}")
+        bar = page.get_by_role("row", name="5 stars", exact=False).first
+        expect(bar).to_contain_text("0")
+        rater.page.locator("label[for=score-10]").click()
+        expect(bar).to_contain_text("1")
+        expect(page.locator("dd[data-average]")).to_have_text("5.00")
+
+
+def test_a_rating_that_fails_puts_the_stars_back_and_says_why(api: Api, new: New) -> None:
+    movie_id = film(api, "Ran")
+    with new() as visitor:
+        sign_up(visitor, goal=f"/movies/{movie_id}")
+        page = visitor.page
+        page.locator("label[for=score-6]").click()
+        expect(page.get_by_text("Saved: 3 stars")).to_be_visible()
+        visitor.expected = {503}
+        page.route(
+            "**/rating",
+            lambda route: route.fulfill(
+                status=503, body="<h1>Not available at the moment</h1>", content_type="text/html"
+            ),
+        )
+        page.locator("label[for=score-9]").click()
+        expect(page.get_by_text("Not available at the moment")).to_be_visible()
+        expect(page.get_by_role("radio", name="3 stars", exact=True)).to_be_checked()
+
+
+def test_without_scripts_a_reader_logs_in_and_rates_by_forms(api: Api, new: New) -> None:
+    user = api.sign_up()
+    movie_id = film(api, "Ikiru")
+    with new(java_script_enabled=False) as visitor:
+        page = visitor.open(f"/login?next=/movies/{movie_id}")
+        page.get_by_label("E-mail address").fill(user.email)
+        page.get_by_label("Password").fill(PASSWORD)
+        page.get_by_role("button", name="Log in").click()
+        page.locator("label[for=score-7]").click()
+        page.get_by_role("button", name="Save", exact=True).click()
+        expect(page.get_by_text("Your rating is in.")).to_be_visible()
+        expect(page.get_by_role("radio", name="3½ stars")).to_be_checked()
+        page.get_by_role("button", name="Withdraw").click()
+        expect(page.get_by_text("Your rating is withdrawn.")).to_be_visible()
+
+
+def test_hostile_texts_are_shown_as_texts(api: Api, new: New) -> None:
+    movie_id = film(api, TITLE, description="x" * 5_000)
+    user = api.sign_up(name=NAME)
+    api.rate(user, movie_id, 0.5, review=REVIEW)
+    api.read("/v1/users/me", user)
+    with new() as visitor:
+        page = visitor.open(f"/movies/{movie_id}")
+        expect(page.get_by_role("heading", level=1)).to_contain_text("<script>alert(1)</script>")
+        expect(page.locator("blockquote")).to_contain_text("<img src=x onerror=alert(1)>")
+        expect(page.get_by_text("<b>Bö</b>")).to_be_visible()
+        visitor.require_fits()
+
+
+@pytest.mark.parametrize("path", ["/", "/login", "/signup", "/movies/{movie_id}", "/nowhere"])
+def test_a_page_is_accessible_and_fits_a_narrow_window(path: str, api: Api, new: New) -> None:
+    movie_id = film(api, "Stalker", genres=["Drama", "Science Fiction"], directors=["Tarkovsky"])
+    user = api.sign_up()
+    api.rate(user, movie_id, 4.5, review="Slow, and right to be.")
+    api.read("/v1/users/me", user)
+    with new() as visitor:
+        visitor.expected = {404} if path == "/nowhere" else set()
+        page = visitor.open(path.format(movie_id=movie_id))
+        assert page.locator("h1").count() == 1
+        page.keyboard.press("Tab")
+        expect(page.get_by_role("link", name="Skip to the content")).to_be_focused()
+        visitor.require_accessible()
+        visitor.require_fits()
+
+
+def test_the_page_of_a_film_is_accessible_to_its_rater(api: Api, new: New) -> None:
+    movie_id = film(api, "Nostalghia")
+    with new() as visitor:
+        sign_up(visitor, goal=f"/movies/{movie_id}")
+        visitor.page.locator("label[for=score-7]").click()
+        expect(visitor.page.get_by_text("Saved: 3½ stars")).to_be_visible()
+        visitor.require_accessible()
+        visitor.require_fits()
+
+
+def test_a_form_says_beside_its_field_what_is_wrong(new: New) -> None:
+    with new() as visitor:
+        visitor.expected = {422}
+        page = visitor.open("/login")
+        page.get_by_label("E-mail address").fill("nobody@example.org")
+        page.get_by_label("Password").fill("wrong password")
+        page.get_by_role("button", name="Log in").click()
+        expect(page.get_by_text("Address or password are wrong.")).to_be_visible()
+        visitor.require_accessible()

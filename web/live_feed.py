@@ -1,0 +1,108 @@
+"""One stream of the query API for all visitors of this process."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator, AsyncIterator, Iterable
+from contextlib import aclosing, asynccontextmanager, suppress
+from uuid import UUID
+
+import structlog
+
+from starfold_client import AsyncStarfold
+from starfold_client.answers import LiveReset, LiveUpdate
+from starfold_client.errors import ClientError
+
+log = structlog.get_logger()
+
+
+class Listener:
+    """A visitor's films; only the newest update of each waits to be sent."""
+
+    def __init__(self, movies: Iterable[UUID]) -> None:
+        self.movies = frozenset(movies)
+        self._pending: dict[UUID, LiveUpdate] = {}
+        self._woken = asyncio.Event()
+        self._has_ended = False
+
+    def take(self, update: LiveUpdate) -> None:
+        if update.movie_id in self.movies:
+            self._pending[update.movie_id] = update
+            self._woken.set()
+
+    def end(self) -> None:
+        self._has_ended = True
+        self._woken.set()
+
+    async def updates(self) -> AsyncGenerator[LiveUpdate, None]:
+        """Yield updates until the feed ends, and the browser connects again."""
+        while True:
+            await self._woken.wait()
+            self._woken.clear()
+            pending, self._pending = self._pending, {}
+            for update in pending.values():
+                yield update
+            if self._has_ended:
+                return
+
+
+class LiveFeed:
+    """Follows all films while somebody listens.
+
+    An update that is newer than the start of `listening` reaches the listener.
+    """
+
+    def __init__(self, client: AsyncStarfold) -> None:
+        self._client = client
+        self._listeners: set[Listener] = set()
+        self._following: asyncio.Task[None] | None = None
+        self._started: asyncio.Future[None] | None = None
+
+    @asynccontextmanager
+    async def listening(self, movies: Iterable[UUID]) -> AsyncIterator[Listener]:
+        """Raise a `ClientError` if the query API does not answer."""
+        listener = Listener(movies)
+        self._listeners.add(listener)
+        try:
+            if self._following is None or self._started is None:
+                self._started = asyncio.get_running_loop().create_future()
+                self._following = asyncio.create_task(self._follow(self._started))
+            await asyncio.shield(self._started)
+            yield listener
+        finally:
+            self._listeners.discard(listener)
+            if not self._listeners:
+                self._stop()
+
+    def end(self) -> None:
+        """End every listener; the process stops."""
+        for listener in self._listeners:
+            listener.end()
+
+    async def _follow(self, started: asyncio.Future[None]) -> None:
+        try:
+            position = (await self._client.query_ready()).index_position
+            started.set_result(None)
+            async with aclosing(self._client.stream(after=position)) as updates:
+                async for update in updates:
+                    if isinstance(update, LiveReset):
+                        break  # Listeners read again when they come back.
+                    for listener in self._listeners:
+                        listener.take(update)
+        except ClientError as error:
+            log.warning("live_feed_lost", reason=str(error))
+            if not started.done():
+                started.set_exception(error)
+        finally:
+            if not started.done():
+                started.cancel()
+            with suppress(asyncio.InvalidStateError, asyncio.CancelledError):
+                started.exception()
+            if self._started is started:
+                self._following = self._started = None
+            self.end()
+
+    def _stop(self) -> None:
+        if self._following is not None:
+            self._following.cancel()
+            self._following = self._started = None
