@@ -22,6 +22,7 @@ from command_api.commit.traced_command import command_of
 from command_api.deciding.movie import catalogue_id_stream
 from command_api.http.commands import Commands
 from command_api.http.gate import CommandGate
+from command_api.http.mails import Mails
 from command_api.http.movies import Movies
 from command_api.http.operations import Operations
 from command_api.http.ratings import Ratings
@@ -31,7 +32,8 @@ from command_api.identity.access import Access
 from command_api.identity.accounts import Accounts
 from command_api.identity.authentication import Authentication
 from command_api.identity.callers import Callers
-from command_api.identity.limits import LogInLimits, RateLimits
+from command_api.identity.limits import LogInLimits, MailLimits, RateLimits
+from command_api.identity.mails import Mails as RequestedMails
 from command_api.identity.passwords import Passwords
 from command_api.identity.refusal_pace import RefusalPace
 from command_api.identity.sessions import Sessions as OpenSessions
@@ -135,7 +137,7 @@ def create_app(settings: CommandSettings) -> Service:
         log.info("command_api_stopped")
 
     return service_of(tracer)(
-        (Users, Sessions, Movies, Ratings, Operations),
+        (Users, Mails, Sessions, Movies, Ratings, Operations),
         title="Starfold command API",
         description=DESCRIPTION,
         lifespan=lifespan,
@@ -192,6 +194,8 @@ def _wire(settings: CommandSettings, tracer: Tracer | None) -> _Parts:
         per_address=settings.log_in_failures_per_address,
     )
     sessions = OpenSessions(store, accounts, secret, idle_days_max=settings.session_idle_days_max)
+    mails = RequestedMails(store, key_wrap)
+    mail_limits = MailLimits(per_address=settings.mail_requests_per_address)
     ledger = ErasureLedger(settings.erasure_ledger, store) if settings.erasure_ledger else None
     token_issuer = TokenIssuer(
         settings.token_private_key.get_secret_value(), issuer=issuer, audience=audience
@@ -202,6 +206,7 @@ def _wire(settings: CommandSettings, tracer: Tracer | None) -> _Parts:
     export = Export(store, codec, key_wrap, replica)
     rooms = (
         Users(commands, bulk, accounts, passwords, log_in_limits, export, ledger),
+        Mails(commands, accounts, passwords, mails, mail_limits),
         Sessions(
             commands, sessions, accounts, passwords, authentication, log_in_limits, token_issuer
         ),
@@ -212,7 +217,7 @@ def _wire(settings: CommandSettings, tracer: Tracer | None) -> _Parts:
         ),
     )
     gate = CommandGate(authentication, rate_limits, Callers(store, codec, key_wrap))
-    upkeep = Upkeep(store, sessions, ledger)
+    upkeep = Upkeep(store, sessions, mails, ledger)
     return _Parts(store, replica, dispatcher, passwords, upkeep, closed_movies, tasks, rooms, gate)
 
 

@@ -32,6 +32,8 @@ class CommandSettings(HttpSettings, DatabaseSettings, SealingSettings):
     # Failed log-ins allowed in five minutes: from one address for one account, and for any.
     log_in_failures_per_account: Whole = Field(10, ge=1, le=COUNT_MAX)
     log_in_failures_per_address: Whole = Field(100, ge=1, le=COUNT_MAX)
+    # Mails that may be requested in five minutes from one address.
+    mail_requests_per_address: Whole = Field(20, ge=1, le=COUNT_MAX)
     # Requests a minute by a member, a service key, an address without credential; 0 is no limit.
     rate_limit_member: Whole = Field(60_000, ge=0, le=COUNT_MAX)
     rate_limit_service: Whole = Field(1_000_000, ge=0, le=COUNT_MAX)

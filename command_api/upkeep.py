@@ -7,6 +7,7 @@ import asyncio
 import structlog
 
 from command_api.commit.idempotency import purge_answers
+from command_api.identity.mails import Mails
 from command_api.identity.sessions import Sessions
 from command_api.privacy.erasure_ledger import ErasureLedger
 from command_api.store.store import Store
@@ -18,13 +19,16 @@ log = structlog.get_logger()
 
 
 class Upkeep:
-    """Purges old answers and expired sessions and completes the erasure ledger.
+    """Purges old answers, expired sessions and mails, and completes the erasure ledger.
 
     Runs at start and every `EVERY_S`.
     """
 
-    def __init__(self, store: Store, sessions: Sessions, ledger: ErasureLedger | None) -> None:
+    def __init__(
+        self, store: Store, sessions: Sessions, mails: Mails, ledger: ErasureLedger | None
+    ) -> None:
         self._store = store
+        self._mails = mails
         self._ledger = ledger
         self._sessions = sessions
 
@@ -36,6 +40,7 @@ class Upkeep:
     async def _step(self) -> None:
         if self._ledger is not None:
             await self._ledger.note(from_the_start=True)
+        await self._mails.purge()
         answers, sessions = await purge_answers(self._store), await self._sessions.purge()
         if answers or sessions:
             log.info("upkeep_done", purged_answers=answers, purged_sessions=sessions)

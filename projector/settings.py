@@ -4,7 +4,16 @@ from __future__ import annotations
 
 from shared.process.postgres_settings import DatabaseSettings, PostgresUrl
 from shared.process.redis_settings import RedisSettings
-from shared.process.setting_types import Host, Port, Seconds
+from shared.process.setting_types import (
+    Host,
+    HttpUrl,
+    MailSender,
+    NewFolder,
+    Port,
+    Seconds,
+    SmtpUrl,
+    Token,
+)
 from shared.process.settings import SealingSettings, TracedSettings
 
 
@@ -20,6 +29,15 @@ class ProjectorSettings(DatabaseSettings, RedisSettings, SealingSettings, Traced
     metrics_port: Port | None = None
     # Direct connection for LISTEN, past a transaction pooler; without it the projector polls.
     listen_database_url: PostgresUrl | None = None
+    # The mail server, the account on it, and the sender of the mails.
+    smtp_url: SmtpUrl | None = None
+    smtp_user: Token | None = None
+    smtp_password: Token | None = None
+    mail_from: MailSender = "Starfold <starfold@localhost>"
+    # Without a mail server, mails become files in this folder.
+    mail_outbox: NewFolder | None = None
+    # Where the public pages are, which mails link to.
+    web_url: HttpUrl = "http://127.0.0.1:8082"
     # A replica of the database, from which replays and audits read the log.
     log_replica_url: PostgresUrl | None = None
 

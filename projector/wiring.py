@@ -12,6 +12,7 @@ from projector.generations.table import Generations
 from projector.incidents import Incidents
 from projector.log.reader import LogReader
 from projector.log.replica import ReplicatedReader
+from projector.mails.sender import MailSender, sender_of
 from projector.settings import ProjectorSettings
 from projector.sharing.projectors import Projectors
 from shared.log.codec import Codec
@@ -34,6 +35,7 @@ class Wiring(NamedTuple):
     incidents: Incidents
     projectors: Projectors
     event_index: EventIndex
+    mails: MailSender | None
     replica: EventStore | None
 
     def close(self) -> None:
@@ -58,6 +60,7 @@ def wire(settings: ProjectorSettings) -> Wiring:
         incidents=Incidents(events.datastore),
         projectors=Projectors(events.connections),
         event_index=EventIndex(events.connections),
+        mails=sender_of(settings, events.connections),
         replica=replica,
     )
 

@@ -37,6 +37,7 @@ REFRESH_EVERY_S = 0.5
 UPKEEP_EVERY_S = 1.0
 STATUS_EVERY_S = 1.0
 SCRUB_TICK_S = 1.0
+MAILS_EVERY_S = 2.0
 # Reports come in bursts, and each round of healing reads the log.
 HEALING_EVERY_S = 1.0
 # Longer than any server timeout: a thread cannot be cancelled, only reported.
@@ -116,6 +117,7 @@ class Projector:
             self._scrubbing_thread(),
             self._status_thread(),
             *self._event_index_thread(),
+            *self._mail_thread(),
         ]
         for thread in beside:
             thread.start()
@@ -256,6 +258,13 @@ class Projector:
             health = self._tasks.health("event-index", stale_after_s=STALE_AFTER_S, needed=False)
             advance = self._if_leading(self._status_wiring.event_index.advance)
             yield self._thread(health, advance, BATCH_EVERY_S, lambda: None)
+
+    def _mail_thread(self) -> Iterator[threading.Thread]:
+        """Yield the thread that sends mails, if the settings say where to."""
+        mails = self._status_wiring.mails
+        if mails is not None:
+            health = self._tasks.health("mails", stale_after_s=STALE_AFTER_S, needed=False)
+            yield self._thread(health, mails.send_due, MAILS_EVERY_S, lambda: None)
 
     def _thread(
         self,

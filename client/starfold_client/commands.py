@@ -124,6 +124,33 @@ class Commands:
         """Change the caller's password; their other sessions end."""
         return Arguments(body={"old": old, "new": new})
 
+    @command("POST", "/v1/password-resets", nothing, takes_key=False, has_credential=False)
+    def request_password_reset(self, *, email: str) -> Arguments:
+        """Have a link for a new password mailed, if a user has the address."""
+        return Arguments(body={"email": email})
+
+    @command(
+        "POST",
+        "/v1/password-resets/use",
+        nothing,
+        takes_key=False,
+        has_credential=False,
+        is_repeatable=False,
+    )
+    def reset_password(self, *, token: str, password: str) -> Arguments:
+        """Set a new password with the token of a mail; all of the user's sessions end."""
+        return Arguments(body={"token": token, "password": password})
+
+    @command("POST", "/v1/users/me/verification", nothing, takes_key=False, is_repeatable=False)
+    def request_verification(self) -> Arguments:
+        """Have a link mailed with which the caller verifies their e-mail address."""
+        return Arguments()
+
+    @command("POST", "/v1/verifications", nothing, takes_key=False, has_credential=False)
+    def verify_email(self, *, token: str) -> Arguments:
+        """Verify a user's e-mail address with the token of a mail."""
+        return Arguments(body={"token": token})
+
     @command(
         "DELETE",
         "/v1/users/me",

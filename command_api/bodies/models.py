@@ -125,6 +125,20 @@ class RefreshBody(Body):
     )
 
 
+class AddressBody(Body):
+    email: Email
+
+
+class TokenBody(Body):
+    """The token of a mail's link."""
+
+    token: Annotated[str, StringConstraints(max_length=CREDENTIAL_CHARS_MAX)] = Field(repr=False)
+
+
+class NewPasswordBody(TokenBody):
+    password: Password = Field(repr=False)
+
+
 class MovieBody(Body):
     title: Title
     original_title: Title | None = None

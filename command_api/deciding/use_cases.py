@@ -36,6 +36,7 @@ from command_api.deciding.user import (
     CreateExternalUser,
     EraseUser,
     SignUp,
+    VerifyEmail,
 )
 from shared.ids import CLOSURES, StreamId, merges_stream_id
 from shared.log.events import Role
@@ -47,6 +48,7 @@ Command = (
     | ChangePassword
     | ChangeRole
     | EraseUser
+    | VerifyEmail
     | EndSession
     | CreateMovie
     | ChangeMovieDetails
@@ -110,6 +112,8 @@ def needs(command: Command, principal: Principal) -> Needs:
             return Needs(whole=(*users, command.external_stream), subjects=(command.user_id,))
         case ChangeProfile() | ChangePassword() | ChangeRole():
             return Needs(whole=(StreamId(command.user_id), *caller), subjects=(command.user_id,))
+        case VerifyEmail():
+            return Needs(whole=(StreamId(command.user_id),))
         case EndSession():
             return Needs(latest=(command.sessions_stream,), sessions=(command.session_id,))
         case CreateMovie() | ChangeMovieDetails():
@@ -153,7 +157,7 @@ def authorize(command: Command, principal: Principal, streams: Streams) -> None:
             assert isinstance(principal, Console)
         case CreateMovie() | ChangeMovieDetails() | MergeMovie() | StartWithdrawal():
             _require(principal, CURATORS, "movies", streams)
-        case SignUp() | EndSession():
+        case SignUp() | VerifyEmail() | EndSession():
             pass
         case _:
             assert_never(command)
@@ -171,6 +175,8 @@ def decide(command: Command, principal: Principal, streams: Streams) -> Decision
             return accounts.create_external_user(command, streams)
         case ChangeRole() | ChangeProfile() | ChangePassword():
             return accounts.change_user(command, streams)
+        case VerifyEmail():
+            return accounts.verify_email(command, streams)
         case EraseUser():
             return accounts.erase(command, streams)
         case EndSession():

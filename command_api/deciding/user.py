@@ -11,6 +11,7 @@ import msgspec
 from shared.errors import Conflict, Forbidden, NotFound
 from shared.ids import StreamId, UserId
 from shared.log.events import (
+    EmailVerified,
     Role,
     UserCreated,
     UserErased,
@@ -22,7 +23,7 @@ from shared.log.events import (
 from shared.versions import Condition, profile_version
 
 UserChanged = UserProfileChanged | UserPasswordChanged | UserRoleChanged
-UserEvent = UserCreated | UserChanged | UserErased
+UserEvent = UserCreated | UserChanged | EmailVerified | UserErased
 
 
 class User(msgspec.Struct, frozen=True, kw_only=True):
@@ -34,6 +35,7 @@ class User(msgspec.Struct, frozen=True, kw_only=True):
     visibility: Visibility = "public"
     display_name: str | None = None
     email: str | None = None
+    email_verified: bool = False
     password_hash: str | None = None
     external_id: str | None = None
     # Created by a service, without a password; known even if no personal data is opened.
@@ -105,6 +107,13 @@ class ChangeRole(msgspec.Struct, frozen=True, kw_only=True):
     now: datetime
 
 
+class VerifyEmail(msgspec.Struct, frozen=True, kw_only=True):
+    """Prove that the user reads the mail of their address, by a token that was sent there."""
+
+    user_id: UserId
+    now: datetime
+
+
 class EraseUser(msgspec.Struct, frozen=True, kw_only=True):
     """Erase a user.
 
@@ -119,7 +128,7 @@ class EraseUser(msgspec.Struct, frozen=True, kw_only=True):
 
 
 ChangeUser = ChangeProfile | ChangePassword | ChangeRole
-UserCommand = SignUp | CreateExternalUser | ChangeUser | EraseUser
+UserCommand = SignUp | CreateExternalUser | ChangeUser | VerifyEmail | EraseUser
 
 
 def decide(command: UserCommand, user: User) -> list[UserEvent]:
@@ -142,6 +151,10 @@ def decide(command: UserCommand, user: User) -> list[UserEvent]:
         case EraseUser():
             _require_version(require_present(user, command.user_id), command.condition)
             return [UserErased(user_id=command.user_id, erased_at=command.now)]
+        case VerifyEmail():
+            if require_present(user, command.user_id).email_verified:
+                return []
+            return [EmailVerified(user_id=command.user_id)]
         case _:
             assert_never(command)
 
@@ -169,6 +182,8 @@ def evolve(user: User, event: UserEvent) -> User:
             return msgspec.structs.replace(user, role=event.role)
         case UserErased():
             return User(exists=True, erased=True)
+        case EmailVerified():
+            return msgspec.structs.replace(user, email_verified=True)
         case _:
             assert_never(event)
 

@@ -152,6 +152,19 @@ class LogInLimits:
         self._accounts.give_back((address, account))
 
 
+class MailLimits:
+    """Requests of mails in five minutes from one address."""
+
+    def __init__(self, *, per_address: int) -> None:
+        self._addresses = Buckets(per_address, window_s=LOG_IN_WINDOW_S)
+
+    def require(self, address: str) -> None:
+        """Count a request; raise `TooManyRequests`."""
+        wait_s = self._addresses.take(address).retry_after_s
+        if wait_s:
+            raise TooManyRequests("too many mails were requested", retry_after_s=wait_s)
+
+
 class Attempt:
     """One log-in in progress."""
 

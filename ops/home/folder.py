@@ -130,6 +130,11 @@ class Home:
         return self.path / "erasures.jsonl"
 
     @property
+    def outbox(self) -> Path:
+        """The folder of mails, unless the settings name a mail server."""
+        return self.path / "outbox"
+
+    @property
     def postgres_data(self) -> Path:
         return self.path / "postgres"
 
@@ -292,6 +297,7 @@ class Home:
             "STARFOLD_SEALING_KEY": own.sealing_key,
             "STARFOLD_RESERVATION_SECRET": own.reservation_secret,
             "STARFOLD_ERASURE_LEDGER": str(self.erasure_ledger),
+            "STARFOLD_MAIL_OUTBOX": str(self.outbox),
             "STARFOLD_TOKEN_PRIVATE_KEY": own.token_private_key,
             "STARFOLD_TOKEN_PUBLIC_KEY": own.token_public_key,
             "STARFOLD_CURSOR_KEY": own.cursor_key,

@@ -107,10 +107,13 @@ BEGIN
         DELETE FROM subject_keys WHERE user_id = ANY (erased_users);
         DELETE FROM sessions WHERE subject_id = ANY (erased_users);
         DELETE FROM idempotency_keys WHERE principal = ANY (erased_users);
+        DELETE FROM mails WHERE user_id = ANY (erased_users);
     END IF;
     IF cardinality(new_password_users) > 0 THEN
         DELETE FROM sessions
         WHERE subject_id = ANY (new_password_users) AND session_id <> ALL (kept_sessions);
+        -- A token for a reset works once, and not after another change of the password.
+        DELETE FROM mails WHERE user_id = ANY (new_password_users) AND purpose = 'reset';
     END IF;
     IF cardinality(ended_sessions) > 0 THEN
         DELETE FROM sessions WHERE session_id = ANY (ended_sessions);

@@ -251,6 +251,12 @@ class EmailReleased(Event, frozen=True, kw_only=True):
     user_id: UserId
 
 
+class EmailVerified(Event, frozen=True, kw_only=True):
+    """A user followed the link of a mail that was sent to their address; on the user's stream."""
+
+    user_id: UserId
+
+
 class ExternalIdReserved(Event, frozen=True, kw_only=True):
     """Another system's id belongs to a user; the stream's id is the keyed hash of that id."""
 
@@ -309,6 +315,7 @@ EVENT_TYPES: tuple[type[Event], ...] = (
     RatingMoved,
     EmailReserved,
     EmailReleased,
+    EmailVerified,
     ExternalIdReserved,
     ExternalIdReleased,
     ImdbIdReserved,

@@ -7,8 +7,10 @@ GRANT SELECT, INSERT, DELETE ON subject_keys TO {command};
 GRANT SELECT, UPDATE (last_used_at) ON service_keys TO {command};
 GRANT SELECT, INSERT, DELETE ON idempotency_keys TO {command};
 GRANT SELECT, INSERT, UPDATE, DELETE ON sessions TO {command};
+GRANT SELECT, INSERT, DELETE ON mails TO {command};
 
 GRANT SELECT ON events, subject_keys TO {projector};
+GRANT SELECT, UPDATE (sealed, attempts, next_attempt_at) ON mails TO {projector};
 GRANT SELECT, INSERT, UPDATE ON generations, builds TO {projector};
 GRANT SELECT ON log_identity TO {command}, {projector};
 GRANT SELECT, INSERT, DELETE ON incidents TO {projector};

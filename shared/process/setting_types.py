@@ -9,6 +9,7 @@ import base64
 import binascii
 import ipaddress
 import re
+from email.message import EmailMessage
 from pathlib import Path
 from typing import Annotated, Any
 from urllib.parse import SplitResult, urlsplit
@@ -45,6 +46,26 @@ def _http_url(value: str) -> str:
         raise ValueError("is not an address like http://127.0.0.1:8080")
     require_host(url.hostname or "")
     return value.rstrip("/")
+
+
+def _smtp_url(value: str) -> str:
+    url = split_url(value)
+    if url.scheme not in ("smtp", "smtps") or url.path or url.query or url.username is not None:
+        raise ValueError("is not an address like smtp://mail.example.org:587, or smtps://")
+    require_host(url.hostname or "")
+    return value
+
+
+def _mail_sender(value: str) -> str:
+    header = EmailMessage()
+    try:
+        header["From"] = value
+    except ValueError:
+        raise ValueError("is not a sender like Starfold <starfold@example.org>") from None
+    senders = header["From"].addresses
+    if len(senders) != 1 or not senders[0].domain or not value.isascii():
+        raise ValueError("is not a sender like Starfold <starfold@example.org>")
+    return value
 
 
 def _host(value: str) -> str:
@@ -122,6 +143,15 @@ def _traces(value: str) -> str:
     return _http_url(value) if "://" in value else str(_new_file(Path(value)))
 
 
+def _new_folder(value: Path) -> Path:
+    try:
+        if (value.exists() and not value.is_dir()) or not value.absolute().parent.is_dir():
+            raise ValueError("is not a folder in a folder that exists")
+    except OSError:
+        raise ValueError("is not an accessible path") from None
+    return value
+
+
 def _listed(value: str) -> list[str]:
     return [one.strip() for one in value.split(",") if one.strip()]
 
@@ -147,6 +177,8 @@ def _decimal(value: Any) -> Any:
 
 Base64Secret = Annotated[SecretBytes, BeforeValidator(_secret_bytes)]
 HttpUrl = Annotated[str, AfterValidator(_http_url)]
+SmtpUrl = Annotated[str, AfterValidator(_smtp_url)]
+MailSender = Annotated[str, AfterValidator(_mail_sender)]
 Host = Annotated[str, AfterValidator(_host)]
 Port = Annotated[int, Field(ge=1, le=PORT_MAX), BeforeValidator(_number)]
 Seconds = Annotated[float, Field(ge=0, le=SECONDS_MAX), BeforeValidator(_decimal)]
@@ -155,5 +187,6 @@ Whole = Annotated[int, BeforeValidator(_number)]
 LogLevel = Annotated[str, BeforeValidator(_log_level)]
 Proxies = Annotated[str, AfterValidator(_proxies)]
 Traces = Annotated[str, AfterValidator(_traces)]
+NewFolder = Annotated[Path, AfterValidator(_new_folder)]
 NewFile = Annotated[Path, AfterValidator(_new_file)]
 Origins = Annotated[str, AfterValidator(_origins)]

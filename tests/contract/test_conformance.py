@@ -45,6 +45,7 @@ NO_IDS = (
     f"{NOBODY}-",
     NOBODY.replace("-", "_"),
 )
+TOKEN = f"sfm_{0:032}_{0:064}"
 NESTED = b"[" * 2_000 + b"]" * 2_000
 JSON = "application/json"
 
@@ -83,6 +84,9 @@ BODIES: dict[str, dict[str, Any]] = {
     "create_external_users": {"users": [{"external_id": "x", "display_name": "A"}]},
     "change_profile": {"display_name": "B"},
     "change_password": {"old": "correct horse battery", "new": "another long one"},
+    "request_password_reset": {"email": "a@x.org"},
+    "reset_password": {"token": TOKEN, "password": "another long one"},
+    "verify_email": {"token": TOKEN},
     "change_role": {"role": "member"},
     "log_in": {"email": "a@x.org", "password": "correct horse battery"},
     "create_movie": {"title": "Mirror", "year": 1975},

@@ -106,6 +106,11 @@ LIMITS = {
         "shared.web.serving.protocol:REQUEST_WITHIN_S",
         "shared.web.serving.protocol:STALLED_MAX_S",
     ),
+    "mails that an address requests in five minutes": ("settings:mail_requests_per_address",),
+    "mails of one purpose to one user; the seconds for which they count": (
+        "command_api.identity.mails:MAILS_A_USER_MAX",
+        "command_api.identity.mails:MAILS_WITHIN_S",
+    ),
     "sessions listed; characters of a `user_agent`": (
         "command_api.identity.sessions:LISTED_MAX",
         "command_api.identity.sessions:USER_AGENT_CHARS_MAX",

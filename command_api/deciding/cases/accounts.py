@@ -13,6 +13,7 @@ from command_api.deciding.user import (
     CreateExternalUser,
     EraseUser,
     SignUp,
+    VerifyEmail,
 )
 from shared.ids import StreamId, UserId
 from shared.log.events import ExternalIdReserved
@@ -42,6 +43,14 @@ def change_user(command: ChangeUser, streams: Streams) -> Decision:
     if isinstance(command, ChangeProfile):
         version = streams.account(command.user_id).version
     return Decision(status, UserId(command.user_id), stream_id, version)
+
+
+def verify_email(command: VerifyEmail, streams: Streams) -> Decision:
+    stream_id = StreamId(command.user_id)
+    events = user.decide(command, streams.user(command.user_id))
+    for event in events:
+        streams.record(stream_id, event)
+    return Decision("changed" if events else "unchanged", command.user_id, stream_id)
 
 
 def create_external_user(command: CreateExternalUser, streams: Streams) -> Decision:

@@ -73,7 +73,14 @@ GARBAGE = [
     "9" * 5_000,
 ]
 # Any text is as good as another.
-FREE_TEXT = {"token_issuer", "token_audience", "metrics_token", "api_key"}
+FREE_TEXT = {
+    "token_issuer",
+    "token_audience",
+    "metrics_token",
+    "api_key",
+    "smtp_user",
+    "smtp_password",
+}
 # A file's name, looked for when it is needed, and passwords, which may be anything.
 UNCHECKED = {"catalogue", "command_password", "projector_password"}
 NUMBERS = ["-1", "0x10", "1_0", "nan", "inf", "1e999", "99999999999999999999", "٣", "1.5.1"]
