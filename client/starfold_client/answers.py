@@ -265,6 +265,7 @@ class Profile(msgspec.Struct, kw_only=True):
 
 class OwnProfile(Profile, kw_only=True):
     email: str | None
+    email_verified: bool = False
 
 
 class RatedMovie(msgspec.Struct, kw_only=True):

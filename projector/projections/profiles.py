@@ -14,6 +14,7 @@ from projector.projections.movies import existing_scores, move_score
 from shared.errors import DocumentUnusable
 from shared.ids import UserId
 from shared.log.events import (
+    EmailVerified,
     Event,
     RatingMoved,
     RatingSubmitted,
@@ -36,6 +37,8 @@ def reads(event: Event) -> tuple[Key, ...]:
             return ((STATISTICS.name, event.user_id.hex),)
         case UserProfileChanged() | UserErased():
             return ((PROFILE.name, event.user_id.hex),)
+        case EmailVerified():
+            return ((PRIVATE.name, event.user_id.hex),)
         case _:
             return access.reads(event)
 
@@ -77,6 +80,12 @@ def apply(documents: Documents, logged: LogEvent) -> None:
             documents.put(PROFILE, event.user_id.hex, erased)
             _delete_private(documents, event.user_id)
             access.erase(documents, event.user_id)
+        case EmailVerified():
+            private = documents.get(PRIVATE, event.user_id.hex)
+            # The address of an erased user cannot be read.
+            if private is not None:
+                verified = msgspec.structs.replace(private, email_verified=True)
+                documents.put(PRIVATE, event.user_id.hex, verified)
         case _:
             access.apply(documents, logged)
 
@@ -121,12 +130,13 @@ def _profile(documents: Documents, user_id: UserId) -> ProfileDocument:
 
 PROJECTION = Projection(
     name=PROFILES,
-    version=4,
+    version=5,
     partitions=PARTITIONS,
     entities={
         UserCreated: "user_id",
         UserProfileChanged: "user_id",
         UserErased: "user_id",
+        EmailVerified: "user_id",
         RatingSubmitted: "user_id",
         RatingWithdrawn: "user_id",
         RatingMoved: "user_id",

@@ -331,8 +331,9 @@ class Profile(Shape):
 
 class OwnProfile(Profile):
     email: str | None
+    email_verified: bool
 
-    EXAMPLE = {**Profile.EXAMPLE, "email": "ann@example.org"}
+    EXAMPLE = {**Profile.EXAMPLE, "email": "ann@example.org", "email_verified": True}
 
 
 class RatedMovie(Shape):

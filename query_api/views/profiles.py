@@ -28,6 +28,7 @@ CACHED_MAX = 20_000
 NO_TASTE = b',"genres":null,"favourite_genres":null,"first":null,"last":null'
 
 _KINDS = (PROFILE.name, STATISTICS.name, PARKED_MARK.name)
+_NO_EMAIL = b'"email":null,"email_verified":false'
 _OWN_KINDS = (*_KINDS, PRIVATE.name)
 
 
@@ -90,7 +91,7 @@ class Profiles:
         assert values[0] is not None
         body = with_ratings(values[0], values[1], values[2], taste)
         if own:
-            private = b'"email":null' if values[3] is None else values[3][1:-1]
+            private = _NO_EMAIL if values[3] is None else values[3][1:-1]
             body = b"".join((body[:-1], b",", private, b"}"))
         newest, version = max(position, index.newest), version_of_profile(values[0])
         return Profile(min(position, of_index), body, newest, version)

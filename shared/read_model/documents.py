@@ -70,6 +70,7 @@ class PrivateDocument(msgspec.Struct, frozen=True, kw_only=True):
     """The part of a profile that only its user sees."""
 
     email: str
+    email_verified: bool = False
 
 
 class HistoryYear(msgspec.Struct, array_like=True, gc=False):

@@ -42,7 +42,7 @@ def test_a_profile_follows_ratings_withdrawals_and_corrected_genres(api: Api) ->
 def test_only_oneself_sees_ones_email_address(api: Api) -> None:
     ann, ben = api.sign_up(), api.sign_up()
     own = api.get("/v1/users/me", ann)
-    assert own.json()["email"] == ann.email
+    assert (own.json()["email"], own.json()["email_verified"]) == (ann.email, False)
     assert own.json()["ratings"]["count"] == 0
     for who in (None, ben, ann):
         assert "email" not in api.get(f"/v1/users/{ann.user_id}", who).json()

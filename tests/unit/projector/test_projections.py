@@ -18,6 +18,7 @@ from projector.projections import DEFINITIONS
 from shared.errors import ProjectionFault
 from shared.ids import MovieId, Position, UserId, Version
 from shared.log.events import (
+    EmailVerified,
     Event,
     MovieReopened,
     MovieWithdrawalStarted,
@@ -194,6 +195,15 @@ def test_a_profile_shows_its_changes() -> None:
     stored = given("profiles", user_created()).when(private).times(2).then({})
     profile = stored[PROFILE.name, ANN.hex]
     assert (profile.display_name, profile.visibility) == ("Anna", "private")
+
+
+def test_a_verified_address_is_shown_as_such() -> None:
+    verified = EmailVerified(user_id=ANN)
+    created = user_created(email="ann@example.org")
+    stored = given("profiles", created).when(verified).times(2).then({})
+    assert stored[PRIVATE.name, ANN.hex].email_verified
+    # A replay after an erasure finds no address.
+    assert given("profiles", user_created(email=None)).when(verified).then({}) is not None
 
 
 def test_an_erased_profile_shows_no_name_and_keeps_its_statistics() -> None:
