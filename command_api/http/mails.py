@@ -18,11 +18,12 @@ from command_api.identity.limits import MailLimits
 from command_api.identity.mails import MAILS_WITHIN_S, Purpose
 from command_api.identity.mails import Mails as RequestedMails
 from command_api.identity.passwords import Passwords
-from shared.errors import Conflict, InvalidInput, NotAuthenticated, TooManyRequests
+from shared.errors import Conflict, NotAuthenticated, NotFound, TooManyRequests
 from shared.ids import UserId
 from shared.web.answer import Answer, AnswerKind, empty_answer
 from shared.web.operation import Parameters, Request, operation
 
+NO_TOKEN = {404: AnswerKind("The token was used, or is too old.")}
 CHANGED_MEANWHILE = {409: AnswerKind("The password was changed at the same time.")}
 
 
@@ -72,7 +73,7 @@ class Mails:
         tag="users",
         access=PUBLIC,
         body=JsonBody(NewPasswordBody, ACCOUNT_BYTES_MAX),
-        answers=DONE | CHANGED_MEANWHILE,
+        answers=DONE | NO_TOKEN | CHANGED_MEANWHILE,
     )
     async def reset_password(self, request: Request[Parameters, NewPasswordBody]) -> Answer:
         """Set a new password with the token of a mail, which works once; all sessions end."""
@@ -116,7 +117,7 @@ class Mails:
         tag="users",
         access=PUBLIC,
         body=JsonBody(TokenBody, ACCOUNT_BYTES_MAX),
-        answers=DONE,
+        answers=DONE | NO_TOKEN,
     )
     async def verify_email(self, request: Request[Parameters, TokenBody]) -> Answer:
         """Verify a user's address with the token of a mail; a repeat changes nothing."""
@@ -127,5 +128,5 @@ class Mails:
     async def _account_of(self, purpose: Purpose, token: str) -> Account:
         account = await self._accounts.by_id(await self._mails.user_of(purpose, token))
         if account is None:
-            raise InvalidInput("the user has been erased", pointer="/token")
+            raise NotFound("the user has been erased")
         return account

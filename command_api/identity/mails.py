@@ -20,7 +20,7 @@ import msgspec
 from command_api.deciding.load_result import LoadRequest
 from command_api.identity.accounts import Account
 from command_api.store.store import Store
-from shared.errors import InvalidInput
+from shared.errors import NotFound
 from shared.ids import UserId, new_uuid7
 from shared.log.sealing import KeyWrap, SubjectKeys, seal
 
@@ -86,7 +86,7 @@ class Mails:
         return bool(await self._store.rows(_REQUEST, asked)) and sealed is not None
 
     async def user_of(self, purpose: Purpose, token: str) -> UserId:
-        """Return the user whose token it is; raise `InvalidInput` for one that is not good."""
+        """Return the user whose token it is; raise `NotFound` for one that is not good."""
         match = _TOKEN.fullmatch(token)
         if match is not None:
             for user_id, token_hash in await self._store.rows(
@@ -94,7 +94,7 @@ class Mails:
             ):
                 if hmac.compare_digest(token_hash, _hash(match[2])):
                     return UserId(user_id)
-        raise InvalidInput("the link was used, or is too old: request another", pointer="/token")
+        raise NotFound("the link was used, or is too old: request another")
 
     async def purge(self) -> int:
         """Delete the rows whose links no longer work, and return their number."""
