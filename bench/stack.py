@@ -262,6 +262,8 @@ class Stack:
                     str(self.command_port),
                     "--query-port",
                     str(self.query_port),
+                    "--web-port",
+                    str(_free_port()),
                 ],
                 {},
                 ready=lambda: any(

@@ -55,18 +55,20 @@ GenerationArgument = Annotated[int, typer.Argument(min=1, help="The generation's
 @app.command()
 def up(
     home: HomeOption = DEFAULT_HOME,
-    host: Annotated[str, typer.Option(help="Address on which the APIs listen.")] = "127.0.0.1",
+    host: Annotated[
+        str, typer.Option(help="Address on which APIs and pages listen.")
+    ] = "127.0.0.1",
     command_port: Annotated[int, typer.Option(min=1, max=65535)] = 8080,
     query_port: Annotated[int, typer.Option(min=1, max=65535)] = 8081,
+    web_port: Annotated[int, typer.Option(min=1, max=65535)] = 8082,
     catalogue: Annotated[
         str, typer.Option(help="A catalogue file, default or none.")
     ] = catalogues.DEFAULT,
 ) -> None:
-    """Start Starfold on this machine: servers, both APIs, projector and worker."""
+    """Start Starfold on this machine: servers, both APIs, projector, worker, pages."""
     try:
-        from ops.local.stack import (
-            Stack,  # Imported late: only the extra `local` brings its dependencies.
-        )
+        # Imported late: only the extra `local` brings its dependencies.
+        from ops.local.stack import Ports, Stack
     except ModuleNotFoundError as error:
         raise OperatorError(
             f"`starfold up` needs {error.name}: pip install 'starfold[local]'. In a container,"
@@ -74,9 +76,8 @@ def up(
         ) from error
 
     catalogues.require_readable(catalogue)
-    Stack(
-        Home(home), host=host, command_port=command_port, query_port=query_port, catalogue=catalogue
-    ).run()
+    ports = Ports(command_api=command_port, query_api=query_port, web=web_port)
+    Stack(Home(home), host=host, ports=ports, catalogue=catalogue).run()
 
 
 @app.command()

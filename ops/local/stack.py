@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import socket
 import sys
+from collections.abc import Mapping
 from functools import partial
 from ipaddress import ip_address
 from pathlib import Path
+from typing import NamedTuple
 
 import httpx
 import structlog
@@ -31,22 +33,42 @@ from shared.log.schema import COMMAND_ROLE, PROJECTOR_ROLE, migrate
 
 API_READY_WITHIN_S = 60.0
 
-SERVICES_STOP_ORDER = (("command-api", "query-api"), ("projector",), ("worker",), ("first-steps",))
+SERVICES_STOP_ORDER = (
+    ("web",),
+    ("command-api", "query-api"),
+    ("projector",),
+    ("worker",),
+    ("first-steps",),
+)
 STOP_ORDER = (*SERVICES_STOP_ORDER, ("valkey", "postgres"))
 
 log = structlog.get_logger()
 
 
+class Ports(NamedTuple):
+    """The ports of the services that listen."""
+
+    command_api: int
+    query_api: int
+    web: int
+
+
+class Urls(NamedTuple):
+    """The addresses of the same services, in the same order."""
+
+    command_api: str
+    query_api: str
+    web: str
+
+
 class Stack:
     """One local Starfold; `catalogue` is a file, `none`, or `default` for the built-in one."""
 
-    def __init__(
-        self, home: Home, *, host: str, command_port: int, query_port: int, catalogue: str
-    ) -> None:
+    def __init__(self, home: Home, *, host: str, ports: Ports, catalogue: str) -> None:
         self._home = home
         self._host = host
-        self._command_port = command_port
-        self._query_port = query_port
+        self._ports = ports
+        self._urls = Urls(*(_url(host, port) for port in ports))
         self._catalogue = catalogue
         self._supervisor = Supervisor(home)
         self._keys_wanted = _content(home.keys_wanted)
@@ -56,23 +78,20 @@ class Stack:
         self._home.create()
         self._home.lock()
         self._home.require_secrets_of_data()
-        for port in (self._command_port, self._query_port):
+        for port in self._ports:
             _require_free(self._host, port)
         supervisor = self._supervisor
         supervisor.handle_signals()
         supervisor.end_leftovers()
         self._home.remember_addresses(
-            Addresses(
-                command_url=_url(self._host, self._command_port),
-                query_url=_url(self._host, self._query_port),
-            )
+            Addresses(command_url=self._urls.command_api, query_url=self._urls.query_api)
         )
         try:
             self._start_servers()
             self._start_services()
             print(
-                f"ready: command API {_url(self._host, self._command_port)},"
-                f" query API {_url(self._host, self._query_port)}",
+                f"ready: command API {self._urls.command_api}, query API {self._urls.query_api},"
+                f" pages {self._urls.web}",
                 flush=True,
             )
             while True:
@@ -104,37 +123,40 @@ class Stack:
 
     def _start_services(self) -> None:
         keys = keys_in_use(self._home.secrets()).encode()
+        environment = self._home.environment
         command_api = self._start(
-            "command-api", "command_api", COMMAND_ROLE, port=self._command_port
+            "command-api", "command_api", environment(COMMAND_ROLE), self._ports.command_api
         )
         query_api = self._start(
-            "query-api", "query_api", PROJECTOR_ROLE, redis_users.QUERY_API, self._query_port
+            "query-api",
+            "query_api",
+            environment(PROJECTOR_ROLE, redis_users.QUERY_API),
+            self._ports.query_api,
         )
-        self._start("projector", "projector", PROJECTOR_ROLE, redis_users.PROJECTOR)
-        self._start("worker", "ops.worker", PROJECTOR_ROLE)
+        self._start("projector", "projector", environment(PROJECTOR_ROLE, redis_users.PROJECTOR))
+        self._start("worker", "ops.worker", environment(PROJECTOR_ROLE))
+        apis = {
+            "STARFOLD_COMMAND_URL": self._urls.command_api,
+            "STARFOLD_QUERY_URL": self._urls.query_api,
+        }
+        web = self._start("web", "web", apis, self._ports.web)
         self._supervisor.wait_ready([command_api], API_READY_WITHIN_S)
         first_steps = self._supervisor.start(self._first_steps())
-        self._supervisor.wait_ready([query_api, first_steps], API_READY_WITHIN_S)
+        self._supervisor.wait_ready([query_api, first_steps, web], API_READY_WITHIN_S)
         try:
             write_private(self._home.keys_in_use, keys)
         except OSError as error:  # Only `starfold keys rotate` needs it, and says that it waits.
             log.warning("keys_not_noted", reason=error.strerror)
 
     def _start(
-        self,
-        name: str,
-        module: str,
-        role: str,
-        redis_user: str = redis_users.WORKER,
-        port: int | None = None,
+        self, name: str, module: str, environment: Mapping[str, str], port: int | None = None
     ) -> Child:
-        environment = self._home.environment(role, redis_user)
         spec = ChildSpec(name, [sys.executable, "-m", module], environment)
         if port is not None:
             listening = {"STARFOLD_HOST": self._host, "STARFOLD_PORT": str(port)}
             asked = f"{_url(self._host, port)}/ready"
             spec = spec._replace(
-                environment=environment | listening, ready=partial(_answers, asked)
+                environment={**environment, **listening}, ready=partial(_answers, asked)
             )
         return self._supervisor.start(spec)
 

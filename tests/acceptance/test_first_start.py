@@ -93,7 +93,11 @@ def test_a_lost_operator_is_replaced_and_lost_secrets_are_one_clear_line(local: 
     assert _is_whole(local)
     local.stop()
     local.home.secrets_file.unlink()
-    ports = (f"--command-port={local.command_port}", f"--query-port={local.query_port}")
+    ports = (
+        f"--command-port={local.command_port}",
+        f"--query-port={local.query_port}",
+        f"--web-port={local.web_port}",
+    )
     refused = subprocess.run(
         starfold("up", "--home", str(local.home.path), *ports),
         check=False,

@@ -53,6 +53,8 @@ class SmallDisk:
             str(self.command_port),
             "--query-port",
             str(self.query_port),
+            "--web-port",
+            str(free_port()),
         )
         with self.output.open("wb") as output:
             self.process = subprocess.Popen(

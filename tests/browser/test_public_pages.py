@@ -72,6 +72,7 @@ def test_a_reader_signs_up_searches_and_rates_by_keyboard(api: Api, new: New) ->
         expect(page.get_by_text("Persona")).to_have_count(0)
         assert "q=solar" in page.url
         page.locator(".film", has_text="Solaris").click()
+        expect(page.locator("html.scripted")).to_be_attached()
         page.get_by_role("radio", name="2½ stars").focus()
         page.keyboard.press("4")
         expect(page.get_by_text("Saved: 4 stars")).to_be_visible()
@@ -79,6 +80,7 @@ def test_a_reader_signs_up_searches_and_rates_by_keyboard(api: Api, new: New) ->
         expect(page.get_by_text("Saved: 4½ stars")).to_be_visible()
         page.reload()
         expect(page.get_by_role("radio", name="4½ stars")).to_be_checked()
+        expect(page.locator("html.scripted")).to_be_attached()
         page.get_by_role("radio", name="4½ stars").focus()
         page.keyboard.press("Delete")
         page.get_by_role("button", name="Undo").click()

@@ -81,12 +81,13 @@ def test_every_setting_is_documented(settings: type[BaseSettings]) -> None:
 
 
 def test_every_variable_that_a_document_names_is_read_by_something() -> None:
-    """By the settings, the compose files or the Makefile; a guide's own variable may be new."""
+    """By settings, Compose files, the Makefile or tests; a guide's own variable may be new."""
     read = {f"STARFOLD_{name.upper()}" for one in SETTINGS for name in one.model_fields}
     for file in [
         *ROOT.glob("docker-compose*.yml"),
         ROOT / "Makefile",
         *(ROOT / "ops").rglob("*.py"),
+        ROOT / "tests/browser/conftest.py",
     ]:
         read |= set(re.findall(r"STARFOLD_[A-Z0-9_]+", file.read_text()))
     named = {

@@ -39,7 +39,7 @@ class Local:
         self._environment = {**os.environ, **CHEAP_PASSWORDS, **environment}
         self.home = Home(home)
         self.catalogue = catalogue
-        self.command_port, self.query_port = free_port(), free_port()
+        self.command_port, self.query_port, self.web_port = (free_port() for _ in range(3))
         self.output = home.parent / "up.log"
         self._process: subprocess.Popen[bytes] | None = None
 
@@ -66,6 +66,8 @@ class Local:
                     str(self.command_port),
                     "--query-port",
                     str(self.query_port),
+                    "--web-port",
+                    str(self.web_port),
                 ),
                 stdout=stream,
                 stderr=stream,
