@@ -22,6 +22,7 @@ from command_api.commit.traced_command import command_of
 from command_api.deciding.movie import catalogue_id_stream
 from command_api.http.commands import Commands
 from command_api.http.gate import CommandGate
+from command_api.http.imports import Imports
 from command_api.http.mails import Mails
 from command_api.http.movies import Movies
 from command_api.http.operations import Operations
@@ -37,6 +38,8 @@ from command_api.identity.mails import Mails as RequestedMails
 from command_api.identity.passwords import Passwords
 from command_api.identity.refusal_pace import RefusalPace
 from command_api.identity.sessions import Sessions as OpenSessions
+from command_api.imports.shelf import Shelf
+from command_api.imports.writer import ImportWriter
 from command_api.privacy.erasure_ledger import ErasureLedger
 from command_api.privacy.export import EXPORTS_MAX, Export
 from command_api.settings import CommandSettings
@@ -90,6 +93,7 @@ TAGS = {
     "sessions": "Access tokens: log-in, refresh, log-out.",
     "movies": "The catalogue, which curators and services maintain.",
     "ratings": "Ratings of movies by users.",
+    "imports": "Ratings from elsewhere, from a member's file.",
     "operations": "Health, keys and metrics, for operators.",
 }
 
@@ -103,6 +107,7 @@ class _Parts(NamedTuple):
     passwords: Passwords
     upkeep: Upkeep
     closed_movies: ClosedMovies
+    import_writer: ImportWriter
     tasks: Tasks
     rooms: Sequence[object]
     gate: CommandGate
@@ -117,7 +122,11 @@ def create_app(settings: CommandSettings) -> Service:
     async def lifespan(app: FastAPI) -> AsyncIterator[dict[str, object]]:
         parts = _wire(settings, tracer)
         parts.dispatcher.start(parts.tasks)
-        background = {parts.upkeep.start(parts.tasks), parts.closed_movies.start(parts.tasks)}
+        background = {
+            parts.upkeep.start(parts.tasks),
+            parts.closed_movies.start(parts.tasks),
+            parts.import_writer.start(parts.tasks),
+        }
         assert isinstance(app, Service)
         app.before_refusal = RefusalPace().wait
         app.serve(parts.rooms, parts.gate)
@@ -137,7 +146,7 @@ def create_app(settings: CommandSettings) -> Service:
         log.info("command_api_stopped")
 
     return service_of(tracer)(
-        (Users, Mails, Sessions, Movies, Ratings, Operations),
+        (Users, Mails, Sessions, Movies, Ratings, Imports, Operations),
         title="Starfold command API",
         description=DESCRIPTION,
         lifespan=lifespan,
@@ -202,7 +211,9 @@ def _wire(settings: CommandSettings, tracer: Tracer | None) -> _Parts:
     )
     commands = Commands(dispatcher, secret)
     closed_movies = ClosedMovies(store, dispatcher, codec, partial(catalogue_id_stream, secret))
-    bulk = BulkRequests(BulkRoom(), dispatcher, secret)
+    room = BulkRoom()
+    bulk = BulkRequests(room, dispatcher, secret)
+    shelf = Shelf(store, key_wrap, secret)
     export = Export(store, codec, key_wrap, replica)
     rooms = (
         Users(commands, bulk, accounts, passwords, log_in_limits, export, ledger),
@@ -212,13 +223,24 @@ def _wire(settings: CommandSettings, tracer: Tracer | None) -> _Parts:
         ),
         Movies(commands, bulk, closed_movies, secret),
         Ratings(commands, bulk),
+        Imports(shelf, room),
         Operations(
             SharedLookUp(store.head), tasks, settings.token_public_keys, settings.metrics_token
         ),
     )
     gate = CommandGate(authentication, rate_limits, Callers(store, codec, key_wrap))
-    upkeep = Upkeep(store, sessions, mails, ledger)
-    return _Parts(store, replica, dispatcher, passwords, upkeep, closed_movies, tasks, rooms, gate)
+    return _Parts(
+        store=store,
+        replica=replica,
+        dispatcher=dispatcher,
+        passwords=passwords,
+        upkeep=Upkeep(store, sessions, mails, shelf, ledger),
+        closed_movies=closed_movies,
+        import_writer=ImportWriter(shelf, dispatcher, secret),
+        tasks=tasks,
+        rooms=rooms,
+        gate=gate,
+    )
 
 
 def _replica(settings: CommandSettings, primary: Store) -> Replica | None:

@@ -9,6 +9,7 @@ import structlog
 from command_api.commit.idempotency import purge_answers
 from command_api.identity.mails import Mails
 from command_api.identity.sessions import Sessions
+from command_api.imports.shelf import Shelf
 from command_api.privacy.erasure_ledger import ErasureLedger
 from command_api.store.store import Store
 from shared.process.tasks import Tasks
@@ -19,16 +20,22 @@ log = structlog.get_logger()
 
 
 class Upkeep:
-    """Purges old answers, expired sessions and mails, and completes the erasure ledger.
+    """Purges old answers, sessions, mails and imports, and completes the erasure ledger.
 
     Runs at start and every `EVERY_S`.
     """
 
     def __init__(
-        self, store: Store, sessions: Sessions, mails: Mails, ledger: ErasureLedger | None
+        self,
+        store: Store,
+        sessions: Sessions,
+        mails: Mails,
+        shelf: Shelf,
+        ledger: ErasureLedger | None,
     ) -> None:
         self._store = store
         self._mails = mails
+        self._shelf = shelf
         self._ledger = ledger
         self._sessions = sessions
 
@@ -42,5 +49,11 @@ class Upkeep:
             await self._ledger.note(from_the_start=True)
         await self._mails.purge()
         answers, sessions = await purge_answers(self._store), await self._sessions.purge()
-        if answers or sessions:
-            log.info("upkeep_done", purged_answers=answers, purged_sessions=sessions)
+        imports = await self._shelf.purge()
+        if answers or sessions or imports:
+            log.info(
+                "upkeep_done",
+                purged_answers=answers,
+                purged_sessions=sessions,
+                purged_imports=imports,
+            )

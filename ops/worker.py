@@ -1,11 +1,14 @@
 """Take operators' jobs from RQ and run each in its own process: `python -m ops.worker`.
 
-A job that is interrupted, with its worker or alone, is queued again.
+A job that is interrupted, with its worker or alone, is queued again. The worker also keeps the
+process that reads members' imports.
 """
 
 from __future__ import annotations
 
+import os
 import signal
+import subprocess
 import sys
 from collections.abc import Callable
 from functools import partial
@@ -46,10 +49,42 @@ IDLE_WAIT_S = 1
 HEARTBEAT_EVERY_S = 3
 RECONNECT_MAX_S = 2.0
 RECOVERY_STALE_AFTER_S = 60.0
+IMPORT_READER_ENDS_WITHIN_S = 5.0
 # RQ waits for a job this much shorter than the lifetime that it gives an idle worker.
 _IDLE_MARGIN_S = 15
 
 log = structlog.get_logger()
+
+
+class ImportReader:
+    """The process that reads members' files (`ops/imports/inbox.py`); it ends with the worker."""
+
+    def __init__(self) -> None:
+        self._owner = os.getpid()
+        self.process: subprocess.Popen[bytes] | None = None
+
+    def keep(self) -> None:
+        """Start the process unless it runs; it ends when a file takes too much memory."""
+        if os.getpid() != self._owner or (self.process and self.process.poll() is None):
+            return
+        if self.process is not None:
+            log.warning("import_reader_ended", code=self.process.returncode)
+        self.process = subprocess.Popen(
+            [sys.executable, "-m", "ops.imports.inbox"],
+            stdin=subprocess.DEVNULL,
+            preexec_fn=die_with_parent,  # noqa: PLW1509  # Unsafe with threads; this calls prctl only.
+        )
+
+    def end(self) -> None:
+        """Let the process give its file back, for another one to read."""
+        if self.process is None:
+            return
+        self.process.terminate()
+        try:
+            self.process.wait(IMPORT_READER_ENDS_WITHIN_S)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            self.process.wait()
 
 
 class JobsWorker(Worker):
@@ -62,12 +97,15 @@ class JobsWorker(Worker):
     heartbeat_file: Path | None = None
     measure: Callable[[], object] | None = None
     recover: Callable[[], object] | None = None
+    import_reader: ImportReader | None = None
     recovery: TaskHealth
 
     def heartbeat(self, timeout: int | None = None, pipeline: Pipeline | None = None) -> None:
         super().heartbeat(timeout, pipeline)
         if self.heartbeat_file is not None:
             self.heartbeat_file.touch()
+        if self.import_reader is not None:
+            self.import_reader.keep()
         if self.measure is not None:
             self.measure()
 
@@ -153,6 +191,8 @@ def main() -> None:
         recovery.run_once()
 
     worker.recover = recover
+    worker.import_reader = import_reader = ImportReader()
+    import_reader.keep()
     if settings.worker_metrics_port is not None:
         worker.measure = partial(measure, jobs.queue)
         MetricsServer(
@@ -166,6 +206,7 @@ def main() -> None:
     try:
         worker.work(logging_level="WARNING")
     finally:
+        import_reader.end()
         log.info("worker_stopped")
 
 

@@ -108,6 +108,44 @@ class Export(msgspec.Struct):
     ratings: list[dict[str, Any]]
 
 
+class Candidate(msgspec.Struct):
+    movie_id: UUID
+    title: str
+    year: int
+
+
+class UnmatchedFilm(msgspec.Struct):
+    """A film of an import without a movie; choose one by its number `film`."""
+
+    film: int
+    title: str | None
+    year: int | None
+    half_stars: int
+    candidates: list[Candidate]
+
+
+class ImportInList(msgspec.Struct):
+    """An import of ratings; `rows` counts the rows of the file by outcome."""
+
+    import_id: UUID
+    state: Literal["queued", "reading", "writing", "finished", "failed"]
+    format: str | None
+    created_at: datetime
+    progress: float
+    rows: dict[str, int]
+    failure: str | None
+
+
+class Import(ImportInList):
+    """An import with up to 200 of the films to choose a movie for."""
+
+    unmatched: list[UnmatchedFilm]
+
+
+class Imports(msgspec.Struct):
+    items: list[ImportInList]
+
+
 class CommandReadiness(msgspec.Struct):
     """The command API is ready; `position` is the last one of the log."""
 

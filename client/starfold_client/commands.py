@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import datetime
 from typing import Literal, ParamSpec, TypeVar
 
@@ -12,6 +12,8 @@ from starfold_client.answers import (
     CommandReadiness,
     CreatedUser,
     Export,
+    Import,
+    Imports,
     ListedSessions,
     NamedMovie,
     Rated,
@@ -34,6 +36,7 @@ from starfold_client.exchange import (
 from starfold_client.routes import Build, BulkRoute, Route, given
 from starfold_client.rows import Id, MovieChanges, NewMovie, NewRating, NewUser
 
+ImportFormat = Literal["letterboxd", "imdb", "trakt", "movielens", "tmdb", "csv"]
 P = ParamSpec("P")
 T = TypeVar("T")
 
@@ -334,6 +337,50 @@ class Commands:
         ),
         "Submit ratings; each is accepted or refused on its own.",
     )
+
+    @command("POST", "/v1/users/me/imports", shape(Import), takes_key=False)
+    def start_import(
+        self,
+        content: bytes,
+        *,
+        format: ImportFormat | None = None,  # noqa: A002  # As for exports.
+    ) -> Arguments:
+        """Import the caller's ratings from a file, whose format is found if none is given."""
+        return Arguments(
+            query={"format": format}, body=content, media_type="application/octet-stream"
+        )
+
+    @command("GET", "/v1/users/me/imports", shape(Imports), takes_key=False)
+    def list_imports(self) -> Arguments:
+        """Return the caller's imports, the newest first."""
+        return Arguments()
+
+    @command("GET", "/v1/users/me/imports/{import_id}", shape(Import), takes_key=False)
+    def get_import(self, import_id: Id) -> Arguments:
+        """Return an import's progress, counts, and films to choose a movie for."""
+        return Arguments({"import_id": import_id})
+
+    @command("GET", "/v1/users/me/imports/{import_id}/report", bytes, takes_key=False)
+    def get_import_report(self, import_id: Id) -> Arguments:
+        """Return what became of every row, as CSV."""
+        return Arguments({"import_id": import_id})
+
+    @command(
+        "POST",
+        "/v1/users/me/imports/{import_id}/choices",
+        shape(Import),
+        takes_key=False,
+        is_repeatable=False,
+    )
+    def choose_movies(self, import_id: Id, choices: Mapping[int, Id]) -> Arguments:
+        """Choose movies for unmatched films, by the number of the film."""
+        chosen = [{"film": film, "movie_id": str(movie)} for film, movie in choices.items()]
+        return Arguments({"import_id": import_id}, body={"choices": chosen})
+
+    @command("DELETE", "/v1/users/me/imports/{import_id}", nothing, takes_key=False)
+    def delete_import(self, import_id: Id) -> Arguments:
+        """End an import and delete what is stored of it; ratings that are written stay."""
+        return Arguments({"import_id": import_id})
 
     @command("GET", "/ready", shape(CommandReadiness), takes_key=False, has_credential=False)
     def command_ready(self) -> Arguments:

@@ -60,6 +60,7 @@ class Arguments:
     if_match: str | int | None = None
     idempotency_key: str | None = None
     user_agent: str = USER_AGENT
+    media_type: str = "application/json"
 
 
 @dataclass(frozen=True)
@@ -236,7 +237,7 @@ def _request(endpoint: Endpoint[Any], arguments: Arguments) -> Send:
     if arguments.body is not None:
         body = arguments.body
         content = body if isinstance(body, bytes) else msgspec.json.encode(body)
-        headers["Content-Type"] = "application/json"
+        headers["Content-Type"] = arguments.media_type
     return Send(endpoint.api, endpoint.method, path, query, headers, content)
 
 

@@ -130,3 +130,43 @@ class TraktAnswer(BaseModel):
 
 class AnyExportAnswer(RootModel[ExportAnswer | TraktAnswer]):
     """An export in one of the formats that are JSON: `json` or `trakt`."""
+
+
+class CandidateAnswer(BaseModel):
+    """A movie that a film of an import may be."""
+
+    movie_id: UUID
+    title: str
+    year: int
+
+
+class UnmatchedFilmAnswer(BaseModel):
+    """A film of an import without a movie; choose one by its number `film`."""
+
+    film: int
+    title: str | None
+    year: int | None
+    half_stars: int
+    candidates: list[CandidateAnswer]
+
+
+class ImportAnswer(BaseModel):
+    """An import; `rows` counts the rows of the file by outcome, `progress` goes from 0 to 1."""
+
+    import_id: UUID
+    state: Literal["queued", "reading", "writing", "finished", "failed"]
+    format: Literal["letterboxd", "imdb", "trakt", "movielens", "tmdb", "csv"] | None
+    created_at: datetime
+    progress: float
+    rows: dict[str, int]
+    failure: str | None = Field(description="Why the import failed, for the member to read")
+
+
+class ImportsAnswer(BaseModel):
+    items: list[ImportAnswer]
+
+
+class ImportDetailsAnswer(ImportAnswer):
+    """An import with the films to choose a movie for, up to 200; `rows` counts them all."""
+
+    unmatched: list[UnmatchedFilmAnswer]

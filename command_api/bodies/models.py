@@ -49,6 +49,8 @@ EXTERNAL_USER_BYTES_MAX = 4 * KIB
 # Sign-up, log-in, refresh, password, profile, role.
 ACCOUNT_BYTES_MAX = 16 * KIB
 BULK_BYTES_MAX = 16 * MIB
+IMPORT_BYTES_MAX = 16 * MIB
+CHOICES_MAX = 200
 BULK_USERS_BYTES_MAX = BULK_CREATIONS_MAX * EXTERNAL_USER_BYTES_MAX
 
 
@@ -226,3 +228,14 @@ class RatingsBody(BulkBody):
     ROWS_MAX = RATINGS_MAX
 
     ratings: Annotated[list[MovieRatingBody], Field(min_length=1, max_length=RATINGS_MAX)]
+
+
+class ChoiceBody(Body):
+    """The movie for a film that an import has not matched."""
+
+    film: Annotated[int, Field(ge=0, le=1_000_000, strict=True)]
+    movie_id: CanonicalUuid
+
+
+class ChoicesBody(Body):
+    choices: Annotated[list[ChoiceBody], Field(min_length=1, max_length=CHOICES_MAX)]

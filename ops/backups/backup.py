@@ -34,7 +34,7 @@ _TABLES = """
 SELECT c.relname::text, array_agg(a.attname::text ORDER BY a.attnum)
 FROM pg_class c JOIN pg_attribute a ON a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped
 WHERE c.relnamespace = current_schema()::regnamespace AND c.relkind = 'r'
-    AND c.relname NOT IN ('event_index', 'event_index_checkpoint')
+    AND c.relname NOT IN ('event_index', 'event_index_checkpoint', 'imports', 'import_parts')
 GROUP BY c.oid, c.relname
 ORDER BY (SELECT count(*) FROM pg_constraint WHERE conrelid = c.oid AND contype = 'f'), c.relname
 """

@@ -21,16 +21,11 @@ from command_api.privacy.rating_files import shown_time
 from ops.errors import OperatorError
 from ops.home.access import owner_settings
 from ops.home.folder import Home
+from ops.imports.log_catalogue import current_movies
 from ops.options import DEFAULT_HOME, HomeOption
 from shared.log.codec import Codec
 from shared.log.connections import connect
-from shared.log.events import (
-    MovieCreated,
-    MovieDetailsChanged,
-    MovieFields,
-    MovieReopened,
-    RatingSubmitted,
-)
+from shared.log.events import RatingSubmitted
 
 # The first ratings come only after the server has found users and movies.
 WITHIN_S = 3_600.0
@@ -51,7 +46,6 @@ _RATINGS = (
     "SELECT DISTINCT ON (originator_id) topic, state FROM events WHERE topic LIKE 'Rating%'"
     " ORDER BY originator_id DESC, originator_version DESC"
 )
-_LEFT = ("MovieMerged", "MovieMergeCompleted", "MovieWithdrawalStarted", "MovieWithdrawn")
 
 exports = typer.Typer(no_args_is_help=True)
 
@@ -103,7 +97,9 @@ def export_ratings(connection: Connection[Any], directory: Path, form: Format) -
     users = {user_id: number for number, (user_id,) in _rows(connection, _USERS)}
     with _movie_files(directory, form) as (movie_file, link_file):
         movies = {}
-        for number, (movie_id, details) in enumerate(_movies(connection), start=1):
+        for number, (movie_id, details) in enumerate(
+            current_movies(row for _, row in _rows(connection, _MOVIES)), start=1
+        ):
             if form is Format.CSV:
                 ids = (details.imdb_id, details.tmdb_id)
                 movies[movie_id] = _Movie(number, (*ids, details.title, details.year))
@@ -158,25 +154,6 @@ def _write_ratings(
             file.writerow((event.user_id, event.movie_id, *movie.cells, score, at))
         written += 1
     return Counts(written, moving)
-
-
-def _movies(connection: Connection[Any]) -> Iterator[tuple[UUID, MovieFields]]:
-    """Yield the movies of the catalogue with their current details, in the order of creation."""
-    codec = Codec()
-    current: UUID | None = None
-    details: MovieFields | None = None
-    for _, (movie_id, topic, state) in _rows(connection, _MOVIES):
-        if movie_id != current:
-            if current is not None and details is not None:
-                yield current, details
-            current = movie_id
-        event = codec.decode(topic, state, {}).event
-        if isinstance(event, MovieCreated | MovieDetailsChanged | MovieReopened):
-            details = event.details
-        elif topic in _LEFT:
-            details = None
-    if current is not None and details is not None:
-        yield current, details
 
 
 def _rows(connection: Connection[Any], query: str) -> Iterator[tuple[int, Sequence[Any]]]:

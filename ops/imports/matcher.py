@@ -52,31 +52,31 @@ class Match(NamedTuple):
 class Matcher:
     """Finds movies in memory; the catalogue is as it was when it was read."""
 
-    def __init__(self, catalogue: Iterable[Row]) -> None:
+    def __init__(self, catalogue: Iterable[Row] = ()) -> None:
         self._by_imdb: dict[str, Movie] = {}
         self._by_tmdb: dict[int, Movie] = {}
         self._by_external: dict[str, Movie] = {}
         self._by_title: defaultdict[str, list[Movie]] = defaultdict(list)
         for row in catalogue:
-            self._add(row)
+            movie = Movie(
+                movie_id=row["movie_id"],
+                title=row["title"],
+                year=row["year"],
+                imdb_id=row.get("imdb_id"),
+                tmdb_id=row.get("tmdb_id"),
+                external_id=row.get("external_id"),
+            )
+            others = (row.get("original_title"), *row.get("alternative_titles", ()))
+            self.add(movie, [title for title in others if title])
 
-    def _add(self, row: Row) -> None:
-        movie = Movie(
-            movie_id=row["movie_id"],
-            title=row["title"],
-            year=row["year"],
-            imdb_id=row.get("imdb_id"),
-            tmdb_id=row.get("tmdb_id"),
-            external_id=row.get("external_id"),
-        )
+    def add(self, movie: Movie, other_titles: Iterable[str]) -> None:
         if movie.imdb_id is not None:
             self._by_imdb[movie.imdb_id] = movie
         if movie.tmdb_id is not None:
             self._by_tmdb[movie.tmdb_id] = movie
         if movie.external_id is not None:
             self._by_external[movie.external_id] = movie
-        titles = (movie.title, row.get("original_title"), *row.get("alternative_titles", ()))
-        for key in {compared(title) for title in titles if title}:
+        for key in {compared(title) for title in (movie.title, *other_titles)}:
             self._by_title[key].append(movie)
 
     def made_for(self, film: Film) -> Movie | None:

@@ -8,6 +8,7 @@ GRANT SELECT, UPDATE (last_used_at) ON service_keys TO {command};
 GRANT SELECT, INSERT, DELETE ON idempotency_keys TO {command};
 GRANT SELECT, INSERT, UPDATE, DELETE ON sessions TO {command};
 GRANT SELECT, INSERT, DELETE ON mails TO {command};
+GRANT SELECT, INSERT, UPDATE, DELETE ON imports, import_parts TO {command};
 
 GRANT SELECT ON events, subject_keys TO {projector};
 GRANT SELECT, UPDATE (sealed, attempts, next_attempt_at) ON mails TO {projector};
@@ -17,3 +18,7 @@ GRANT SELECT, INSERT, DELETE ON incidents TO {projector};
 GRANT SELECT, INSERT, UPDATE, DELETE ON projectors TO {projector};
 GRANT SELECT, INSERT, TRUNCATE ON event_index TO {projector};
 GRANT SELECT, INSERT, UPDATE, DELETE ON event_index_checkpoint TO {projector};
+-- The worker reads members' files: it may say what is in them, and not write a rating.
+GRANT SELECT, UPDATE (format, state, leased_until, attempts, parts, counts, failure, changed_at)
+    ON imports TO {projector};
+GRANT SELECT, INSERT, DELETE ON import_parts TO {projector};

@@ -107,10 +107,23 @@ class SubjectKeys(Mapping[UserId, bytes]):
         return len({**self._wrapped, **self._unwrapped})
 
 
+def seal_bytes(key: bytes, place: bytes, content: bytes) -> bytes:
+    """Return nonce, ciphertext and tag."""
+    nonce = os.urandom(NONCE_BYTES)
+    return nonce + AESGCM(key).encrypt(nonce, content, place)
+
+
+def unseal_bytes(key: bytes, place: bytes, sealed: bytes) -> bytes:
+    """Return the sealed content; raise `Misconfigured` if key or place differ."""
+    try:
+        return AESGCM(key).decrypt(sealed[:NONCE_BYTES], sealed[NONCE_BYTES:], place)
+    except InvalidTag as error:
+        raise Misconfigured("a sealed value does not open with its subject's key") from error
+
+
 def seal(key: bytes, place: bytes, text: str) -> str:
     """Return nonce, ciphertext and tag in base64."""
-    nonce = os.urandom(NONCE_BYTES)
-    return base64.b64encode(nonce + AESGCM(key).encrypt(nonce, text.encode(), place)).decode()
+    return base64.b64encode(seal_bytes(key, place, text.encode())).decode()
 
 
 def in_the_clear(text: str) -> str:
@@ -122,8 +135,4 @@ def unseal(key: bytes, place: bytes, sealed: str) -> str:
     """Return the sealed text; raise `Misconfigured` if key or place differ."""
     if sealed.startswith(_CLEAR):
         return sealed.removeprefix(_CLEAR)
-    raw = base64.b64decode(sealed)
-    try:
-        return AESGCM(key).decrypt(raw[:NONCE_BYTES], raw[NONCE_BYTES:], place).decode()
-    except InvalidTag as error:
-        raise Misconfigured("a sealed value does not open with its subject's key") from error
+    return unseal_bytes(key, place, base64.b64decode(sealed)).decode()

@@ -259,7 +259,9 @@ class _Document:
         }
         if one.body is not None:
             schemas = [self._models[model, "validation"] for model in one.body.models]
-            content = {JSON: {"schema": schemas[0] if len(schemas) == 1 else {"oneOf": schemas}}}
+            schema = schemas[0] if len(schemas) == 1 else {"oneOf": schemas}
+            # A body without a model is a file, of any media type.
+            content = {JSON: {"schema": schema}} if schemas else {"application/octet-stream": {}}
             documented["requestBody"] = {"required": True, "content": content}
         statuses = sorted({*one.answers, *_refusals_of(one, admission)})
         documented["responses"] = {
@@ -359,7 +361,7 @@ def _refusals_of(one: Operation, admission: Admission) -> Iterator[int]:
     if b"if-match" in one.parameters.header_fields:
         yield 412
     if one.body is not None:
-        yield from (413, 415)
+        yield from (413, 415) if one.body.models else (413,)
     if admission.is_charged:
         yield from (429, 503)
 

@@ -99,6 +99,8 @@ def fields_of(document: Document, operation: Document) -> set[str]:
     """Return the names of the fields of the bodies that an operation takes."""
     if "requestBody" not in operation:
         return set()
+    if "application/octet-stream" in operation["requestBody"]["content"]:
+        return {"content"}
     schema = operation["requestBody"]["content"]["application/json"]["schema"]
     bodies = schema.get("oneOf", [schema])
     return {name for body in bodies for name in resolved(document, body)["properties"]}

@@ -67,6 +67,14 @@ def test_an_account_from_sign_up_to_erasure(connect: Connect, service: Starfold)
     exported = ann.export_me()
     assert (exported.user_id, len(exported.account)) == (user_id, 4)
     assert b"," in ann.export_ratings("csv")
+    started = ann.start_import(b"title,year,rating\n", format="csv")
+    assert ann.get_import(started.import_id) == started
+    assert ann.list_imports().items[0].import_id == started.import_id
+    assert ann.get_import_report(started.import_id).startswith(b"file,line,status")
+    with pytest.raises(errors.InvalidInput):
+        ann.choose_movies(started.import_id, {0: uuid4()})
+    ann.delete_import(started.import_id)
+    assert ann.list_imports().items == []
     ann.erase_me()
     assert ann.session is None
     with pytest.raises(errors.NotAuthenticated):

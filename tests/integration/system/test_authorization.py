@@ -43,6 +43,7 @@ RATERS = MEMBERS | {"a key for ratings"}
 EXTERNAL = {"external_id": "x", "display_name": "Ann"}
 MOVIE = {"title": "Mirror", "year": 1975}
 RATING = {"score": 4}
+CHOICES = {"choices": [{"film": 0, "movie_id": str(UUID(int=7))}]}
 
 
 class Route(NamedTuple):
@@ -52,6 +53,8 @@ class Route(NamedTuple):
     body: object = None
     # The credential is not looked at, whatever it is.
     public: bool = False
+    # The body is a file, of any content.
+    takes_file: bool = False
 
 
 PUBLIC = Route(set(), public=True)
@@ -81,6 +84,12 @@ COMMANDS = {
     "DELETE /v1/movies/{movie_id}/rating": Route(MEMBERS),
     "POST /v1/ratings": Route(RATERS, {"movie_id": str(UUID(int=7)), **RATING}),
     "POST /v1/ratings/batch": Route(RATERS, {"ratings": [RATING]}),
+    "POST /v1/users/me/imports": Route(MEMBERS, {}, takes_file=True),
+    "GET /v1/users/me/imports": Route(MEMBERS),
+    "GET /v1/users/me/imports/{import_id}": Route(MEMBERS),
+    "GET /v1/users/me/imports/{import_id}/report": Route(MEMBERS),
+    "POST /v1/users/me/imports/{import_id}/choices": Route(MEMBERS, CHOICES),
+    "DELETE /v1/users/me/imports/{import_id}": Route(MEMBERS),
     "GET /health": PUBLIC,
     "GET /ready": PUBLIC,
     "GET /metrics": PUBLIC,
@@ -253,6 +262,8 @@ def contents(route: Route) -> list[Any]:
     if route.body is None:
         return [{}]
     json = {"Content-Type": "application/json"}
+    if route.takes_file:
+        return [{"content": b"a file"}, {"content": b""}]
     return [
         {"json": route.body},
         {"content": b"{", "headers": json},
@@ -265,6 +276,7 @@ def send(api: Api, name: str, headers: dict[str, str], content: Any, user: User)
     method, path = name.split(" ")
     path = path.replace("{user_id}", user.user_id)
     path = path.replace("{movie_id}", str(UUID(int=7))).replace("{session_id}", str(UUID(int=7)))
+    path = path.replace("{import_id}", str(UUID(int=9)))
     headers = {**content.get("headers", {}), **headers}
     return api.command.request(method, path, **{**content, "headers": headers})
 

@@ -1,0 +1,138 @@
+"""Write the ratings that the worker has found in members' files, in the members' names.
+
+The worker may write no event: it only proposes. Each step writes one part, under idempotency keys
+of the import, so that a step that is repeated after a crash doubles nothing and reports the same.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from uuid import UUID
+
+import msgspec
+
+from command_api.bodies.bounded_json import validated
+from command_api.bodies.models import MovieRatingBody
+from command_api.commit.dispatcher import Dispatcher
+from command_api.commit.idempotency import RequestKey, request_key
+from command_api.commit.pending_command import Answer, Outcome
+from command_api.deciding.principal import Member
+from command_api.deciding.rating import SubmitRating
+from command_api.deciding.use_cases import Command
+from command_api.imports.parts import Proposal, ReportLine
+from command_api.imports.shelf import Import, Shelf, outcome
+from shared.errors import Moved, NotAuthenticated, RatingSuperseded, Rejected
+from shared.ids import MovieId, UserId, new_uuid7, rating_stream_id
+from shared.process.clock import utc_now
+from shared.process.tasks import TaskHealth, Tasks
+from shared.web.problems import InvalidFields
+
+IDLE_S = 1.0
+# A part takes less than a second; the import of a process that died waits this long.
+LEASE_S = 30.0
+STALE_AFTER_S = 60.0
+_STATUSES = {"created": "imported", "changed": "imported", "unchanged": "unchanged"}
+
+
+class ImportWriter:
+    """The task that writes; every process of the command API has one."""
+
+    def __init__(self, shelf: Shelf, dispatcher: Dispatcher, secret: bytes) -> None:
+        self._shelf = shelf
+        self._dispatcher = dispatcher
+        self._secret = secret
+
+    def start(self, tasks: Tasks) -> asyncio.Task[None]:
+        """Start the task; commands are accepted even while it fails."""
+        health: TaskHealth = tasks.health("imports", stale_after_s=STALE_AFTER_S, needed=False)
+
+        async def step() -> None:
+            while await self.write_part():
+                health.succeeded()
+
+        return tasks.start(health, step, every_s=IDLE_S)
+
+    async def write_part(self) -> bool:
+        """Write a part of an import; return whether there was one."""
+        one = await self._shelf.take(LEASE_S)
+        if one is None:
+            return False
+        try:
+            proposals = await self._shelf.proposals(one)
+            lines = await self._written(one, proposals, [p.movie_id for p in proposals])
+            await self._shelf.written(one, lines)
+        except NotAuthenticated:  # The member was erased meanwhile, and their imports with them.
+            return True
+        except Exception:
+            await self._shelf.release(one)
+            raise
+        return True
+
+    async def _written(
+        self, one: Import, proposals: Sequence[Proposal], movies: Sequence[UUID]
+    ) -> list[ReportLine]:
+        commands: list[Command] = []
+        keys: list[tuple[RequestKey]] = []
+        valid: list[tuple[Proposal, UUID]] = []
+        lines: list[ReportLine] = []
+        for place, (proposal, movie_id) in enumerate(zip(proposals, movies, strict=True)):
+            try:
+                commands.append(_command(one.user_id, proposal, movie_id))
+            except InvalidFields as error:
+                said = "; ".join(message for _, message in error.wrong)
+                lines += outcome(proposal, "refused", movie_id, said)
+            else:
+                keys.append(self._keys(one, place, movie_id))
+                valid.append((proposal, movie_id))
+        answers = await self._dispatcher.dispatch_bulk(
+            commands, Member(one.user_id), request_id=new_uuid7(), keys=keys
+        )
+        moved: list[tuple[Proposal, UUID]] = []
+        for (proposal, movie_id), row in zip(valid, answers, strict=True):
+            if isinstance(row, Moved):
+                moved.append((proposal, row.into))
+                continue
+            status, detail = _status(row)
+            lines += outcome(proposal, status, movie_id, detail)
+        if moved:
+            lines += await self._written(one, *zip(*moved, strict=True))
+        return lines
+
+    def _keys(self, one: Import, place: int, movie: UUID) -> tuple[RequestKey]:
+        # No request's key has a space.
+        text = f"import {one.import_id} {one.parts_written} {place} {movie}"
+        return (request_key(text, ("", "", ""), b"", one.user_id, self._secret),)
+
+
+def _command(user_id: UserId, proposal: Proposal, movie_id: UUID) -> SubmitRating:
+    """Return the command for a rating; raise `InvalidFields` as its own request would."""
+    row: dict[str, object] = {
+        "movie_id": movie_id,
+        "score": proposal.half_stars / 2,
+        "rated_at": proposal.rated_at,
+    }
+    if proposal.review:
+        row["review"] = proposal.review
+    body = validated(MovieRatingBody, msgspec.json.encode(row))
+    movie = MovieId(movie_id)
+    return SubmitRating(
+        user_id=user_id,
+        movie_id=movie,
+        rating_stream=rating_stream_id(user_id, movie),
+        half_stars=body.half_stars,
+        review=body.review or msgspec.UNSET,
+        rated_at=body.rated_at,
+        now=utc_now(),
+    )
+
+
+def _status(row: Answer) -> tuple[str, str | None]:
+    """Return what the report says; raise an error that is not the row's own."""
+    if isinstance(row, Outcome):
+        return _STATUSES[row.status], None
+    if isinstance(row, RatingSuperseded):
+        return "superseded", "a newer rating is there"
+    if isinstance(row, Rejected) and not isinstance(row, NotAuthenticated):
+        return "refused", str(row)
+    raise row

@@ -1,0 +1,307 @@
+"""Members import their ratings from elsewhere: the file, the worker's reading, the writing."""
+
+from __future__ import annotations
+
+import csv
+import io
+import zipfile
+from collections.abc import Iterator
+from typing import Any
+from uuid import uuid4
+
+import httpx
+import pytest
+
+from ops.imports.inbox import ATTEMPTS_MAX, Inbox
+from ops.worker import ImportReader
+from tests.support.api import Api, User, problem
+from tests.support.system import System, eventually
+
+IMPORTS = "/v1/users/me/imports"
+
+
+class Importing(Api):
+    """A running command API, and a worker's reader that reads when it is told to."""
+
+    def __init__(self, system: System, command_url: str, query_url: str) -> None:
+        super().__init__(command_url, query_url, system.service_key())
+        self.system = system
+        self.owner = system.owner()
+        self.inbox = Inbox(system.projector_settings())
+
+    def send(self, user: User, content: bytes | str, **parameters: Any) -> httpx.Response:
+        return self.command.post(IMPORTS, content=content, params=parameters, headers=user.headers)
+
+    def start(self, user: User, content: bytes | str, **parameters: Any) -> str:
+        answer = self.send(user, content, **parameters)
+        location: str = answer.headers.get("location", "")
+        assert self.expect(202, answer)["state"] == "queued"
+        return location
+
+    def state(self, user: User, location: str) -> dict[str, Any]:
+        found: dict[str, Any] = self.expect(200, self.command.get(location, headers=user.headers))
+        return found
+
+    def ended(self, user: User, location: str) -> dict[str, Any]:
+        def ended() -> dict[str, Any] | None:
+            found = self.state(user, location)
+            return found if found["state"] in ("finished", "failed") else None
+
+        return eventually(ended)
+
+    def imported(self, user: User, content: bytes | str, **parameters: Any) -> dict[str, Any]:
+        location = self.start(user, content, **parameters)
+        assert self.inbox.step()
+        return self.ended(user, location)
+
+    def report(self, user: User, location: str) -> list[dict[str, str]]:
+        answer = self.command.get(f"{location}/report", headers=user.headers)
+        assert answer.headers["content-type"] == "text/csv; charset=utf-8"
+        return list(csv.DictReader(io.StringIO(answer.text, newline="")))
+
+    def rows(self, table: str) -> int:
+        ((count,),) = self.owner.execute(f"SELECT count(*) FROM {table}").fetchall()
+        return int(count)
+
+    def ratings(self, user: User) -> dict[str, float]:
+        exported = self.command.get(
+            "/v1/users/me/export", params={"format": "csv"}, headers=user.headers
+        )
+        rows = csv.DictReader(io.StringIO(exported.text, newline=""))
+        return {row["title"]: float(row["rating"]) for row in rows}
+
+
+@pytest.fixture(scope="module")
+def importing(servers: Any) -> Iterator[Importing]:
+    system = System(servers)
+    url = system.start_command_api().url
+    with Importing(system, url, url) as api:
+        api.movie("Heat", 1995, imdb_id="tt0113277")
+        api.movie("Alien", 1979, tmdb_id=348)
+        api.movie("Ronin", 1998)
+        api.movie("Twins", 1988)
+        api.movie("Twins", 1988)
+        yield api
+        api.inbox.close()
+    system.close()
+
+
+SHEET = (
+    "imdb_id,tmdb_id,title,year,rating,rated_at,review\r\n"
+    'tt0113277,,Heat,1995,4.5,2024-05-06,"So ""good"",\nreally."\r\n'
+    ",348,Alien,1979,5,2024-05-07,\r\n"
+    ",,Twins,1988,2,2024-05-08,\r\n"
+    ",,Unheard Of,2001,3,2024-05-09,\r\n"
+    ",,Ronin,1998,9,2024-05-10,\r\n"
+)
+
+
+def test_an_import_is_read_written_reported_and_completed_by_choices(
+    importing: Importing,
+) -> None:
+    ann = importing.sign_up()
+    location = importing.start(ann, SHEET)
+    assert importing.state(ann, location)["progress"] == 0
+    assert importing.send(ann, SHEET).headers["location"] == location
+    assert problem(importing.send(ann, "title,year,rating\n"))["status"] == 409
+    assert importing.inbox.step()
+    found = importing.ended(ann, location)
+    assert (found["state"], found["format"], found["progress"]) == ("finished", "csv", 1)
+    assert found["rows"] == {"imported": 2, "unmatched": 2, "refused": 1}
+    assert importing.ratings(ann) == {"Heat": 4.5, "Alien": 5}
+    twins, unheard = found["unmatched"]
+    assert (twins["title"], twins["year"], twins["half_stars"]) == ("Twins", 1988, 4)
+    assert [one["title"] for one in twins["candidates"]] == ["Twins", "Twins"]
+    assert (unheard["title"], unheard["candidates"]) == ("Unheard Of", [])
+    lines = importing.report(ann, location)
+    assert [(line["line"], line["status"]) for line in lines] == [
+        ("2", "imported"),
+        ("4", "imported"),
+        ("5", "unmatched"),
+        ("6", "unmatched"),
+        ("7", "refused"),
+    ]
+    # Nothing of the file is left but the films to choose for and the report.
+    kinds = importing.owner.execute("SELECT DISTINCT kind FROM import_parts").fetchall()
+    assert not {("file",), ("ratings",)} & {*kinds}
+
+    chosen = {"film": twins["film"], "movie_id": twins["candidates"][1]["movie_id"]}
+    choices = f"{location}/choices"
+    unknown = importing.post(choices, {"choices": [{**chosen, "film": 99}]}, ann.headers)
+    assert problem(unknown)["status"] == 422
+    importing.expect(202, importing.post(choices, {"choices": [chosen]}, ann.headers))
+    found = importing.ended(ann, location)
+    assert found["rows"] == {"imported": 3, "unmatched": 1, "refused": 1}
+    assert [film["title"] for film in found["unmatched"]] == ["Unheard Of"]
+    assert importing.ratings(ann) == {"Heat": 4.5, "Alien": 5, "Twins": 2}
+    assert problem(importing.post(choices, {"choices": [chosen]}, ann.headers))["status"] == 422
+
+    again = importing.imported(ann, SHEET)
+    assert again["rows"] == {"unchanged": 2, "unmatched": 2, "refused": 1}
+    items = importing.command.get(IMPORTS, headers=ann.headers).json()["items"]
+    assert [one["import_id"] for one in items] == [again["import_id"], found["import_id"]]
+
+
+def test_each_format_is_found_from_the_file(importing: Importing) -> None:
+    ann = importing.sign_up()
+    archive = io.BytesIO()
+    with zipfile.ZipFile(archive, "w") as made:
+        head, row = "Date,Name,Year,Letterboxd URI", "2024-01-02,Heat,1995,u"
+        made.writestr("out/ratings.csv", f"{head},Rating\n{row},4\n")
+        made.writestr("out/watched.csv", f"{head}\n{row}\n")
+    trakt = (
+        '[{"rated_at":"2024-03-07T19:37:27.000Z","rating":9,'
+        '"movie":{"title":"Heat","year":1995,"ids":{}}}]'
+    )
+    imdb = (
+        "Const,Your Rating,Date Rated,Title,URL,Title Type,Year\n"
+        "tt0113277,7,2024-04-01,Heat,u,Movie,1995\n"
+    )
+    tmdb = (
+        "TMDb ID,IMDb ID,Type,Name,Release Date,Season Number,Episode Number,Rating,Your Rating,"
+        "Date Rated\n348,,movie,Alien,1979-01-01,,,8,6,2024-05-01T00:00:00Z\n"
+    )
+    found = [
+        importing.imported(ann, content) for content in (archive.getvalue(), trakt, imdb, tmdb)
+    ]
+    assert [one["format"] for one in found] == ["letterboxd", "trakt", "imdb", "tmdb"]
+    assert [one["rows"] for one in found] == [
+        {"not rated": 1, "imported": 1},
+        {"imported": 1},
+        {"imported": 1},
+        {"imported": 1},
+    ]
+    assert importing.ratings(ann) == {"Heat": 3.5, "Alien": 3}
+
+
+def _bomb() -> bytes:
+    archive = io.BytesIO()
+    with zipfile.ZipFile(archive, "w", zipfile.ZIP_DEFLATED) as made:
+        made.writestr("ratings.csv", bytes(50 * 1024**2))
+    return archive.getvalue()
+
+
+@pytest.mark.parametrize(
+    ("content", "reason"),
+    [
+        (_bomb(), "times its size"),
+        (b"\0\1\2\3", "NUL bytes"),
+        (b"PK\3\4 no archive", "no readable ZIP archive"),
+        (b"colour,taste\nred,sweet\n", "unknown header: colour,taste"),
+        (b",".join(b"c%d" % number for number in range(9_999)), "9,999 columns"),
+    ],
+)
+def test_a_hostile_file_fails_with_a_reason(
+    importing: Importing, content: bytes, reason: str
+) -> None:
+    found = importing.imported(importing.sign_up(), content)
+    assert (found["state"], found["rows"]) == ("failed", {})
+    assert reason in found["failure"]
+    assert str(found["import_id"]) not in found["failure"]
+    assert importing.rows("import_parts WHERE kind = 'file'") == 0
+
+
+def test_what_is_too_large_empty_or_of_an_unknown_format_is_refused(importing: Importing) -> None:
+    ann = importing.sign_up()
+    assert problem(importing.send(ann, bytes(16 * 1024**2 + 1)))["status"] == 413
+    assert problem(importing.send(ann, b""))["status"] == 422
+    assert problem(importing.send(ann, SHEET, format="xlsx"))["status"] == 422
+    assert importing.command.get(IMPORTS, headers=ann.headers).json() == {"items": []}
+
+
+def test_an_import_is_its_members_own_and_gone_with_them(importing: Importing) -> None:
+    ann, bob = importing.sign_up(), importing.sign_up()
+    location = importing.start(ann, SHEET)
+    for method, path in (("GET", ""), ("GET", "/report"), ("DELETE", "")):
+        answer = importing.command.request(method, location + path, headers=bob.headers)
+        assert problem(answer)["status"] == 404
+    chosen = {"choices": [{"film": 0, "movie_id": str(uuid4())}]}
+    assert problem(importing.post(f"{location}/choices", chosen, bob.headers))["status"] == 404
+    assert problem(importing.post(f"{location}/choices", chosen, ann.headers))["status"] == 422
+    assert importing.command.get(IMPORTS, headers=bob.headers).json() == {"items": []}
+    # What is stored is sealed.
+    ((content,),) = importing.owner.execute(
+        "SELECT content FROM import_parts WHERE import_id = %s", [location.rpartition("/")[2]]
+    ).fetchall()
+    assert b"Heat" not in content
+
+    importing.expect(204, importing.command.delete(location, headers=ann.headers))
+    assert not importing.inbox.step()
+    location = importing.start(ann, SHEET)
+    importing.expect(204, importing.command.delete("/v1/users/me", headers=ann.headers))
+    assert importing.rows(f"imports WHERE user_id = '{ann.user_id}'") == 0
+    assert not importing.inbox.step()
+
+
+def test_a_reader_that_dies_is_replaced_and_a_deadly_file_is_given_up(
+    importing: Importing,
+) -> None:
+    ann = importing.sign_up()
+    location = importing.start(ann, SHEET)
+    import_id = location.rpartition("/")[2]
+    # As a killed reader leaves it.
+    importing.owner.execute(
+        "UPDATE imports SET state = 'reading', attempts = 1,"
+        " leased_until = now() + interval '1 minute' WHERE import_id = %s",
+        [import_id],
+    )
+    assert not importing.inbox.step()
+    expire = "UPDATE imports SET leased_until = now() - interval '1 s' WHERE import_id = %s"
+    importing.owner.execute(expire, [import_id])
+    assert importing.inbox.step()
+    assert importing.ended(ann, location)["rows"]["imported"] == 2
+
+    location = importing.start(ann, SHEET)
+    importing.owner.execute(
+        "UPDATE imports SET attempts = %s WHERE state = 'queued'", [ATTEMPTS_MAX]
+    )
+    assert importing.inbox.step()
+    assert "too much time or memory" in importing.ended(ann, location)["failure"]
+
+
+def test_a_part_that_is_written_twice_doubles_nothing_and_reports_the_same(
+    importing: Importing,
+) -> None:
+    ann, owner = importing.sign_up(), importing.owner
+    owner.execute("CREATE TABLE kept (LIKE import_parts)")
+    owner.execute(
+        "CREATE FUNCTION keep() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER AS"
+        " $$ BEGIN INSERT INTO kept VALUES (NEW.*); RETURN NEW; END $$"
+    )
+    owner.execute(
+        "CREATE TRIGGER keep AFTER INSERT ON import_parts FOR EACH ROW"
+        " WHEN (NEW.kind = 'ratings') EXECUTE FUNCTION keep()"
+    )
+    location = importing.start(ann, SHEET)
+    assert importing.inbox.step()
+    found, events = importing.ended(ann, location), importing.rows("events")
+    # As a command API leaves it that was killed after the commit of the ratings.
+    with owner.transaction():
+        owner.execute("DELETE FROM import_parts WHERE kind = 'written'")
+        owner.execute("INSERT INTO import_parts SELECT * FROM kept")
+        owner.execute(
+            "UPDATE imports SET state = 'writing', parts_written = 0, counts = %s"
+            " WHERE import_id = %s",
+            ['{"unmatched": 2, "refused": 1}', found["import_id"]],
+        )
+    assert importing.ended(ann, location)["rows"] == found["rows"]
+    assert importing.rows("events") == events
+
+
+def test_the_worker_keeps_a_process_that_reads(
+    importing: Importing, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, value in importing.system.projector_environment().items():
+        monkeypatch.setenv(name, value)
+    ann, reader = importing.sign_up(), ImportReader()
+    try:
+        reader.keep()
+        assert importing.ended(ann, importing.start(ann, SHEET))["rows"]["imported"] == 2
+        assert reader.process is not None
+        reader.process.kill()
+        reader.process.wait()
+        reader.keep()
+        assert importing.ended(ann, importing.start(ann, SHEET))["rows"]["unchanged"] == 2
+    finally:
+        reader.end()
+    assert reader.process.returncode == 0
