@@ -21,7 +21,7 @@ from shared.web.problems import InvalidFields
 
 CSV = "text/csv; charset=utf-8"
 _NO_STORE = (b"cache-control", "no-store")
-_ACCEPTED = AnswerKind("The import, which goes on by itself", ImportDetailsAnswer, ("Location",))
+_ACCEPTED = AnswerKind("The import; the rest happens by itself", ImportDetailsAnswer, ("Location",))
 
 
 class WantedImport(Parameters):

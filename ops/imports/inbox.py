@@ -60,7 +60,7 @@ READ_WITHIN_S = 60.0
 MEMORY_BYTES_MAX = 2 * 1024**3
 # Longer than a file takes, with the catalogue: the import of a worker that died waits this long.
 LEASE_S = 180.0
-# A file that has ended so many processes is given up.
+# A file that has ended this many processes is refused.
 ATTEMPTS_MAX = 3
 IDLE_S = 1.0
 STALE_AFTER_S = 600.0

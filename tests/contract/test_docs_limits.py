@@ -70,6 +70,24 @@ LIMITS = {
         "command_api.bulk.room:COMING_BYTES_PER_CALLER_MAX",
         "command_api.bulk.room:COMING_BYTES_MAX",
     ),
+    "bytes of a file to import; bytes that it unpacks to; its rows": (
+        "command_api.bodies.models:IMPORT_BYTES_MAX",
+        "ops.imports.inbox:UNPACKED_BYTES_MAX",
+        "ops.imports.inbox:ROWS_MAX",
+    ),
+    "seconds to read it; attempts": (
+        "ops.imports.inbox:READ_WITHIN_S",
+        "ops.imports.inbox:ATTEMPTS_MAX",
+    ),
+    "files to import that wait, of all members": ("command_api.imports.shelf:WAITING_MAX",),
+    "imports that are kept, of a member; days": (
+        "command_api.imports.shelf:KEPT_PER_MEMBER",
+        "command_api.imports.shelf:KEPT_FOR_DAYS",
+    ),
+    "films to choose for in an answer, choices in a request": (
+        "command_api.imports.shelf:CHOICES_SHOWN",
+        "command_api.bodies.models:CHOICES_MAX",
+    ),
     "exports in progress, of all users; bytes of a file for Letterboxd": (
         "command_api.privacy.export:EXPORTS_MAX",
         "command_api.privacy.rating_files:LETTERBOXD_BYTES_MAX",
@@ -159,6 +177,7 @@ AT_THE_EDGE = (
     "command_api.bulk",
     "command_api.http",
     "command_api.identity",
+    "command_api.imports",
     "command_api.privacy",
     "query_api.http",
     "query_api.views",
@@ -256,7 +275,7 @@ def test_the_body_and_the_answers_of_every_route_are_documented() -> None:
     for route, operation, documented, usual_max in _operations():
         body = operation.body
         size = f"{operation.body_bytes_max(usual_max):,}" if body else ""
-        rows = getattr(body.models[0], "ROWS_MAX", None) if body else None
+        rows = getattr(body.models[0], "ROWS_MAX", None) if body and body.models else None
         cells = [route, size, f"{rows:,}" if rows else "", " ".join(documented["responses"])]
         if cells not in expected:
             expected.append(cells)

@@ -21,7 +21,7 @@ IMPORTS = "/v1/users/me/imports"
 
 
 class Importing(Api):
-    """A running command API, and a worker's reader that reads when it is told to."""
+    """A running command API, and a worker's reader that reads a file at each `step`."""
 
     def __init__(self, system: System, command_url: str, query_url: str) -> None:
         super().__init__(command_url, query_url, system.service_key())
