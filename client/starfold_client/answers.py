@@ -124,8 +124,11 @@ class UnmatchedFilm(msgspec.Struct):
     candidates: list[Candidate]
 
 
-class ImportInList(msgspec.Struct):
-    """An import of ratings; `rows` counts the rows of the file by outcome."""
+class Import(msgspec.Struct):
+    """An import of ratings; `rows` counts the rows of the file by outcome.
+
+    `unmatched` are the films to choose a movie for, up to 200, where one finished import is read.
+    """
 
     import_id: UUID
     state: Literal["queued", "reading", "writing", "finished", "failed"]
@@ -134,16 +137,11 @@ class ImportInList(msgspec.Struct):
     progress: float
     rows: dict[str, int]
     failure: str | None
-
-
-class Import(ImportInList):
-    """An import with up to 200 of the films to choose a movie for."""
-
     unmatched: list[UnmatchedFilm]
 
 
 class Imports(msgspec.Struct):
-    items: list[ImportInList]
+    items: list[Import]
 
 
 class CommandReadiness(msgspec.Struct):

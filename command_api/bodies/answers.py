@@ -151,7 +151,10 @@ class UnmatchedFilmAnswer(BaseModel):
 
 
 class ImportAnswer(BaseModel):
-    """An import; `rows` counts the rows of the file by outcome, `progress` goes from 0 to 1."""
+    """An import; `rows` counts the rows of the file by outcome, `progress` goes from 0 to 1.
+
+    `unmatched` are the films to choose a movie for, up to 200, where one finished import is read.
+    """
 
     import_id: UUID
     state: Literal["queued", "reading", "writing", "finished", "failed"]
@@ -160,13 +163,8 @@ class ImportAnswer(BaseModel):
     progress: float
     rows: dict[str, int]
     failure: str | None = Field(description="Why the import failed, for the member to read")
+    unmatched: list[UnmatchedFilmAnswer]
 
 
 class ImportsAnswer(BaseModel):
     items: list[ImportAnswer]
-
-
-class ImportDetailsAnswer(ImportAnswer):
-    """An import with the films to choose a movie for, up to 200; `rows` counts them all."""
-
-    unmatched: list[UnmatchedFilmAnswer]

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from http import HTTPStatus
 from typing import Any
 
-from command_api.bodies.answers import ImportDetailsAnswer, ImportsAnswer
+from command_api.bodies.answers import ImportAnswer, ImportsAnswer
 from command_api.bodies.file_body import FileBody
 from command_api.bodies.json_body import JsonBody
 from command_api.bodies.models import ACCOUNT_BYTES_MAX, IMPORT_BYTES_MAX, ChoicesBody
@@ -21,7 +22,7 @@ from shared.web.problems import InvalidFields
 
 CSV = "text/csv; charset=utf-8"
 _NO_STORE = (b"cache-control", "no-store")
-_ACCEPTED = AnswerKind("The import; the rest happens by itself", ImportDetailsAnswer, ("Location",))
+_ACCEPTED = AnswerKind("The import; the rest happens by itself", ImportAnswer, ("Location",))
 
 
 class WantedImport(Parameters):
@@ -82,7 +83,7 @@ class Imports:
         tag="imports",
         access=MEMBERS.first,
         parameters=NamedImport,
-        answers={200: AnswerKind("The import", ImportDetailsAnswer, ("Cache-Control",))},
+        answers={200: AnswerKind("The import", ImportAnswer, ("Cache-Control",))},
     )
     async def get_import(self, request: Request[NamedImport, None]) -> Answer:
         """Return an import's progress, counts, and the films to choose a movie for."""
@@ -154,13 +155,13 @@ class Imports:
 
 
 def _accepted(one: Import) -> Answer:
-    made = json_answer(_shown(one, []), HTTPStatus.ACCEPTED)
+    made = json_answer(_shown(one), HTTPStatus.ACCEPTED)
     return made.with_field(b"location", f"/v1/users/me/imports/{one.import_id}")
 
 
-def _shown(one: Import, films: list[UnmatchedFilm] | None = None) -> dict[str, Any]:
+def _shown(one: Import, films: Sequence[UnmatchedFilm] = ()) -> dict[str, Any]:
     is_read = one.state in ("writing", "finished")
-    shown: dict[str, Any] = {
+    return {
         "import_id": one.import_id,
         "state": one.state,
         "format": one.format,
@@ -168,9 +169,7 @@ def _shown(one: Import, films: list[UnmatchedFilm] | None = None) -> dict[str, A
         "progress": one.parts_written / one.parts if one.parts else float(is_read),
         "rows": one.counts,
         "failure": one.failure,
-    }
-    if films is not None:
-        shown["unmatched"] = [
+        "unmatched": [
             {
                 "film": film.number,
                 "title": film.title,
@@ -179,5 +178,5 @@ def _shown(one: Import, films: list[UnmatchedFilm] | None = None) -> dict[str, A
                 "candidates": film.candidates,
             }
             for film in films
-        ]
-    return shown
+        ],
+    }

@@ -52,6 +52,8 @@ Key = tuple[type[BaseModel], JsonSchemaMode]
 
 _POSITION = {"type": "integer", "format": "int64", "minimum": 0, "maximum": POSITION_MAX}
 _SECONDS = {"type": "integer", "minimum": 0}
+FILE = "application/octet-stream"
+_BINARY = {"type": "string", "format": "binary"}
 _TEXT = {"type": "string"}
 
 HEADERS: Mapping[str, Schema] = {
@@ -261,7 +263,7 @@ class _Document:
             schemas = [self._models[model, "validation"] for model in one.body.models]
             schema = schemas[0] if len(schemas) == 1 else {"oneOf": schemas}
             # A body without a model is a file, of any media type.
-            content = {JSON: {"schema": schema}} if schemas else {"application/octet-stream": {}}
+            content = {JSON: {"schema": schema}} if schemas else {FILE: {"schema": _BINARY}}
             documented["requestBody"] = {"required": True, "content": content}
         statuses = sorted({*one.answers, *_refusals_of(one, admission)})
         documented["responses"] = {
