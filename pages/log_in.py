@@ -41,7 +41,7 @@ class LogIn:
         errors = forms.missing({"email": email, "password": password}, MISSING)
         if not errors:
             try:
-                await visitor.client.log_in(email=email, password=password)
+                await visitor.log_in(email, password)
             except NotAuthenticated:
                 errors["password"] = "Address or password are wrong."
             except InvalidInput as error:

@@ -23,6 +23,7 @@ REFRESH_TOKEN_MAX_AGE_S = 30 * 86_400
 RENEWED_FOR_S = 10.0
 # Read models have caught up by then; until then, reads wait for the visitor's own writes.
 POSITION_MAX_AGE_S = 60
+USER_AGENT_CHARS_MAX = 400
 
 
 class _Claims(msgspec.Struct):
@@ -36,6 +37,11 @@ class Visitor:
     client: AsyncStarfold
     sent: Session | None
     sent_position: int
+    user_agent: str
+
+    async def log_in(self, email: str, password: str) -> None:
+        """Log in, so that the list of the member's sessions names their browser."""
+        await self.client.log_in(email=email, password=password, user_agent=self.user_agent)
 
     @property
     def is_logged_in(self) -> bool:
@@ -85,7 +91,8 @@ class Sessions:
         position = _whole(request.cookies.get(self._position, ""))
         address = request.client.host if request.client else None
         client = self._client.for_caller(session=session, position=position, forwarded_for=address)
-        return Visitor(client, sent, position)
+        user_agent = _ascii(request.headers.get("user-agent", ""))[:USER_AGENT_CHARS_MAX]
+        return Visitor(client, sent, position, user_agent or "browser")
 
     def store(self, visitor: Visitor, response: Response) -> None:
         """Set the cookies that differ from those that the request came with."""
@@ -142,6 +149,11 @@ class Sessions:
             response.delete_cookie(
                 name, path="/", secure=self._secure, httponly=True, samesite="strict"
             )
+
+
+def _ascii(text: str) -> str:
+    """Return what of a text may stand in a header field."""
+    return "".join(one for one in text if " " <= one <= "~").strip()
 
 
 def _whole(text: str) -> int:

@@ -55,7 +55,7 @@ class SignUp:
                 errors = forms.by_field(error.errors, tuple(filled))
         if errors:
             return self._form(visitor, following, errors, given)
-        await visitor.client.log_in(email=given["email"], password=password)
+        await visitor.log_in(given["email"], password)
         return RedirectResponse(following if is_own_path(following) else "/", 303)
 
     def _form(

@@ -14,6 +14,7 @@ from web.drawing import FILTERS
 from web.live import LivePages
 from web.live_feed import LiveFeed
 from web.movies import MoviePages
+from web.people import PeoplePages
 from web.settings import WebSettings
 
 BODY_BYTES_MAX = 64 * 1024
@@ -27,5 +28,11 @@ def create_app(settings: WebSettings) -> Starlette:
     renderer.add_filters(FILTERS)
     site = Site(settings, renderer, name="web")
     feed = LiveFeed(site.client)
-    rooms: list[Pages] = [MoviePages(site), LivePages(site, feed), LogIn(site), SignUp(site)]
+    rooms: list[Pages] = [
+        MoviePages(site),
+        LivePages(site, feed),
+        LogIn(site),
+        SignUp(site),
+        PeoplePages(site),
+    ]
     return site.application(rooms, body_bytes_max=BODY_BYTES_MAX, end_streams=feed.end)

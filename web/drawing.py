@@ -12,6 +12,23 @@ from starfold_client.answers import Day
 MONTHS_DRAWN_MAX = 100
 WIDTH, HEIGHT, LEFT, BOTTOM = 640, 220, 34, 24
 STARS_MAX = 5
+# The marks in a `User-Agent`; the first one found counts, because browsers name others too.
+BROWSERS = (
+    ("Edg", "Edge"),
+    ("OPR/", "Opera"),
+    ("Firefox/", "Firefox"),
+    ("Chrome/", "Chrome"),
+    ("Safari/", "Safari"),
+)
+SYSTEMS = (
+    ("Windows", "Windows"),
+    ("Android", "Android"),
+    ("iPhone", "iPhone"),
+    ("iPad", "iPad"),
+    ("Mac OS X", "macOS"),
+    ("CrOS", "ChromeOS"),
+    ("Linux", "Linux"),
+)
 
 
 class Bar(NamedTuple):
@@ -90,14 +107,18 @@ def spoken_average(value: float | None) -> str:
 
 def stars(value: float) -> str:
     """Return a score as people say it: `3½ stars`."""
+    return f"{halves(value)} star{'' if value in (0.5, 1.0) else 's'}"
+
+
+def halves(value: float) -> str:
+    """Return a score as a short number: `3½`."""
     whole, half = divmod(round(value * 2), 2)
-    number = f"{whole or ''}{'½' if half else ''}"
-    return f"{number} star{'' if value in (0.5, 1.0) else 's'}"
+    return f"{whole or ''}{'½' if half else ''}"
 
 
 def signed(value: float) -> str:
-    """Return a difference with its sign, a proper minus included."""
-    return f"{value:+.2f}".replace("-", "−")
+    """Return a difference with its sign, a proper minus included; zero has none."""
+    return f"{value:+.2f}".replace("-", "−") if round(value, 2) else "0.00"
 
 
 def people(count: int, one: str, many: str) -> str:
@@ -114,11 +135,26 @@ def spoken_day(value: date | datetime) -> str:
     return f"{value.day} {value:%B %Y}"
 
 
+def spoken_moment(value: datetime) -> str:
+    return f"{spoken_day(value)}, {value:%H:%M} UTC"
+
+
+def device(user_agent: str | None) -> str:
+    """Return the browser and the system of a `User-Agent`; one of neither as it is."""
+    text = user_agent or ""
+    browser = next((name for mark, name in BROWSERS if mark in text), "")
+    system = next((name for mark, name in SYSTEMS if mark in text), "")
+    return " on ".join(filter(None, (browser, system))) or text or "An unknown device"
+
+
 FILTERS = {
     "average": spoken_average,
     "bars": histogram,
     "chart": chart,
     "day": spoken_day,
+    "device": device,
+    "halves": halves,
+    "moment": spoken_moment,
     "people": people,
     "signed": signed,
     "stars": stars,
