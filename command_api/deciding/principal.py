@@ -13,7 +13,7 @@ from shared.errors import Forbidden, NotAuthenticated
 from shared.ids import UserId
 from shared.log.events import Role
 
-Scope = Literal["users", "ratings", "movies", "roles", "erasure"]
+Scope = Literal["users", "ratings", "movies", "roles", "erasure", "operate"]
 
 
 class Member(msgspec.Struct, frozen=True):

@@ -18,7 +18,7 @@ from shared.log.connections import connect
 
 DATABASE_SCHEMA = "starfold"
 OPERATOR_EMAIL = "operator@starfold.example"
-OPERATOR_SCOPES = ["users", "ratings", "movies", "roles", "erasure"]
+OPERATOR_SCOPES = ["users", "ratings", "movies", "roles", "erasure", "operate"]
 
 log = structlog.get_logger()
 

@@ -22,3 +22,6 @@ GRANT SELECT, INSERT, UPDATE, DELETE ON event_index_checkpoint TO {projector};
 GRANT SELECT, UPDATE (format, state, leased_until, attempts, parts, counts, failure, changed_at)
     ON imports TO {projector};
 GRANT SELECT, INSERT, DELETE ON import_parts TO {projector};
+-- The console has the worker's role: it looks its callers up as the command API does.
+GRANT SELECT, UPDATE (last_used_at) ON service_keys TO {projector};
+GRANT SELECT ON sessions, idempotency_keys TO {projector};

@@ -11,9 +11,11 @@ from fastapi import FastAPI
 from pydantic_settings import BaseSettings
 
 import command_api.app
+import console.app
 import query_api.app
 from bench.chart import CHART, chart, figures
 from command_api.settings import CommandSettings
+from console.settings import ConsoleSettings
 from ops.compose.init import FirstStepsSettings, SchemaSettings
 from ops.compose.issue import IssueSettings
 from ops.home.access import ApiSettings
@@ -28,6 +30,7 @@ from web.settings import WebSettings
 ROOT = Path(__file__).parents[2]
 HTTP = (ROOT / "docs/http.md").read_text()
 OPERATING = (ROOT / "docs/operating.md").read_text()
+CONSOLE_DOCUMENT = (ROOT / "docs/console.md").read_text()
 KEY = "A" * 43 + "="
 SECRETS: dict[str, Any] = {
     "sealing_key": KEY,
@@ -37,6 +40,7 @@ SECRETS: dict[str, Any] = {
     "reservation_secret": KEY,
     "database_url": "",
     "redis_url": "redis://localhost",
+    "jobs_redis_url": "redis://localhost",
 }
 
 
@@ -50,6 +54,7 @@ def _routes(app: FastAPI) -> list[str]:
 
 COMMAND_ROUTES = _routes(command_api.app.create_app(CommandSettings(**SECRETS)))
 QUERY_ROUTES = _routes(query_api.app.create_app(QuerySettings(**SECRETS)))
+CONSOLE = console.app.create_app(ConsoleSettings(**SECRETS))
 
 
 @pytest.mark.parametrize("route", [*COMMAND_ROUTES, *QUERY_ROUTES])
@@ -57,8 +62,14 @@ def test_every_route_is_documented(route: str) -> None:
     assert f"`{route}`" in HTTP
 
 
+@pytest.mark.parametrize("route", _routes(CONSOLE))
+def test_every_route_of_the_console_is_documented(route: str) -> None:
+    assert f"`{route}`" in CONSOLE_DOCUMENT
+
+
 SETTINGS: list[type[BaseSettings]] = [
     CommandSettings,
+    ConsoleSettings,
     QuerySettings,
     ProjectorSettings,
     JobsSettings,
@@ -123,7 +134,7 @@ def test_every_type_of_problem_is_documented() -> None:
 def test_every_problem_that_the_code_raises_has_a_type() -> None:
     """Both the errors that reach a client, and the problems of HTTP itself."""
     raised = set()
-    for room in ("command_api", "query_api", "shared"):
+    for room in ("command_api", "console", "query_api", "shared"):
         for file in (ROOT / room).rglob("*.py"):
             raised |= set(re.findall(r'(?:Refused|problem)\(\s*"([a-z-]+)"', file.read_text()))
     assert {"precondition-required", "method-not-allowed", "internal"} <= raised

@@ -23,12 +23,14 @@ import uvicorn
 from psycopg import sql
 
 import command_api.app
+import console.app
 import query_api.app
 from command_api.commit.committer import Committer
 from command_api.settings import CommandSettings
 from command_api.store.commit_store import CommitStore
 from command_api.store.server import Server
 from command_api.store.store import Store as CommandStore
+from console.settings import ConsoleSettings
 from ops.home import redis_users
 from projector.settings import ProjectorSettings
 from projector.wiring import Wiring, wire
@@ -44,7 +46,7 @@ from tests.support.servers import Servers
 WITHIN_S = 20.0
 POLL_S = 0.01
 PREFIX = "STARFOLD_"
-ALL_SCOPES = ["users", "ratings", "movies", "roles", "erasure"]
+ALL_SCOPES = ["users", "ratings", "movies", "roles", "erasure", "operate"]
 
 # The least that the settings allow: what a password costs is no matter of the tests.
 CHEAP_ARGON2 = {"argon2_memory_kib": 8 * 1024, "argon2_iterations": 1, "argon2_parallelism": 1}
@@ -156,6 +158,12 @@ class System:
         return QuerySettings(
             **{**self._environment(PROJECTOR_ROLE, redis_users.QUERY_API), **changes}
         )
+
+    def console_settings(self, **changes: Any) -> ConsoleSettings:
+        return ConsoleSettings(**{**self._environment(PROJECTOR_ROLE), **changes})
+
+    def start_console(self, **changes: Any) -> RunningApp:
+        return self.closing(RunningApp(console.app.create_app(self.console_settings(**changes))))
 
     def start_command_api(self, **changes: Any) -> RunningApp:
         return self.closing(

@@ -1,0 +1,113 @@
+"""Wiring of the operators' API: the only place where its parts meet."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from typing import NamedTuple
+
+import structlog
+from fastapi import FastAPI
+
+from command_api.http.gate import CommandGate
+from command_api.identity.authentication import Authentication
+from command_api.identity.callers import Callers
+from command_api.identity.limits import RateLimits
+from command_api.store.server import Server
+from command_api.store.store import Store
+from console.access import admission
+from console.http.operations import Operations
+from console.http.projections import Projections
+from console.settings import BODY_BYTES_MAX, ConsoleSettings
+from console.worker_thread import WiredThread
+from shared.errors import Unavailable
+from shared.log.codec import Codec
+from shared.log.sealing import KeyWrap
+from shared.process.tasks import Tasks
+from shared.web.application import Service
+from shared.web.cross_origin import CrossOrigin
+from shared.web.serving.drain import drain_before_stop
+from shared.web.serving.protocol import CHARGE_ADDRESS
+from shared.web.tokens import TokenVerifier
+
+log = structlog.get_logger()
+
+DESCRIPTION = """What operators see and do: projections, replays, audits, parked entities, keys and
+users. Every act leaves a row in the audit log of operators' acts."""
+
+TAGS = {
+    "projections": "Read models: their generations, lag and progress.",
+    "operations": "Health and metrics.",
+}
+ROOMS = (Projections, Operations)
+
+
+class _Parts(NamedTuple):
+    """The background parts of the application, and the parts that answer requests."""
+
+    store: Store
+    reads: WiredThread
+    tasks: Tasks
+    rooms: Sequence[object]
+    gate: CommandGate
+
+
+def create_app(settings: ConsoleSettings) -> Service:
+    """Return the application; its lifespan opens and closes its resources."""
+
+    @asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[dict[str, object]]:
+        parts = _wire(settings)
+        assert isinstance(app, Service)
+        app.serve(parts.rooms, parts.gate)
+        log.info("console_started", port=settings.port)
+        drain_before_stop(settings.drain_s, parts.tasks.drain, app.close_connections)
+        yield {CHARGE_ADDRESS: parts.gate.charge_address}
+        parts.reads.close()
+        await parts.store.close()
+        log.info("console_stopped")
+
+    return Service(
+        ROOMS,
+        title="Starfold operators' API",
+        description=DESCRIPTION,
+        lifespan=lifespan,
+        body_bytes_max=BODY_BYTES_MAX,
+        access_log=settings.access_log,
+        cross_origin=CrossOrigin(settings.cors_origins, (), ()),
+        tags=TAGS,
+        admission=admission,
+    )
+
+
+def _wire(settings: ConsoleSettings) -> _Parts:
+    server = Server(
+        settings.database_url.get_secret_value(),
+        schema=settings.database_schema,
+        pooler=settings.database_pooler,
+    )
+    store = Store(server)
+    verifier = TokenVerifier(
+        *settings.token_public_keys,
+        issuer=settings.token_issuer,
+        audience=settings.token_audience,
+        clock=time.time,
+    )
+    rate_limits = RateLimits(
+        {
+            "member": settings.rate_limit_member,
+            "service": settings.rate_limit_service,
+            "anonymous": settings.rate_limit_anonymous,
+        }
+    )
+    key_wrap = KeyWrap(*settings.sealing_keys)
+    gate = CommandGate(
+        Authentication(verifier, store, rate_limits),
+        rate_limits,
+        Callers(store, Codec(), key_wrap),
+    )
+    tasks = Tasks(expected=(Unavailable, OSError))
+    reads = WiredThread(settings, "console-reads")
+    rooms = (Projections(reads), Operations(reads, tasks, settings.metrics_token))
+    return _Parts(store, reads, tasks, rooms, gate)
