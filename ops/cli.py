@@ -11,12 +11,14 @@ import typer
 
 from ops.backups.backup import backup
 from ops.backups.restore import restore
+from ops.commands.acts import acts
 from ops.commands.erase import erase
 from ops.commands.event_index import event_index
 from ops.commands.keys import keys
 from ops.commands.parked import parked
 from ops.commands.ratings_import import imports
-from ops.commands.replay import SWITCH_WAIT_S, Replays
+from ops.commands.recorded import recorded
+from ops.commands.replay import SWITCH_WAIT_S, watched_replays
 from ops.commands.status import status
 from ops.commands.users import users
 from ops.commands.verify import verify
@@ -41,6 +43,7 @@ app.add_typer(exports, name="export", help="Export ratings.")
 app.add_typer(users, name="users", help="List users, change their roles, erase them.")
 app.add_typer(keys, name="keys", help="Create, list and revoke service keys.")
 app.add_typer(event_index, name="event-index", help="Empty the index of the log's events.")
+app.add_typer(acts, name="acts", help="List and export what operators did.")
 app.add_typer(parked, name="parked", help="List, retry or discard entities that are parked.")
 app.command()(erase)
 app.command()(verify)
@@ -102,24 +105,30 @@ def replay(
 
     Ctrl-C cancels the replay and drops what was built. A detached replay is cancelled with purge.
     """
-    replays = Replays(Home(home))
-    generation = replays.start(
-        projection, shares=workers, switch=switch, audit=audit, events_per_s=throttle
-    )
-    if not detach:
-        try:
-            generation = replays.watch(generation)
-        except KeyboardInterrupt:
-            generation = replays.cancel(generation)
-            typer.echo(f"generation {generation.number} of {projection} is {generation.state}")
-            raise
+    place = Home(home)
+    asked = {"workers": workers, "switch": switch, "audit": audit, "throttle": throttle}
+    with watched_replays(place) as replays:
+        with recorded(place, "replay", projection=projection, **asked) as record:
+            generation = replays.acts.start(
+                projection, shares=workers, switch=switch, audit=audit, events_per_s=throttle
+            )
+            record.result = {"generation": generation.number}
+        if not detach:
+            try:
+                generation = replays.watch(generation)
+            except KeyboardInterrupt:
+                with recorded(place, "cancel", projection=projection, generation=generation.number):
+                    generation = replays.acts.cancel(generation)
+                typer.echo(f"generation {generation.number} of {projection} is {generation.state}")
+                raise
     typer.echo(f"generation {generation.number} of {projection} is {generation.state}")
 
 
 @app.command("replays")
 def list_replays(home: HomeOption = DEFAULT_HOME) -> None:
     """List every projection's generations."""
-    Replays(Home(home)).print()
+    with watched_replays(Home(home)) as replays:
+        replays.print()
 
 
 @app.command()
@@ -134,7 +143,10 @@ def switch(
 
     After a timeout or Ctrl-C nothing is switched, not even later.
     """
-    Replays(Home(home)).switch(projection, generation, audit=audit, wait_s=wait)
+    place = Home(home)
+    asked = {"projection": projection, "generation": generation, "audit": audit}
+    with watched_replays(place) as replays, recorded(place, "switch", **asked):
+        replays.switch(projection, generation, audit=audit, wait_s=wait)
     typer.echo(f"generation {generation} of {projection} is active")
 
 
@@ -143,7 +155,11 @@ def purge(
     projection: ProjectionArgument, generation: GenerationArgument, home: HomeOption = DEFAULT_HOME
 ) -> None:
     """Delete a generation that is not live; a build of it gives up."""
-    dropped = Replays(Home(home)).purge(projection, generation)
+    place = Home(home)
+    asked = {"projection": projection, "generation": generation}
+    with watched_replays(place) as replays, recorded(place, "purge", **asked) as record:
+        dropped = replays.acts.purge(projection, generation)
+        record.result = {"keys": dropped}
     typer.echo(f"generation {generation} of {projection} is purged: {dropped} keys")
 
 

@@ -26,7 +26,7 @@ from bench.findings import Finding, at_most
 from bench.seed import batch_body, created, fresh_ratings, send_batch
 from bench.stack import Stack
 from bench.witness import Seen, Watch, Watching
-from ops.commands.replay import Replays
+from ops.commands.replay import watched_replays
 from shared.read_model.checksum import checked, with_checksum
 from shared.read_model.keys import MOVIES, PROFILES, PartitionKeys, partition_of
 
@@ -80,8 +80,9 @@ def _there_and_back(stack: Stack, marked: Sequence[_Marked], figures: _Figures) 
         _starfold(stack, "replay", one.projection)
         new = _active(stack, one.projection)
         assert new != old
-        switch = Replays(stack.home).switch
-        seconds = _seconds_until_seen(stack, one, old, partial(switch, one.projection, old))
+        with watched_replays(stack.home) as replays:
+            back = partial(replays.switch, one.projection, old)
+            seconds = _seconds_until_seen(stack, one, old, back)
         figures.rollback_ms[one.projection].append(seconds * 1_000)
         command = partial(_starfold, stack, "switch", one.projection, str(new))
         figures.command_s.append(_seconds_until_seen(stack, one, new, command))

@@ -10,6 +10,7 @@ from typing import Annotated, NamedTuple
 import typer
 
 from command_api.privacy.erasure_ledger import read_ledger
+from ops.commands.recorded import recorded
 from ops.commands.write_side import WriteSide, write_side_of
 from ops.errors import OperatorError
 from ops.home.folder import Home
@@ -41,7 +42,8 @@ def erase(
     """Erase again, after a restore, the users who were erased since the backup."""
     if not reapply_ledger:
         raise OperatorError("say what to erase: --reapply erases the users in the ledger again")
-    with write_side_of(Home(home)) as write_side:
+    place = Home(home)
+    with recorded(place, "erase reapply") as record, write_side_of(place) as write_side:
         path = ledger or write_side.erasure_ledger
         if path is None:
             raise OperatorError("there is no erasure ledger: set STARFOLD_ERASURE_LEDGER")
@@ -53,6 +55,7 @@ def erase(
             typer.echo(f"no users to erase again: {path} is empty")
             return
         reapplied = reapply(write_side, named)
+        record.result = reapplied._asdict()
     typer.echo(f"{reapplied.named} in the ledger, {reapplied.erased} erased again")
 
 

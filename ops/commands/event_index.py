@@ -5,6 +5,7 @@ from __future__ import annotations
 import typer
 
 from ops.commands.read_models import wired
+from ops.commands.recorded import recorded
 from ops.home.folder import Home
 from ops.options import DEFAULT_HOME, HomeOption
 
@@ -19,6 +20,7 @@ def _group() -> None:
 @event_index.command()
 def drop(home: HomeOption = DEFAULT_HOME) -> None:
     """Empty the event index; a projector with STARFOLD_EVENT_INDEX=true builds it again."""
-    with wired(Home(home)) as wiring:
+    place = Home(home)
+    with wired(place) as wiring, recorded(place, "event-index drop"):
         wiring.event_index.drop()
     typer.echo("the event index is empty")

@@ -9,47 +9,26 @@ from __future__ import annotations
 import os
 import time
 from enum import StrEnum
-from typing import Annotated, get_args
-from uuid import UUID
+from typing import Annotated
 
-import psycopg
 import typer
-from psycopg.rows import TupleRow
 
-from command_api.deciding.principal import Scope
+from command_api.identity.authentication import key_id_of
+from ops.acts import keys as acts
+from ops.acts.keys import SCOPES
+from ops.commands.recorded import recorded
 from ops.commands.write_side import PATIENCE_S, owner_connection, uuid_of
 from ops.database import rewrap_keys
 from ops.errors import OperatorError
 from ops.home.access import owner_settings
-from ops.home.api_keys import API_KEY_PREFIX, keep_api_key, new_api_key
+from ops.home.api_keys import API_KEY_PREFIX
 from ops.home.folder import Home, Secrets, write_private
 from ops.home.rotation import expired_at, keys_in_use, promoted, rotated
 from ops.options import DEFAULT_HOME, HomeOption
 from ops.tables import print_table
-from shared.ids import EventId, new_uuid7
-from shared.log.codec import Codec
 from shared.log.connections import connect
-from shared.log.events import Metadata, ServiceKeyRevoked
-from shared.log.sealing import NO_KEYS, KeyWrap
-from shared.process.clock import utc_now
+from shared.log.sealing import KeyWrap
 from shared.process.settings import SealingSettings, settings_from_environment
-
-SCOPES: tuple[str, ...] = get_args(Scope)
-NAME_CHARS_MAX = 100
-
-_LIST = (
-    "SELECT key_id, name, array_to_string(scopes, ' '), created_at, last_used_at, revoked_at"
-    " FROM service_keys ORDER BY created_at, key_id"
-)
-_LOCK = "SELECT hold_append_lock()"
-# Appends nothing if the key has already been revoked.
-_APPEND = (
-    "SELECT append_events(stream_ids => ARRAY[%(key_id)s::uuid], versions => ARRAY[1::bigint],"
-    " topics => ARRAY[%(topic)s::text], states => ARRAY[%(state)s::bytea],"
-    " guard_ids => ARRAY[%(key_id)s::uuid], guard_versions => ARRAY[0::bigint])"
-)
-_REVOKE = "UPDATE service_keys SET revoked_at = coalesce(revoked_at, now()) WHERE key_id = %s"
-_END_SESSIONS = "DELETE FROM sessions WHERE subject_id = %s"
 
 # Stopping a service may take 10 s, and starting all of them a minute.
 RESTARTED_WITHIN_S = 90.0
@@ -73,14 +52,12 @@ def create(
     home: HomeOption = DEFAULT_HOME,
 ) -> None:
     """Create a service key and print it: it cannot be shown again."""
-    unknown = sorted(set(scope).difference(SCOPES))
-    if unknown:
-        raise OperatorError(f"there is no scope {unknown[0]!r}: choose from {', '.join(SCOPES)}")
-    if not 1 <= len(name) <= NAME_CHARS_MAX or not name.isprintable():
-        raise OperatorError(f"a key's name is 1 to {NAME_CHARS_MAX} printable characters")
-    api_key = new_api_key()
-    with owner_connection(Home(home)) as connection:
-        keep_api_key(connection, api_key, name, sorted(set(scope)))
+    place = Home(home)
+    acts.require_valid(name, scope)
+    with recorded(place, "key create", name=name, scopes=sorted(set(scope))) as record:
+        with owner_connection(place) as connection:
+            api_key = acts.create(connection, name, scope)
+        record.result = {"key_id": str(key_id_of(api_key))}
     typer.echo(api_key)
 
 
@@ -88,7 +65,10 @@ def create(
 def list_keys(home: HomeOption = DEFAULT_HOME) -> None:
     """List service keys, including revoked ones."""
     with owner_connection(Home(home)) as connection:
-        rows = connection.execute(_LIST).fetchall()
+        rows = [
+            (one.key_id, one.name, " ".join(one.scopes), *one[3:])
+            for one in acts.all_keys(connection)
+        ]
     print_table(("key", "name", "scopes", "created", "last used", "revoked"), rows)
 
 
@@ -99,13 +79,12 @@ def revoke(
 ) -> None:
     """Revoke a key within a second, and end its sessions and their tokens."""
     wanted = uuid_of(key_id.removeprefix(API_KEY_PREFIX).partition("_")[0], "key")
-    with owner_connection(Home(home)) as connection:
-        # Take the append lock before any row lock, as every append does, to avoid a deadlock.
-        connection.execute(_LOCK)
-        if not connection.execute(_REVOKE, [wanted]).rowcount:
-            raise OperatorError(f"there is no key {wanted}")
-        connection.execute(_END_SESSIONS, [wanted])
-        _record(connection, wanted)
+    place = Home(home)
+    with (
+        recorded(place, "key revoke", key_id=str(wanted)),
+        owner_connection(place) as connection,
+    ):
+        acts.revoke(connection, wanted)
     typer.echo(f"key {wanted} is revoked")
 
 
@@ -119,6 +98,11 @@ def rotate(
     Without a home it wraps the users' keys again: docs/operating.md has the steps before and after.
     """
     place = Home(home)
+    with recorded(place, "key rotate", key=key.value):
+        _rotate(place, key)
+
+
+def _rotate(place: Home, key: RotatedKey) -> None:
     if "STARFOLD_DATABASE_URL" in os.environ or "STARFOLD_OWNER_DATABASE_URL" in os.environ:
         if key is RotatedKey.TOKEN:
             raise OperatorError(
@@ -181,13 +165,3 @@ def _rewrap(place: Home, settings: SealingSettings) -> None:
     ) as connection:
         count = sum(rewrap_keys(connection, KeyWrap(*settings.sealing_keys)))
     typer.echo(f"{count} users' keys are wrapped again; the sealing key wraps all of them")
-
-
-def _record(connection: psycopg.Connection[TupleRow], key_id: UUID) -> None:
-    """Append `ServiceKeyRevoked` in the connection's transaction, once for each key."""
-    now = utc_now()
-    event = ServiceKeyRevoked(key_id=key_id, revoked_at=now)
-    metadata = Metadata(event_id=EventId(new_uuid7()), recorded_at=now)
-    state = Codec().encode(event, metadata, NO_KEYS)
-    topic = type(event).__name__
-    connection.execute(_APPEND, {"key_id": key_id, "topic": topic, "state": state})

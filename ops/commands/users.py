@@ -10,6 +10,7 @@ import typer
 from command_api.deciding.credentials import canonical_email
 from command_api.privacy.erasure_ledger import ErasureLedger
 from command_api.store.subjects import subject_pages
+from ops.commands.recorded import recorded
 from ops.commands.write_side import WriteSide, uuid_of, write_side_of
 from ops.errors import OperatorError
 from ops.home.access import access_of
@@ -51,7 +52,10 @@ def change_role(
     local = Home(home)
     user_id = _user_id(local, user)
     access = access_of(local)
-    with ApiClient(access.addresses, access.api_key) as client:
+    with (
+        recorded(local, "role", user_id=str(user_id), role=role),
+        ApiClient(access.addresses, access.api_key) as client,
+    ):
         client.command("PUT", f"/v1/users/{user_id}/role", {"role": role})
     typer.echo(f"user {user_id} is {role}")
 
@@ -64,7 +68,7 @@ def erase_user(
     """Erase a user for good: personal data becomes unreadable, scores stay in the averages."""
     local = Home(home)
     user_id = _user_id(local, user)
-    with write_side_of(local) as write_side:
+    with recorded(local, "erase", user_id=str(user_id)), write_side_of(local) as write_side:
         account = asyncio.run(write_side.accounts.by_id(user_id))
         if account is None:
             raise OperatorError(f"there is no user {user_id}")

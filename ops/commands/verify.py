@@ -8,23 +8,22 @@ from uuid import UUID
 
 import typer
 
-from ops.commands.read_models import definition_of, wired
+from ops.acts.projections import definition_of, generation_of
+from ops.commands.read_models import wired
+from ops.commands.recorded import recorded
 from ops.commands.write_side import uuid_of
 from ops.errors import OperatorError
 from ops.home.access import jobs_settings
 from ops.home.folder import Home
 from ops.jobs import JobQueue
+from ops.jobs.verifications import key_text, verified
 from ops.options import DEFAULT_HOME, HomeOption
 from ops.progress import Progress
 from ops.tables import print_table
-from projector.audit.auditor import Audit, Report
-from projector.audit.differences import Difference
-from projector.building.builder import Builder
-from projector.building.upkeep import Upkeep
+from projector.audit.auditor import Report
 from projector.generations.table import Generation
 from projector.projections import DEFINITIONS
 from projector.wiring import Wiring
-from shared.errors import StarfoldError
 from shared.read_model.keys import MOVIES, PROFILES
 
 SHOWN_MAX = 100
@@ -46,34 +45,31 @@ def verify(
     if generation is not None and len(projections) > 1:
         raise OperatorError("a generation belongs to a projection: name the projection too")
     place = Home(home)
-    with wired(place) as wiring:
+    asked = {"projections": projections, "generation": generation, "repair": repair}
+    named = None if entity is None else str(entity)
+    with (
+        recorded(place, "verify", **asked, entity=named, detach=detach) as record,
+        wired(place) as wiring,
+    ):
         chosen = [generation_of(wiring, name, generation) for name in projections]
         if detach:
             _leave_to_worker(place, chosen, whole=entity is None and not repair)
             return
         reports = [_verified(wiring, one, entity, repair=repair) for one in chosen]
+        record.result = {"differences": sum(len(one.differences) for one in reports)}
     print_reports(reports, repaired=repair)
     if not all(report.passed for report in reports):
         raise typer.Exit(1)
-
-
-def generation_of(wiring: Wiring, projection: str, number: int | None) -> Generation:
-    """Return the live generation, or the one with this number."""
-    definition_of(projection)
-    for one in wiring.generations.all():
-        if one.projection == projection and (
-            one.state == "active" if number is None else one.number == number
-        ):
-            return one
-    which = "live generation" if number is None else f"generation {number}"
-    raise OperatorError(f"there is no {which} of {projection}")
 
 
 def print_reports(reports: Sequence[Report], *, repaired: bool) -> None:
     found = [(report, one) for report in reports for one in report.differences]
     if found:
         columns = ("projection", "key", "part", "stored", "from the log")
-        shown = [(report.generation.projection, *_row(one)) for report, one in found[:SHOWN_MAX]]
+        shown = [
+            (report.generation.projection, key_text(one), one.part, one.stored, one.wanted)
+            for report, one in found[:SHOWN_MAX]
+        ]
         print_table(columns, shown)
     if len(found) > SHOWN_MAX:
         typer.echo(f"and {len(found) - SHOWN_MAX} more")
@@ -88,11 +84,6 @@ def print_reports(reports: Sequence[Report], *, repaired: bool) -> None:
             f"{one.projection} generation {one.number}, {report.keys} keys at position"
             f" {report.position}: {outcome}"
         )
-
-
-def _row(one: Difference) -> tuple[str, str, str, str]:
-    kind, suffix = one.key
-    return f"{kind}:{suffix}" if suffix else kind, one.part, one.stored, one.wanted
 
 
 def _subject(
@@ -115,15 +106,7 @@ def _verified(
 ) -> Report:
     head = wiring.reader.head()
     with Progress(f"verify {generation.projection}", head) as progress:
-        audit = Audit(wiring.reader, wiring.store, on_progress=progress.reach)
-        entities = None if entity is None else [entity]
-        if repair:
-            builder = Builder(wiring.reader, wiring.store, wiring.generations)
-            Upkeep(wiring, builder).rebuild_lost_partitions([generation])
-        try:
-            return audit.verify(generation, entities=entities, repair=repair)
-        except StarfoldError as error:
-            raise OperatorError(str(error)) from None
+        return verified(wiring, generation, entity, repair=repair, on_progress=progress.reach)
 
 
 def _leave_to_worker(home: Home, generations: Sequence[Generation], *, whole: bool) -> None:

@@ -55,8 +55,11 @@ def jobs_settings(home: Home) -> JobsSettings:
 
 def write_side_settings(home: Home) -> WriteSideSettings:
     """Return the settings for commands on accounts."""
-    _take_environment(home, COMMAND_ROLE)
-    return settings_from_environment(WriteSideSettings)
+    if "STARFOLD_DATABASE_URL" in os.environ:
+        return settings_from_environment(WriteSideSettings)
+    own = _existing(home).environment(COMMAND_ROLE)
+    named = {name.removeprefix("STARFOLD_").lower(): value for name, value in own.items()}
+    return WriteSideSettings.model_validate(named)
 
 
 def owner_settings(home: Home) -> OwnerSettings:

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from ops.commands import replay, replay_waits
-from ops.commands.replay import Replays
+from ops.commands.replay import watched_replays
 from ops.errors import OperatorError
 from ops.home.folder import Home
 from ops.options import DEFAULT_HOME
@@ -66,8 +66,8 @@ def test_an_interrupted_switch_leaves_nothing_half_done(
         raise KeyboardInterrupt
 
     monkeypatch.setattr("ops.commands.replay.time.sleep", interrupted)
-    with pytest.raises(KeyboardInterrupt):
-        Replays(Home(DEFAULT_HOME)).switch("movies", 2, audit=False)
+    with watched_replays(Home(DEFAULT_HOME)) as replays, pytest.raises(KeyboardInterrupt):
+        replays.switch("movies", 2, audit=False)
     assert not behind.now().switch_when_ready
 
 
@@ -101,10 +101,10 @@ def test_a_replay_of_which_nothing_moves_is_not_waited_for_forever(
     monkeypatch.setattr(replay, "STILL_MAX_S", 0.5)
     History(system)
     bootstrapped(system.projector_wiring())
-    replays = Replays(Home(DEFAULT_HOME))
-    generation = replays.start("movies", shares=1, switch=True, audit=False)
-    work()
-    with pytest.raises(
-        OperatorError, match="has made no progress for 0 s: no projector is running"
-    ):
-        replays.watch(generation)
+    with watched_replays(Home(DEFAULT_HOME)) as replays:
+        generation = replays.acts.start("movies", shares=1, switch=True, audit=False)
+        work()
+        with pytest.raises(
+            OperatorError, match="has made no progress for 0 s: no projector is running"
+        ):
+            replays.watch(generation)

@@ -6,7 +6,7 @@ import msgspec
 import pytest
 from typer.testing import Result
 
-from ops.commands.replay import Replays
+from ops.commands.replay import watched_replays
 from ops.errors import OperatorError
 from ops.home.folder import Home
 from ops.options import DEFAULT_HOME
@@ -127,7 +127,6 @@ def test_a_replay_is_audited_before_it_becomes_the_live_one(
     (generation,) = (one for one in wiring.generations.all() if one.state == "following")
     assert generation.audit == "passed"
     Tamperer(system.redis, 5).tamper(generation, 1)
-    replays = Replays(Home(DEFAULT_HOME))
     assert starfold("verify", "movies", "--generation", "2", "--detach").exit_code == 0
     work()
     listed = [line.split("\t") for line in starfold("replays").output.splitlines()]
@@ -137,7 +136,10 @@ def test_a_replay_is_audited_before_it_becomes_the_live_one(
     wiring.generations.set_audit("movies", 2, "failed")
     (generation,) = (one for one in wiring.generations.all() if one.state == "following")
     assert not generation.may_switch
-    with pytest.raises(OperatorError, match="has failed its audit"):
+    with (
+        watched_replays(Home(DEFAULT_HOME)) as replays,
+        pytest.raises(OperatorError, match="has failed its audit"),
+    ):
         replays.watch(generation)
     assert active(wiring, "movies") == before
     assert starfold("switch", "movies", "2", "--no-audit").exit_code == 0

@@ -1,0 +1,201 @@
+"""The audit log of operators' acts, the table `operator_acts`.
+
+A row is committed before its act and closed after it. Between the two, its process holds an
+advisory lock on a connection of its own: an open row whose lock is free belongs to a process that
+is gone, and is shown as interrupted.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from datetime import datetime
+from typing import Any, Literal, NamedTuple
+from uuid import UUID
+
+import psycopg
+import structlog
+from psycopg import sql
+from psycopg.rows import class_row
+from psycopg.types.json import Jsonb
+
+from ops.errors import OperatorError
+from shared.ids import new_uuid7
+from shared.log.connections import cause_of, connect
+
+Via = Literal["cli", "web", "key"]
+State = Literal["running", "interrupted", "done", "failed"]
+
+RESULT_CHARS_MAX = 2_000
+PAGE_MAX = 1_000
+# A row is committed a moment before its lock is taken.
+LOCKED_WITHIN_S = 1.0
+
+_LOCK_SEED = 0x5346_4143_5453  # "SFACTS" in ASCII.
+_LOCK = "SELECT pg_advisory_xact_lock(hashtextextended(%s::text, %s))"
+_INSERT = (
+    "INSERT INTO operator_acts (act_id, actor, via, act, parameters, request_id, repeat_key)"
+    " VALUES (%s, %s, %s, %s, %s, %s, %s) ON CONFLICT (repeat_key) DO NOTHING"
+)
+_CLOSE = (
+    "UPDATE operator_acts SET closed_at = clock_timestamp(), outcome = %s, result = %s"
+    " WHERE act_id = %s"
+)
+_COLUMNS = sql.SQL(
+    "SELECT act_id, at, actor, via, act, parameters, request_id, closed_at, result,"
+    " CASE WHEN outcome IS NOT NULL THEN outcome"
+    " WHEN at > clock_timestamp() - make_interval(secs => {locked_within})"
+    " OR NOT pg_try_advisory_xact_lock_shared(hashtextextended(act_id::text, {seed}))"
+    " THEN 'running' ELSE 'interrupted' END AS state FROM operator_acts"
+).format(locked_within=sql.Literal(LOCKED_WITHIN_S), seed=sql.Literal(_LOCK_SEED))
+_PAGE = sql.SQL(
+    "{} WHERE (%(actor)s::text IS NULL OR actor = %(actor)s)"
+    " AND (%(act)s::text IS NULL OR act = %(act)s)"
+    " AND (%(before)s::uuid IS NULL OR act_id < %(before)s)"
+    " ORDER BY act_id DESC LIMIT %(limit)s"
+).format(_COLUMNS)
+_BY_REPEAT_KEY = sql.SQL("{} WHERE repeat_key = %s").format(_COLUMNS)
+_BY_ID = sql.SQL("{} WHERE act_id = %s").format(_COLUMNS)
+
+log = structlog.get_logger()
+
+
+class By(NamedTuple):
+    """The actor of an act; `repeat_key` is the keyed hash of the Idempotency-Key, if any."""
+
+    actor: str
+    via: Via
+    request_id: UUID | None = None
+    repeat_key: UUID | None = None
+
+
+class Act(NamedTuple):
+    """A row of the log."""
+
+    act_id: UUID
+    at: datetime
+    actor: str
+    via: Via
+    act: str
+    parameters: dict[str, Any]
+    request_id: UUID | None
+    closed_at: datetime | None
+    result: dict[str, Any] | None
+    state: State
+
+
+class Repeated(Exception):
+    """Raised instead of an act whose Idempotency-Key has been used: `first` has that row."""
+
+    def __init__(self, first: Act) -> None:
+        super().__init__(f"act {first.act_id} has the same Idempotency-Key")
+        self.first = first
+
+
+class Record:
+    """The open row of an act, whose `result` is written when it is closed."""
+
+    def __init__(self, act_id: UUID) -> None:
+        self.act_id = act_id
+        self.result: dict[str, Any] = {}
+
+
+class ActLog:
+    """The table, over connections of its own; raises psycopg's errors."""
+
+    def __init__(self, dsn: str, *, schema: str, pooler: bool = False) -> None:
+        self._dsn = dsn
+        self._schema = schema
+        self._pooler = pooler
+
+    @contextmanager
+    def recorded(self, by: By, act: str, parameters: Mapping[str, Any]) -> Iterator[Record]:
+        """Append a row, and close it with the outcome of the block.
+
+        Raises `Repeated` for a used Idempotency-Key, and `OperatorError` without permission.
+        """
+        record = Record(new_uuid7())
+        with self._connection() as connection:
+            self._append(connection, record, by, act, parameters)
+            try:
+                yield record
+            except BaseException as error:
+                text = str(error) or type(error).__name__
+                self._close(connection, record, "failed", {"error": text[:RESULT_CHARS_MAX]})
+                raise
+            self._close(connection, record, "done", record.result)
+
+    def page(
+        self,
+        *,
+        actor: str | None = None,
+        act: str | None = None,
+        before: UUID | None = None,
+        limit: int = PAGE_MAX,
+    ) -> list[Act]:
+        """Return rows, newest first, that were appended before the row `before`."""
+        asked = {"actor": actor, "act": act, "before": before, "limit": limit}
+        with self._connection() as connection:
+            return connection.cursor(row_factory=class_row(Act)).execute(_PAGE, asked).fetchall()
+
+    def get(self, act_id: UUID) -> Act | None:
+        with self._connection() as connection:
+            cursor = connection.cursor(row_factory=class_row(Act))
+            return cursor.execute(_BY_ID, [act_id]).fetchone()
+
+    def every(self) -> Iterator[Act]:
+        """Yield all rows, newest first."""
+        before = None
+        while page := self.page(before=before):
+            yield from page
+            before = page[-1].act_id
+
+    def _append(
+        self,
+        connection: psycopg.Connection[Any],
+        record: Record,
+        by: By,
+        act: str,
+        parameters: Mapping[str, Any],
+    ) -> None:
+        row = (record.act_id, by.actor, by.via, act, Jsonb(dict(parameters)))
+        try:
+            added = connection.execute(_INSERT, [*row, by.request_id, by.repeat_key]).rowcount
+        except psycopg.errors.InsufficientPrivilege as error:
+            raise OperatorError(
+                "acts are recorded in operator_acts: this needs the worker's database role"
+                " or the database's owner, in STARFOLD_OWNER_DATABASE_URL"
+            ) from error
+        if not added:
+            cursor = connection.cursor(row_factory=class_row(Act))
+            first = cursor.execute(_BY_REPEAT_KEY, [by.repeat_key]).fetchone()
+            assert first is not None
+            raise Repeated(first)
+        connection.execute("BEGIN")
+        connection.execute(_LOCK, [str(record.act_id), _LOCK_SEED])
+
+    def _close(
+        self,
+        connection: psycopg.Connection[Any],
+        record: Record,
+        outcome: str,
+        result: Mapping[str, Any],
+    ) -> None:
+        """Close the row; without the server it stays open, and is shown as interrupted."""
+        values = [outcome, Jsonb(dict(result)), record.act_id]
+        try:
+            try:
+                connection.execute(_CLOSE, values)
+                connection.execute("COMMIT")
+            except psycopg.OperationalError:  # The server was restarted during the act.
+                with self._connection() as another:
+                    another.execute(_CLOSE, values)
+        except psycopg.Error as error:
+            log.warning("act_not_closed", act_id=str(record.act_id), error=cause_of(error))
+
+    @contextmanager
+    def _connection(self) -> Iterator[psycopg.Connection[Any]]:
+        with connect(
+            self._dsn, schema=self._schema, pooler=self._pooler, autocommit=True
+        ) as connection:
+            yield connection
