@@ -9,6 +9,7 @@ from typing import Annotated
 import structlog
 import typer
 
+from ops.acts.recorded import recorded
 from ops.backups.backup import backup
 from ops.backups.restore import restore
 from ops.commands.acts import acts
@@ -17,7 +18,6 @@ from ops.commands.event_index import event_index
 from ops.commands.keys import keys
 from ops.commands.parked import parked
 from ops.commands.ratings_import import imports
-from ops.commands.recorded import recorded
 from ops.commands.replay import SWITCH_WAIT_S, watched_replays
 from ops.commands.status import status
 from ops.commands.users import users

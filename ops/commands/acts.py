@@ -8,7 +8,7 @@ import msgspec
 import typer
 
 from ops.acts.log import PAGE_MAX, Act
-from ops.commands.recorded import act_log
+from ops.acts.recorded import act_log
 from ops.home.folder import Home
 from ops.options import DEFAULT_HOME, HomeOption
 from ops.tables import print_table

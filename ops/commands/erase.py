@@ -10,7 +10,7 @@ from typing import Annotated, NamedTuple
 import typer
 
 from command_api.privacy.erasure_ledger import read_ledger
-from ops.commands.recorded import recorded
+from ops.acts.recorded import recorded
 from ops.commands.write_side import WriteSide, write_side_of
 from ops.errors import OperatorError
 from ops.home.folder import Home

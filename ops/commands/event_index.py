@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import typer
 
+from ops.acts.recorded import recorded
 from ops.commands.read_models import wired
-from ops.commands.recorded import recorded
 from ops.home.folder import Home
 from ops.options import DEFAULT_HOME, HomeOption
 

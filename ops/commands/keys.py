@@ -16,7 +16,7 @@ import typer
 from command_api.identity.authentication import key_id_of
 from ops.acts import keys as acts
 from ops.acts.keys import SCOPES
-from ops.commands.recorded import recorded
+from ops.acts.recorded import recorded
 from ops.commands.write_side import PATIENCE_S, owner_connection, uuid_of
 from ops.database import rewrap_keys
 from ops.errors import OperatorError

@@ -7,8 +7,8 @@ from typing import Annotated
 import typer
 
 from ops.acts import parked as acts
+from ops.acts.recorded import recorded
 from ops.commands.read_models import wired
-from ops.commands.recorded import recorded
 from ops.commands.write_side import uuid_of
 from ops.home.folder import Home
 from ops.options import DEFAULT_HOME, HomeOption

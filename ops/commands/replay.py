@@ -6,9 +6,9 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from ops.acts.replay_waits import WaitReport
 from ops.acts.replays import Replays
 from ops.commands.read_models import wired
-from ops.commands.replay_waits import WaitReport
 from ops.errors import OperatorError
 from ops.home.access import jobs_settings
 from ops.home.folder import Home

@@ -10,7 +10,7 @@ import typer
 from command_api.deciding.credentials import canonical_email
 from command_api.privacy.erasure_ledger import ErasureLedger
 from command_api.store.subjects import subject_pages
-from ops.commands.recorded import recorded
+from ops.acts.recorded import recorded
 from ops.commands.write_side import WriteSide, uuid_of, write_side_of
 from ops.errors import OperatorError
 from ops.home.access import access_of

@@ -9,8 +9,8 @@ from uuid import UUID
 import typer
 
 from ops.acts.projections import definition_of, generation_of
+from ops.acts.recorded import recorded
 from ops.commands.read_models import wired
-from ops.commands.recorded import recorded
 from ops.commands.write_side import uuid_of
 from ops.errors import OperatorError
 from ops.home.access import jobs_settings

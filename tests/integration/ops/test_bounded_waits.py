@@ -6,7 +6,8 @@ from typing import Any
 
 import pytest
 
-from ops.commands import replay, replay_waits
+from ops.acts import replay_waits
+from ops.commands import replay
 from ops.commands.replay import watched_replays
 from ops.errors import OperatorError
 from ops.home.folder import Home

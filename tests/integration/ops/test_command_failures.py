@@ -65,8 +65,9 @@ def test_every_module_of_the_services_does_without_the_local_extra() -> None:
     assert "`starfold up` needs psutil" in _one_line(up)
 
 
-def test_a_server_that_is_away_is_named(servers: Servers) -> None:
-    settings = servers.home.environment(PROJECTOR_ROLE)
+def test_a_server_that_is_away_is_named(system: System) -> None:
+    settings = system.servers.home.environment(PROJECTOR_ROLE)
+    settings["STARFOLD_DATABASE_SCHEMA"] = system.schema
     nobody = free_port()
     away = settings | {"STARFOLD_DATABASE_URL": f"postgresql://a@127.0.0.1:{nobody}/a"}
     assert "PostgreSQL does not answer" in _one_line(_run("replays", **away))
@@ -100,6 +101,7 @@ def test_output_that_nobody_reads_is_no_stack(system: System) -> None:
 def test_nobody_to_erase_again_is_no_error(system: System, tmp_path: Path) -> None:
     settings = system.command_environment()
     settings["STARFOLD_ERASURE_LEDGER"] = str(tmp_path / "erasures.jsonl")
+    settings["STARFOLD_OWNER_DATABASE_URL"] = system.servers.home.owner_dsn()
     ran = _run("erase", "--reapply", **settings)
     assert ran.returncode == 0, ran.stderr
     assert ran.stdout == f"no users to erase again: {tmp_path / 'erasures.jsonl'} is empty\n"
