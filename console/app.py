@@ -17,6 +17,7 @@ from command_api.identity.limits import RateLimits
 from command_api.store.server import Server
 from command_api.store.store import Store
 from console.access import admission
+from console.http.events import Events
 from console.http.operations import Operations
 from console.http.projections import Projections
 from console.settings import BODY_BYTES_MAX, ConsoleSettings
@@ -38,9 +39,10 @@ users. Every act leaves a row in the audit log of operators' acts."""
 
 TAGS = {
     "projections": "Read models: their generations, lag and progress.",
+    "events": "The log: events by what they are about, personal data masked.",
     "operations": "Health and metrics.",
 }
-ROOMS = (Projections, Operations)
+ROOMS = (Projections, Events, Operations)
 
 
 class _Parts(NamedTuple):
@@ -109,5 +111,9 @@ def _wire(settings: ConsoleSettings) -> _Parts:
     )
     tasks = Tasks(expected=(Unavailable, OSError))
     reads = WiredThread(settings, "console-reads")
-    rooms = (Projections(reads), Operations(reads, tasks, settings.metrics_token))
+    rooms = (
+        Projections(reads),
+        Events(reads, key_wrap),
+        Operations(reads, tasks, settings.metrics_token),
+    )
     return _Parts(store, reads, tasks, rooms, gate)

@@ -13,7 +13,8 @@ KIB = 1024
 BODY_BYTES_MAX = 16 * KIB
 
 
-class ConsoleSettings(HttpSettings, ProjectorSettings, JobsSettings):
+# The plugin of pydantic for mypy numbers the members that it adds to each base.
+class ConsoleSettings(HttpSettings, ProjectorSettings, JobsSettings):  # type: ignore[misc]
     """Settings from `STARFOLD_*`; the console uses the worker's roles in PostgreSQL and Redis."""
 
     port: Port = 8083

@@ -1,0 +1,134 @@
+"""The event browser over HTTP; no answer and no log line of it shows a sealed value."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from typing import Any
+
+import httpx
+import pytest
+
+from projector.event_index import EventIndex
+from shared.ids import Position, StreamId
+from shared.log.schema import PROJECTOR_ROLE
+from tests.support.api import Api, problem
+from tests.support.builders import later, movie_merged, rating_submitted
+from tests.support.system import System
+from tests.support.written_log import PERSONAL, REVIEW, WrittenLog
+
+
+class Browsed:
+    """A log with personal data, an index of it, and an operator who reads it."""
+
+    def __init__(self, system: System) -> None:
+        self.log = WrittenLog(system)
+        self.ann, erased = self.log.user(), self.log.user()
+        self.rated = self.log.add(
+            rating_submitted(user_id=self.ann, review=REVIEW), stream=StreamId(self.ann)
+        )
+        self.log.add(rating_submitted(user_id=erased, review=REVIEW))
+        self.log.erase(erased)
+        self.torn = self.log.add_state("RatingSubmitted", REVIEW.encode())
+        self.merged = self.log.add(movie_merged(), recorded_at=later(1))
+        self.index = EventIndex(system.event_store(PROJECTOR_ROLE).connections)
+        self.index.advance()
+        credential = {"Authorization": f"Bearer {system.service_key(['operate'])}"}
+        url = system.start_console().url
+        self.http = httpx.Client(base_url=url + "/v1/operator", headers=credential, timeout=30)
+        self.answers: list[httpx.Response] = []
+
+    def get(self, path: str, **parameters: Any) -> httpx.Response:
+        answer = self.http.get(path, params=parameters)
+        self.answers.append(answer)
+        return answer
+
+    def found(self, path: str = "/events", **parameters: Any) -> list[Position]:
+        answer = self.get(path, **parameters)
+        assert answer.status_code == 200, answer.text
+        return [one["position"] for one in answer.json()["items"]]
+
+
+@pytest.fixture(scope="module")
+def browsed(module_system: System) -> Iterator[Browsed]:
+    one = Browsed(module_system)
+    yield one
+    one.http.close()
+
+
+def test_events_are_listed_by_their_conditions(browsed: Browsed) -> None:
+    assert browsed.found(type="MovieMerged") == [browsed.merged]
+    assert browsed.found(user=str(browsed.ann), limit=1) == [browsed.rated]
+    assert browsed.found(since="2026-01-10T13:00:00Z") == [browsed.merged]
+    assert browsed.found(position_min=browsed.torn, position_max=browsed.torn) == [browsed.torn]
+    assert browsed.found(f"/streams/{browsed.ann}")[0] == browsed.rated
+    page = browsed.get("/events", limit=2).json()
+    following = browsed.get("/events", limit=100, cursor=page["next_cursor"]).json()
+    assert following["next_cursor"] is None
+    assert page["indexed_to"] == browsed.merged
+    assert [one["position"] for one in (*page["items"], *following["items"])] == browsed.found(
+        limit=100
+    )
+
+
+def test_a_wrong_condition_is_named(browsed: Browsed) -> None:
+    for name, value in (
+        ("user", "ann"),
+        ("limit", "101"),
+        ("cursor", "0"),
+        ("since", "yesterday"),
+        ("position_min", "1.5"),
+        ("colour", "red"),
+    ):
+        refused = browsed.get("/events", **{name: value})
+        assert refused.status_code == 422, refused.text
+        assert problem(refused)["errors"][0]["pointer"] == f"/query/{name}"
+    assert browsed.get("/events/999999999").status_code == 404
+
+
+def test_one_event_has_links_and_no_cache_keeps_it(browsed: Browsed) -> None:
+    answer = browsed.get(f"/events/{browsed.rated}")
+    assert answer.headers["cache-control"] == "no-store"
+    assert answer.json()["event"]["fields"]["review"] == "sealed"
+    assert answer.json()["links"]["previous_in_stream"] < browsed.rated
+
+
+def test_an_export_is_every_selected_event_as_a_line(browsed: Browsed) -> None:
+    exported = browsed.get("/events/export")
+    assert exported.headers["content-type"] == "application/jsonl"
+    lines = [json.loads(line) for line in exported.text.splitlines()]
+    assert [line["position"] for line in lines] == browsed.found(limit=100)
+    one = browsed.get("/events/export", type="MovieMerged")
+    assert json.loads(one.text)["position"] == browsed.merged
+
+
+def test_without_an_index_the_problem_names_the_setting(system: System) -> None:
+    browsed = Browsed(system)
+    browsed.index.drop()
+    for path in ("/events", "/events/export"):
+        refused = browsed.get(path, actor=str(browsed.ann))
+        assert refused.status_code == 409
+        assert problem(refused)["type"].endswith(":event-index-off")
+        assert "STARFOLD_EVENT_INDEX=true" in problem(refused)["detail"]
+    assert browsed.found(type="MovieMerged") == [browsed.merged]
+    browsed.http.close()
+
+
+def test_no_answer_and_no_log_line_shows_a_sealed_value(
+    browsed: Browsed, api: Api, capfd: pytest.CaptureFixture[str]
+) -> None:
+    person = api.sign_up()
+    every = browsed.found(limit=100)
+    for position in every:
+        browsed.get(f"/events/{position}")
+    browsed.get("/events/export")
+    browsed.get(f"/streams/{browsed.ann}")
+    browsed.get(f"/streams/{person.user_id}")
+    browsed.get("/events", user=str(browsed.ann), type=REVIEW)
+    shown = "".join(answer.text for answer in browsed.answers)
+    logged = "".join(capfd.readouterr())
+    assert "sealed" in shown
+    assert "erased" in shown
+    for value in (*PERSONAL, person.email):
+        assert value not in shown, value
+        assert value not in logged, value
