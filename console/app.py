@@ -22,6 +22,7 @@ from console.http.operations import Operations
 from console.http.projections import Projections
 from console.settings import BODY_BYTES_MAX, ConsoleSettings
 from console.worker_thread import WiredThread
+from ops.acts.log import ActLog
 from shared.errors import Unavailable
 from shared.log.codec import Codec
 from shared.log.sealing import KeyWrap
@@ -111,9 +112,14 @@ def _wire(settings: ConsoleSettings) -> _Parts:
     )
     tasks = Tasks(expected=(Unavailable, OSError))
     reads = WiredThread(settings, "console-reads")
+    acts = ActLog(
+        settings.database_url.get_secret_value(),
+        schema=settings.database_schema,
+        pooler=settings.database_pooler,
+    )
     rooms = (
         Projections(reads),
-        Events(reads, key_wrap),
+        Events(reads, key_wrap, acts, settings.reservation_secret.get_secret_value()),
         Operations(reads, tasks, settings.metrics_token),
     )
     return _Parts(store, reads, tasks, rooms, gate)

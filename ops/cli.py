@@ -41,7 +41,7 @@ app = typer.Typer(add_completion=False, no_args_is_help=True, pretty_exceptions_
 app.add_typer(imports, name="import", help="Import ratings from elsewhere.")
 app.add_typer(exports, name="export", help="Export ratings.")
 app.add_typer(users, name="users", help="List users, change their roles, erase them.")
-app.add_typer(keys, name="keys", help="Create, list and revoke service keys.")
+app.add_typer(keys, name="keys", help="Service keys; `rotate` is about Starfold's own two keys.")
 app.add_typer(event_index, name="event-index", help="Empty the index of the log's events.")
 app.add_typer(acts, name="acts", help="List and export what operators did.")
 app.add_typer(parked, name="parked", help="List, retry or discard entities that are parked.")

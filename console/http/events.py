@@ -9,17 +9,23 @@ from typing import Annotated, Any
 from uuid import UUID
 
 import msgspec
-from pydantic import BaseModel, BeforeValidator, Field
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints
 from pydantic_core import PydanticCustomError
 from starlette.responses import StreamingResponse
 
 from command_api.bodies.fields import RatedAt
+from command_api.bodies.json_body import JsonBody
+from command_api.commit.idempotency import key_text
+from command_api.deciding.principal import Member, Principal
+from command_api.http.commands import Idempotent
 from console.access import OPERATORS_ONLY
 from console.events.browser import EXPORTED_AT_ONCE, EventBrowser, EventPage
 from console.events.selection import Selection
 from console.worker_thread import WiredThread
+from ops.acts.log import ActLog, By, Repeated, Via
 from projector.wiring import Wiring
-from shared.ids import POSITION_MAX, Position, StreamId
+from shared.errors import IdempotencyKeyReused
+from shared.ids import POSITION_MAX, Position, StreamId, keyed_uuid
 from shared.log.sealing import KeyWrap
 from shared.web.answer import Answer, AnswerKind, json_answer
 from shared.web.identifiers import CanonicalUuid
@@ -28,6 +34,9 @@ from shared.web.operation import Parameters, Request, operation
 LIMIT_MAX = 100
 LIMIT_DEFAULT = 50
 JSON_LINES = "application/jsonl"
+REASON_CHARS_MAX = 500
+REVEAL = "event reveal"
+REVEAL_BYTES_MAX = 4 * 1024
 
 _DIGITS = re.compile(r"[0-9]{1,19}")
 _lines = msgspec.json.Encoder().encode_lines
@@ -89,6 +98,24 @@ class OneEventAnswer(BaseModel):
     links: LinksAnswer
 
 
+class RevealBody(BaseModel):
+    """Why the operator has to see personal data."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    reason: Annotated[
+        str, StringConstraints(strip_whitespace=True, min_length=1, max_length=REASON_CHARS_MAX)
+    ]
+
+
+class RevealAnswer(BaseModel):
+    """The personal fields, but no password hash; none of an erased person."""
+
+    position: int
+    fields: dict[str, str]
+    act_id: Annotated[UUID, Field(description="The act in the audit log")]
+
+
 class Selected(Parameters):
     """Which events; all conditions together."""
 
@@ -128,6 +155,10 @@ class NamedEvent(Parameters):
     position: Whole
 
 
+class Revealed(NamedEvent, Idempotent):
+    """One event, revealed once for each Idempotency-Key."""
+
+
 class NamedStream(Parameters):
     stream_id: CanonicalUuid
     cursor: Cursor = None
@@ -141,9 +172,13 @@ PAGE = {
 
 
 class Events:
-    def __init__(self, reads: WiredThread, key_wrap: KeyWrap) -> None:
+    def __init__(
+        self, reads: WiredThread, key_wrap: KeyWrap, acts: ActLog, reservation_secret: bytes
+    ) -> None:
         self._reads = reads
         self._key_wrap = key_wrap
+        self._acts = acts
+        self._secret = reservation_secret
 
     @operation(
         "GET",
@@ -187,6 +222,38 @@ class Events:
         return _unstored(json_answer({"event": event, "links": links}))
 
     @operation(
+        "POST",
+        "/v1/operator/events/{position}/reveal",
+        tag="events",
+        access=OPERATORS_ONLY,
+        parameters=Revealed,
+        body=JsonBody(RevealBody, REVEAL_BYTES_MAX),
+        answers={200: AnswerKind("The personal fields", RevealAnswer, ("Cache-Control",))},
+    )
+    async def reveal_event(self, request: Request[Revealed, RevealBody]) -> Answer:
+        """Return one event's personal fields, but no password hash.
+
+        The audit log has the caller, the event and the reason before anything is read.
+        """
+        position = Position(request.parameters.position)
+        by, asked = self._by(request), {"position": position, "reason": request.body.reason}
+
+        def reveal(wiring: Wiring) -> dict[str, object]:
+            browser = self._of(wiring)
+            try:
+                with self._acts.recorded(by, REVEAL, asked) as record:
+                    return _revealed(position, browser.reveal(position), record.act_id)
+            except Repeated as repeated:
+                first = repeated.first
+                if (first.act, first.parameters) != (REVEAL, asked):
+                    raise IdempotencyKeyReused(
+                        "the Idempotency-Key was used with another act before"
+                    ) from None
+                return _revealed(position, browser.reveal(position), first.act_id)
+
+        return _unstored(json_answer(await self._reads.run(reveal)))
+
+    @operation(
         "GET",
         "/v1/operator/events/export",
         tag="events",
@@ -226,6 +293,15 @@ class Events:
             lambda wiring: self._of(wiring).page(selection, place=place, limit=limit)
         )
 
+    def _by(self, request: Request[Revealed, RevealBody]) -> By:
+        principal: Principal = request.caller.principal
+        actor, given = str(principal.actor), request.parameters.idempotency_key
+        repeat_key = None
+        if given is not None:
+            repeat_key = keyed_uuid(self._secret, "act", f"{actor}\0{key_text(given)}")
+        via: Via = "web" if isinstance(principal, Member) else "key"
+        return By(actor, via, request.request_id, repeat_key)
+
     def _of(self, wiring: Wiring) -> EventBrowser:
         return EventBrowser(wiring.events.connections, self._key_wrap)
 
@@ -235,6 +311,10 @@ def _page(page: EventPage) -> Answer:
     return _unstored(
         json_answer({"items": page.events, "next_cursor": cursor, "indexed_to": page.indexed_to})
     )
+
+
+def _revealed(position: Position, fields: dict[str, str], act_id: UUID) -> dict[str, object]:
+    return {"position": position, "fields": fields, "act_id": act_id}
 
 
 def _unstored(answer: Answer) -> Answer:

@@ -136,9 +136,9 @@ def _drop(connection: Rows, schema: str) -> None:
 def _fill(connection: Rows, archive: Archive) -> None:
     tables = archive.manifest.tables
     connection.execute("SET LOCAL client_encoding TO 'UTF8'")
-    names = sql.SQL(", ").join(sql.Identifier(table.name) for table in tables)
-    # Tables that no backup has may refer to these; in a new schema they are empty.
-    connection.execute(sql.SQL("TRUNCATE {} CASCADE").format(names))
+    # Operators' acts may not even be truncated, and are empty here.
+    names = sql.SQL(", ").join(map(sql.Identifier, _FILLED_AT_FIRST))
+    connection.execute(sql.SQL("TRUNCATE {}").format(names))
     with Progress("restore", sum(table.rows for table in tables)) as progress:
         for table in tables:
             _copy(connection, archive, table, progress)

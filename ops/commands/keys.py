@@ -164,4 +164,4 @@ def _rewrap(place: Home, settings: SealingSettings) -> None:
         answer_within_s=PATIENCE_S,
     ) as connection:
         count = sum(rewrap_keys(connection, KeyWrap(*settings.sealing_keys)))
-    typer.echo(f"{count} users' keys are wrapped again; the sealing key wraps all of them")
+    typer.echo(f"users' keys wrapped again: {count}; the sealing key wraps all of them")

@@ -15,7 +15,7 @@ from shared.log.schema import PROJECTOR_ROLE
 from tests.support.api import Api, problem
 from tests.support.builders import later, movie_merged, rating_submitted
 from tests.support.system import System
-from tests.support.written_log import PERSONAL, REVIEW, WrittenLog
+from tests.support.written_log import HASH, PERSONAL, REVIEW, WrittenLog
 
 
 class Browsed:
@@ -100,6 +100,47 @@ def test_an_export_is_every_selected_event_as_a_line(browsed: Browsed) -> None:
     assert [line["position"] for line in lines] == browsed.found(limit=100)
     one = browsed.get("/events/export", type="MovieMerged")
     assert json.loads(one.text)["position"] == browsed.merged
+
+
+def test_an_event_is_revealed_for_a_reason_that_the_audit_log_has(
+    browsed: Browsed, module_system: System
+) -> None:
+    path = f"/events/{browsed.rated}/reveal"
+    answer = browsed.http.post(path, json={"reason": "a complaint"})
+    assert answer.status_code == 200, answer.text
+    assert answer.headers["cache-control"] == "no-store"
+    assert answer.json()["fields"] == {"review": REVIEW}
+    ((via, act, parameters, outcome, request_id),) = browsed.log.rows(
+        "SELECT via, act, parameters, outcome, request_id FROM operator_acts WHERE act_id = %s",
+        [answer.json()["act_id"]],
+    )
+    assert (via, act, outcome) == ("key", "event reveal", "done")
+    assert parameters == {"position": browsed.rated, "reason": "a complaint"}
+    assert str(request_id) == answer.headers["x-request-id"]
+    created = browsed.found(f"/streams/{browsed.ann}")[-1]
+    personal = browsed.http.post(f"/events/{created}/reveal", json={"reason": "a request"}).json()
+    assert sorted(personal["fields"]) == ["display_name", "email", "external_id"]
+    assert HASH not in str(personal)
+
+
+def test_nothing_is_revealed_without_a_reason_and_a_repeat_is_the_same_act(
+    browsed: Browsed,
+) -> None:
+    path = f"/events/{browsed.rated}/reveal"
+    for body in ({}, {"reason": " "}, {"reason": "x" * 501}, {"reason": "x", "all": True}):
+        assert browsed.http.post(path, json=body).status_code == 422
+    key, reason = {"Idempotency-Key": "one"}, {"reason": "a repeat"}
+    first, second = (browsed.http.post(path, json=reason, headers=key).json() for _ in range(2))
+    assert first == second
+    other = browsed.http.post(path, json={"reason": "another"}, headers=key)
+    assert problem(other)["type"].endswith(":idempotency-key-reused")
+    missing = browsed.http.post("/events/999999999/reveal", json={"reason": "missing"})
+    assert missing.status_code == 404
+    rows = browsed.log.rows(
+        "SELECT outcome FROM operator_acts WHERE parameters->>'reason' IN ('a repeat', 'missing')"
+        " ORDER BY at"
+    )
+    assert rows == [("done",), ("failed",)]
 
 
 def test_without_an_index_the_problem_names_the_setting(system: System) -> None:

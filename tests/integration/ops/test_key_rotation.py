@@ -132,7 +132,7 @@ def test_the_command_wraps_the_keys_of_a_database_without_a_home(
     monkeypatch.setenv("STARFOLD_SECOND_SEALING_KEY", base64.b64encode(keys.old).decode())
     rotated = starfold("keys", "rotate", "sealing")
     assert rotated.exit_code == 0, rotated.output
-    assert f"{USERS} users' keys" in rotated.stdout
+    assert f"wrapped again: {USERS};" in rotated.stdout
     assert keys.opened_with(KeyWrap(NEW)) == keys.keys
     refused = starfold("keys", "rotate", "token")
     assert "docs/operating.md" in str(refused.exception)
@@ -143,7 +143,7 @@ def test_a_home_that_does_not_run_is_not_rotated(
 ) -> None:
     monkeypatch.delenv("STARFOLD_DATABASE_URL")
     refused = starfold("keys", "rotate", "token", "--home", str(tmp_path))
-    assert "start it first" in str(refused.exception)
+    assert "start it" in str(refused.exception)
 
 
 def test_the_steps_of_a_deployment_issue_both_keys_and_then_one(tmp_path: Any) -> None:
