@@ -115,7 +115,9 @@ def test_the_first_start_makes_an_operator_and_loads_the_catalogue(folder: Path)
         assert local.printed.count('"movie_rejected"') == 2, "two films are there twice"
 
         secrets = [operator["password"], operator["api_key"], token]
-        secrets += msgspec.json.decode((local.home.path / "secrets.json").read_bytes()).values()
+        # What belongs to rotations is empty without one.
+        stored = msgspec.json.decode((local.home.path / "secrets.json").read_bytes())
+        secrets += filter(None, stored.values())
         logs = local.printed + (local.home.path / "postgres.log").read_text()
         assert not any(secret in logs for secret in secrets if secret)
     finally:
