@@ -1,8 +1,8 @@
 """The catalogue's index: every movie in memory, in every order that a list can have.
 
-Orders are plain sorted lists of keys, made once all movies are loaded. From then on the index notes
-a movie that changes, and updates an order when it is next used: by bisection if few movies moved,
-by merging if many did.
+Orders are sorted keys, made once all movies are loaded. From then on the index notes a movie that
+changes, and updates an order when it is next used: one by one if few movies moved, by merging if
+many did.
 `query_api/catalogue/search.py` finds pages in it.
 """
 
@@ -21,7 +21,7 @@ from query_api.catalogue.change_order import ChangeOrder
 from query_api.catalogue.genres import Genres, genre_key
 from query_api.catalogue.lookups import NO_IDS, Ids, Lookups, ids_of
 from query_api.catalogue.search_key import Names, names_of, number_of, search_key
-from query_api.catalogue.slicing import Slice, Sliced, finished, sorted_in_slices
+from query_api.catalogue.slicing import Slice, Sliced, SortedKeys, finished, sorted_in_slices
 from query_api.catalogue.trends import Trends
 from shared.errors import DocumentDamaged
 from shared.ids import START, Position
@@ -40,8 +40,8 @@ RATED_ORDERS: tuple[Order, ...] = ("weighted", "average", "count")
 # Update an order after this many moved movies even if nobody uses it, so that its next user does
 # not wait longer than some milliseconds.
 MOVED_MAX = 2_000
-# Merging is faster than bisection when more than one movie in this many has moved.
-MERGE_ONE_IN = 128
+# Merging is faster than moving them one by one when more than one movie in this many has moved.
+MERGE_ONE_IN = 16
 
 # Sort values, then title, year and movie id, which makes the key unique. Every key has the year, so
 # that a list limited to some years need not look up the movies that it skips.
@@ -214,7 +214,7 @@ class Index:
         self.genres = Genres()
         self.changes = ChangeOrder(self._position_of)
         self.trends = Trends()
-        self._orders: dict[Order, list[Key]] = {order: [] for order in ORDERS}
+        self._orders: dict[Order, SortedKeys] = {order: SortedKeys() for order in ORDERS}
         # Old entries whose keys are still in an order, None for a movie that is new in it.
         self._moved: dict[Order, dict[bytes, Entry | None]] = {order: {} for order in ORDERS}
         # The movies with a word in a title, and all words in order.
@@ -260,7 +260,7 @@ class Index:
         slice_ = Slice()
         for order in ORDERS:
             keys = map(self.key_maker(order), self.entries)
-            self._orders[order] = yield from sorted_in_slices(keys, slice_)
+            self._orders[order] = SortedKeys((yield from sorted_in_slices(keys, slice_)))
         self._words = yield from sorted_in_slices(self.by_word, slice_)
         yield from self.changes.sort(slice_)
         self._is_sorted = True
@@ -316,22 +316,22 @@ class Index:
 
         return counted if order == "count" else key
 
-    def sorted_keys(self, order: Order) -> list[Key]:
+    def sorted_keys(self, order: Order) -> SortedKeys:
         """Return the sorted keys of an order, after applying the changes so far."""
         self._require_sorted()
         keys, moved = self._orders[order], self._moved[order]
         if len(moved) * MERGE_ONE_IN > len(keys):
-            keys = [key for key in keys if key[-1] not in moved]
-            keys += sorted(map(self.key_maker(order), filter(self.entries.__contains__, moved)))
-            keys.sort()  # Two sorted runs: `sort` merges them.
-            self._orders[order] = keys
+            merged = [key for key in keys if key[-1] not in moved]
+            merged += sorted(map(self.key_maker(order), filter(self.entries.__contains__, moved)))
+            merged.sort()  # Two sorted runs: `sort` merges them.
+            keys = self._orders[order] = SortedKeys(merged)
         else:
             key_of = self.key_maker(order)
             for movie, old in moved.items():
                 if old is not None:
-                    del keys[bisect_left(keys, _KEYS[order](old.film, old.ratings))]
+                    keys.remove(_KEYS[order](old.film, old.ratings))
                 if movie in self.entries:
-                    insort(keys, key_of(movie))
+                    keys.add(key_of(movie))
         moved.clear()
         return keys
 

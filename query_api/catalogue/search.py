@@ -204,13 +204,11 @@ class _Selection:
     ) -> Sliced[None]:
         """Add the movies of an order, or only the given ones."""
         while len(self.found) < self._limit:
-            keys: Sequence[Key]
             if isinstance(order, int):
                 keys = self._index.trends.order(order)
             else:
                 keys = self._index.sorted_keys(order)
-            start = 0 if after is None else bisect_right(keys, after)
-            chunk = keys[start : start + CHUNK]
+            chunk = keys.after(after, CHUNK)
             if not chunk:
                 return
             if isinstance(order, int):

@@ -1,19 +1,27 @@
-"""Slices of a long computation: it pauses after it has held the event loop for `SLICE_S`."""
+"""Long computations in slices, and long lists in chunks.
+
+A computation pauses after it has held the event loop for `SLICE_S`.
+"""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Generator, Iterable
+from bisect import bisect_left, bisect_right, insort
+from collections.abc import Generator, Iterable, Iterator, Sequence
 from heapq import merge
-from itertools import islice
+from itertools import chain, islice
 from typing import Any, TypeVar
 
 SLICE_S = 0.002
 # Keys sorted between two looks at the clock.
 RUN = 1_000
+# A longer chunk is halved.
+CHUNK_MAX = 2_000
 
 Result = TypeVar("Result")
 Key = TypeVar("Key", str, tuple[Any, ...])
+# A key of an order.
+Ranked = tuple[Any, ...]
 # A computation that pauses wherever the event loop may run other tasks.
 Sliced = Generator[None, None, Result]
 
@@ -54,3 +62,56 @@ def sorted_in_slices(keys: Iterable[Key], slice_: Slice) -> Sliced[list[Key]]:
         found += chunk
         yield from slice_.pause()
     return found
+
+
+class SortedKeys:
+    """Distinct keys in order, in chunks: a change moves one chunk in memory, however many exist."""
+
+    def __init__(self, keys: Sequence[Ranked] = ()) -> None:
+        """Take keys that are sorted."""
+        half = CHUNK_MAX // 2
+        self._chunks = [list(keys[first : first + half]) for first in range(0, len(keys), half)]
+        self._lasts = [chunk[-1] for chunk in self._chunks]
+        self._count = len(keys)
+
+    def __len__(self) -> int:
+        return self._count
+
+    def __iter__(self) -> Iterator[Ranked]:
+        return chain.from_iterable(self._chunks)
+
+    def after(self, key: Ranked | None, limit: int) -> list[Ranked]:
+        """Return at most `limit` of the next keys, from the first one on; none at the end only."""
+        if key is None:
+            return self._chunks[0][:limit] if self._chunks else []
+        place = bisect_right(self._lasts, key)
+        if place == len(self._chunks):
+            return []
+        chunk = self._chunks[place]
+        start = bisect_right(chunk, key)
+        return chunk[start : start + limit]
+
+    def add(self, key: Ranked) -> None:
+        if not self._chunks:
+            self._chunks.append([])
+            self._lasts.append(key)
+        place = min(bisect_left(self._lasts, key), len(self._chunks) - 1)
+        chunk = self._chunks[place]
+        insort(chunk, key)
+        self._lasts[place] = chunk[-1]
+        self._count += 1
+        if len(chunk) > CHUNK_MAX:
+            half = len(chunk) // 2
+            self._chunks[place : place + 1] = chunk[:half], chunk[half:]
+            self._lasts.insert(place, chunk[half - 1])
+
+    def remove(self, key: Ranked) -> None:
+        """Remove a key that exists."""
+        place = bisect_left(self._lasts, key)
+        chunk = self._chunks[place]
+        del chunk[bisect_left(chunk, key)]
+        self._count -= 1
+        if chunk:
+            self._lasts[place] = chunk[-1]
+        else:
+            del self._chunks[place], self._lasts[place]

@@ -7,11 +7,10 @@ is read when somebody next asks. A window moves on at midnight (UTC) without an 
 from __future__ import annotations
 
 from array import array
-from bisect import bisect_left, insort
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
-from query_api.catalogue.slicing import Slice, Sliced, sorted_in_slices
+from query_api.catalogue.slicing import Slice, Sliced, SortedKeys, sorted_in_slices
 
 if TYPE_CHECKING:
     from query_api.catalogue.index import Entry
@@ -41,11 +40,11 @@ class Trends:
         # Alternating days, as ordinals, and what they added to the number of ratings.
         self._days: dict[bytes, array[int]] = {}
         self._keys: dict[Window, dict[bytes, TrendKey]] = {window: {} for window in WINDOWS}
-        self._orders: dict[Window, list[TrendKey]] = {window: [] for window in WINDOWS}
+        self._orders = {window: SortedKeys() for window in WINDOWS}
         self._today = 0
         self._is_sorted = True
 
-    def order(self, window: Window) -> list[TrendKey]:
+    def order(self, window: Window) -> SortedKeys:
         """Return the keys in order, as of the last update; some may be of movies that left."""
         return self._orders[window]
 
@@ -84,13 +83,14 @@ class Trends:
             order = self._orders[window]
             if not was_sorted or len(moves) * SORT_ONE_IN > len(order):
                 keys_of_all = self._keys[window].values()
-                self._orders[window] = yield from sorted_in_slices(keys_of_all, slice_)
+                in_order = yield from sorted_in_slices(keys_of_all, slice_)
+                self._orders[window] = SortedKeys(in_order)
                 continue
             for old, new in moves:
                 if old is not None:
-                    del order[bisect_left(order, old)]
+                    order.remove(old)
                 if new is not None:
-                    insort(order, new)
+                    order.add(new)
         self._read.clear()
         self._today, self._is_sorted = today, True
 

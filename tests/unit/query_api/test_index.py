@@ -79,6 +79,7 @@ def test_orders_are_those_of_the_movies_as_they_are_whenever_they_are_read(
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("query_api.catalogue.index.MOVED_MAX", moved_max)
         patch.setattr("query_api.catalogue.index.MERGE_ONE_IN", merge_one_in)
+        patch.setattr("query_api.catalogue.slicing.CHUNK_MAX", 4)
         for number, scores, name, read in [*puts, *((1, [], "", order) for order in ORDERS)]:
             put(index, number, *scores, title=name)
             last[number] = scores, name
@@ -305,6 +306,7 @@ def test_an_index_is_sorted_in_slices_once_it_is_loaded(monkeypatch: pytest.Monk
     """Not while it is loaded, when each movie would cost the more the more there are."""
     monkeypatch.setattr("query_api.catalogue.index.MOVED_MAX", 0)
     monkeypatch.setattr("query_api.catalogue.slicing.RUN", 3)
+    monkeypatch.setattr("query_api.catalogue.slicing.CHUNK_MAX", 4)
     monkeypatch.setattr("query_api.catalogue.slicing.SLICE_S", -1.0)
     loaded, followed = Index(), Index()
     assert titles(followed) == []
@@ -318,7 +320,7 @@ def test_an_index_is_sorted_in_slices_once_it_is_loaded(monkeypatch: pytest.Monk
     pauses = sum(1 for _ in loaded.sort())
     assert pauses >= (len(ORDERS) + 1) * 2 * len(numbers) // 3
     for order in ORDERS:
-        assert loaded.sorted_keys(order) == followed.sorted_keys(order)
+        assert list(loaded.sorted_keys(order)) == list(followed.sorted_keys(order))
     assert loaded.words == followed.words
     since, until = Position(4), Position(9)
     expected = followed.changes.after(since, until, 100)

@@ -21,6 +21,7 @@ def test_orders_are_those_of_the_days_after_any_update(
     monkeypatch.setattr("query_api.catalogue.trends.SORT_ONE_IN", sort_one_in)
     monkeypatch.setattr("query_api.catalogue.slicing.SLICE_S", -1.0)
     monkeypatch.setattr("query_api.catalogue.slicing.RUN", 3)
+    monkeypatch.setattr("query_api.catalogue.slicing.CHUNK_MAX", 4)
     drawn = random.Random(sort_one_in)
     index, history = Index(), dict[int, dict[int, int]]()
     for number in range(1, 21):
