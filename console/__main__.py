@@ -1,10 +1,11 @@
-"""Serve the operators' API until SIGTERM, finish its acts and exit: `python -m console`."""
+"""Serve the operators' API and pages until SIGTERM, finish its acts, exit: `python -m console`."""
 
 from __future__ import annotations
 
 import sys
 
 from console.app import create_app
+from console.pages.site import Console
 from console.settings import ConsoleSettings
 from shared.errors import Misconfigured
 from shared.log.connections import forget_libpq_variables
@@ -23,7 +24,7 @@ def main() -> None:
         schema=settings.database_schema,
         pooler=settings.database_pooler,
     )
-    serve(create_app(settings), settings, port=settings.port)
+    serve(Console(create_app(settings), settings), settings, port=settings.port)
 
 
 if __name__ == "__main__":

@@ -5,8 +5,9 @@ from __future__ import annotations
 from pydantic import Field
 
 from ops.settings import JobsSettings
+from pages.settings import Origin, PagesSettings
 from projector.settings import ProjectorSettings
-from shared.process.setting_types import Base64Secret, HttpUrl, Port, Whole
+from shared.process.setting_types import Base64Secret, Port, Whole
 from shared.process.settings import HttpSettings
 
 KIB = 1024
@@ -14,14 +15,14 @@ BODY_BYTES_MAX = 16 * KIB
 
 
 # The plugin of pydantic for mypy numbers the members that it adds to each base.
-class ConsoleSettings(HttpSettings, ProjectorSettings, JobsSettings):  # type: ignore[misc]
+class ConsoleSettings(HttpSettings, PagesSettings, ProjectorSettings, JobsSettings):
     """Settings from `STARFOLD_*`; the console uses the worker's roles in PostgreSQL and Redis."""
 
     port: Port = 8083
     # Finds a user by e-mail address, and keys the Idempotency-Keys of acts.
     reservation_secret: Base64Secret
-    # The command API, which changes roles and erases users with the caller's own credential.
-    command_url: HttpUrl = "http://127.0.0.1:8080"
+    # How browsers reach the console, behind a proxy that ends TLS; empty: as each request says.
+    console_url: Origin = ""
     # Requests a minute by an operator, a service key, an address without credential; 0 is no limit.
     rate_limit_member: Whole = Field(6_000, ge=0, le=1_000_000_000)
     rate_limit_service: Whole = Field(6_000, ge=0, le=1_000_000_000)

@@ -39,7 +39,6 @@ from starfold_client.errors import (
 API_TIMEOUT_S = 10.0
 API_PATIENCE_S = 3.0
 RETRY_AFTER_S = 5
-NEXT_CHARS_MAX = 500
 
 log = structlog.get_logger()
 
@@ -71,7 +70,9 @@ class Pages(Protocol):
 class Site:
     """What all pages of a process share; makes handlers, and answers errors as pages."""
 
-    def __init__(self, settings: PagesSettings, renderer: Renderer, *, name: str) -> None:
+    def __init__(
+        self, settings: PagesSettings, renderer: Renderer, *, name: str, origin: str
+    ) -> None:
         self._settings = settings
         self.renderer = renderer
         self.client = AsyncStarfold(
@@ -80,7 +81,8 @@ class Site:
             timeout_s=API_TIMEOUT_S,
             patience_s=API_PATIENCE_S,
         )
-        self._secure = settings.web_url.startswith("https://")
+        self._origin = origin
+        self._secure = origin.startswith("https://")
         self.sessions = Sessions(self.client, name, secure=self._secure)
 
     def page(self, path: str, page: Page, *, methods: Sequence[str] = ("GET",)) -> Route:
@@ -89,7 +91,7 @@ class Site:
         async def handle(request: Request) -> Response:
             visitor: Visitor | None = None
             try:
-                require_own_origin(request.scope, self._settings.web_url)
+                require_own_origin(request.scope, self._origin)
                 visitor = await self.sessions.visitor(request)
                 response = await page(request, visitor)
             except NotAuthenticated:

@@ -26,7 +26,7 @@ def create_app(settings: WebSettings) -> Starlette:
         Path(__file__).parent, site_name="Starfold", layout="site.html", signup="/signup"
     )
     renderer.add_filters(FILTERS)
-    site = Site(settings, renderer, name="web")
+    site = Site(settings, renderer, name="web", origin=settings.web_url)
     feed = LiveFeed(site.client)
     rooms: list[Pages] = [
         MoviePages(site),

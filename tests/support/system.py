@@ -30,6 +30,7 @@ from command_api.settings import CommandSettings
 from command_api.store.commit_store import CommitStore
 from command_api.store.server import Server
 from command_api.store.store import Store as CommandStore
+from console.pages.site import Console
 from console.settings import ConsoleSettings
 from ops.home import redis_users
 from projector.settings import ProjectorSettings
@@ -163,7 +164,8 @@ class System:
         return ConsoleSettings(**{**self._environment(PROJECTOR_ROLE), **changes})
 
     def start_console(self, **changes: Any) -> RunningApp:
-        return self.closing(RunningApp(console.app.create_app(self.console_settings(**changes))))
+        settings = self.console_settings(**changes)
+        return self.closing(RunningApp(Console(console.app.create_app(settings), settings)))
 
     def start_command_api(self, **changes: Any) -> RunningApp:
         return self.closing(

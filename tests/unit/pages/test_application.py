@@ -58,6 +58,7 @@ def call(method: str, target: str, headers: Mapping[str, str] = NONE, **sent: An
         PagesSettings(command_url="http://127.0.0.1:9", query_url="http://127.0.0.1:9"),
         Renderer(FOLDER, site_name="Test", layout="site.html", signup="/signup"),
         name="test",
+        origin="",
     )
     app = site.application([Room(site)], body_bytes_max=BODY_BYTES_MAX)
 

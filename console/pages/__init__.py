@@ -1,0 +1,1 @@
+"""The operators' pages. They call the operators' API of their own process, with its checks."""

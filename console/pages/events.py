@@ -1,0 +1,80 @@
+"""The event browser."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Sequence
+from urllib.parse import urlencode
+
+from starlette.requests import Request
+from starlette.responses import Response, StreamingResponse
+from starlette.routing import Route
+
+from console.pages.api import OperatorsApi
+from pages.application import Site
+from pages.sessions import Visitor
+
+CONDITIONS = {
+    "type": "Type",
+    "user": "User",
+    "movie": "Movie",
+    "stream": "Stream",
+    "actor": "Actor",
+    "correlation": "Request",
+    "position_min": "From position",
+    "position_max": "To position",
+    "since": "Since",
+    "until": "Until",
+}
+
+
+class EventPages:
+    """Lists of events, and one event."""
+
+    def __init__(self, site: Site, api: OperatorsApi) -> None:
+        self._site = site
+        self._api = api
+
+    def routes(self) -> Sequence[Route]:
+        page = self._site.page
+        return [
+            page("/events", self.events),
+            page("/events/export", self.export),
+            page("/events/{position:int}", self.event),
+        ]
+
+    async def events(self, request: Request, visitor: Visitor) -> Response:
+        """The conditions are in the address, so that a search can be passed on."""
+        asked = _asked(request)
+        cursor = request.query_params.get("cursor", "")
+        found = await self._api.get(visitor, "/events", **asked, cursor=cursor)
+        following = found["next_cursor"]
+        return self._site.renderer.page(
+            "events.html",
+            visitor=visitor,
+            found=found,
+            conditions=CONDITIONS,
+            asked=defaultdict(str, asked),
+            selected=urlencode(asked),
+            following=urlencode({**asked, "cursor": following}) if following else "",
+            cursor=cursor,
+        )
+
+    async def event(self, request: Request, visitor: Visitor) -> Response:
+        position: int = request.path_params["position"]
+        found = await self._api.get(visitor, f"/events/{position}")
+        return self._site.renderer.page("event.html", visitor=visitor, **found)
+
+    async def export(self, request: Request, visitor: Visitor) -> Response:
+        """Pass the selected events on as JSON lines."""
+        answer = await self._api.send(visitor, "GET", "/events/export", query=_asked(request))
+        headers = {"Content-Disposition": answer.headers["content-disposition"]}
+        return StreamingResponse(
+            answer.aiter_bytes(), headers=headers, media_type="application/jsonl"
+        )
+
+
+def _asked(request: Request) -> dict[str, str]:
+    """Return the conditions that are given."""
+    given = ((name, request.query_params.get(name, "").strip()) for name in CONDITIONS)
+    return {name: value for name, value in given if value}
