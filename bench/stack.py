@@ -263,7 +263,9 @@ class Stack:
                     "--query-port",
                     str(self.query_port),
                     "--web-port",
-                    str(_free_port()),
+                    "0",
+                    "--console-port",
+                    "0",
                 ],
                 {},
                 ready=lambda: any(

@@ -63,7 +63,8 @@ def up(
     ] = "127.0.0.1",
     command_port: Annotated[int, typer.Option(min=1, max=65535)] = 8080,
     query_port: Annotated[int, typer.Option(min=1, max=65535)] = 8081,
-    web_port: Annotated[int, typer.Option(min=1, max=65535)] = 8082,
+    web_port: Annotated[int, typer.Option(min=0, max=65535, help="0 for no pages.")] = 8082,
+    console_port: Annotated[int, typer.Option(min=0, max=65535, help="0 for no console.")] = 8083,
     catalogue: Annotated[
         str, typer.Option(help="A catalogue file, default or none.")
     ] = catalogues.DEFAULT,
@@ -79,7 +80,7 @@ def up(
         ) from error
 
     catalogues.require_readable(catalogue)
-    ports = Ports(command_api=command_port, query_api=query_port, web=web_port)
+    ports = Ports(command_port, query_port, web_port, console_port)
     Stack(Home(home), host=host, ports=ports, catalogue=catalogue).run()
 
 

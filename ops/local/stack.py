@@ -32,9 +32,10 @@ from ops.local.supervisor import Stopped, Supervisor
 from shared.log.schema import COMMAND_ROLE, PROJECTOR_ROLE, migrate
 
 API_READY_WITHIN_S = 60.0
+CONSOLE_HOST = "127.0.0.1"
 
 SERVICES_STOP_ORDER = (
-    ("web",),
+    ("web", "console"),
     ("command-api", "query-api"),
     ("projector",),
     ("worker",),
@@ -46,19 +47,12 @@ log = structlog.get_logger()
 
 
 class Ports(NamedTuple):
-    """The ports of the services that listen."""
+    """The ports of the services that listen; pages without a port, 0, are not started."""
 
     command_api: int
     query_api: int
     web: int
-
-
-class Urls(NamedTuple):
-    """The addresses of the same services, in the same order."""
-
-    command_api: str
-    query_api: str
-    web: str
+    console: int
 
 
 class Stack:
@@ -68,7 +62,9 @@ class Stack:
         self._home = home
         self._host = host
         self._ports = ports
-        self._urls = Urls(*(_url(host, port) for port in ports))
+        self._apis = Addresses(
+            command_url=_url(host, ports.command_api), query_url=_url(host, ports.query_api)
+        )
         self._catalogue = catalogue
         self._supervisor = Supervisor(home)
         self._keys_wanted = _content(home.keys_wanted)
@@ -78,22 +74,17 @@ class Stack:
         self._home.create()
         self._home.lock()
         self._home.require_secrets_of_data()
-        for port in self._ports:
+        for port in self._ports[:-1]:
             _require_free(self._host, port)
+        _require_free(CONSOLE_HOST, self._ports.console)
         supervisor = self._supervisor
         supervisor.handle_signals()
         supervisor.end_leftovers()
-        self._home.remember_addresses(
-            Addresses(command_url=self._urls.command_api, query_url=self._urls.query_api)
-        )
+        self._home.remember_addresses(self._apis)
         try:
             self._start_servers()
             self._start_services()
-            print(
-                f"ready: command API {self._urls.command_api}, query API {self._urls.query_api},"
-                f" pages {self._urls.web}",
-                flush=True,
-            )
+            print(f"ready: {', '.join(self._served())}", flush=True)
             while True:
                 supervisor.watch()
                 self._restart_with_new_keys()
@@ -101,6 +92,14 @@ class Stack:
             log.info("stopping")
         finally:
             supervisor.stop(STOP_ORDER)
+
+    def _served(self) -> list[str]:
+        served = [f"command API {self._apis.command_url}", f"query API {self._apis.query_url}"]
+        if self._ports.web:
+            served.append(f"pages {_url(self._host, self._ports.web)}")
+        if self._ports.console:
+            served.append(f"console {_url(CONSOLE_HOST, self._ports.console)}")
+        return served
 
     def _start_servers(self) -> None:
         initialize_postgres(self._home)
@@ -135,26 +134,43 @@ class Stack:
         )
         self._start("projector", "projector", environment(PROJECTOR_ROLE, redis_users.PROJECTOR))
         self._start("worker", "ops.worker", environment(PROJECTOR_ROLE))
-        apis = {
-            "STARFOLD_COMMAND_URL": self._urls.command_api,
-            "STARFOLD_QUERY_URL": self._urls.query_api,
-        }
-        web = self._start("web", "web", apis, self._ports.web)
+        pages = self._start_pages()
         self._supervisor.wait_ready([command_api], API_READY_WITHIN_S)
         first_steps = self._supervisor.start(self._first_steps())
-        self._supervisor.wait_ready([query_api, first_steps, web], API_READY_WITHIN_S)
+        self._supervisor.wait_ready([query_api, first_steps, *pages], API_READY_WITHIN_S)
         try:
             write_private(self._home.keys_in_use, keys)
         except OSError as error:  # Only `starfold keys rotate` needs it, and says that it waits.
             log.warning("keys_not_noted", reason=error.strerror)
 
+    def _start_pages(self) -> list[Child]:
+        """Start the pages that have a port; the console is for this machine, whatever the host."""
+        apis = {
+            "STARFOLD_COMMAND_URL": self._apis.command_url,
+            "STARFOLD_QUERY_URL": self._apis.query_url,
+        }
+        pages = []
+        if self._ports.web:
+            pages.append(self._start("web", "web", apis, self._ports.web))
+        if self._ports.console:
+            environment = {**self._home.environment(PROJECTOR_ROLE), **apis}
+            port = self._ports.console
+            pages.append(self._start("console", "console", environment, port, CONSOLE_HOST))
+        return pages
+
     def _start(
-        self, name: str, module: str, environment: Mapping[str, str], port: int | None = None
+        self,
+        name: str,
+        module: str,
+        environment: Mapping[str, str],
+        port: int | None = None,
+        host: str | None = None,
     ) -> Child:
         spec = ChildSpec(name, [sys.executable, "-m", module], environment)
         if port is not None:
-            listening = {"STARFOLD_HOST": self._host, "STARFOLD_PORT": str(port)}
-            asked = f"{_url(self._host, port)}/ready"
+            host = host or self._host
+            listening = {"STARFOLD_HOST": host, "STARFOLD_PORT": str(port)}
+            asked = f"{_url(host, port)}/ready"
             spec = spec._replace(
                 environment={**environment, **listening}, ready=partial(_answers, asked)
             )

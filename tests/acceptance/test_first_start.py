@@ -97,6 +97,7 @@ def test_a_lost_operator_is_replaced_and_lost_secrets_are_one_clear_line(local: 
         f"--command-port={local.command_port}",
         f"--query-port={local.query_port}",
         f"--web-port={local.web_port}",
+        f"--console-port={local.console_port}",
     )
     refused = subprocess.run(
         starfold("up", "--home", str(local.home.path), *ports),

@@ -54,7 +54,9 @@ class SmallDisk:
             "--query-port",
             str(self.query_port),
             "--web-port",
-            str(free_port()),
+            "0",
+            "--console-port",
+            "0",
         )
         with self.output.open("wb") as output:
             self.process = subprocess.Popen(

@@ -43,7 +43,7 @@ def folder() -> Iterator[Path]:
 @pytest.fixture(scope="module")
 def kept() -> Iterator[Local]:
     folder = Path(tempfile.mkdtemp(prefix="sf-up-"))
-    one = Local(folder / "home")
+    one = Local(folder / "home", with_pages=True)
     yield one
     one.close()
     shutil.rmtree(folder)
@@ -241,7 +241,9 @@ def _status_shown(lines: Iterator[str]) -> list[str]:
 def test_the_pages_are_served_and_the_line_that_says_ready_names_them(running: Local) -> None:
     url = f"http://127.0.0.1:{running.web_port}"
     (line,) = [one for one in running.printed.splitlines() if one.startswith("ready: ")]
-    assert line.endswith(f", pages {url}")
+    console = f"http://127.0.0.1:{running.console_port}"
+    assert line.endswith(f", pages {url}, console {console}")
+    assert httpx.get(console).headers["location"] == "/login?next=%2F"
     page = httpx.get(url)
     assert page.status_code == httpx.codes.OK
     assert "<h1>Films</h1>" in page.text
@@ -263,11 +265,16 @@ def test_children_end_soon_after_their_supervisor_and_the_next_start_works(runni
 
 
 def test_a_killed_child_is_started_again(running: Local) -> None:
-    for name in ("command_api", "query_api", "projector", "web", "postgres", "valkey"):
+    for name in ("command_api", "query_api", "projector", "web", "console", "postgres", "valkey"):
         found = [child for child in running.descendants() if _runs_program(child, name)]
         assert found, name
         found[0].kill()
-    ports = (running.command_port, running.query_port, running.web_port)
+    ports = (
+        running.command_port,
+        running.query_port,
+        running.web_port,
+        running.console_port,
+    )
     urls = [f"http://127.0.0.1:{port}/ready" for port in ports]
     give_up_at = time.monotonic() + 30
     while not all(_answers(url) for url in urls):

@@ -34,12 +34,16 @@ class Local:
         home: Path,
         *,
         catalogue: str = "none",
+        with_pages: bool = False,
         environment: Mapping[str, str] = MappingProxyType({}),
     ) -> None:
         self._environment = {**os.environ, **CHEAP_PASSWORDS, **environment}
         self.home = Home(home)
         self.catalogue = catalogue
-        self.command_port, self.query_port, self.web_port = (free_port() for _ in range(3))
+        self.command_port, self.query_port = free_port(), free_port()
+        # Each process takes a second of processor time to start.
+        self.web_port = free_port() if with_pages else 0
+        self.console_port = free_port() if with_pages else 0
         self.output = home.parent / "up.log"
         self._process: subprocess.Popen[bytes] | None = None
 
@@ -68,6 +72,8 @@ class Local:
                     str(self.query_port),
                     "--web-port",
                     str(self.web_port),
+                    "--console-port",
+                    str(self.console_port),
                 ),
                 stdout=stream,
                 stderr=stream,
