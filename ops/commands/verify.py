@@ -8,6 +8,7 @@ from uuid import UUID
 
 import typer
 
+from ops.acts.comparison import key_text, verified
 from ops.acts.projections import definition_of, generation_of
 from ops.acts.recorded import recorded
 from ops.commands.read_models import wired
@@ -16,7 +17,6 @@ from ops.errors import OperatorError
 from ops.home.access import jobs_settings
 from ops.home.folder import Home
 from ops.jobs import JobQueue
-from ops.jobs.verifications import key_text, verified
 from ops.options import DEFAULT_HOME, HomeOption
 from ops.progress import Progress
 from ops.tables import print_table

@@ -25,7 +25,6 @@ GRANT SELECT, INSERT, DELETE ON import_parts TO {projector};
 -- The console has the worker's role: it looks its callers up as the command API does.
 GRANT SELECT, UPDATE (last_used_at) ON service_keys TO {projector};
 GRANT SELECT ON sessions, idempotency_keys TO {projector};
-GRANT SELECT, INSERT, UPDATE ON verifications TO {projector};
 -- Acts are appended and closed, never changed: the table's triggers see to that.
 GRANT SELECT, INSERT (act_id, actor, via, act, parameters, request_id, repeat_key),
     UPDATE (closed_at, outcome, result) ON operator_acts TO {projector};

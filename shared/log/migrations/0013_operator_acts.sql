@@ -36,15 +36,3 @@ CREATE TRIGGER keep_rows BEFORE UPDATE OR DELETE ON operator_acts
     FOR EACH ROW EXECUTE FUNCTION keep_operator_act();
 CREATE TRIGGER keep_all_rows BEFORE TRUNCATE ON operator_acts
     FOR EACH STATEMENT EXECUTE FUNCTION keep_operator_act();
-
--- Comparisons of read models with the log that workers make for the console, and what they found.
-CREATE TABLE verifications (
-    verification_id uuid PRIMARY KEY,
-    ordered_at timestamptz NOT NULL DEFAULT now(),
-    projection text NOT NULL,
-    number integer NOT NULL,
-    repair boolean NOT NULL,
-    state text NOT NULL DEFAULT 'wanted' CHECK (state IN ('wanted', 'passed', 'failed', 'impossible')),
-    finished_at timestamptz,
-    report jsonb
-);
