@@ -98,23 +98,22 @@ def rotate(
     Without a home it wraps the users' keys again: docs/operating.md has the steps before and after.
     """
     place = Home(home)
-    with recorded(place, "key rotate", key=key.value):
-        _rotate(place, key)
-
-
-def _rotate(place: Home, key: RotatedKey) -> None:
-    if "STARFOLD_DATABASE_URL" in os.environ or "STARFOLD_OWNER_DATABASE_URL" in os.environ:
-        if key is RotatedKey.TOKEN:
-            raise OperatorError(
-                "without a home, the token key is rotated in the settings: see docs/operating.md"
-            )
-        _rewrap(place, settings_from_environment(SealingSettings))
-    elif not place.is_running:
+    in_settings = not {"STARFOLD_DATABASE_URL", "STARFOLD_OWNER_DATABASE_URL"}.isdisjoint(
+        os.environ
+    )
+    if in_settings and key is RotatedKey.TOKEN:
+        raise OperatorError(
+            "without a home, the token key is rotated in the settings: see docs/operating.md"
+        )
+    if not in_settings and not place.is_running:
         raise OperatorError(f"there is no Starfold running in {place.path}: start it first")
-    elif key is RotatedKey.TOKEN:
-        _rotate_token(place)
-    else:
-        _rotate_sealing(place)
+    with recorded(place, "key rotate", key=key.value):
+        if in_settings:
+            _rewrap(place, settings_from_environment(SealingSettings))
+        elif key is RotatedKey.TOKEN:
+            _rotate_token(place)
+        else:
+            _rotate_sealing(place)
 
 
 def _rotate_sealing(place: Home) -> None:
