@@ -17,7 +17,8 @@ import pytest
 
 from ops.home.bootstrap import operator_of
 from ops.home.folder import Home
-from tests.support.local_starfold import free_port, starfold
+from tests.support.local_starfold import starfold
+from tests.support.ports import free_port
 from tests.support.system import eventually
 
 DISK_BYTES = 256 << 20

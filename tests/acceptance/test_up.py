@@ -23,7 +23,8 @@ import redis
 from ops.home.api_client import ApiClient
 from projector.projections import DEFINITIONS
 from tests.support.faults.process_tree import wait_gone
-from tests.support.local_starfold import Local, free_port, mode_of, starfold
+from tests.support.local_starfold import Local, mode_of, starfold
+from tests.support.ports import free_port
 from tests.support.scenarios.expected_statistics import differences
 from tests.support.scenarios.synthetic_movielens import write_movielens
 from tests.support.system import eventually

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -19,6 +18,7 @@ from ops.home.access import Access, access_of
 from ops.home.api_client import ApiClient
 from ops.home.folder import Home
 from tests.support.faults.process_tree import is_running, kill_all
+from tests.support.ports import free_port
 from tests.support.system import CHEAP_ARGON2
 
 READY_WITHIN_S = 60
@@ -155,13 +155,6 @@ class Local:
 
 def starfold(*arguments: str) -> list[str]:
     return [str(Path(sys.executable).with_name("starfold")), *arguments]
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-    return port
 
 
 def mode_of(file: Path) -> int:

@@ -18,7 +18,8 @@ import psycopg
 from psycopg.conninfo import make_conninfo
 
 from tests.support.faults.silent_proxy import SilentProxy
-from tests.support.system import System, eventually, free_port
+from tests.support.ports import free_port
+from tests.support.system import System, eventually
 
 # Fewer than there are clients: each statement may come to another server connection.
 SERVER_CONNECTIONS = 3

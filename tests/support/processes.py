@@ -13,7 +13,8 @@ from typing import NamedTuple
 import httpx
 from prometheus_client.parser import text_string_to_metric_families
 
-from tests.support.system import System, eventually, free_port
+from tests.support.ports import free_port
+from tests.support.system import System, eventually
 
 READY_WITHIN_S = 60.0
 STOPPED_WITHIN_S = 30.0

@@ -267,14 +267,6 @@ def _variables(settings: dict[str, Any]) -> dict[str, str]:
     return {f"{PREFIX}{name.upper()}": str(value) for name, value in settings.items()}
 
 
-def free_port() -> int:
-    """A port of loopback that was free a moment ago."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-    return port
-
-
 def eventually(condition: Callable[[], Value | None], within_s: float = WITHIN_S) -> Value:
     """Wait until it holds, and return what it then is; fails the test when it never does."""
     give_up_at = time.monotonic() + within_s

@@ -16,8 +16,9 @@ from ops.home.folder import Home
 from ops.local.child import Child, ChildSpec
 from ops.local.supervisor import Supervisor
 from shared.log.schema import PROJECTOR_ROLE
+from tests.support.ports import free_port
 from tests.support.servers import Servers
-from tests.support.system import System, eventually, free_port
+from tests.support.system import System, eventually
 
 WITHOUT_PSUTIL = "import sys; sys.modules['psutil'] = None; from ops.cli import main; main()"
 SERVICES = (

@@ -26,7 +26,8 @@ from ops.options import DEFAULT_HOME
 from shared.log.schema import PROJECTOR_ROLE
 from tests.conftest import Starfold
 from tests.support.api import Api
-from tests.support.system import System, eventually, free_port
+from tests.support.ports import free_port
+from tests.support.system import System, eventually
 
 TAKEN_UP_WITHIN_S = 120.0
 STARTED_WITHIN_S = 60.0

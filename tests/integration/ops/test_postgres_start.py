@@ -21,7 +21,8 @@ from ops.database import create_database
 from ops.local.child import end_servers_in
 from ops.local.guardian import _leave_root
 from ops.local.servers import _postgres_binary
-from tests.support.system import eventually, free_port
+from tests.support.ports import free_port
+from tests.support.system import eventually
 
 PASSWORD = "of the owner"
 STARTED_WITHIN_S = 60.0

@@ -20,10 +20,11 @@ from shared.read_model.keys import partition_of
 from tests.support.api import Api
 from tests.support.builders import impossible_rating
 from tests.support.log import append_raw
+from tests.support.ports import free_port
 from tests.support.read_models import active, wait_until_applied
 from tests.support.scenarios.mixed_history import History
 from tests.support.scenarios.projector_steps import bootstrapped
-from tests.support.system import System, eventually, free_port
+from tests.support.system import System, eventually
 
 
 def started(system: System, **changes: Any) -> Api:

@@ -18,7 +18,8 @@ from shared.log.events import SessionEnded
 from shared.log.schema import PROJECTOR_ROLE
 from tests.conftest import Starfold
 from tests.support.builders import NOON, STALKER, later, movie_merged, rating_submitted
-from tests.support.system import System, eventually, free_port
+from tests.support.ports import free_port
+from tests.support.system import System, eventually
 from tests.support.written_log import PERSONAL, REVIEW, WrittenLog
 
 FOLLOWER = """

@@ -23,10 +23,11 @@ from projector.scrubber import Scrubber
 from projector.status import StatusKeeper
 from shared.read_model.status import STATUS_KEY
 from tests.support.api import AT_LEAST
+from tests.support.ports import free_port
 from tests.support.read_models import wait_until_applied
 from tests.support.scenarios.mixed_history import History
 from tests.support.servers import Server, Servers
-from tests.support.system import System, eventually, free_port
+from tests.support.system import System, eventually
 
 FAILURES = "starfold_task_failures_total"
 STEPS: dict[str, tuple[type, str]] = {

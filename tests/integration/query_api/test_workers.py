@@ -15,7 +15,8 @@ import psutil
 import pytest
 
 from shared.log.schema import PROJECTOR_ROLE
-from tests.support.system import System, eventually, free_port
+from tests.support.ports import free_port
+from tests.support.system import System, eventually
 
 WORKERS = 2
 READY_WITHIN_S = 60.0

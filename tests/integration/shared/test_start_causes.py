@@ -20,6 +20,7 @@ from shared.errors import Misconfigured
 from shared.log.event_store import EventStore
 from shared.log.schema import COMMAND_ROLE, PROJECTOR_ROLE, require_database
 from shared.read_model.clients import require_no_cluster, server_client
+from tests.support.ports import free_port
 from tests.support.servers import Server
 from tests.support.system import System
 
@@ -125,11 +126,11 @@ def cluster(servers: Any, tmp_path_factory: pytest.TempPathFactory) -> Iterator[
         ("dir", str(folder)),
         ("save", ""),
         ("cluster-enabled", "yes"),
-        ("cluster-port", str(_free_port())),
+        ("cluster-port", str(free_port())),
     ):
         argv += [f"--{name}", value]
     if "--port" in argv:
-        argv[argv.index("--port") + 1] = str(_free_port())
+        argv[argv.index("--port") + 1] = str(free_port())
     url = f"unix://{address}"
 
     def ready() -> bool:
@@ -142,13 +143,6 @@ def cluster(servers: Any, tmp_path_factory: pytest.TempPathFactory) -> Iterator[
     node.start()
     yield url
     node.stop()
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-    return port
 
 
 @pytest.mark.parametrize("database", [0, 1])

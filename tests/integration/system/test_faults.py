@@ -19,7 +19,8 @@ from query_api.redis_reads.coalescing import CoalescedReads
 from shared.errors import Unavailable
 from shared.read_model.keys import MOVIES, PartitionKeys
 from tests.support.api import POSITION, Api
-from tests.support.system import System, eventually, free_port
+from tests.support.ports import free_port
+from tests.support.system import System, eventually
 
 
 def test_without_postgresql_every_read_answers(system: System, own: Api) -> None:

@@ -19,7 +19,8 @@ from types import TracebackType
 from typing import Self
 from urllib.parse import urlsplit
 
-from tests.support.system import eventually, free_port
+from tests.support.ports import free_port
+from tests.support.system import eventually
 
 _SITE = """\
 {user}
