@@ -102,6 +102,8 @@ def test_a_lost_tail_is_noticed_and_a_replay_heals(
             if step[0] == "erase":
                 for name, value in system.command_environment().items():
                     of_command_side.setenv(name, value)
+                owner = system.servers.home.owner_dsn()
+                of_command_side.setenv("STARFOLD_OWNER_DATABASE_URL", owner)
             result = starfold(*step)
         assert result.exit_code == 0, result.output
         printed[" ".join(step)] = result.output
