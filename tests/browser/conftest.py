@@ -7,17 +7,21 @@ from __future__ import annotations
 
 import os
 import shutil
+import subprocess
 
 import pytest
 
-CHROMIUM = next(
-    (
-        found
-        for name in ("chromium", "chromium-browser", "google-chrome")
-        if (found := shutil.which(name)) is not None
-    ),
-    None,
-)
+
+def _chromium() -> str | None:
+    """Return the path of a Chromium that starts; half an installation does not count."""
+    for name in ("chromium", "chromium-browser", "google-chrome"):
+        found = shutil.which(name)
+        if found and subprocess.run([found, "--version"], capture_output=True).returncode == 0:
+            return found
+    return None
+
+
+CHROMIUM = _chromium()
 collect_ignore = [] if CHROMIUM else ["test_public_pages.py"]
 
 
