@@ -150,7 +150,9 @@ def test_hostile_texts_are_shown_as_texts(api: Api, new: New) -> None:
         visitor.require_fits()
 
 
-@pytest.mark.parametrize("path", ["/", "/login", "/signup", "/movies/{movie_id}", "/nowhere"])
+@pytest.mark.parametrize(
+    "path", ["/", "/login", "/signup", "/movies/{movie_id}", "/users/{user_id}", "/nowhere"]
+)
 def test_a_page_is_accessible_and_fits_a_narrow_window(path: str, api: Api, new: New) -> None:
     movie_id = film(api, "Stalker", genres=["Drama", "Science Fiction"], directors=["Tarkovsky"])
     user = api.sign_up()
@@ -158,7 +160,7 @@ def test_a_page_is_accessible_and_fits_a_narrow_window(path: str, api: Api, new:
     api.read("/v1/users/me", user)
     with new() as visitor:
         visitor.expected = {404} if path == "/nowhere" else set()
-        page = visitor.open(path.format(movie_id=movie_id))
+        page = visitor.open(path.format(movie_id=movie_id, user_id=user.user_id))
         assert page.locator("h1").count() == 1
         page.keyboard.press("Tab")
         expect(page.get_by_role("link", name="Skip to the content")).to_be_focused()
@@ -172,6 +174,20 @@ def test_the_page_of_a_film_is_accessible_to_its_rater(api: Api, new: New) -> No
         sign_up(visitor, goal=f"/movies/{movie_id}")
         visitor.page.locator("label[for=score-7]").click()
         expect(visitor.page.get_by_text("Saved: 3½ stars")).to_be_visible()
+        visitor.require_accessible()
+        visitor.require_fits()
+
+
+def test_the_own_account_is_accessible_and_says_what_is_wrong_in_its_forms(new: New) -> None:
+    with new() as visitor:
+        visitor.expected = {422}
+        sign_up(visitor, NAME, goal="/me")
+        page = visitor.page
+        visitor.require_accessible()
+        page.get_by_label("Present password").fill("wrong password")
+        page.get_by_label("New password").fill(f"{PASSWORD} 2")
+        page.get_by_role("button", name="Change password").click()
+        expect(page.get_by_label("Present password")).to_have_attribute("aria-invalid", "true")
         visitor.require_accessible()
         visitor.require_fits()
 

@@ -7,7 +7,7 @@ from datetime import date
 import pytest
 
 from starfold_client.answers import Day
-from web.drawing import chart, histogram, people, signed, stars, web_address
+from web.drawing import chart, device, histogram, people, signed, stars, web_address
 
 
 def test_the_bars_begin_with_five_stars_and_the_longest_fills_its_row() -> None:
@@ -51,3 +51,21 @@ def test_numbers_have_their_nouns_and_signs() -> None:
     assert people(1, "rating", "ratings") == "1 rating"
     assert people(2_400, "rating", "ratings") == "2,400 ratings"
     assert signed(-0.5) == "−0.50"
+    assert signed(0.001) == signed(-0.001) == "0.00"
+
+
+@pytest.mark.parametrize(
+    ("user_agent", "shown"),
+    [
+        (
+            "Mozilla/5.0 (X11; Linux x86_64; rv:140.0) Gecko/20100101 Firefox/140.0",
+            "Firefox on Linux",
+        ),
+        ("Mozilla/5.0 (Windows NT 10.0) Chrome/141.0 Safari/537.36 Edg/141.0", "Edge on Windows"),
+        ("Mozilla/5.0 (iPhone; CPU like Mac OS X) Version/18 Safari/604.1", "Safari on iPhone"),
+        ("curl/8.5.0", "curl/8.5.0"),
+        (None, "An unknown device"),
+    ],
+)
+def test_a_session_is_shown_by_browser_and_system(user_agent: str | None, shown: str) -> None:
+    assert device(user_agent) == shown
