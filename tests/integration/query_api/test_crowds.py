@@ -7,9 +7,12 @@ import resource
 from collections import Counter
 from urllib.parse import urlsplit
 
+import httpx
 import pytest
 
+from query_api.app import create_app
 from tests.support.api import Api
+from tests.support.system import RunningApp, System, eventually
 
 REQUESTS_EACH = 5
 OPENED_AT_A_TIME = 100
@@ -22,8 +25,17 @@ def _files() -> None:
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
 
 
+@pytest.fixture(scope="module")
+def query_url(module_system: System, api: Api) -> str:
+    """The crowd and the server share a processor: uvicorn's 5 s may be too short for a client."""
+    app = create_app(module_system.query_settings())
+    running = module_system.closing(RunningApp(app, timeout_keep_alive=75))
+    eventually(lambda: httpx.get(f"{running.url}/ready").is_success)
+    return running.url
+
+
 @pytest.mark.parametrize("clients", [256, 2_000])
-def test_a_crowd_gets_answers(api: Api, clients: int) -> None:
+def test_a_crowd_gets_answers(api: Api, query_url: str, clients: int) -> None:
     ann, movie_id = api.sign_up(), api.movie("Crowded")
     api.rate(ann, movie_id, 4)
     api.read(f"/v1/users/{ann.user_id}/ratings")
@@ -35,7 +47,7 @@ def test_a_crowd_gets_answers(api: Api, clients: int) -> None:
         f"/v1/users/{ann.user_id}/ratings",
         "/v1/movies/nothing",
     ]
-    statuses = asyncio.run(crowd(str(api.query.base_url), paths, clients))
+    statuses = asyncio.run(crowd(query_url, paths, clients))
     assert sum(statuses.values()) == clients * REQUESTS_EACH
     # The last path is no movie's.
     assert set(statuses) <= {"200", "422", "503 retry"}, statuses
