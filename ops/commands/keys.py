@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import os
 import time
+from contextlib import nullcontext
 from enum import StrEnum
 from typing import Annotated
 
 import typer
+from msgspec.structs import replace
 
 from command_api.identity.authentication import key_id_of
 from ops.acts import keys as acts
@@ -28,6 +30,7 @@ from ops.options import DEFAULT_HOME, HomeOption
 from ops.tables import print_table
 from shared.log.connections import connect
 from shared.log.sealing import KeyWrap
+from shared.process.clock import utc_now
 from shared.process.settings import SealingSettings, settings_from_environment
 
 # Stopping a service may take 10 s, and starting all of them a minute.
@@ -107,11 +110,12 @@ def rotate(
         )
     if not in_settings and not place.is_running:
         raise OperatorError(f"there is no Starfold running in {place.path}: start it first")
-    with recorded(place, "key rotate", key=key.value):
+    alone = nullcontext() if in_settings else place.rotation()
+    with alone, recorded(place, "key rotate", key=key.value):
         if in_settings:
             _rewrap(place, settings_from_environment(SealingSettings))
         elif key is RotatedKey.TOKEN:
-            _rotate_token(place)
+            rotate_token(place)
         else:
             _rotate_sealing(place)
 
@@ -125,14 +129,20 @@ def _rotate_sealing(place: Home) -> None:
     typer.echo("the sealing key is rotated; backups from before need the old one")
 
 
-def _rotate_token(place: Home) -> None:
+def rotate_token(place: Home) -> None:
+    """Begin or end a rotation; each state is stored as reached once the services run with it."""
     own = place.secrets()
-    if own.tokens_rotation == "promoted":
-        _restart_with(place, rotated(own, "token", "finish"))
+    if own.tokens_rotation == "promoted" and own.tokens_promoted_at:
+        finished = rotated(own, "token", "finish")
+        _restart_with(place, replace(own, second_token_public_key=""))
+        place.replace_secrets(finished)
         typer.echo("the old token key is dropped")
         return
-    own = promoted(own, "token")
+    # Until the services have restarted, the old key signs: its tokens expire later than this.
+    own = replace(promoted(own, "token"), tokens_promoted_at="")
     _restart_with(place, own)
+    own = replace(own, tokens_promoted_at=utc_now().isoformat(timespec="seconds"))
+    place.replace_secrets(own)
     typer.echo(
         "the token key is rotated; access tokens of the old one are valid until they expire."
         f" Repeat this command after {expired_at(own):%H:%M:%S} UTC to drop the old key"

@@ -172,8 +172,9 @@ def _rotate(kind: str, step: str, folder: Path | None = None) -> None:
     home = SecretsHome(secrets, settings_from_environment(IssueSettings))
     if not home.secrets_file.exists():
         raise OperatorError(f"{secrets} holds no secrets")
-    home.replace_secrets(rotated(home.secrets(), *wanted))
-    issue_secrets(home, issued)
+    with home.rotation():
+        home.replace_secrets(rotated(home.secrets(), *wanted))
+        issue_secrets(home, issued)
     print(f"the {kind} key: {step} is done; restart the services with their new files")
 
 

@@ -7,6 +7,8 @@ import fcntl
 import os
 import secrets
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Literal
 from urllib.parse import quote
@@ -215,6 +217,19 @@ class Home:
                 return True
         return False
 
+    @contextmanager
+    def rotation(self) -> Iterator[None]:
+        """Hold the lock of rotations; raise `OperatorError` if another one is under way.
+
+        Each of two at once would make a key, and the file could keep only one of them.
+        """
+        with (self.path / "rotation.lock").open("w") as lock:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except OSError as error:
+                raise OperatorError(f"another rotation of {self.path} is under way") from error
+            yield
+
     @property
     def keys_wanted(self) -> Path:
         """Has `starfold up` restart its services with the stored secrets when it changes."""
@@ -310,15 +325,17 @@ def _is_plain(path: Path) -> bool:
 
 
 def write_private(file: Path, content: bytes) -> None:
-    """Write a file of mode 0600 atomically."""
-    draft = file.with_suffix(".new")
-    draft.unlink(missing_ok=True)
-    descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    with os.fdopen(descriptor, "wb") as stream:
-        stream.write(content)
-        stream.flush()
-        os.fsync(stream.fileno())
-    draft.replace(file)
+    """Write a file of mode 0600 atomically; each writer has a draft of its own."""
+    descriptor, draft = tempfile.mkstemp(prefix=f"{file.stem}.", suffix=".new", dir=file.parent)
+    try:
+        with os.fdopen(descriptor, "wb") as stream:
+            stream.write(content)
+            stream.flush()
+            os.fsync(stream.fileno())
+        Path(draft).replace(file)
+    except BaseException:
+        Path(draft).unlink(missing_ok=True)
+        raise
 
 
 def _new_secrets() -> Secrets:

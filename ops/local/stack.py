@@ -118,9 +118,10 @@ class Stack:
             log.info("services_restart", reason="rotated keys")
             self._keys_wanted = wanted
             self._supervisor.end(SERVICES_STOP_ORDER)
-            self._start_services()
+            # Whatever is wrong with a service, the others and the servers keep running.
+            self._start_services(patient=True)
 
-    def _start_services(self) -> None:
+    def _start_services(self, *, patient: bool = False) -> None:
         keys = keys_in_use(self._home.secrets()).encode()
         environment = self._home.environment
         command_api = self._start(
@@ -135,9 +136,11 @@ class Stack:
         self._start("projector", "projector", environment(PROJECTOR_ROLE, redis_users.PROJECTOR))
         self._start("worker", "ops.worker", environment(PROJECTOR_ROLE))
         pages = self._start_pages()
-        self._supervisor.wait_ready([command_api], API_READY_WITHIN_S)
-        first_steps = self._supervisor.start(self._first_steps())
-        self._supervisor.wait_ready([query_api, first_steps, *pages], API_READY_WITHIN_S)
+        wait_ready = partial(
+            self._supervisor.wait_ready, within_s=API_READY_WITHIN_S, patient=patient
+        )
+        wait_ready([command_api])
+        wait_ready([query_api, self._supervisor.start(self._first_steps()), *pages])
         try:
             write_private(self._home.keys_in_use, keys)
         except OSError as error:  # Only `starfold keys rotate` needs it, and says that it waits.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import math
 import os
 import select
 import signal
@@ -65,8 +66,13 @@ class Supervisor:
         self._remember()
         return child
 
-    def wait_ready(self, children: Sequence[Child], within_s: float = READY_WITHIN_S) -> None:
-        """Wait until all are ready; raise `Stopped`, or `OperatorError` after the given time."""
+    def wait_ready(
+        self, children: Sequence[Child], within_s: float = READY_WITHIN_S, *, patient: bool = False
+    ) -> None:
+        """Wait until all are ready; raise `Stopped`, or `OperatorError` after the given time.
+
+        A patient one logs what it waits for after that time, and keeps watching.
+        """
         give_up_at = time.monotonic() + within_s
         waiting = list(children)
         self._waiting = True
@@ -75,10 +81,11 @@ class Supervisor:
             if (waiting[0].running or waiting[0].done) and waiting[0].spec.ready():
                 waiting.pop(0)
             elif time.monotonic() > give_up_at:
-                raise OperatorError(
-                    f"{waiting[0].spec.name} was not ready within {within_s:.0f} s:"
-                    f" {waiting[0].why_not_ready()}"
-                )
+                late, reason = waiting[0].spec.name, waiting[0].why_not_ready()
+                if not patient:
+                    raise OperatorError(f"{late} was not ready within {within_s:.0f} s: {reason}")
+                log.error("child_not_ready", child=late, within_s=within_s, reason=reason)
+                give_up_at = math.inf
         self._waiting = False
 
     def watch(self) -> None:

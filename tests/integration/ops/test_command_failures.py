@@ -10,6 +10,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from structlog.testing import capture_logs
 
 from ops.errors import OperatorError
 from ops.home.folder import Home
@@ -137,12 +138,27 @@ def test_a_supervisor_outlives_a_disk_that_takes_no_note(tmp_path: Path) -> None
     """A full disk is such a disk; whatever the reason, the children keep running."""
     home = Home(tmp_path / "home")
     home.create()
-    home.children_file.with_suffix(".new").mkdir()
+    home.children_file.mkdir()
     supervisor = Supervisor(home)
     child = supervisor.start(ChildSpec("sleeper", ["sleep", "60"], {}))
     supervisor.watch()
     assert child.running
+    home.children_file.rmdir()
     supervisor.stop([("sleeper",)])
+
+
+def test_a_patient_supervisor_waits_for_a_late_child(tmp_path: Path) -> None:
+    """After a rotation, PostgreSQL is not stopped for a service that is slow to start."""
+    home = Home(tmp_path / "home")
+    home.create()
+    supervisor = Supervisor(home)
+    late = tmp_path / "late"
+    start = ["sh", "-c", f"sleep 0.5; touch {late}; sleep 60"]
+    child = supervisor.start(ChildSpec("server", start, {}, ready=late.exists))
+    with capture_logs() as logs:
+        supervisor.wait_ready([child], within_s=0.05, patient=True)
+    assert [one["child"] for one in logs if one["event"] == "child_not_ready"] == ["server"]
+    supervisor.stop([("server",)])
 
 
 def test_a_child_that_cannot_be_started_is_tried_again(tmp_path: Path) -> None:

@@ -12,6 +12,7 @@ import pytest
 
 from ops.compose.init import main as init
 from ops.database import rewrap_keys
+from ops.errors import OperatorError
 from ops.home.folder import Home
 from shared.errors import Misconfigured
 from shared.ids import UserId, new_uuid7
@@ -144,6 +145,21 @@ def test_a_home_that_does_not_run_is_not_rotated(
     monkeypatch.delenv("STARFOLD_DATABASE_URL")
     refused = starfold("keys", "rotate", "token", "--home", str(tmp_path))
     assert "start it" in str(refused.exception)
+
+
+def test_two_rotations_at_once_are_one(
+    tmp_path: Any, monkeypatch: pytest.MonkeyPatch, starfold: Starfold
+) -> None:
+    monkeypatch.delenv("STARFOLD_DATABASE_URL")
+    home = Home(tmp_path)
+    before = home.secrets()
+    home.lock()
+    with home.rotation():
+        refused = starfold("keys", "rotate", "token", "--home", str(tmp_path))
+        assert "another rotation" in str(refused.exception)
+        with pytest.raises(OperatorError, match="another rotation"):
+            init(["rotate", "token", "prepare", str(tmp_path)])
+    assert home.secrets() == before
 
 
 def test_the_steps_of_a_deployment_issue_both_keys_and_then_one(tmp_path: Any) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from ops.errors import OperatorError
-from ops.home.folder import Home
+from ops.home.folder import Home, write_private
 
 
 def _mode(folder: Path) -> int:
@@ -47,3 +47,31 @@ def test_sockets_are_elsewhere_where_the_path_has_a_meaning_of_its_own(
     assert _mode(sockets) == 0o700
     assert Home(tmp_path / name).sockets() == sockets
     sockets.rmdir()
+
+
+def test_two_writers_of_a_file_do_not_share_a_draft(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file, sync = tmp_path / "secrets.json", os.fsync
+
+    def sync_beside_another_writer(descriptor: int) -> None:
+        monkeypatch.setattr(os, "fsync", sync)
+        write_private(file, b"second")
+        sync(descriptor)
+
+    monkeypatch.setattr(os, "fsync", sync_beside_another_writer)
+    write_private(file, b"first")
+    assert file.read_bytes() == b"first"
+    assert _mode(file) == 0o600
+    assert list(tmp_path.iterdir()) == [file]
+
+
+def test_one_rotation_at_a_time(tmp_path: Path) -> None:
+    with (
+        Home(tmp_path).rotation(),
+        pytest.raises(OperatorError, match="another rotation"),
+        Home(tmp_path).rotation(),
+    ):
+        pass
+    with Home(tmp_path).rotation():
+        pass

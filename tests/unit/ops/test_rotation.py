@@ -6,7 +6,9 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
+from msgspec.structs import replace
 
+from ops.commands import keys
 from ops.errors import OperatorError
 from ops.home.folder import Home, Secrets
 from ops.home.rotation import TOKENS_EXPIRED_AFTER, Kind, keys_in_use, promoted, rotated
@@ -82,3 +84,37 @@ def test_services_restart_for_every_step_but_for_a_sealing_key_that_is_dropped(
     assert len({keys_in_use(one) for one in steps}) == len(steps)
     last = steps[-1]
     assert keys_in_use(rotated(last, "sealing", "finish")) == keys_in_use(last)
+
+
+def test_a_token_rotation_goes_on_where_it_ended_before_the_services_had_its_keys(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The time until the old key is dropped begins once the services sign with the new one."""
+    monkeypatch.setattr(keys, "RESTARTED_WITHIN_S", 0)
+    home = Home(tmp_path)
+    before = home.secrets()
+
+    def services_restart() -> None:
+        home.keys_in_use.write_text(keys_in_use(home.secrets()))
+
+    services_restart()
+    for _ in range(2):
+        home.keys_wanted.unlink(missing_ok=True)
+        with pytest.raises(OperatorError, match="repeat this command"):
+            keys.rotate_token(home)
+        assert home.keys_wanted.read_text() == keys_in_use(home.secrets())
+        assert home.secrets().tokens_promoted_at == ""
+    services_restart()
+    keys.rotate_token(home)
+    own = home.secrets()
+    assert own.second_token_public_key == before.token_public_key
+    with pytest.raises(OperatorError, match="valid until"):
+        keys.rotate_token(home)
+    home.replace_secrets(replace(own, tokens_promoted_at=NOW.isoformat()))
+    with pytest.raises(OperatorError, match="repeat this command"):
+        keys.rotate_token(home)
+    services_restart()
+    keys.rotate_token(home)
+    ended = home.secrets()
+    assert (ended.tokens_rotation, ended.second_token_public_key) == ("", "")
+    assert ended.token_private_key == own.token_private_key
