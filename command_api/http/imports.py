@@ -57,12 +57,14 @@ class Imports:
         it. A member has one import in progress; to send its file again is safe.
         """
         user_id = request.caller.member.user_id
+        self._room.require_place(user_id)
         content = await self._room.received(user_id, request.parts())
-        if not request.body_bytes_stated:
-            request.caller.charge_rows(1, len(content))
-        if not content:
-            raise InvalidFields([(("body",), "Field required")])
-        one = await self._shelf.add(user_id, content, request.parameters.format)
+        with self._room.entered(user_id):
+            if not request.body_bytes_stated:
+                request.caller.charge_rows(1, len(content))
+            if not content:
+                raise InvalidFields([(("body",), "Field required")])
+            one = await self._shelf.add(user_id, content, request.parameters.format)
         return _accepted(one)
 
     @operation(

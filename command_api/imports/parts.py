@@ -9,7 +9,7 @@ from uuid import UUID
 
 import msgspec
 
-from shared.log.sealing import seal_bytes, unseal_bytes
+from shared.log.sealing import seal, seal_bytes, unseal, unseal_bytes
 
 # One after the other; a failed import stays as it is, a finished one waits for choices.
 State = Literal["queued", "reading", "writing", "finished", "failed"]
@@ -19,6 +19,7 @@ ImportFormat = Literal["letterboxd", "imdb", "trakt", "movielens", "tmdb", "csv"
 Kind = Literal["file", "ratings", "unmatched", "report", "written"]
 # Ratings or films of one part: what one step of the command API writes.
 ELEMENTS_A_PART = 200
+_FAILURE = b"import failure "
 
 Decoded = TypeVar("Decoded")
 
@@ -75,6 +76,15 @@ def unsealed(key: bytes, import_id: UUID, kind: Kind, number: int, content: byte
 
 def _place(import_id: UUID, kind: Kind, number: int) -> bytes:
     return b"import %b %b %d" % (import_id.bytes, kind.encode(), number)
+
+
+def sealed_failure(key: bytes, import_id: UUID, reason: str) -> str:
+    """Return the reason of a failure for storage: it may quote the file."""
+    return seal(key, _FAILURE + import_id.bytes, reason)
+
+
+def unsealed_failure(key: bytes, import_id: UUID, stored: str) -> str:
+    return unseal(key, _FAILURE + import_id.bytes, stored)
 
 
 def in_parts(elements: Sequence[Decoded]) -> list[Sequence[Decoded]]:

@@ -8,32 +8,31 @@ statement on the state that it was decided on, so that no two processes do the s
 from __future__ import annotations
 
 import asyncio
-import csv
 import hashlib
 import hmac
-import io
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
-from typing import Any, TypeVar
+from typing import Any
 from uuid import UUID
 
 import msgspec
 
 from command_api.deciding.load_result import LoadRequest
+from command_api.imports.contents import FILMS, PROPOSALS, Contents
 from command_api.imports.parts import (
     ELEMENTS_A_PART,
     ImportFormat,
-    Kind,
     Proposal,
     ReportLine,
     State,
     UnmatchedFilm,
     sealed,
-    unsealed,
+    unsealed_failure,
 )
+from command_api.privacy.places import Places
 from command_api.store.arrays import BigintArray, ByteaArray
 from command_api.store.store import Store
-from shared.errors import Conflict, InvalidInput, NotAuthenticated, NotFound, Overloaded
+from shared.errors import AppendRefused, Conflict, NotAuthenticated, NotFound, Overloaded
 from shared.ids import UserId, new_uuid7
 from shared.log.sealing import KEY_BYTES, KeyWrap
 
@@ -43,12 +42,16 @@ WAITING_MAX = 100
 # An import that ended is deleted after this time, and earlier when the member has more.
 KEPT_FOR_DAYS = 7
 KEPT_PER_MEMBER = 5
+# Reports that are made at once, and choices that are worked on: either opens a whole import.
+REPORTS_MAX = 2
+UNWRITTEN = "the ratings could not be written: send the file again"
 # Films that one answer lists to choose for.
 CHOICES_SHOWN = 200
 EMPTY_PART_BYTES = len(sealed(bytes(KEY_BYTES), UUID(int=0), "unmatched", 0, b"[]"))
 
 _COLUMNS = (
-    b"import_id, user_id, format, state, parts, parts_written, counts::text, failure, created_at"
+    b"import_id, user_id, format, state, parts, parts_written, counts::text, failure, created_at,"
+    b" leased_until"
 )
 _OPEN = b"state IN ('queued', 'reading', 'writing')"
 _MINE = b"SELECT " + _COLUMNS + b" FROM imports WHERE user_id = %s ORDER BY created_at DESC"
@@ -77,8 +80,9 @@ DELETE FROM imports WHERE import_id IN (
 )
 """
 _DELETE = b"DELETE FROM imports WHERE user_id = %s AND import_id = %s"
-_PARTS = (
-    b"SELECT number, content FROM import_parts WHERE import_id = %s AND kind = %s ORDER BY number"
+_REPORTED = (
+    b"SELECT kind, number, content FROM import_parts"
+    b" WHERE import_id = %s AND kind IN ('report', 'written', 'unmatched')"
 )
 # Without parts that are an empty list. The first one that is left may have few films.
 _FILMS = (
@@ -93,7 +97,9 @@ _CHOOSE = b"""
 WITH changed AS (
     UPDATE imports SET state = 'writing', parts = parts + 1, counts = %(counts)s::jsonb,
         changed_at = now()
-    WHERE import_id = %(import_id)s AND state = 'finished' AND parts = %(parts)s
+    WHERE import_id = %(import_id)s AND state = 'finished' AND parts = %(parts)s AND NOT EXISTS (
+        SELECT FROM imports WHERE user_id = %(user_id)s AND state NOT IN ('finished', 'failed')
+    )
     RETURNING import_id
 ), remaining AS (
     UPDATE import_parts part SET content = film.content
@@ -113,7 +119,16 @@ _TAKE = (
     b" AND coalesce(leased_until < now(), true) ORDER BY changed_at LIMIT 1 FOR UPDATE SKIP LOCKED"
     b") RETURNING " + _COLUMNS
 )
-_RELEASE = b"UPDATE imports SET leased_until = NULL WHERE import_id = %s"
+# Only for the process that holds the lease: another one may have taken the import since. The next
+# turn is another import's.
+_RELEASE = (
+    b"UPDATE imports SET leased_until = NULL, changed_at = now()"
+    b" WHERE import_id = %s AND leased_until = %s"
+)
+_FAIL = (
+    b"UPDATE imports SET state = 'failed', leased_until = NULL, changed_at = now()"
+    b" WHERE import_id = %s AND leased_until = %s"
+)
 _PART = (
     b"SELECT number, content FROM import_parts"
     b" WHERE import_id = %s AND kind = 'ratings' AND number = %s"
@@ -138,8 +153,6 @@ _PURGE = (
     b" WHERE changed_at < now() - make_interval(days => %s) LIMIT %s)"
 )
 
-Element = TypeVar("Element", Proposal, UnmatchedFilm, ReportLine)
-
 
 class Import(msgspec.Struct, frozen=True):
     """An import; `counts` are rows of the file by outcome."""
@@ -153,6 +166,7 @@ class Import(msgspec.Struct, frozen=True):
     counts: Mapping[str, int]
     failure: str | None
     created_at: datetime
+    leased_until: datetime | None
 
 
 class Shelf:
@@ -162,6 +176,7 @@ class Shelf:
         self._store = store
         self._key_wrap = key_wrap
         self._secret = secret
+        self._places = Places(REPORTS_MAX, "report or choice")
 
     async def add(self, user_id: UserId, content: bytes, wanted: ImportFormat | None) -> Import:
         """Store a file to import; the repeat of an upload gets the import that is in progress.
@@ -169,7 +184,9 @@ class Shelf:
         Raises `Conflict` while another import of the member is in progress, and `Overloaded` while
         too many members' files wait.
         """
-        file_hmac = hmac.digest(self._secret, b"import\0" + content, hashlib.sha256)
+        file_hmac = await asyncio.to_thread(
+            hmac.digest, self._secret, b"import\0" + content, hashlib.sha256
+        )
         if (repeated := await self._in_progress(user_id, file_hmac)) is not None:
             return repeated
         ((waiting,),) = await self._store.rows(_WAITING)
@@ -187,8 +204,10 @@ class Shelf:
                 "chunks": ByteaArray.of(chunks),
             },
         )
-        if not added and (same := await self._in_progress(user_id, file_hmac)) is not None:
-            return same
+        if not added:
+            if (same := await self._in_progress(user_id, file_hmac)) is not None:
+                return same
+            raise Conflict("another import has just ended: send the file again")
         await self._store.execute(_DROP_OLD, [user_id, KEPT_PER_MEMBER])
         return await self.get(user_id, import_id)
 
@@ -202,13 +221,20 @@ class Shelf:
 
     async def mine(self, user_id: UserId) -> list[Import]:
         """Return the user's imports, the newest first."""
-        return [_import(row) for row in await self._store.rows(_MINE, [user_id])]
+        return await self._readable(user_id, await self._store.rows(_MINE, [user_id]))
 
     async def get(self, user_id: UserId, import_id: UUID) -> Import:
         """Return an import of the user; raise `NotFound`."""
-        for row in await self._store.rows(_ONE, [user_id, import_id]):
-            return _import(row)
+        rows = await self._store.rows(_ONE, [user_id, import_id])
+        for one in await self._readable(user_id, rows):
+            return one
         raise NotFound("there is no such import")
+
+    async def _readable(self, user_id: UserId, rows: Sequence[Sequence[Any]]) -> list[Import]:
+        """Return a user's imports with the reasons of those that failed."""
+        found = [_import(row) for row in rows]
+        key = await self.key(user_id) if any(one.failure for one in found) else b""
+        return [_with_reason(one, key) for one in found]
 
     async def delete(self, user_id: UserId, import_id: UUID) -> None:
         """Delete an import of the user, which ends it; raise `NotFound`."""
@@ -219,62 +245,50 @@ class Shelf:
         """Return films to choose a movie for, at most `CHOICES_SHOWN`."""
         if not one.counts.get("unmatched"):
             return []
-        key = await self.key(one.user_id)
+        contents = await self._contents(one)
         films: list[UnmatchedFilm] = []
         for number, content in await self._store.rows(_FILMS, [one.import_id, EMPTY_PART_BYTES]):
-            films += _decoded(key, one.import_id, "unmatched", number, content, UnmatchedFilm)
+            films += contents.decoded("unmatched", number, content, FILMS)
         return films[:CHOICES_SHOWN]
 
-    async def choose(self, one: Import, chosen: Mapping[int, UUID]) -> None:
+    async def choose(self, one: Import, movies: Mapping[int, UUID]) -> None:
         """Queue the ratings of films, by number, for the movies that the member has chosen.
 
-        Raises `InvalidInput` for a film that is not unmatched,
-        and `Conflict` unless the import is finished.
+        Raises `InvalidInput` for a film that is not unmatched, `Conflict` unless the import is
+        finished and no other one is in progress, and `Overloaded` as `report` does.
         """
-        key = await self.key(one.user_id)
-        numbers = BigintArray.of(sorted({film // ELEMENTS_A_PART for film in chosen}))
-        rows = await self._store.rows(_FILMS_OF, [one.import_id, numbers])
-        proposals: list[Proposal] = []
-        contents: list[bytes] = []
-        for number, content in rows:
-            films = _decoded(key, one.import_id, "unmatched", number, content, UnmatchedFilm)
-            for film in films:
-                if film.number in chosen:
-                    movie_id = chosen[film.number]
-                    proposals.append(msgspec.structs.replace(film.proposal, movie_id=movie_id))
-            left = [film for film in films if film.number not in chosen]
-            contents.append(_encoded(key, one.import_id, "unmatched", number, left))
-        if len(proposals) < len(chosen):
-            raise InvalidInput("a film is not among the unmatched ones", pointer="/choices")
+        numbers = BigintArray.of(sorted({film // ELEMENTS_A_PART for film in movies}))
+        with self._places.held(one.user_id):
+            parts = await self._store.rows(_FILMS_OF, [one.import_id, numbers])
+            contents = await self._contents(one)
+            choice = await asyncio.to_thread(contents.chosen, parts, movies)
         counts = dict(one.counts)
-        counts["unmatched"] -= sum(len(proposal.rows) for proposal in proposals)
-        changed = await self._store.rows(
-            _CHOOSE,
-            {
-                "import_id": one.import_id,
-                "parts": one.parts,
-                "counts": msgspec.json.encode(counts).decode(),
-                "numbers": BigintArray.of([number for number, _ in rows]),
-                "contents": ByteaArray.of(contents),
-                "ratings": _encoded(key, one.import_id, "ratings", one.parts, proposals),
-            },
-        )
+        counts["unmatched"] -= sum(len(proposal.rows) for proposal in choice.proposals)
+        chosen = {
+            "import_id": one.import_id,
+            "user_id": one.user_id,
+            "parts": one.parts,
+            "counts": msgspec.json.encode(counts).decode(),
+            "numbers": BigintArray.of([number for number, _ in parts]),
+            "contents": ByteaArray.of(choice.films),
+            "ratings": contents.encoded("ratings", one.parts, choice.proposals),
+        }
+        try:
+            changed = await self._store.rows(_CHOOSE, chosen)
+        except AppendRefused:  # By the unique index: another import began at the same moment.
+            changed = []
         if not changed:
-            raise Conflict("the import is in progress: choose once it is finished")
+            raise Conflict("an import is in progress: choose once it has ended")
 
     async def report(self, one: Import) -> bytes:
-        """Return a line for each row of the file as CSV."""
-        key = await self.key(one.user_id)
-        lines: list[ReportLine] = []
-        kinds: tuple[Kind, ...] = ("report", "written")
-        for kind in kinds:
-            for number, content in await self._store.rows(_PARTS, [one.import_id, kind]):
-                lines += _decoded(key, one.import_id, kind, number, content, ReportLine)
-        for number, content in await self._store.rows(_PARTS, [one.import_id, "unmatched"]):
-            for film in _decoded(key, one.import_id, "unmatched", number, content, UnmatchedFilm):
-                shown = "; ".join(f"{it.title} ({it.year})" for it in film.candidates)
-                lines += outcome(film.proposal, "unmatched", None, shown or None)
-        return await asyncio.to_thread(_csv, lines)
+        """Return a line for each row of the file as CSV.
+
+        Raises `Overloaded` while another report of the user is made, or too many others are.
+        """
+        with self._places.held(one.user_id):
+            parts = await self._store.rows(_REPORTED, [one.import_id])
+            contents = await self._contents(one)
+            return await asyncio.to_thread(contents.report, parts)
 
     async def take(self, lease_s: float) -> Import | None:
         """Take an import with ratings to write, for a time."""
@@ -283,13 +297,18 @@ class Shelf:
         return None
 
     async def release(self, one: Import) -> None:
-        await self._store.execute(_RELEASE, [one.import_id])
+        """Leave an import that was taken to any process, if its lease has not ended."""
+        await self._store.execute(_RELEASE, [one.import_id, one.leased_until])
+
+    async def fail(self, one: Import) -> None:
+        """End an import that was taken and cannot be written, if its lease has not ended."""
+        await self._store.execute(_FAIL, [one.import_id, one.leased_until])
 
     async def proposals(self, one: Import) -> list[Proposal]:
         """Return the next ratings to write; none if the import was deleted meanwhile."""
         for number, content in await self._store.rows(_PART, [one.import_id, one.parts_written]):
-            key = await self.key(one.user_id)
-            return _decoded(key, one.import_id, "ratings", number, content, Proposal)
+            contents = await self._contents(one)
+            return contents.decoded("ratings", number, content, PROPOSALS)
         return []
 
     async def written(self, one: Import, lines: Sequence[ReportLine]) -> None:
@@ -297,18 +316,21 @@ class Shelf:
         counts = dict(one.counts)
         for line in lines:
             counts[line.status] = counts.get(line.status, 0) + 1
-        key, number = await self.key(one.user_id), one.parts_written
+        contents, number = await self._contents(one), one.parts_written
         noted = {
             "import_id": one.import_id,
             "number": number,
             "counts": msgspec.json.encode(counts).decode(),
-            "content": _encoded(key, one.import_id, "written", number, lines),
+            "content": contents.encoded("written", number, lines),
         }
         await self._store.rows(_WRITTEN, noted)
 
     async def purge(self) -> int:
         """Delete the imports that nothing has happened to for long, and return their number."""
         return await self._store.delete_all(_PURGE, [KEPT_FOR_DAYS])
+
+    async def _contents(self, one: Import) -> Contents:
+        return Contents(await self.key(one.user_id), one.import_id)
 
     async def key(self, user_id: UserId) -> bytes:
         """Return the user's key; raise `NotAuthenticated` for an erased user."""
@@ -319,47 +341,19 @@ class Shelf:
         return self._key_wrap.unwrap(user_id, wrapped)
 
 
-def outcome(
-    proposal: Proposal, status: str, movie_id: UUID | None, detail: str | None
-) -> Iterable[ReportLine]:
-    """Return the lines of a rating's rows with a status."""
-    shown = None if movie_id is None else str(movie_id)
-    return [
-        msgspec.structs.replace(row, status=status, movie_id=shown, detail=detail)
-        for row in proposal.rows
-    ]
-
-
 def _import(row: Sequence[Any]) -> Import:
     one = dict(zip(Import.__struct_fields__, row, strict=True))
     one["counts"] = msgspec.json.decode(one["counts"])
     return Import(**one)
 
 
+def _with_reason(one: Import, key: bytes) -> Import:
+    if one.state != "failed":
+        return one
+    reason = unsealed_failure(key, one.import_id, one.failure) if one.failure else UNWRITTEN
+    return msgspec.structs.replace(one, failure=reason)
+
+
 def _sealed_chunks(key: bytes, import_id: UUID, content: bytes) -> list[bytes]:
     chunks = [content[at : at + CHUNK_BYTES] for at in range(0, len(content), CHUNK_BYTES)]
     return [sealed(key, import_id, "file", number, chunk) for number, chunk in enumerate(chunks)]
-
-
-def _encoded(
-    key: bytes, import_id: UUID, kind: Kind, number: int, elements: Sequence[object]
-) -> bytes:
-    return sealed(key, import_id, kind, number, msgspec.json.encode(elements))
-
-
-def _decoded(
-    key: bytes, import_id: UUID, kind: Kind, number: int, content: bytes, element: type[Element]
-) -> list[Element]:
-    opened = unsealed(key, import_id, kind, number, bytes(content))
-    return msgspec.json.decode(opened, type=list[element])  # type: ignore[valid-type]
-
-
-def _csv(lines: Sequence[ReportLine]) -> bytes:
-    stream = io.StringIO()
-    writer = csv.writer(stream)
-    writer.writerow(ReportLine.__struct_fields__)
-    writer.writerows(
-        msgspec.structs.astuple(line)
-        for line in sorted(lines, key=lambda line: (line.file, line.line))
-    )
-    return stream.getvalue().encode()

@@ -20,9 +20,20 @@ from command_api.commit.pending_command import Answer, Outcome
 from command_api.deciding.principal import Member
 from command_api.deciding.rating import SubmitRating
 from command_api.deciding.use_cases import Command
+from command_api.imports.contents import outcome
 from command_api.imports.parts import Proposal, ReportLine
-from command_api.imports.shelf import Import, Shelf, outcome
-from shared.errors import Moved, NotAuthenticated, RatingSuperseded, Rejected
+from command_api.imports.shelf import Import, Shelf
+from shared.errors import (
+    AppendOutcomeUnknown,
+    AppendRefused,
+    Moved,
+    NotAuthenticated,
+    Overloaded,
+    RatingSuperseded,
+    Rejected,
+    StorageFull,
+    Unavailable,
+)
 from shared.ids import MovieId, UserId, new_uuid7, rating_stream_id
 from shared.process.clock import utc_now
 from shared.process.tasks import TaskHealth, Tasks
@@ -32,6 +43,15 @@ IDLE_S = 1.0
 # A part takes less than a second; the import of a process that died waits this long.
 LEASE_S = 30.0
 STALE_AFTER_S = 60.0
+# The part is written once these have passed.
+_PASSING = (
+    AppendOutcomeUnknown,
+    AppendRefused,
+    OSError,
+    Overloaded,
+    StorageFull,
+    Unavailable,
+)
 _STATUSES = {"created": "imported", "changed": "imported", "unchanged": "unchanged"}
 
 
@@ -59,44 +79,45 @@ class ImportWriter:
         if one is None:
             return False
         try:
-            proposals = await self._shelf.proposals(one)
-            lines = await self._written(one, proposals, [p.movie_id for p in proposals])
+            lines = await self._written(one, await self._shelf.proposals(one))
             await self._shelf.written(one, lines)
         except NotAuthenticated:  # The member was erased meanwhile, and their imports with them.
             return True
-        except Exception:
+        except _PASSING:
             await self._shelf.release(one)
+            raise
+        except Exception:  # It would come back at each attempt, and keep the others waiting.
+            await self._shelf.fail(one)
             raise
         return True
 
-    async def _written(
-        self, one: Import, proposals: Sequence[Proposal], movies: Sequence[UUID]
-    ) -> list[ReportLine]:
-        commands: list[Command] = []
-        keys: list[tuple[RequestKey]] = []
-        valid: list[tuple[Proposal, UUID]] = []
+    async def _written(self, one: Import, proposals: Sequence[Proposal]) -> list[ReportLine]:
         lines: list[ReportLine] = []
-        for place, (proposal, movie_id) in enumerate(zip(proposals, movies, strict=True)):
-            try:
-                commands.append(_command(one.user_id, proposal, movie_id))
-            except InvalidFields as error:
-                said = "; ".join(message for _, message in error.wrong)
-                lines += outcome(proposal, "refused", movie_id, said)
-            else:
-                keys.append(self._keys(one, place, movie_id))
-                valid.append((proposal, movie_id))
-        answers = await self._dispatcher.dispatch_bulk(
-            commands, Member(one.user_id), request_id=new_uuid7(), keys=keys
-        )
-        moved: list[tuple[Proposal, UUID]] = []
-        for (proposal, movie_id), row in zip(valid, answers, strict=True):
-            if isinstance(row, Moved):
-                moved.append((proposal, row.into))
-                continue
-            status, detail = _status(row)
-            lines += outcome(proposal, status, movie_id, detail)
-        if moved:
-            lines += await self._written(one, *zip(*moved, strict=True))
+        to_write = [(place, it, it.movie_id) for place, it in enumerate(proposals)]
+        while to_write:
+            commands: list[Command] = []
+            valid: list[tuple[int, Proposal, UUID]] = []
+            for place, proposal, movie_id in to_write:
+                try:
+                    commands.append(_command(one.user_id, proposal, movie_id))
+                except InvalidFields as error:
+                    said = "; ".join(message for _, message in error.wrong)
+                    lines += outcome(proposal, "refused", movie_id, said)
+                else:
+                    valid.append((place, proposal, movie_id))
+            answers = await self._dispatcher.dispatch_bulk(
+                commands,
+                Member(one.user_id),
+                request_id=new_uuid7(),
+                keys=[self._keys(one, place, movie_id) for place, _, movie_id in valid],
+            )
+            to_write = []
+            for (place, proposal, movie_id), row in zip(valid, answers, strict=True):
+                if isinstance(row, Moved):
+                    to_write.append((place, proposal, row.into))
+                else:
+                    status, detail = _status(row)
+                    lines += outcome(proposal, status, movie_id, detail)
         return lines
 
     def _keys(self, one: Import, place: int, movie: UUID) -> tuple[RequestKey]:

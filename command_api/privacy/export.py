@@ -8,19 +8,19 @@ is one that has all that the primary had when the export began.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from typing import Any, TypeVar
 
 import msgspec
 import structlog
 
 from command_api.deciding.load_result import LoadRequest
+from command_api.privacy.places import Places
 from command_api.privacy.rating_files import CurrentRating, File, RatingsFormat, ratings_file
 from command_api.store.replica import Replica
 from command_api.store.store import Store
 from command_api.store.subjects import subject_pages
-from shared.errors import Overloaded, Unavailable
+from shared.errors import Unavailable
 from shared.ids import MovieId, Position, StreamId, UserId, rating_stream_id, sessions_stream_id
 from shared.log.codec import Codec, Decoded
 from shared.log.events import MovieCreated, MovieDetailsChanged, MovieFields, RatingSubmitted
@@ -53,7 +53,7 @@ class Export:
         self._replica = replica
         self._codec = codec
         self._key_wrap = key_wrap
-        self._exporting: set[UserId] = set()
+        self._places = Places(EXPORTS_MAX, "export")
 
     async def of(self, user_id: UserId) -> bytes:
         """Return the user's export as JSON, no older than the position that it states.
@@ -61,30 +61,17 @@ class Export:
         `behind` is the number of events that the log had beyond it at the end.
         Raises `Overloaded` while another export of the user is running, or too many others are.
         """
-        with self._place(user_id):
+        with self._places.held(user_id):
             document = await self._read(lambda store: self._of(store, user_id))
             document["behind"] = max(await self._store.head() - document["position"], 0)
             return msgspec.json.encode(document)
 
     async def ratings_of(self, user_id: UserId, kind: RatingsFormat) -> File:
         """Return the user's current ratings as a file; raise `Overloaded` as `of` does."""
-        with self._place(user_id):
+        with self._places.held(user_id):
             ratings = await self._read(lambda store: self._current_ratings(store, user_id))
             # Many reviews take a while to encode.
             return await asyncio.to_thread(ratings_file, ratings, kind)
-
-    @contextmanager
-    def _place(self, user_id: UserId) -> Iterator[None]:
-        """Hold a place among the exports; raise `Overloaded` if there is none."""
-        if user_id in self._exporting:
-            raise Overloaded("another export of this user is in progress already")
-        if len(self._exporting) >= EXPORTS_MAX:
-            raise Overloaded("too many exports are in progress already")
-        self._exporting.add(user_id)
-        try:
-            yield
-        finally:
-            self._exporting.remove(user_id)
 
     async def _read(self, read: Callable[[Store], Awaitable[Result]]) -> Result:
         """Return the result from a replica that has all of the log so far, else the primary's."""

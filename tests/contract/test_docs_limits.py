@@ -84,6 +84,9 @@ LIMITS = {
         "command_api.imports.shelf:KEPT_PER_MEMBER",
         "command_api.imports.shelf:KEPT_FOR_DAYS",
     ),
+    "reports and choices of imports in progress, of all users": (
+        "command_api.imports.shelf:REPORTS_MAX",
+    ),
     "films to choose for in an answer, choices in a request": (
         "command_api.imports.shelf:CHOICES_SHOWN",
         "command_api.bodies.models:CHOICES_MAX",

@@ -6,6 +6,7 @@ before it is read: number of entries, sizes, ratio, names. Folders are read with
 
 from __future__ import annotations
 
+import io
 import os
 import stat
 import struct
@@ -137,32 +138,47 @@ def open_files(path: Path) -> Iterator[Files]:
     try:
         found = path.stat()
         files = _folder(path) if stat.S_ISDIR(found.st_mode) else None
-        if files is None and not stat.S_ISREG(found.st_mode):
-            raise OperatorError(f"{path} is neither a file nor a folder")
-        is_zip = files is None and _is_zip(path)
     except (OSError, ValueError) as error:
-        reason = getattr(error, "strerror", None) or error
-        raise OperatorError(f"{path} cannot be read: {reason}") from error
-    written_at = _moment(found.st_mtime)
+        raise _cannot_be_read(path, error) from error
     if files is not None:
         yield files
         return
-    if not is_zip:
-        file = SourceFile(path.name, found.st_size, lambda: path.open("rb"))
-        yield Files((file,), written_at, is_single=True)
-        return
-    _require_small_directory(path)
+    if not stat.S_ISREG(found.st_mode):
+        raise OperatorError(f"{path} is neither a file nor a folder")
+    file = SourceFile(path.name, found.st_size, _opener(path))
+    with _unpacked(file, path, _moment(found.st_mtime)) as unpacked:
+        yield unpacked
+
+
+@contextmanager
+def open_content(content: bytes, written_at: datetime) -> Iterator[Files]:
+    """Open a file or a ZIP archive that is in memory; raise `OperatorError` as `open_files`."""
+    file = SourceFile("import", len(content), lambda: io.BytesIO(content))
+    with _unpacked(file, "the file", written_at) as unpacked:
+        yield unpacked
+
+
+@contextmanager
+def _unpacked(file: SourceFile, shown: object, written_at: datetime) -> Iterator[Files]:
     try:
-        archive = zipfile.ZipFile(path)
-    except (*_BROKEN, ValueError, struct.error) as error:
-        raise OperatorError(f"{path} is no readable ZIP archive: {error}") from error
-    with archive:
-        yield Files(_entries(path, archive, found.st_size), written_at, is_single=False)
+        stream = file.open()
+    except OSError as error:
+        raise _cannot_be_read(shown, error) from error
+    with stream:
+        if stream.read(4) not in _ZIP_STARTS:
+            yield Files((file,), written_at, is_single=True)
+            return
+        _require_small_directory(shown, stream)
+        try:
+            archive = zipfile.ZipFile(stream)
+        except (*_BROKEN, ValueError, struct.error) as error:
+            raise OperatorError(f"{shown} is no readable ZIP archive: {error}") from error
+        with archive:
+            yield Files(_entries(shown, archive, file.size), written_at, is_single=False)
 
 
-def _is_zip(path: Path) -> bool:
-    with path.open("rb") as stream:
-        return stream.read(4) in _ZIP_STARTS
+def _cannot_be_read(shown: object, error: Exception) -> OperatorError:
+    return OperatorError(f"{shown} cannot be read: {getattr(error, 'strerror', None) or error}")
 
 
 def _folder(folder: Path) -> Files:
@@ -190,33 +206,32 @@ def _opener(path: Path) -> Callable[[], IO[bytes]]:
     return lambda: path.open("rb")
 
 
-def _require_small_directory(path: Path) -> None:
+def _require_small_directory(shown: object, stream: IO[bytes]) -> None:
     """Refuse a directory that would take much memory, before `zipfile` reads it."""
-    with path.open("rb") as stream:
-        size = stream.seek(0, os.SEEK_END)
-        stream.seek(max(0, size - _COMMENT_BYTES_MAX - _END.size - _END_64_LOCATOR_BYTES))
-        tail = stream.read()
+    size = stream.seek(0, os.SEEK_END)
+    stream.seek(max(0, size - _COMMENT_BYTES_MAX - _END.size - _END_64_LOCATOR_BYTES))
+    tail = stream.read()
     place = tail.rfind(_END_MARK)
     if place < 0 or len(tail) - place < _END.size:
-        raise OperatorError(f"{path} is no readable ZIP archive: it has no end record")
+        raise OperatorError(f"{shown} is no readable ZIP archive: it has no end record")
     _, _, _, _, entries, directory_bytes, _, _ = _END.unpack_from(tail, place)
     before = tail[max(0, place - _END_64_LOCATOR_BYTES) : place]
     is_64 = before.startswith(_END_64_LOCATOR)
     if is_64 or entries > ENTRIES_MAX or directory_bytes > DIRECTORY_BYTES_MAX:
-        raise OperatorError(f"{path} has more than {ENTRIES_MAX:,} entries")
+        raise OperatorError(f"{shown} has more than {ENTRIES_MAX:,} entries")
 
 
-def _entries(path: Path, archive: zipfile.ZipFile, size: int) -> tuple[SourceFile, ...]:
+def _entries(shown: object, archive: zipfile.ZipFile, size: int) -> tuple[SourceFile, ...]:
     entries = [entry for entry in archive.infolist() if not entry.is_dir()]
     if len(entries) > ENTRIES_MAX:
-        raise OperatorError(f"{path} has more than {ENTRIES_MAX:,} entries")
+        raise OperatorError(f"{shown} has more than {ENTRIES_MAX:,} entries")
     total = sum(entry.file_size for entry in entries)
     if total > TOTAL_BYTES_MAX:
-        raise OperatorError(f"{path} would unpack to {total:,} bytes")
+        raise OperatorError(f"{shown} would unpack to {total:,} bytes")
     if total > RATIO_FROM_BYTES and total > RATIO_MAX * size:
-        raise OperatorError(f"{path} would unpack to {total // max(size, 1):,} times its size")
+        raise OperatorError(f"{shown} would unpack to {total // max(size, 1):,} times its size")
     for entry in entries:
-        _require_harmless(path, entry)
+        _require_harmless(shown, entry)
 
     def opener(entry: zipfile.ZipInfo) -> Callable[[], IO[bytes]]:
         return lambda: archive.open(entry)
@@ -225,19 +240,19 @@ def _entries(path: Path, archive: zipfile.ZipFile, size: int) -> tuple[SourceFil
     return _without_prefix(found)
 
 
-def _require_harmless(path: Path, entry: zipfile.ZipInfo) -> None:
+def _require_harmless(shown: object, entry: zipfile.ZipInfo) -> None:
     name = entry.orig_filename
     parts = name.split("/")
-    shown = name[:80]
+    named = name[:80]
     if len(name) > NAME_CHARS_MAX or len(parts) > DEPTH_MAX or not name.isprintable():
-        raise OperatorError(f"{path} has an entry with a bad name: {shown!r}")
+        raise OperatorError(f"{shown} has an entry with a bad name: {named!r}")
     if name.startswith("/") or "\\" in name or ".." in parts or ":" in parts[0]:
-        raise OperatorError(f"{path} has an entry outside its folder: {shown!r}")
+        raise OperatorError(f"{shown} has an entry outside its folder: {named!r}")
     if entry.flag_bits & _ENCRYPTED or entry.compress_type not in _METHODS:
-        raise OperatorError(f"{path} has an entry that is encrypted or rarely packed: {shown!r}")
+        raise OperatorError(f"{shown} has an entry that is encrypted or rarely packed: {named!r}")
     ratio_max = RATIO_MAX * entry.compress_size
     if entry.file_size > RATIO_FROM_BYTES and entry.file_size > ratio_max:
-        raise OperatorError(f"{path} has an entry that unpacks {RATIO_MAX} times: {shown!r}")
+        raise OperatorError(f"{shown} has an entry that unpacks {RATIO_MAX} times: {named!r}")
 
 
 def _without_prefix(files: list[SourceFile]) -> tuple[SourceFile, ...]:
