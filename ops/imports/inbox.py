@@ -10,13 +10,11 @@ from __future__ import annotations
 import resource
 import signal
 import sys
-import tempfile
 import threading
 import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from datetime import datetime
-from pathlib import Path
 from types import FrameType
 from typing import Any, NamedTuple, get_args
 from uuid import UUID
@@ -34,12 +32,13 @@ from command_api.imports.parts import (
     UnmatchedFilm,
     in_parts,
     sealed,
+    sealed_failure,
     unsealed,
 )
 from ops.errors import OperatorError
 from ops.failures import failure_text
 from ops.imports.formats.entry import DataSet, Entry, Film, Passed
-from ops.imports.formats.files import Files, open_files
+from ops.imports.formats.files import Files, open_content
 from ops.imports.importer import READERS, latest
 from ops.imports.log_catalogue import movies_of_log
 from ops.imports.matcher import Matcher, Movie
@@ -92,18 +91,31 @@ _FILE = (
     " ORDER BY number"
 )
 # Only for the attempt that has read the file: another may have begun meanwhile.
+# One statement: an erasure waits for no open transaction.
 _READ = """
-UPDATE imports SET state = CASE WHEN %(parts)s = 0 THEN 'finished' ELSE 'writing' END,
-    format = %(format)s, parts = %(parts)s, counts = %(counts)s::jsonb, leased_until = NULL,
-    changed_at = now()
-WHERE import_id = %(import_id)s AND state = 'reading' AND attempts = %(attempts)s
+WITH changed AS (
+    UPDATE imports SET state = CASE WHEN %(parts)s = 0 THEN 'finished' ELSE 'writing' END,
+        format = %(format)s, parts = %(parts)s, counts = %(counts)s::jsonb, leased_until = NULL,
+        changed_at = now()
+    WHERE import_id = %(import_id)s AND state = 'reading' AND attempts = %(attempts)s
+    RETURNING import_id
+), gone AS (
+    DELETE FROM import_parts part USING changed
+    WHERE part.import_id = changed.import_id AND part.kind = 'file'
+)
+INSERT INTO import_parts (import_id, kind, number, content)
+SELECT import_id, part.* FROM changed,
+    unnest(%(kinds)s::text[], %(numbers)s::integer[], %(contents)b::bytea[]) part
 """
 _FAILED = """
-UPDATE imports SET state = 'failed', failure = %s, leased_until = NULL, changed_at = now()
-WHERE import_id = %s AND state = 'reading' AND attempts = %s
+WITH changed AS (
+    UPDATE imports SET state = 'failed', failure = %s, leased_until = NULL, changed_at = now()
+    WHERE import_id = %s AND state = 'reading' AND attempts = %s
+    RETURNING import_id
+)
+DELETE FROM import_parts part USING changed
+WHERE part.import_id = changed.import_id AND part.kind = 'file'
 """
-_ADD = "INSERT INTO import_parts (import_id, kind, number, content) VALUES (%s, %s, %s, %s)"
-_DROP_FILE = "DELETE FROM import_parts WHERE import_id = %s AND kind = 'file'"
 
 log = structlog.get_logger()
 
@@ -202,16 +214,12 @@ class Inbox:
         rows = self._connected().execute(_FILE, [taken.import_id]).fetchall()
         if key is None or not rows:
             return None
-        with tempfile.TemporaryDirectory(prefix="starfold-import-") as folder:
-            path = Path(folder, "import")
-            with path.open("wb") as file:
-                for number, content in rows:
-                    file.write(unsealed(key, taken.import_id, "file", number, content))
-            del rows
-            with open_files(path) as files:
-                return found_in(
-                    files._replace(written_at=taken.created_at), taken.format, self._catalogue()
-                )
+        content = b"".join(
+            unsealed(key, taken.import_id, "file", number, part) for number, part in rows
+        )
+        del rows
+        with open_content(content, taken.created_at) as files:
+            return found_in(files, taken.format, self._catalogue())
 
     def _catalogue(self) -> Matcher:
         now_s = time.monotonic()
@@ -228,7 +236,7 @@ class Inbox:
         return None if row is None else self._key_wrap.unwrap(taken.user_id, row[0])
 
     def _store(self, taken: Taken, found: Found) -> None:
-        key, connection = self._key(taken), self._connected()
+        key = self._key(taken)
         if key is None:
             return
         kinds: Sequence[tuple[Kind, Sequence[Any]]] = (
@@ -236,28 +244,28 @@ class Inbox:
             ("unmatched", found.unmatched),
             ("report", found.report),
         )
-        with connection.transaction():
-            stated = {
-                "import_id": taken.import_id,
-                "attempts": taken.attempt,
-                "format": found.format,
-                "parts": len(in_parts(found.ratings)),
-                "counts": msgspec.json.encode(found.counts).decode(),
-            }
-            if not connection.execute(_READ, stated).rowcount:
-                return
-            connection.execute(_DROP_FILE, [taken.import_id])
-            for kind, elements in kinds:
-                for number, part in enumerate(in_parts(elements)):
-                    content = msgspec.json.encode(part)
-                    content = sealed(key, taken.import_id, kind, number, content)
-                    connection.execute(_ADD, [taken.import_id, kind, number, content])
+        parts = [
+            (kind, number, sealed(key, taken.import_id, kind, number, msgspec.json.encode(part)))
+            for kind, elements in kinds
+            for number, part in enumerate(in_parts(elements))
+        ]
+        stated = {
+            "import_id": taken.import_id,
+            "attempts": taken.attempt,
+            "format": found.format,
+            "parts": len(in_parts(found.ratings)),
+            "counts": msgspec.json.encode(found.counts).decode(),
+            "kinds": [kind for kind, _, _ in parts],
+            "numbers": [number for _, number, _ in parts],
+            "contents": [content for _, _, content in parts],
+        }
+        self._connected().execute(_READ, stated)
 
     def _failed(self, taken: Taken, reason: str) -> None:
-        connection = self._connected()
-        with connection.transaction():
-            if connection.execute(_FAILED, [reason, taken.import_id, taken.attempt]).rowcount:
-                connection.execute(_DROP_FILE, [taken.import_id])
+        key = self._key(taken)
+        if key is not None:
+            failure = sealed_failure(key, taken.import_id, reason)
+            self._connected().execute(_FAILED, [failure, taken.import_id, taken.attempt])
 
 
 def found_in(files: Files, wanted: ImportFormat | None, matcher: Matcher) -> Found:
