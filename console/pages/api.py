@@ -1,70 +1,93 @@
-"""The operators' API as the pages call it: over HTTP, within the process."""
+"""The operators' API as the pages call it, within the process."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import Any
-from uuid import uuid4
+from urllib.parse import urlencode
 
 import httpx
 import msgspec
-from starlette.types import ASGIApp
+from starlette.responses import Response
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from pages.sessions import Visitor
+from shared.web.operation import REQUEST_ID_HEADER
 from starfold_client.errors import NotAuthenticated, problem_of
 
 # A page may wait for as long as an act of a moment takes.
 ACT_TIMEOUT_S = 60.0
-BASE = "http://console/v1/operator"
+HOST = b"console"
+ROOT = "/v1/operator"
 
 
 class OperatorsApi:
-    """Sends a page's requests with the operator's own token.
-
-    A page can do nothing that the API refuses, and every act of a page is an act of the API.
-    """
+    """Sends a page's requests with the operator's own token: a page can do what the API permits."""
 
     def __init__(self, service: ASGIApp) -> None:
+        self._service = service
         transport = httpx.ASGITransport(service, raise_app_exceptions=False)
-        self._http = httpx.AsyncClient(transport=transport, timeout=ACT_TIMEOUT_S)
+        self._http = httpx.AsyncClient(
+            transport=transport, base_url=f"http://{HOST.decode()}{ROOT}", timeout=ACT_TIMEOUT_S
+        )
 
     async def get(self, visitor: Visitor, path: str, **query: object) -> dict[str, Any]:
         """Return what a route answers; raise its problem, as the client raises it."""
         given = {name: str(value) for name, value in query.items() if value not in (None, "")}
-        answer = await self.send(visitor, "GET", path, query=given)
+        headers = {"Authorization": _credential(visitor)}
+        answer = await self._http.get(path, params=given, headers=headers)
+        if not answer.is_success:
+            raise problem_of(answer)
         decoded: dict[str, Any] = msgspec.json.decode(answer.content)
         return decoded
 
-    async def send(
-        self,
-        visitor: Visitor,
-        method: str,
-        path: str,
-        *,
-        query: Mapping[str, str] | None = None,
-        body: object = None,
-        if_match: str = "",
-        key: str = "",
-    ) -> httpx.Response:
-        """Send a request; `key` makes a repeat of an act safe, `if_match` names what it is on."""
-        session = visitor.client.session
-        if session is None:
-            raise NotAuthenticated("not-authenticated", 401)
-        headers = {"Authorization": f"Bearer {session.access_token}"}
-        if method != "GET":
-            headers["Idempotency-Key"] = key or str(uuid4())
-        if if_match:
-            headers["If-Match"] = if_match
-        content = None
-        if body is not None:
-            headers["Content-Type"] = "application/json"
-            content = msgspec.json.encode(body)
-        answer = await self._http.request(
-            method, BASE + path, params=query, headers=headers, content=content
-        )
-        if not answer.is_success:
-            raise problem_of(answer)
-        return answer
+    def passed_on(self, visitor: Visitor, path: str, query: Mapping[str, str]) -> Response:
+        """Return a route's answer, which is sent part by part as it arrives, problem or not."""
+        return PassedOn(self._service, ROOT + path, urlencode(query), _credential(visitor))
 
     async def close(self) -> None:
         await self._http.aclose()
+
+
+class PassedOn(Response):
+    """Has a service answer the request, under another path; adds the cookies that are set on it."""
+
+    def __init__(self, service: ASGIApp, path: str, query: str, credential: str) -> None:
+        super().__init__()
+        self._service = service
+        self._path = path
+        self._query = query
+        self._credential = credential
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        request_id = scope["starfold.request_id"].encode()
+        cookies = [field for field in self.raw_headers if field[0] == b"set-cookie"]
+
+        async def send_with_cookies(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                # The pages add the id of the request to each answer.
+                own = [field for field in message["headers"] if field[0] != REQUEST_ID_HEADER]
+                message = {**message, "headers": [*own, *cookies]}
+            await send(message)
+
+        asked = {
+            **scope,
+            "path": self._path,
+            "raw_path": self._path.encode(),
+            "query_string": self._query.encode(),
+            "headers": [
+                (b"host", HOST),
+                (b"authorization", self._credential.encode()),
+                (REQUEST_ID_HEADER, request_id),
+            ],
+            # An answer in one part would else pass by the pages on its way to the browser.
+            "extensions": {},
+        }
+        await self._service(asked, receive, send_with_cookies)
+
+
+def _credential(visitor: Visitor) -> str:
+    session = visitor.client.session
+    if session is None:
+        raise NotAuthenticated("not-authenticated", 401)
+    return f"Bearer {session.access_token}"

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from urllib.parse import urlencode
 
 from starlette.requests import Request
-from starlette.responses import Response, StreamingResponse
+from starlette.responses import Response
 from starlette.routing import Route
 
 from console.pages.api import OperatorsApi
@@ -66,12 +66,10 @@ class EventPages:
         return self._site.renderer.page("event.html", visitor=visitor, **found)
 
     async def export(self, request: Request, visitor: Visitor) -> Response:
-        """Pass the selected events on as JSON lines."""
-        answer = await self._api.send(visitor, "GET", "/events/export", query=_asked(request))
-        headers = {"Content-Disposition": answer.headers["content-disposition"]}
-        return StreamingResponse(
-            answer.aiter_bytes(), headers=headers, media_type="application/jsonl"
-        )
+        """Pass the selected events on as JSON lines, however many; a refusal is a page."""
+        asked = _asked(request)
+        await self._api.get(visitor, "/events", **asked, limit=1)
+        return self._api.passed_on(visitor, "/events/export", asked)
 
 
 def _asked(request: Request) -> dict[str, str]:

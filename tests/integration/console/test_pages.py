@@ -64,6 +64,8 @@ def test_an_operator_sees_projections_and_events(visitor: httpx.Client, api: Api
     assert str(movie_id) in event
     exported = visitor.get("/events/export", params={"type": "MovieCreated"})
     assert exported.headers["content-type"].startswith("application/jsonl")
+    assert exported.headers["content-disposition"].endswith('"starfold-events.jsonl"')
+    assert len(exported.headers.get_list("x-request-id")) == 1
     assert str(movie_id) in exported.text
 
 
@@ -73,6 +75,7 @@ def test_what_cannot_be_found_is_said_in_words(visitor: httpx.Client, api: Api) 
         ("/events/999999999", 404, "There is no such page"),
         ("/events?stream=nonsense", 422, "Something in this is wrong"),
         ("/events?user=01a21a3b-a183-7a2e-bfbb-370b685f1734", 409, "index"),
+        ("/events/export?user=01a21a3b-a183-7a2e-bfbb-370b685f1734", 409, "index"),
         ("/nowhere", 404, "There is no such page"),
     ):
         answer = visitor.get(path)
