@@ -17,7 +17,6 @@ from command_api.bulk.room import BulkRoom
 from command_api.commit.closed_movies import ClosedMovies
 from command_api.commit.committer import Committer
 from command_api.commit.dispatcher import Dispatcher
-from command_api.commit.shared_look_up import SharedLookUp
 from command_api.commit.traced_command import command_of
 from command_api.deciding.movie import catalogue_id_stream
 from command_api.http.commands import Commands
@@ -25,7 +24,7 @@ from command_api.http.gate import CommandGate
 from command_api.http.imports import Imports
 from command_api.http.mails import Mails
 from command_api.http.movies import Movies
-from command_api.http.operations import Operations
+from command_api.http.operations import Operations, PublishedKeys
 from command_api.http.ratings import Ratings
 from command_api.http.sessions import Sessions
 from command_api.http.users import Users
@@ -46,6 +45,7 @@ from command_api.settings import CommandSettings
 from command_api.store.commit_store import CommitStore
 from command_api.store.replica import Replica
 from command_api.store.server import Server
+from command_api.store.shared_look_up import SharedLookUp
 from command_api.store.store import Store
 from command_api.upkeep import Upkeep
 from shared.errors import Unavailable
@@ -146,7 +146,7 @@ def create_app(settings: CommandSettings) -> Service:
         log.info("command_api_stopped")
 
     return service_of(tracer)(
-        (Users, Mails, Sessions, Movies, Ratings, Imports, Operations),
+        (Users, Mails, Sessions, Movies, Ratings, Imports, Operations, PublishedKeys),
         title="Starfold command API",
         description=DESCRIPTION,
         lifespan=lifespan,
@@ -224,9 +224,8 @@ def _wire(settings: CommandSettings, tracer: Tracer | None) -> _Parts:
         Movies(commands, bulk, closed_movies, secret),
         Ratings(commands, bulk),
         Imports(shelf, room),
-        Operations(
-            SharedLookUp(store.head), tasks, settings.token_public_keys, settings.metrics_token
-        ),
+        Operations(SharedLookUp(store.head), tasks, settings.metrics_token),
+        PublishedKeys(settings.token_public_keys),
     )
     gate = CommandGate(authentication, rate_limits, Callers(store, codec, key_wrap))
     return _Parts(

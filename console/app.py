@@ -11,14 +11,15 @@ import structlog
 from fastapi import FastAPI
 
 from command_api.http.gate import CommandGate
+from command_api.http.operations import Operations
 from command_api.identity.authentication import Authentication
 from command_api.identity.callers import Callers
 from command_api.identity.limits import RateLimits
 from command_api.store.server import Server
+from command_api.store.shared_look_up import SharedLookUp
 from command_api.store.store import Store
 from console.access import admission
 from console.http.events import Events
-from console.http.operations import Operations
 from console.http.projections import Projections
 from console.settings import BODY_BYTES_MAX, ConsoleSettings
 from console.worker_thread import WiredThread
@@ -35,8 +36,8 @@ from shared.web.tokens import TokenVerifier
 
 log = structlog.get_logger()
 
-DESCRIPTION = """What operators see and do: projections, replays, audits, parked entities, keys and
-users. Every act leaves a row in the audit log of operators' acts."""
+DESCRIPTION = """What operators see: projections, and the events of the log. Every act leaves a row
+in the audit log of operators' acts."""
 
 TAGS = {
     "projections": "Read models: their generations, lag and progress.",
@@ -67,7 +68,7 @@ def create_app(settings: ConsoleSettings) -> Service:
         log.info("console_started", port=settings.port)
         drain_before_stop(settings.drain_s, parts.tasks.drain, app.close_connections)
         yield {CHARGE_ADDRESS: parts.gate.charge_address}
-        parts.reads.close()
+        await parts.reads.close()
         await parts.store.close()
         log.info("console_stopped")
 
@@ -120,6 +121,6 @@ def _wire(settings: ConsoleSettings) -> _Parts:
     rooms = (
         Projections(reads),
         Events(reads, key_wrap, acts, settings.reservation_secret.get_secret_value()),
-        Operations(reads, tasks, settings.metrics_token),
+        Operations(SharedLookUp(store.head), tasks, settings.metrics_token),
     )
     return _Parts(store, reads, tasks, rooms, gate)

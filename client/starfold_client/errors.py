@@ -159,6 +159,10 @@ class EventIndexOff(Conflict, code="event-index-off"):
     """An operator's selection of events needs the event index, which no projector keeps up."""
 
 
+class EventUnreadable(Conflict, code="event-unreadable"):
+    """This release cannot read the event that is to be revealed."""
+
+
 class Gone(Refused, code="gone"):
     """The movie was withdrawn."""
 

@@ -62,7 +62,7 @@ _LINE = {
 }
 
 
-def _printable(text: str) -> str:
+def printable(text: str) -> str:
     """Return NFC without outer white space; refuse control characters and lone surrogates."""
     text = _without_controls(text.strip())
     if text.isascii():
@@ -89,7 +89,7 @@ def _require_few_combining_marks(text: str) -> None:
 def _one_line(text: str) -> str:
     if any(character in _LINE_CONTROLS for character in text):
         raise ValueError("holds a line break or a tab")
-    text = _printable(text)
+    text = printable(text)
     if not text:
         raise ValueError("is empty")
     if not any(map(_is_visible, text)):
@@ -215,13 +215,13 @@ Url = Annotated[str, StringConstraints(max_length=2_000, pattern=r"^https?://[^\
 Description = Annotated[
     str,
     StringConstraints(max_length=DESCRIPTION_CHARS_MAX),
-    AfterValidator(_printable),
+    AfterValidator(printable),
     _documented(_NO_CONTROLS),
 ]
 Review = Annotated[
     str,
     StringConstraints(max_length=REVIEW_CHARS_MAX),
-    AfterValidator(_printable),
+    AfterValidator(printable),
     _documented(_NO_CONTROLS),
 ]
 Score = Annotated[

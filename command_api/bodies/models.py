@@ -34,7 +34,7 @@ from command_api.bodies.fields import (
 from command_api.deciding.credentials import canonical_password
 from command_api.settings import KIB, MIB
 from shared.log.events import MovieFields, Role, Visibility
-from shared.web.identifiers import CanonicalUuid
+from shared.web.parameter_types import CanonicalUuid
 
 RATINGS_MAX = 10_000
 BULK_CREATIONS_MAX = 1_000

@@ -13,12 +13,13 @@ from pydantic import BaseModel
 from starlette.concurrency import run_in_threadpool
 
 from command_api.bodies.bounded_json import validated
+from command_api.bodies.idempotency_key import key_text
 from command_api.bodies.json_body import require_json
 from command_api.bodies.models import BulkBody
 from command_api.bulk.decoder import Raw, rows_decoder
 from command_api.bulk.room import BulkRoom
 from command_api.commit.dispatcher import Dispatcher
-from command_api.commit.idempotency import RequestKey, key_text, request_key
+from command_api.commit.idempotency import RequestKey, request_key
 from command_api.commit.pending_command import Answer as RowAnswer
 from command_api.commit.pending_command import Outcome
 from command_api.deciding.use_cases import Command

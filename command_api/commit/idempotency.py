@@ -7,19 +7,15 @@ from __future__ import annotations
 
 import hashlib
 import hmac
-import re
 from typing import NamedTuple
 from uuid import UUID
 
 from command_api.deciding.load_result import AnswerKey
 from command_api.store.store import Store
-from shared.errors import InvalidInput
 from shared.ids import keyed_uuid
 
-KEY_CHARS_MAX = 255
 KEPT_FOR_H = 24
 
-_KEY = re.compile(rf"[\x21-\x7e]{{1,{KEY_CHARS_MAX}}}")
 _PURGE = (
     b"DELETE FROM idempotency_keys WHERE (principal, key_id) IN ("
     b"SELECT principal, key_id FROM idempotency_keys"
@@ -32,18 +28,6 @@ class RequestKey(NamedTuple):
 
     key: AnswerKey
     request_hmac: bytes
-
-
-def key_text(header: str) -> str:
-    """Return the key in a header's text without outer white space; raise `InvalidInput`."""
-    text = header.strip()
-    if len(text) > 1 and text[0] == text[-1] == '"':  # A string of RFC 9651, as the draft requires.
-        text = text[1:-1]
-    if not _KEY.fullmatch(text):
-        raise InvalidInput(
-            f"Idempotency-Key must be 1 to {KEY_CHARS_MAX} visible ASCII characters without spaces"
-        )
-    return text
 
 
 def request_key(

@@ -9,8 +9,9 @@ from uuid import UUID
 
 from pydantic import BaseModel, Field
 
+from command_api.bodies.idempotency_key import key_text
 from command_api.commit.dispatcher import Dispatcher
-from command_api.commit.idempotency import KEY_CHARS_MAX, key_text, request_key
+from command_api.commit.idempotency import request_key
 from command_api.commit.pending_command import Outcome
 from command_api.deciding.principal import Principal
 from command_api.deciding.use_cases import Command
@@ -23,19 +24,6 @@ from shared.web.problems import POSITION_HEADER
 Answers = dict[int, AnswerKind]
 
 _POSITION = POSITION_HEADER.lower().encode()
-
-
-class Idempotent(Parameters):
-    """Parameters of an operation that is executed once for each Idempotency-Key."""
-
-    idempotency_key: Annotated[
-        str | None,
-        Header("Idempotency-Key"),
-        Field(
-            description="A repeat of the same request gets the first answer, for 24 hours.",
-            json_schema_extra={"minLength": 1, "maxLength": KEY_CHARS_MAX, "pattern": "^[!-~]+$"},
-        ),
-    ] = None
 
 
 class Conditional(Parameters):

@@ -16,8 +16,8 @@ from command_api.imports.parts import ImportFormat, UnmatchedFilm
 from command_api.imports.shelf import Import, Shelf
 from shared.errors import InvalidInput
 from shared.web.answer import Answer, AnswerKind, bytes_answer, empty_answer, json_answer
-from shared.web.identifiers import CanonicalUuid
 from shared.web.operation import Parameters, Request, operation
+from shared.web.parameter_types import CanonicalUuid
 from shared.web.problems import InvalidFields
 
 CSV = "text/csv; charset=utf-8"

@@ -6,6 +6,7 @@ from functools import partial
 from http import HTTPStatus
 
 from command_api.bodies.answers import MovieAnswer, RowsAnswer
+from command_api.bodies.idempotency_key import Idempotent
 from command_api.bodies.json_body import JsonBody
 from command_api.bodies.models import (
     BULK_BYTES_MAX,
@@ -31,7 +32,6 @@ from command_api.http.commands import (
     STALE,
     Commands,
     Conditional,
-    Idempotent,
     answer,
     answered,
     creation,
@@ -39,9 +39,9 @@ from command_api.http.commands import (
 from command_api.identity.access import CATALOGUE
 from shared.ids import MovieId, keyed_uuid, new_uuid7
 from shared.web.answer import Answer, AnswerKind
-from shared.web.identifiers import CanonicalUuid
 from shared.web.openapi import CLOSED
 from shared.web.operation import Request, operation
+from shared.web.parameter_types import CanonicalUuid
 from shared.web.problems import Refused
 
 ID_TAKEN = AnswerKind("Another movie has this IMDb or TMDB id, or this one is being withdrawn.")

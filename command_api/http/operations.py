@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from command_api.bodies.answers import HealthAnswer, KeysAnswer, ReadyAnswer
-from command_api.commit.shared_look_up import SharedLookUp
+from command_api.store.shared_look_up import SharedLookUp
 from shared.ids import Position
 from shared.process.tasks import Tasks, require_working
 from shared.web.answer import Answer, AnswerKind, json_answer
@@ -19,16 +19,13 @@ Plain = Request[Parameters, None]
 
 
 class Operations:
+    """The routes of every process that answers with the event store's help."""
+
     def __init__(
-        self,
-        head: SharedLookUp[Position],
-        tasks: Tasks,
-        token_public_keys: Sequence[bytes],
-        metrics_token: MetricsToken,
+        self, head: SharedLookUp[Position], tasks: Tasks, metrics_token: MetricsToken
     ) -> None:
         self._head = head
         self._tasks = tasks
-        self._token_public_keys = token_public_keys
         self._metrics_token = metrics_token
 
     @operation(
@@ -51,12 +48,25 @@ class Operations:
         },
     )
     async def ready(self, _request: Plain) -> Answer:
-        """Return 200 if the event store answers and every required task works.
-
-        Commands can be accepted then; otherwise the status is 503.
-        """
+        """Return 200 if the event store answers and every required task works, else 503."""
         require_working(self._tasks)
         return json_answer({"status": "ready", "position": await self._head()})
+
+    @operation(
+        "GET",
+        "/metrics",
+        tag="operations",
+        own_credentials=METRICS_CREDENTIALS,
+        answers=METRICS_ANSWERS,
+    )
+    async def metrics(self, request: Plain) -> Answer:
+        """Return metrics in Prometheus's text format; `STARFOLD_METRICS_TOKEN` may protect them."""
+        return exposed(request, self._metrics_token)
+
+
+class PublishedKeys:
+    def __init__(self, token_public_keys: Sequence[bytes]) -> None:
+        self._token_public_keys = token_public_keys
 
     @operation(
         "GET",
@@ -70,14 +80,3 @@ class Operations:
         return json_answer(keys).with_field(
             b"cache-control", f"public, max-age={KEYS_CACHED_FOR_S}"
         )
-
-    @operation(
-        "GET",
-        "/metrics",
-        tag="operations",
-        own_credentials=METRICS_CREDENTIALS,
-        answers=METRICS_ANSWERS,
-    )
-    async def metrics(self, request: Plain) -> Answer:
-        """Return metrics in Prometheus's text format; `STARFOLD_METRICS_TOKEN` may protect them."""
-        return exposed(request, self._metrics_token)

@@ -9,6 +9,7 @@ from uuid import UUID
 import msgspec
 
 from command_api.bodies.answers import RatingAnswer, RowsAnswer
+from command_api.bodies.idempotency_key import Idempotent
 from command_api.bodies.json_body import JsonBody
 from command_api.bodies.models import (
     BULK_BYTES_MAX,
@@ -26,7 +27,6 @@ from command_api.http.commands import (
     STALE,
     Commands,
     Conditional,
-    Idempotent,
     answer,
     answered,
     stated,
@@ -35,9 +35,9 @@ from command_api.identity.access import MEMBERS, RATERS
 from shared.ids import MovieId, UserId, rating_stream_id, uuid_text
 from shared.versions import Condition
 from shared.web.answer import Answer, AnswerKind, json_bytes
-from shared.web.identifiers import CanonicalUuid
 from shared.web.openapi import CLOSED
 from shared.web.operation import Request, operation
+from shared.web.parameter_types import CanonicalUuid
 
 RATED = {
     201: answered("The first rating of this movie", RatingAnswer, ("ETag", "Location")),

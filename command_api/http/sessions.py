@@ -11,6 +11,7 @@ from pydantic import Field
 
 from command_api.bodies.answers import SessionAnswer, SessionsAnswer
 from command_api.bodies.bounded_json import Either
+from command_api.bodies.idempotency_key import Idempotent
 from command_api.bodies.json_body import JsonBody
 from command_api.bodies.models import (
     ACCOUNT_BYTES_MAX,
@@ -22,7 +23,7 @@ from command_api.deciding.credentials import canonical_email
 from command_api.deciding.principal import Member, Service, session_of
 from command_api.deciding.session import EndSession
 from command_api.deciding.user import ChangePassword
-from command_api.http.commands import DONE, Commands, Idempotent, answer
+from command_api.http.commands import DONE, Commands, answer
 from command_api.identity.access import MEMBERS, PUBLIC, SESSIONS
 from command_api.identity.accounts import Account, Accounts
 from command_api.identity.authentication import API_KEY_PREFIX, Authentication, key_id_of
@@ -41,8 +42,8 @@ from shared.ids import NO_VERSION, UserId, Version, sessions_stream_id
 from shared.log.events import Role
 from shared.web.addresses import network_of
 from shared.web.answer import Answer, AnswerKind, json_answer
-from shared.web.identifiers import CanonicalUuid
 from shared.web.operation import Header, Parameters, Request, operation
+from shared.web.parameter_types import CanonicalUuid
 from shared.web.tokens import TOKEN_LIFETIME_S, TokenIssuer
 
 log = structlog.get_logger()

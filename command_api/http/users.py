@@ -9,6 +9,7 @@ import structlog
 
 from command_api.bodies.answers import AnyExportAnswer, RowsAnswer, UserAnswer
 from command_api.bodies.bounded_json import Either
+from command_api.bodies.idempotency_key import Idempotent
 from command_api.bodies.json_body import JsonBody
 from command_api.bodies.models import (
     ACCOUNT_BYTES_MAX,
@@ -38,7 +39,6 @@ from command_api.http.commands import (
     STALE,
     Commands,
     Conditional,
-    Idempotent,
     answer,
     answered,
     creation,
@@ -59,8 +59,8 @@ from command_api.privacy.rating_files import ZIP, ExportFormat, File
 from shared.errors import Conflict, Forbidden, InvalidInput, NotAuthenticated, StarfoldError
 from shared.ids import UserId, new_uuid7
 from shared.web.answer import JSON, Answer, AnswerKind, bytes_answer
-from shared.web.identifiers import CanonicalUuid
 from shared.web.operation import KEY_POINTER, Parameters, Request, operation
+from shared.web.parameter_types import CanonicalUuid
 
 log = structlog.get_logger()
 

@@ -93,7 +93,7 @@ class EventBrowser:
     def reveal(self, position: Position) -> dict[str, str]:
         """Return the personal fields of one event; the caller has recorded who asked, and why.
 
-        Raises `NotFound` for a position without an event.
+        Raises `NotFound` for a position without an event, and `EventUnreadable`.
         """
         with self._datastore.get_connection() as connection:
             row = _row(connection, position)

@@ -6,7 +6,7 @@ the event index (`projector/event_index.py`), which alone knows times and ids.
 
 from __future__ import annotations
 
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import msgspec
@@ -23,6 +23,7 @@ SCANNED_MAX = 10_000
 # Clocks of several servers, and commands that wait for their commit, put events out of the order of
 # their times; no further than this.
 OUT_OF_ORDER = timedelta(minutes=1)
+_LATEST = datetime.max.replace(tzinfo=UTC) - OUT_OF_ORDER
 
 # Each scan yields positions from a place downwards by one index; a stream's places are versions.
 _LOG = sql.SQL(
@@ -173,7 +174,7 @@ def _bounds(connection: Connection, selection: Selection) -> tuple[int, int]:
     if selection.since is not None:
         row = cursor.execute(_BEFORE, [selection.since - OUT_OF_ORDER]).fetchone()
         low = low if row is None else max(low, row[0])
-    if selection.until is not None:
+    if selection.until is not None and selection.until < _LATEST:
         row = cursor.execute(_AFTER, [selection.until + OUT_OF_ORDER]).fetchone()
         high = high if row is None else min(high, row[0])
     return low, high

@@ -13,7 +13,7 @@ from uuid import UUID
 import msgspec
 from msgspec.structs import replace
 
-from shared.errors import Misconfigured
+from shared.errors import EventUnreadable, Misconfigured
 from shared.ids import UserId
 from shared.log.codec import Codec, Decoded, opened, sealed_subject
 from shared.log.events import EVENT_TYPES
@@ -98,10 +98,13 @@ def masked(row: StoredRow, with_key: Collection[UserId]) -> EventView:
 
 
 def revealed(row: StoredRow, keys: Keys) -> dict[str, str]:
-    """Return an event's personal fields opened, but for passwords; none of an erased person."""
+    """Return an event's personal fields opened, but for passwords; none of an erased person.
+
+    Raises `EventUnreadable` if this release cannot read the event.
+    """
     decoded, reason = _decode(row)
     if decoded is None:
-        raise Misconfigured(f"the event at position {row.position} cannot be read: {reason}")
+        raise EventUnreadable(f"the event at position {row.position} cannot be read: {reason}")
     event = opened(decoded, keys).event
     values = {name: getattr(event, name) for name in event.personal if name not in NEVER_SHOWN}
     return {name: value for name, value in values.items() if value is not None}

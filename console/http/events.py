@@ -2,22 +2,19 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import AsyncIterator
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Annotated, Any
 from uuid import UUID
 
 import msgspec
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints
-from pydantic_core import PydanticCustomError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints
 from starlette.responses import StreamingResponse
 
-from command_api.bodies.fields import RatedAt
+from command_api.bodies.fields import RatedAt, printable
+from command_api.bodies.idempotency_key import Idempotent, key_text
 from command_api.bodies.json_body import JsonBody
-from command_api.commit.idempotency import key_text
 from command_api.deciding.principal import Member, Principal
-from command_api.http.commands import Idempotent
 from console.access import OPERATORS_ONLY
 from console.events.browser import EXPORTED_AT_ONCE, EventBrowser, EventPage
 from console.events.selection import Selection
@@ -27,29 +24,23 @@ from projector.wiring import Wiring
 from shared.errors import IdempotencyKeyReused
 from shared.ids import POSITION_MAX, Position, StreamId, keyed_uuid
 from shared.log.sealing import KeyWrap
+from shared.process.clock import utc_now
 from shared.web.answer import Answer, AnswerKind, json_answer
-from shared.web.identifiers import CanonicalUuid
 from shared.web.operation import Parameters, Request, operation
+from shared.web.parameter_types import WHOLE, CanonicalUuid, Limit
 
-LIMIT_MAX = 100
 LIMIT_DEFAULT = 50
 JSON_LINES = "application/jsonl"
 REASON_CHARS_MAX = 500
 REVEAL = "event reveal"
 REVEAL_BYTES_MAX = 4 * 1024
+# As long as the command API keeps its answers.
+REPEATED_WITHIN = timedelta(hours=24)
 
-_DIGITS = re.compile(r"[0-9]{1,19}")
 _lines = msgspec.json.Encoder().encode_lines
 
 
-def _whole(value: object) -> object:
-    if not isinstance(value, str) or not _DIGITS.fullmatch(value):
-        raise PydanticCustomError("whole_number", "this is not a whole number of ASCII digits")
-    return int(value)
-
-
-Whole = Annotated[int, Field(ge=1, le=POSITION_MAX - 1), BeforeValidator(_whole)]
-Limit = Annotated[int, Field(ge=1, le=LIMIT_MAX), BeforeValidator(_whole)]
+Whole = Annotated[int, Field(ge=1, le=POSITION_MAX - 1), WHOLE]
 Cursor = Annotated[Whole | None, Field(description="`next_cursor` of the previous page")]
 
 
@@ -104,7 +95,9 @@ class RevealBody(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
     reason: Annotated[
-        str, StringConstraints(strip_whitespace=True, min_length=1, max_length=REASON_CHARS_MAX)
+        str,
+        StringConstraints(strip_whitespace=True, min_length=1, max_length=REASON_CHARS_MAX),
+        AfterValidator(printable),
     ]
 
 
@@ -119,7 +112,7 @@ class RevealAnswer(BaseModel):
 class Selected(Parameters):
     """Which events; all conditions together."""
 
-    type: Annotated[str | None, Field(max_length=100)] = None
+    type: Annotated[str | None, Field(max_length=100, pattern="^[A-Za-z0-9]+$")] = None
     stream: CanonicalUuid | None = None
     position_min: Whole | None = None
     position_max: Whole | None = None
@@ -228,28 +221,23 @@ class Events:
         access=OPERATORS_ONLY,
         parameters=Revealed,
         body=JsonBody(RevealBody, REVEAL_BYTES_MAX),
-        answers={200: AnswerKind("The personal fields", RevealAnswer, ("Cache-Control",))},
+        answers={
+            200: AnswerKind("The personal fields", RevealAnswer, ("Cache-Control",)),
+            409: AnswerKind("This release cannot read the event."),
+        },
     )
     async def reveal_event(self, request: Request[Revealed, RevealBody]) -> Answer:
         """Return one event's personal fields, but no password hash.
 
-        The audit log has the caller, the event and the reason before anything is read.
+        The audit log has the caller, the event and the reason before anything is read. With an
+        Idempotency-Key, a repeat within 24 hours of an act that is done is the same act; every
+        other repeat is a further one.
         """
         position = Position(request.parameters.position)
         by, asked = self._by(request), {"position": position, "reason": request.body.reason}
 
         def reveal(wiring: Wiring) -> dict[str, object]:
-            browser = self._of(wiring)
-            try:
-                with self._acts.recorded(by, REVEAL, asked) as record:
-                    return _revealed(position, browser.reveal(position), record.act_id)
-            except Repeated as repeated:
-                first = repeated.first
-                if (first.act, first.parameters) != (REVEAL, asked):
-                    raise IdempotencyKeyReused(
-                        "the Idempotency-Key was used with another act before"
-                    ) from None
-                return _revealed(position, browser.reveal(position), first.act_id)
+            return self._revealed(self._of(wiring), by, asked, position)
 
         return _unstored(json_answer(await self._reads.run(reveal)))
 
@@ -280,6 +268,20 @@ class Events:
         lines = self._lines(selection, first)
         stream = StreamingResponse(lines, media_type=JSON_LINES, headers=headers)
         return Answer(200, [], stream=stream)
+
+    def _revealed(
+        self, browser: EventBrowser, by: By, asked: dict[str, Any], position: Position
+    ) -> dict[str, object]:
+        try:
+            with self._acts.recorded(by, REVEAL, asked) as record:
+                return _revealed(position, browser.reveal(position), record.act_id)
+        except Repeated as repeated:
+            first = repeated.first
+        if (first.act, first.parameters) != (REVEAL, asked):
+            raise IdempotencyKeyReused("the Idempotency-Key was used with another act before")
+        if first.state == "done" and utc_now() < first.at + REPEATED_WITHIN:
+            return _revealed(position, browser.reveal(position), first.act_id)
+        return self._revealed(browser, by._replace(repeat_key=None), asked, position)
 
     async def _lines(self, selection: Selection, page: EventPage) -> AsyncIterator[bytes]:
         while True:

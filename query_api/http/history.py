@@ -25,8 +25,8 @@ from shared.read_model.keys import MOVIES, document_name
 from shared.read_model.kinds import HISTORY, MOVIE, PARKED_MARK, STATISTICS, year_suffix
 from shared.read_model.statistics import statistics_of
 from shared.web.answer import Answer
-from shared.web.identifiers import CanonicalUuid
 from shared.web.operation import Request, operation
+from shared.web.parameter_types import CanonicalUuid
 
 _json = msgspec.json.Encoder().encode
 

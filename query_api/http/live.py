@@ -7,7 +7,7 @@ from typing import Annotated, NamedTuple
 from pydantic import Field
 
 from query_api.catalogue.index_feed import IndexFeed
-from query_api.http.parameters import After, MovieIds, movie_ids, whole
+from query_api.http.parameters import After, MovieIds, movie_ids
 from query_api.http.shapes import STREAM
 from query_api.redis_reads.freshness import Freshness
 from query_api.views.live_updates import BEFORE_ALL, LiveUpdates, LiveUpdatesResponse, Subscription
@@ -15,6 +15,7 @@ from shared.errors import InvalidInput, ProjectionBehind
 from shared.ids import START, Position
 from shared.web.answer import Answer, AnswerKind
 from shared.web.operation import Header, Parameters, Request, operation
+from shared.web.parameter_types import whole
 from shared.web.problems import POSITION_HEADER
 
 

@@ -37,8 +37,8 @@ from shared.read_model.documents import movie_version
 from shared.read_model.keys import MOVIES
 from shared.read_model.kinds import MOVIE, PARKED_MARK, STATISTICS
 from shared.web.answer import Answer
-from shared.web.identifiers import CanonicalUuid
 from shared.web.operation import Request, operation
+from shared.web.parameter_types import CanonicalUuid
 
 # The name of this list in its cursors.
 CHANGE_ORDER = "movies:changed"

@@ -1,6 +1,6 @@
 """Parameter types that are stricter than pydantic's own.
 
-Pydantic reads `1_0`, digits of other scripts and `10.0` as whole numbers, and `0` as a day of 1970.
+Pydantic reads `0` as a day of 1970; `shared/web/parameter_types.py` has what the APIs share.
 """
 
 from __future__ import annotations
@@ -19,8 +19,8 @@ from shared.errors import InvalidInput
 from shared.ids import POSITION_MAX, START, Position
 from shared.web.openapi import AT_LEAST_HEADER
 from shared.web.operation import Header, Parameters
+from shared.web.parameter_types import WHOLE, Limit
 
-LIMIT_MAX = 100
 # Ids in a list of movies.
 MOVIES_MAX = 100
 MOVIES_CHARS_MAX = 37 * MOVIES_MAX
@@ -29,16 +29,10 @@ TEXT_CHARS_MAX = 200
 ID_CHARS_MAX = 100
 YEAR_MAX = 9_999
 
-_DIGITS = re.compile(r"[0-9]{1,19}")
 _DAY = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
 _UUID = re.compile(r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
 # C0, delete and C1.
 _CONTROLS = re.compile(r"[\x00-\x1f\x7f-\x9f]")
-
-
-def whole(text: str) -> int | None:
-    """Return the number in a text of 1 to 19 ASCII digits, None for any other text."""
-    return int(text) if _DIGITS.fullmatch(text) else None
 
 
 def movie_ids(text: str, *, pointer: str) -> list[bytes]:
@@ -51,13 +45,6 @@ def movie_ids(text: str, *, pointer: str) -> list[bytes]:
         detail = f"{len(parts)} movies are more than {MOVIES_MAX}"
         raise InvalidInput(detail, pointer=pointer)
     return [UUID(part).bytes for part in parts]
-
-
-def _whole(value: object) -> object:
-    number = whole(value) if isinstance(value, str) else None
-    if number is None:
-        raise PydanticCustomError("whole_number", "this is not a whole number of ASCII digits")
-    return number
 
 
 def _day(value: object) -> object:
@@ -78,9 +65,8 @@ def _without_controls(value: str) -> str:
     return value
 
 
-Limit = Annotated[int, Field(ge=1, le=LIMIT_MAX), BeforeValidator(_whole)]
 Year = Annotated[
-    Annotated[int, Field(ge=0, le=YEAR_MAX), BeforeValidator(_whole)] | None,
+    Annotated[int, Field(ge=0, le=YEAR_MAX), WHOLE] | None,
     Field(description="A year of release, inclusive"),
 ]
 Text = Annotated[
@@ -98,7 +84,7 @@ AsOf = Annotated[
     Field(description="The statistics at the end of this UTC day; default: now"),
 ]
 After = Annotated[
-    Annotated[int, Field(ge=0, le=POSITION_MAX), BeforeValidator(_whole)] | None,
+    Annotated[int, Field(ge=0, le=POSITION_MAX), WHOLE] | None,
     Field(description="The position to continue from; default: the current one"),
 ]
 MovieIds = Annotated[
@@ -115,11 +101,11 @@ Count = Annotated[
 ]
 CatalogueId = Annotated[str, Field(max_length=ID_CHARS_MAX)]
 ChangedSince = Annotated[
-    Annotated[int, Field(ge=0, le=POSITION_MAX), BeforeValidator(_whole)] | None,
+    Annotated[int, Field(ge=0, le=POSITION_MAX), WHOLE] | None,
     Field(description="The position of the last change that the caller knows; 0 for none"),
 ]
 RatedInDays = Annotated[
-    Annotated[Window, BeforeValidator(_whole)] | None,
+    Annotated[Window, WHOLE] | None,
     Field(description="Order by the number of ratings in this many days, today among them"),
 ]
 Cursor = Annotated[str | None, Field(description="`next_cursor` of the previous page")]

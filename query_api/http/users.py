@@ -26,8 +26,8 @@ from shared.errors import NotFound
 from shared.read_model.keys import PROFILES
 from shared.read_model.kinds import PROFILE, STATISTICS
 from shared.web.answer import Answer
-from shared.web.identifiers import CanonicalUuid
 from shared.web.operation import Request, operation
+from shared.web.parameter_types import CanonicalUuid
 
 
 class ProfileRead(Read):

@@ -86,6 +86,9 @@ PROBLEM_TYPES: Mapping[str, ProblemType] = {
         "Event index off",
         "an operator's selection of events needs the event index, which no projector keeps up",
     ),
+    "event-unreadable": ProblemType(
+        409, "Event unreadable", "this release cannot read the event that is to be revealed"
+    ),
     "stale-version": ProblemType(
         412,
         "Stale version",

@@ -192,8 +192,10 @@ AT_THE_EDGE = (
 # Limits of fields and parameters, which the documents of OpenAPI state.
 IN_SCHEMAS = {
     "command_api.bodies.fields",
+    "command_api.bodies.idempotency_key",
     "command_api.bodies.models",
     "query_api.http.parameters",
+    "shared.web.parameter_types",
 }
 INTERNAL = {
     "command_api.bodies.json_body:ON_LOOP_BYTES_MAX",

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import Iterator
+from datetime import timedelta
 from typing import Any
 
 import httpx
 import pytest
 
+from console import worker_thread
+from console.http import events
 from projector.event_index import EventIndex
+from shared.errors import Unavailable
 from shared.ids import Position, StreamId
 from shared.log.schema import PROJECTOR_ROLE
 from tests.support.api import Api, problem
@@ -141,6 +146,69 @@ def test_nothing_is_revealed_without_a_reason_and_a_repeat_is_the_same_act(
         " ORDER BY at"
     )
     assert rows == [("done",), ("failed",)]
+
+
+def test_a_repeat_of_an_act_that_failed_or_is_old_is_a_further_act(
+    browsed: Browsed, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def revealed(position: Position, key: str) -> httpx.Response:
+        path, headers = f"/events/{position}/reveal", {"Idempotency-Key": key}
+        return browsed.http.post(path, json={"reason": key}, headers=headers)
+
+    for _ in range(2):
+        refused = revealed(browsed.torn, "failed")
+        assert problem(refused)["type"].endswith(":event-unreadable")
+        assert refused.status_code == 409
+    first = revealed(browsed.rated, "old").json()
+    monkeypatch.setattr(events, "REPEATED_WITHIN", timedelta(0))
+    second = revealed(browsed.rated, "old").json()
+    assert first["fields"] == second["fields"]
+    assert first["act_id"] != second["act_id"]
+    rows = browsed.log.rows(
+        "SELECT outcome FROM operator_acts WHERE parameters->>'reason' IN ('failed', 'old')"
+        " ORDER BY at"
+    )
+    assert rows == [("failed",), ("failed",), ("done",), ("done",)]
+
+
+def test_no_input_of_an_operator_is_a_fault_of_the_service(browsed: Browsed) -> None:
+    assert browsed.get("/events", type="Movie\0").status_code == 422
+    path = f"/events/{browsed.rated}/reveal"
+    assert browsed.http.post(path, json={"reason": "a\0b"}).status_code == 422
+    last = "9999-12-31T23:59:59Z"
+    assert browsed.found(until=last)
+    assert browsed.found(since=last) == []
+
+
+def test_requests_that_wait_are_bounded_and_readiness_does_not_wait_for_them(
+    browsed: Browsed, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(worker_thread, "WAITING_MAX", 0)
+    for _ in range(2):
+        refused = browsed.get("/events")
+        assert refused.status_code == 503
+        assert refused.json()["type"].endswith(":overloaded")
+        assert httpx.get(browsed.http.base_url.join("/ready")).status_code == 200
+
+
+def test_no_caller_learns_the_address_of_a_server_that_does_not_answer(
+    module_system: System,
+) -> None:
+    away = {"database_url": "host=127.0.0.1 port=1"}
+    refused = httpx.get(f"{module_system.start_console(**away).url}/ready", timeout=30)
+    assert refused.status_code == 503
+    assert "127.0.0.1" not in refused.text
+
+    async def head() -> Position:
+        reads = worker_thread.WiredThread(module_system.console_settings(**away), "reads")
+        try:
+            return await reads.run(lambda wiring: wiring.reader.head())
+        finally:
+            await reads.close()
+
+    with pytest.raises(Unavailable) as error:
+        asyncio.run(head())
+    assert "127.0.0.1" not in str(error.value)
 
 
 def test_without_an_index_the_problem_names_the_setting(system: System) -> None:

@@ -6,7 +6,7 @@ import asyncio
 
 import pytest
 
-from command_api.commit.shared_look_up import SharedLookUp
+from command_api.store.shared_look_up import SharedLookUp
 
 
 class Held:
