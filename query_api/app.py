@@ -92,6 +92,7 @@ class _Parts(NamedTuple):
     generations: ActiveGenerations
     freshness: Freshness
     feed: IndexFeed
+    pages: Pages
     live_updates: LiveUpdates
     rooms: Sequence[object]
     gate: ReadGate
@@ -112,6 +113,7 @@ def create_app(settings: QuerySettings) -> Service:
         drain_before_stop(settings.drain_s, parts.tasks.drain, app.close_connections)
         yield {END_STREAMS: parts.live_updates.end, CHARGE_ADDRESS: parts.gate.charge_address}
         await _end(running)
+        await parts.pages.close()
         await parts.reads.close()
         await parts.client.aclose()
         if tracer is not None:
@@ -199,5 +201,5 @@ def _wire(settings: QuerySettings) -> _Parts:
         CallerAccess(reader, freshness),
     )
     return _Parts(
-        client, reads, tasks, damage, generations, freshness, feed, live_updates, rooms, gate
+        client, reads, tasks, damage, generations, freshness, feed, pages, live_updates, rooms, gate
     )

@@ -91,6 +91,7 @@ class Trends:
                     order.remove(old)
                 if new is not None:
                     order.add(new)
+                yield from slice_.pause()
         self._read.clear()
         self._today, self._is_sorted = today, True
 

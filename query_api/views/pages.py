@@ -105,6 +105,10 @@ class Pages:
         self._searches = Searches()
         self._trending = Trending(reader)
 
+    async def close(self) -> None:
+        """End what runs beside the requests."""
+        await self._trending.close()
+
     async def catalogue(
         self,
         sort: Sort | Window,
