@@ -147,6 +147,8 @@ class JobsWorker(Worker):
     def setup_work_horse_signals(self) -> None:
         super().setup_work_horse_signals()  # type: ignore[no-untyped-call]  # RQ's own, without types.
         die_with_parent()
+        # Another thread may have held a metric's lock when this process was forked.
+        self.measure = None
 
     def get_heartbeat_ttl(self, job: Job, working_time: float = 0.0) -> int:
         return SILENT_MAX_S

@@ -103,16 +103,19 @@ def _status(
 class StatusKeeper:
     """Hold the latest sample, and copy it to Redis for the query API."""
 
-    def __init__(self, wiring: Wiring) -> None:
+    def __init__(self, wiring: Wiring, *, has_event_index: bool) -> None:
         self._wiring = wiring
+        self._has_event_index = has_event_index
         self._sampler = Sampler(wiring)
         self.latest: Status | None = None
         self.event_index: EventIndexStatus | None = None
 
     def run_once(self) -> None:
         self.latest = self._sampler.sample()
-        self.event_index = self._wiring.event_index.status(self.latest.head)
         self._wiring.store.write(STATUS_KEY, msgspec.json.encode(self.latest))
+        # One that is no longer kept up falls behind for ever, as it should.
+        if self._has_event_index:
+            self.event_index = self._wiring.event_index.status(self.latest.head)
 
 
 class StatusCollector(Collector):

@@ -77,7 +77,7 @@ class Projector:
         self._upkeep_wiring = wire(settings)
         self._status_wiring = wire(settings)
         self._healing_wiring = wire(settings)
-        self._status = StatusKeeper(self._status_wiring)
+        self._status = StatusKeeper(self._status_wiring, has_event_index=settings.event_index)
         self._scrubber = Scrubber(
             self._upkeep_wiring.events,
             self._upkeep_wiring.generations,

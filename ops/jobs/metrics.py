@@ -22,10 +22,10 @@ METRICS = (JOBS, WORKERS, FAILURES, LAST_SUCCESS_AGE)
 
 
 def measure(queue: Jobs) -> None:
-    """Count the queue's jobs and workers; raises `redis.RedisError`."""
+    """Count the queue's jobs and workers, and change nothing; raises `redis.RedisError`."""
     JOBS.labels("queued").set(queue.count)
-    JOBS.labels("started").set(len(StartedJobRegistry(queue=queue)))
-    JOBS.labels("failed").set(len(FailedJobRegistry(queue=queue)))
+    JOBS.labels("started").set(StartedJobRegistry(queue=queue).get_job_count(cleanup=False))
+    JOBS.labels("failed").set(FailedJobRegistry(queue=queue).get_job_count(cleanup=False))
     now = datetime.now(UTC)
     beats = [one.last_heartbeat for one in Worker.all(connection=queue.connection, queue=queue)]
     WORKERS.set(

@@ -27,8 +27,8 @@ _FRACTIONS = {
     ord(char): f" {unicodedata.normalize('NFKC', char).replace(chr(0x2044), '/')}"
     for char in "\u00bd\u2153\u2154\u00bc\u00be"
 }
-# A title is found with and without the punctuation inside its words: Schindler's, Spider-Man, E.T.
 _ASCII_SPACES = {code: " " for code in range(128) if not chr(code).isalnum()}
+# A title is found with and without the punctuation inside its words: Schindler's, Spider-Man, E.T.
 _JOINED = str.maketrans("", "", "'\u2019-\u2010.\u00b7")
 _NUMBERS = {
     name: str(number)

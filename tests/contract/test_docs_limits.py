@@ -127,6 +127,9 @@ LIMITS = {
         "shared.web.serving.protocol:REQUEST_WITHIN_S",
         "shared.web.serving.protocol:STALLED_MAX_S",
     ),
+    "seconds that a request for recently rated movies waits": (
+        "query_api.views.trending:WAIT_MAX_S",
+    ),
     "mails that an address requests in five minutes": ("settings:mail_requests_per_address",),
     "mails of one purpose to one user; the seconds for which they count": (
         "command_api.identity.mails:MAILS_A_USER_MAX",
