@@ -14,7 +14,7 @@ from starlette.responses import Response
 
 from starfold_client import AsyncStarfold
 from starfold_client.answers import Session
-from starfold_client.errors import NotAuthenticated
+from starfold_client.errors import ClientError, NotAuthenticated
 
 # The browser forgets an access token this long before it ends, so that the next request renews it.
 RENEW_BEFORE_S = 60.0
@@ -83,13 +83,13 @@ class Sessions:
         """Return who sent the request; their tokens are renewed if the access token has ended."""
         sent = self._sent(request)
         session = sent
+        address = request.client.host if request.client else None
         if sent is not None and not sent.access_token:
             try:
-                session = await self._renewed(sent.refresh_token)
+                session = await self._renewed(sent.refresh_token, address)
             except NotAuthenticated:
                 session = None
         position = _whole(request.cookies.get(self._position, ""))
-        address = request.client.host if request.client else None
         client = self._client.for_caller(session=session, position=position, forwarded_for=address)
         user_agent = _ascii(request.headers.get("user-agent", ""))[:USER_AGENT_CHARS_MAX]
         return Visitor(client, sent, position, user_agent or "browser")
@@ -115,21 +115,26 @@ class Sessions:
             return None
         return Session(request.cookies.get(self._access, ""), refresh_token)
 
-    async def _renewed(self, refresh_token: str) -> Session:
+    async def _renewed(self, refresh_token: str, address: str | None) -> Session:
         """Renew the tokens once for all requests that come with the same ones."""
         now = time.monotonic()
-        for token, (until, _) in list(self._renewals.items()):
-            if until < now:
-                del self._renewals[token]
+        # The oldest come first.
+        while self._renewals and next(iter(self._renewals.values()))[0] < now:
+            del self._renewals[next(iter(self._renewals))]
         _, renewal = self._renewals.get(refresh_token, (0.0, None))
         if renewal is None:
-            renewal = asyncio.create_task(self._renew(refresh_token))
+            renewal = asyncio.create_task(self._renew(refresh_token, address))
             self._renewals[refresh_token] = now + RENEWED_FOR_S, renewal
         return await asyncio.shield(renewal)
 
-    async def _renew(self, refresh_token: str) -> Session:
-        client = self._client.for_caller(session=Session("", refresh_token))
-        await client.renew()
+    async def _renew(self, refresh_token: str, address: str | None) -> Session:
+        client = self._client.for_caller(session=Session("", refresh_token), forwarded_for=address)
+        try:
+            await client.renew()
+        except ClientError:
+            # A later request tries again.
+            self._renewals.pop(refresh_token, None)
+            raise
         assert client.session is not None
         return client.session
 

@@ -9,7 +9,6 @@ from urllib.parse import urlsplit
 
 from starfold_client.answers import Day
 
-MONTHS_DRAWN_MAX = 100
 WIDTH, HEIGHT, LEFT, BOTTOM = 640, 220, 34, 24
 STARS_MAX = 5
 # The marks in a `User-Agent`; the first one found counts, because browsers name others too.
@@ -96,7 +95,7 @@ def chart(days: Sequence[Day]) -> Chart:
         points,
         bars,
         [(y_of(stars), stars) for stars in range(1, STARS_MAX + 1)],
-        [(points[0].x, f"{rated[0].date:%b %Y}"), (points[-1].x, f"{rated[-1].date:%b %Y}")],
+        [(points[0].x, f"{rated[0].date:%Y}"), (points[-1].x, f"{rated[-1].date:%Y}")],
     )
 
 
@@ -147,6 +146,11 @@ def device(user_agent: str | None) -> str:
     return " on ".join(filter(None, (browser, system))) or text or "An unknown device"
 
 
+def spoken_period(first: date, resolution: str) -> str:
+    """Return the period that begins on a day: a month or a year."""
+    return f"{first:%Y}" if resolution == "year" else f"{first:%B %Y}"
+
+
 FILTERS = {
     "average": spoken_average,
     "bars": histogram,
@@ -156,6 +160,7 @@ FILTERS = {
     "halves": halves,
     "moment": spoken_moment,
     "people": people,
+    "period": spoken_period,
     "signed": signed,
     "stars": stars,
     "web_address": web_address,

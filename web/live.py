@@ -15,6 +15,7 @@ from starlette.routing import Route
 
 from pages.application import Site
 from pages.sessions import Visitor
+from shared.web.addresses import address_of
 from starfold_client.answers import ListedMovie, Movie
 from starfold_client.errors import ClientError, InvalidInput
 from web.drawing import spoken_average
@@ -23,6 +24,7 @@ from web.live_feed import LiveFeed
 MOVIES_MAX = 100
 # The least time between two updates of a film's page; the newest one is sent after it.
 MOVIE_EVERY_S = 0.25
+SILENCE = b":\n\n"
 HEADERS = {"X-Accel-Buffering": "no"}
 
 
@@ -48,27 +50,43 @@ class LivePages:
             movies = []
         if not 1 <= len(movies) <= MOVIES_MAX:
             raise InvalidInput("invalid-input", 422, detail="Name one to 100 films by their ids.")
-        return _stream(self._list(visitor, movies))
+        address = self._placed(request)
+        return _stream(self._list(visitor, movies, address))
 
     async def movie_updates(self, request: Request, visitor: Visitor) -> Response:
         """Stream everything that a film's page shows of its ratings."""
-        return _stream(self._movie(visitor, request.path_params["movie_id"]))
+        address = self._placed(request)
+        return _stream(self._movie(visitor, request.path_params["movie_id"], address))
 
-    async def _list(self, visitor: Visitor, movies: list[UUID]) -> AsyncIterator[bytes]:
-        async with self._feed.listening(movies) as listener:
+    def _placed(self, request: Request) -> str:
+        """Return the address of a request, which has a place for another stream."""
+        address = address_of(request.scope)
+        self._feed.require_place(address)
+        return address
+
+    async def _list(
+        self, visitor: Visitor, movies: list[UUID], address: str
+    ) -> AsyncIterator[bytes]:
+        async with self._feed.listening(movies, address) as listener:
             for movie in await visitor.client.get_movies(movies):
                 if isinstance(movie, ListedMovie):
                     ratings = movie.ratings
                     yield _listed(movie.movie_id, ratings.count, ratings.average)
             async with aclosing(listener.updates()) as updates:
                 async for update in updates:
-                    yield _listed(update.movie_id, update.count, update.average)
+                    if update is None:
+                        yield SILENCE
+                    else:
+                        yield _listed(update.movie_id, update.count, update.average)
 
-    async def _movie(self, visitor: Visitor, movie_id: UUID) -> AsyncIterator[bytes]:
-        async with self._feed.listening([movie_id]) as listener:
+    async def _movie(self, visitor: Visitor, movie_id: UUID, address: str) -> AsyncIterator[bytes]:
+        async with self._feed.listening([movie_id], address) as listener:
             yield _shown(await visitor.client.get_movie(movie_id))
             async with aclosing(listener.updates()) as updates:
                 async for update in updates:
+                    if update is None:
+                        yield SILENCE
+                        continue
                     visitor.client.caller.note(update.position)
                     yield _shown(await visitor.client.get_movie(movie_id))
                     await asyncio.sleep(MOVIE_EVERY_S)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from collections.abc import AsyncGenerator, AsyncIterator, Iterable
 from contextlib import aclosing, asynccontextmanager, suppress
 from uuid import UUID
@@ -11,7 +12,11 @@ import structlog
 
 from starfold_client import AsyncStarfold
 from starfold_client.answers import LiveReset, LiveUpdate
-from starfold_client.errors import ClientError
+from starfold_client.errors import ClientError, TooManyRequests
+
+SILENCE_MAX_S = 15.0
+# Streams of one address: each open page of a browser has one.
+LISTENERS_PER_ADDRESS_MAX = 100
 
 log = structlog.get_logger()
 
@@ -34,10 +39,17 @@ class Listener:
         self._has_ended = True
         self._woken.set()
 
-    async def updates(self) -> AsyncGenerator[LiveUpdate, None]:
-        """Yield updates until the feed ends, and the browser connects again."""
+    async def updates(self) -> AsyncGenerator[LiveUpdate | None, None]:
+        """Yield updates until the feed ends, and the browser connects again; None after a silence.
+
+        What is then sent keeps proxies from closing the connection.
+        """
         while True:
-            await self._woken.wait()
+            with suppress(TimeoutError):
+                async with asyncio.timeout(SILENCE_MAX_S):
+                    await self._woken.wait()
+            if not self._woken.is_set():
+                yield None
             self._woken.clear()
             pending, self._pending = self._pending, {}
             for update in pending.values():
@@ -55,14 +67,21 @@ class LiveFeed:
     def __init__(self, client: AsyncStarfold) -> None:
         self._client = client
         self._listeners: set[Listener] = set()
+        self._addresses: Counter[str] = Counter()
         self._following: asyncio.Task[None] | None = None
         self._started: asyncio.Future[None] | None = None
 
+    def require_place(self, address: str) -> None:
+        """Raise `TooManyRequests` if an address has all the streams that it may have."""
+        if self._addresses[address] >= LISTENERS_PER_ADDRESS_MAX:
+            raise TooManyRequests("too-many-requests", 429)
+
     @asynccontextmanager
-    async def listening(self, movies: Iterable[UUID]) -> AsyncIterator[Listener]:
+    async def listening(self, movies: Iterable[UUID], address: str) -> AsyncIterator[Listener]:
         """Raise a `ClientError` if the query API does not answer."""
         listener = Listener(movies)
         self._listeners.add(listener)
+        self._addresses[address] += 1
         try:
             if self._following is None or self._started is None:
                 self._started = asyncio.get_running_loop().create_future()
@@ -71,6 +90,8 @@ class LiveFeed:
             yield listener
         finally:
             self._listeners.discard(listener)
+            self._addresses[address] -= 1
+            self._addresses += Counter()  # Forgets addresses without a stream.
             if not self._listeners:
                 self._stop()
 
@@ -98,9 +119,10 @@ class LiveFeed:
                 started.cancel()
             with suppress(asyncio.InvalidStateError, asyncio.CancelledError):
                 started.exception()
+            # Else another feed has begun, whose listeners it serves.
             if self._started is started:
                 self._following = self._started = None
-            self.end()
+                self.end()
 
     def _stop(self) -> None:
         if self._following is not None:

@@ -17,11 +17,10 @@ from starlette.routing import Route
 from pages.application import Site
 from pages.forms import text
 from pages.sessions import Visitor
-from starfold_client.answers import RatedMovie
+from starfold_client.answers import Day, RatedMovie
 from starfold_client.errors import InvalidInput, NotFound
 from starfold_client.rows import Id
 from web import forms
-from web.drawing import MONTHS_DRAWN_MAX
 
 Order = Literal["weighted", "average", "count", "newest", "title"]
 ORDERS = {
@@ -34,6 +33,7 @@ ORDERS = {
 FILMS_A_PAGE = 24
 REVIEWS_A_PAGE = 20
 GENRES_MAX = 100
+PERIODS_MAX = 100
 
 
 class MoviePages:
@@ -89,9 +89,9 @@ class MoviePages:
         """Show a film as it is now, and as of the end of a day if one is asked for."""
         movie_id: UUID = request.path_params["movie_id"]
         client = visitor.client
-        movie, history, ratings, own = await asyncio.gather(
+        movie, (periods, resolution), ratings, own = await asyncio.gather(
             client.get_movie(movie_id),
-            client.list_movie_history(movie_id, resolution="month", limit=MONTHS_DRAWN_MAX),
+            _history(visitor, movie_id),
             client.list_movie_ratings(
                 movie_id,
                 sort="newest",
@@ -111,7 +111,8 @@ class MoviePages:
             "movie.html",
             visitor=visitor,
             movie=movie,
-            months=history.items,
+            periods=periods,
+            resolution=resolution,
             raters=ratings,
             own=own,
             past=past,
@@ -145,6 +146,17 @@ class MoviePages:
         if "application/json" in request.headers.get("accept", ""):
             return JSONResponse({"done": done, "score": score})
         return RedirectResponse(f"/movies/{movie_id}?done={done}#own", 303)
+
+
+async def _history(
+    visitor: Visitor, movie_id: UUID
+) -> tuple[Sequence[Day], Literal["month", "year"]]:
+    """Return the months of a film's history, or the years if the months are more than a page."""
+    read = visitor.client.list_movie_history
+    months = await read(movie_id, resolution="month", limit=PERIODS_MAX)
+    if months.next_cursor is None:
+        return months.items, "month"
+    return (await read(movie_id, resolution="year", limit=PERIODS_MAX)).items, "year"
 
 
 async def own_rating(visitor: Visitor, movie_id: Id) -> RatedMovie | None:

@@ -343,7 +343,7 @@ class Commands:
         self,
         content: bytes,
         *,
-        format: ImportFormat | None = None,  # noqa: A002  # As for exports.
+        format: ImportFormat | None = None,  # noqa: A002  # A method has the API's names, and a test compares them.
     ) -> Arguments:
         """Import the caller's ratings from a file, whose format is found if none is given."""
         return Arguments(

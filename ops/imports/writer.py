@@ -111,7 +111,7 @@ class Writer:
             if chunk and not self._stop.is_set():
                 try:
                     self._send(chunk)
-                except Exception as error:  # noqa: BLE001  # Raised by the next call.
+                except Exception as error:  # noqa: BLE001  # It ends all lanes, and the caller's next `write` raises it.
                     self._error = error
                     self._stop.set()
 

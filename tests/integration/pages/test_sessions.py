@@ -138,3 +138,28 @@ def test_the_apis_are_called_for_the_address_of_the_reader() -> None:
     recorder.stop()
     assert answer.status_code == httpx.codes.OK
     assert set(seen) == {"203.0.113.7"}
+
+
+def test_a_renewal_that_failed_is_tried_again_and_is_the_readers_own() -> None:
+    """The API counts the reader's address, so that no reader uses up the limit of all."""
+    seen: list[str] = []
+
+    async def api(scope: Scope, receive: Receive, send: Send) -> None:
+        answer = JSONResponse({"items": [], "next_cursor": None, "count": 0})
+        if scope["path"] == "/v1/sessions/refresh":
+            seen.append(Request(scope).headers.get("x-forwarded-for", ""))
+            tokens = {"access_token": "a.e30.c", "refresh_token": "next", "expires_in_s": 900}
+            answer = JSONResponse(tokens)
+            if len(seen) == 1:
+                answer = JSONResponse({}, 503, {"Retry-After": "60"})
+        await answer(scope, receive, send)
+
+    recorder = RunningApp(api, lifespan="off")
+    settings = WebSettings(command_url=recorder.url, query_url=recorder.url)
+    running = RunningApp(create_app(settings))
+    cookie = {"Cookie": "starfold_web_refresh=old"}
+    statuses = [httpx.get(running.url, headers=cookie, timeout=30).status_code for _ in range(2)]
+    running.stop()
+    recorder.stop()
+    assert statuses == [503, 200]
+    assert seen == ["127.0.0.1"] * 2

@@ -7,7 +7,16 @@ from datetime import date
 import pytest
 
 from starfold_client.answers import Day
-from web.drawing import chart, device, histogram, people, signed, stars, web_address
+from web.drawing import (
+    chart,
+    device,
+    histogram,
+    people,
+    signed,
+    spoken_period,
+    stars,
+    web_address,
+)
 
 
 def test_the_bars_begin_with_five_stars_and_the_longest_fills_its_row() -> None:
@@ -45,6 +54,11 @@ def test_a_chart_runs_from_the_first_period_to_the_last_in_any_order_given() -> 
     assert drawn.points[0].x < drawn.points[1].x
     assert drawn.points[0].y > drawn.points[1].y
     assert len(chart(days[:1]).points) == 1
+
+
+def test_a_period_is_named_by_its_month_or_year() -> None:
+    assert spoken_period(date(2026, 3, 1), "month") == "March 2026"
+    assert spoken_period(date(2026, 1, 1), "year") == "2026"
 
 
 def test_numbers_have_their_nouns_and_signs() -> None:

@@ -1,0 +1,63 @@
+"""Streams of live numbers: places, silence, and one feed for all visitors."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import httpx
+import pytest
+
+from tests.support.api import Api
+from tests.support.system import eventually
+
+
+@contextmanager
+def listening(site: str, movie_id: str) -> Iterator[Iterator[str]]:
+    """Open a stream, and read it up to the current state, with which it begins."""
+    with httpx.stream("GET", f"{site}/movies/{movie_id}/live", timeout=30) as answer:
+        assert answer.status_code == 200
+        lines = answer.iter_lines()
+        assert next(line for line in lines if line.startswith("data:"))
+        yield lines
+
+
+def test_an_address_has_so_many_streams_and_gets_the_places_back(
+    api: Api, site: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("web.live_feed.LISTENERS_PER_ADDRESS_MAX", 1)
+    movie_id = api.movie()
+    api.read(f"/v1/movies/{movie_id}")
+    address = f"{site}/movies/{movie_id}/live"
+    with listening(site, movie_id):
+        assert httpx.get(address).status_code == 429
+        assert httpx.get(f"{site}/live", params={"movies": movie_id}).status_code == 429
+
+    def has_a_place() -> bool:
+        with httpx.stream("GET", address, timeout=30) as answer:
+            return answer.status_code == 200
+
+    eventually(has_a_place)
+
+
+def test_a_silent_stream_says_that_it_is_open(
+    api: Api, site: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("web.live_feed.SILENCE_MAX_S", 0.05)
+    movie_id = api.movie()
+    api.read(f"/v1/movies/{movie_id}")
+    with listening(site, movie_id) as lines:
+        assert next(line for line in lines if line == ":")
+
+
+def test_who_comes_as_the_last_one_leaves_is_served(api: Api, site: str) -> None:
+    """The feed ends with its last listener, and must not end the listeners of the next feed."""
+    movie_id, ann = api.movie(), api.sign_up()
+    api.read(f"/v1/movies/{movie_id}")
+    for score in (1, 2, 3):
+        with listening(site, movie_id):
+            pass
+        with listening(site, movie_id) as lines:
+            api.rate(ann, movie_id, score)
+            shown = f'"average":"{score:.2f}"'
+            assert next(line for line in lines if shown in line)
