@@ -19,6 +19,7 @@ from command_api.store.server import Server
 from command_api.store.shared_look_up import SharedLookUp
 from command_api.store.store import Store
 from console.access import admission
+from console.http.acts import Acts
 from console.http.events import Events
 from console.http.projections import Projections
 from console.settings import BODY_BYTES_MAX, ConsoleSettings
@@ -42,9 +43,10 @@ in the audit log of operators' acts."""
 TAGS = {
     "projections": "Read models: their generations, lag and progress.",
     "events": "The log: events by what they are about, personal data masked.",
+    "acts": "The audit log: what operators did.",
     "operations": "Health and metrics.",
 }
-ROOMS = (Projections, Events, Operations)
+ROOMS = (Projections, Events, Acts, Operations)
 
 
 class _Parts(NamedTuple):
@@ -121,6 +123,7 @@ def _wire(settings: ConsoleSettings) -> _Parts:
     rooms = (
         Projections(reads),
         Events(reads, key_wrap, acts, settings.reservation_secret.get_secret_value()),
+        Acts(reads, acts),
         Operations(SharedLookUp(store.head), tasks, settings.metrics_token),
     )
     return _Parts(store, reads, tasks, rooms, gate)

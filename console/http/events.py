@@ -9,7 +9,6 @@ from uuid import UUID
 
 import msgspec
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints
-from starlette.responses import StreamingResponse
 
 from command_api.bodies.fields import RatedAt, printable
 from command_api.bodies.idempotency_key import Idempotent, key_text
@@ -18,6 +17,7 @@ from command_api.deciding.principal import Member, Principal
 from console.access import OPERATORS_ONLY
 from console.events.browser import EXPORTED_AT_ONCE, EventBrowser, EventPage
 from console.events.selection import Selection
+from console.http.answers import json_lines_answer, json_lines_kind, unstored
 from console.worker_thread import WiredThread
 from ops.acts.log import ActLog, By, Repeated, Via
 from projector.wiring import Wiring
@@ -30,7 +30,6 @@ from shared.web.operation import Parameters, Request, operation
 from shared.web.parameter_types import WHOLE, CanonicalUuid, Limit
 
 LIMIT_DEFAULT = 50
-JSON_LINES = "application/jsonl"
 REASON_CHARS_MAX = 500
 REVEAL = "event reveal"
 REVEAL_BYTES_MAX = 4 * 1024
@@ -212,7 +211,7 @@ class Events:
         """Return one event and the positions of those in its stream, request and command."""
         position = Position(request.parameters.position)
         event, links = await self._reads.run(lambda wiring: self._of(wiring).event(position))
-        return _unstored(json_answer({"event": event, "links": links}))
+        return unstored(json_answer({"event": event, "links": links}))
 
     @operation(
         "POST",
@@ -239,7 +238,7 @@ class Events:
         def reveal(wiring: Wiring) -> dict[str, object]:
             return self._revealed(self._of(wiring), by, asked, position)
 
-        return _unstored(json_answer(await self._reads.run(reveal)))
+        return unstored(json_answer(await self._reads.run(reveal)))
 
     @operation(
         "GET",
@@ -248,12 +247,7 @@ class Events:
         access=OPERATORS_ONLY,
         parameters=Selected,
         answers={
-            200: AnswerKind(
-                "One event a line, newest first",
-                headers=("Cache-Control", "Content-Disposition"),
-                example='{"position":1}\n',
-                media_type=JSON_LINES,
-            ),
+            200: json_lines_kind("One event a line, newest first", '{"position":1}\n'),
             409: PAGE[409],
         },
     )
@@ -261,13 +255,7 @@ class Events:
         """Return all selected events as JSON lines, however many, masked as everywhere."""
         selection = request.parameters.selection
         first = await self._page(selection, None, EXPORTED_AT_ONCE)
-        headers = {
-            "Cache-Control": "no-store",
-            "Content-Disposition": 'attachment; filename="starfold-events.jsonl"',
-        }
-        lines = self._lines(selection, first)
-        stream = StreamingResponse(lines, media_type=JSON_LINES, headers=headers)
-        return Answer(200, [], stream=stream)
+        return json_lines_answer(self._lines(selection, first), "starfold-events.jsonl")
 
     def _revealed(
         self, browser: EventBrowser, by: By, asked: dict[str, Any], position: Position
@@ -310,14 +298,10 @@ class Events:
 
 def _page(page: EventPage) -> Answer:
     cursor = None if page.next_place is None else str(page.next_place)
-    return _unstored(
+    return unstored(
         json_answer({"items": page.events, "next_cursor": cursor, "indexed_to": page.indexed_to})
     )
 
 
 def _revealed(position: Position, fields: dict[str, str], act_id: UUID) -> dict[str, object]:
     return {"position": position, "fields": fields, "act_id": act_id}
-
-
-def _unstored(answer: Answer) -> Answer:
-    return answer.with_field(b"cache-control", "no-store")

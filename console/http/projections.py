@@ -8,6 +8,7 @@ from typing import Annotated
 from pydantic import BaseModel, Field
 
 from console.access import OPERATORS_ONLY
+from console.http.answers import unstored
 from console.worker_thread import WiredThread
 from projector.status import Sampler
 from projector.wiring import Wiring
@@ -53,7 +54,7 @@ class Projections:
     async def list_projections(self, _request: Request[Parameters, None]) -> Answer:
         """List every generation: state, checkpoint, lag, rate, parked entities, stop reason."""
         now = await self._reads.run(self._sample)
-        return json_answer(now).with_field(b"cache-control", "no-store")
+        return unstored(json_answer(now))
 
     def _sample(self, wiring: Wiring) -> Status:
         if self._sampler is None:

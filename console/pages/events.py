@@ -11,6 +11,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from console.pages.api import OperatorsApi
+from console.pages.conditions import conditions_of
 from pages.application import Site
 from pages.sessions import Visitor
 
@@ -45,7 +46,7 @@ class EventPages:
 
     async def events(self, request: Request, visitor: Visitor) -> Response:
         """The conditions are in the address, so that a search can be passed on."""
-        asked = _asked(request)
+        asked = conditions_of(request, CONDITIONS)
         cursor = request.query_params.get("cursor", "")
         found = await self._api.get(visitor, "/events", **asked, cursor=cursor)
         following = found["next_cursor"]
@@ -67,12 +68,6 @@ class EventPages:
 
     async def export(self, request: Request, visitor: Visitor) -> Response:
         """Pass the selected events on as JSON lines, however many; a refusal is a page."""
-        asked = _asked(request)
+        asked = conditions_of(request, CONDITIONS)
         await self._api.get(visitor, "/events", **asked, limit=1)
         return self._api.passed_on(visitor, "/events/export", asked)
-
-
-def _asked(request: Request) -> dict[str, str]:
-    """Return the conditions that are given."""
-    given = ((name, request.query_params.get(name, "").strip()) for name in CONDITIONS)
-    return {name: value for name, value in given if value}

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from console.pages.acts import ActPages
 from console.pages.api import OperatorsApi
 from console.pages.events import EventPages
 from console.pages.overview import OverviewPages
@@ -28,6 +29,7 @@ class Console:
         rooms: list[Pages] = [
             OverviewPages(self._site, self._api),
             EventPages(self._site, self._api),
+            ActPages(self._site, self._api),
             LogIn(self._site),
         ]
         self._service = service

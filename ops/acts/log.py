@@ -13,6 +13,7 @@ from datetime import datetime
 from typing import Any, Literal, NamedTuple
 from uuid import UUID
 
+import msgspec
 import psycopg
 import structlog
 from psycopg import sql
@@ -51,11 +52,15 @@ _COLUMNS = sql.SQL(
 _PAGE = sql.SQL(
     "{} WHERE (%(actor)s::text IS NULL OR actor = %(actor)s)"
     " AND (%(act)s::text IS NULL OR act = %(act)s)"
+    " AND (%(since)s::timestamptz IS NULL OR at >= %(since)s)"
+    " AND (%(until)s::timestamptz IS NULL OR at < %(until)s)"
     " AND (%(before)s::uuid IS NULL OR act_id < %(before)s)"
     " ORDER BY act_id DESC LIMIT %(limit)s"
 ).format(_COLUMNS)
 _BY_REPEAT_KEY = sql.SQL("{} WHERE repeat_key = %s").format(_COLUMNS)
 _BY_ID = sql.SQL("{} WHERE act_id = %s").format(_COLUMNS)
+
+_lines = msgspec.json.Encoder().encode_lines
 
 log = structlog.get_logger()
 
@@ -82,6 +87,23 @@ class Act(NamedTuple):
     closed_at: datetime | None
     result: dict[str, Any] | None
     state: State
+
+    @property
+    def json_line(self) -> bytes:
+        """The row as a line of an export, with its end."""
+        return _lines([self._asdict()])
+
+
+class ActSelection(NamedTuple):
+    """The rows of an actor, of an act's name, and of a time: from `since` until before `until`."""
+
+    actor: str | None = None
+    act: str | None = None
+    since: datetime | None = None
+    until: datetime | None = None
+
+
+EVERY_ACT = ActSelection()
 
 
 class Repeated(Exception):
@@ -127,14 +149,13 @@ class ActLog:
 
     def page(
         self,
+        selection: ActSelection = EVERY_ACT,
         *,
-        actor: str | None = None,
-        act: str | None = None,
         before: UUID | None = None,
         limit: int = PAGE_MAX,
     ) -> list[Act]:
-        """Return rows, newest first, that were appended before the row `before`."""
-        asked = {"actor": actor, "act": act, "before": before, "limit": limit}
+        """Return selected rows, newest first, that were appended before the row `before`."""
+        asked = {**selection._asdict(), "before": before, "limit": limit}
         with self._connection() as connection:
             return connection.cursor(row_factory=class_row(Act)).execute(_PAGE, asked).fetchall()
 
@@ -143,11 +164,11 @@ class ActLog:
             cursor = connection.cursor(row_factory=class_row(Act))
             return cursor.execute(_BY_ID, [act_id]).fetchone()
 
-    def every(self) -> Iterator[Act]:
-        """Yield all rows, newest first."""
+    def pages(self, selection: ActSelection = EVERY_ACT) -> Iterator[list[Act]]:
+        """Yield all selected rows in pages, newest first."""
         before = None
-        while page := self.page(before=before):
-            yield from page
+        while page := self.page(selection, before=before):
+            yield page
             before = page[-1].act_id
 
     def _append(

@@ -11,7 +11,15 @@ import pytest
 from tests.support.api import PASSWORD, Api
 from tests.support.system import System
 
-PAGES = ("/", "/projections", "/events", "/events?type=MovieCreated", "/events/export")
+PAGES = (
+    "/",
+    "/projections",
+    "/events",
+    "/events?type=MovieCreated",
+    "/events/export",
+    "/acts",
+    "/acts/export",
+)
 NAME = "<script>alert(1)</script>"
 
 

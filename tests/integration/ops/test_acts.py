@@ -129,6 +129,8 @@ def test_commands_record_their_acts_without_secrets(starfold: Starfold, system: 
         assert starfold("parked", "discard", "movies", str(uuid4())).exit_code == 1
         exported = starfold("acts", "export").output
         listed = starfold("acts", "list", "--act", "key create").output
+        later = starfold("acts", "export", "--since", "2999-01-01T00:00:00Z").output
+        before = starfold("acts", "list", "--until", "2999-01-01T00:00:00Z").output
     rows = [json.loads(line) for line in exported.splitlines()]
     assert [(one["act"], one["state"], one["via"]) for one in rows] == [
         ("discard", "failed", "cli"),
@@ -138,4 +140,6 @@ def test_commands_record_their_acts_without_secrets(starfold: Starfold, system: 
     assert rows[2]["parameters"] == {"name": "importer", "scopes": ["users"]}
     assert "importer" in listed
     assert "discard" not in listed
+    assert later == ""
+    assert "discard" in before
     assert key.rpartition("_")[2] not in exported
