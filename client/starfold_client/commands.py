@@ -36,7 +36,7 @@ from starfold_client.exchange import (
 from starfold_client.routes import Build, BulkRoute, Route, given
 from starfold_client.rows import Id, MovieChanges, NewMovie, NewRating, NewUser
 
-ImportFormat = Literal["letterboxd", "imdb", "trakt", "movielens", "tmdb", "csv"]
+ImportFormat = Literal["letterboxd", "imdb", "trakt", "movielens", "tmdb", "csv", "starfold"]
 P = ParamSpec("P")
 T = TypeVar("T")
 

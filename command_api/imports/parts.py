@@ -13,7 +13,7 @@ from shared.log.sealing import seal, seal_bytes, unseal, unseal_bytes
 
 # One after the other; a failed import stays as it is, a finished one waits for choices.
 State = Literal["queued", "reading", "writing", "finished", "failed"]
-ImportFormat = Literal["letterboxd", "imdb", "trakt", "movielens", "tmdb", "csv"]
+ImportFormat = Literal["letterboxd", "imdb", "trakt", "movielens", "tmdb", "csv", "starfold"]
 # `file`: what was sent. `ratings`: to be written, each part at once. `unmatched`: films to choose a
 # movie for. `report`: rows that are nothing to write. `written`: the outcome of a part of ratings.
 Kind = Literal["file", "ratings", "unmatched", "report", "written"]

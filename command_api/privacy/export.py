@@ -36,6 +36,7 @@ _SESSIONS = (
 )
 # Part of the account record; meaningless outside Starfold.
 _LEFT_OUT = {"user_id", "subject_id", "password_hash", "ends_sessions"}
+_FILM_FIELDS = ("title", "year", "imdb_id", "tmdb_id", "external_id")
 
 Document = dict[str, Any]
 Result = TypeVar("Result")
@@ -116,11 +117,22 @@ class Export:
             yield [
                 {
                     "movie_id": movie,
-                    "title": details[movie].title if movie in details else None,
+                    **_film(details.get(movie)),
+                    "current": self._current_of(found[stream][-1], keys),
                     "history": [self._entry(row, keys) for row in found[stream]],
                 }
                 for stream, movie in rated.items()
             ]
+
+    def _current_of(self, last: StoredRow, keys: Keys) -> Document | None:
+        event = self._codec.decode(last.topic, last.state, keys).event
+        if not isinstance(event, RatingSubmitted):
+            return None
+        return {
+            "score": event.half_stars / 2,
+            "rated_at": event.rated_at,
+            "review": event.review,
+        }
 
     async def _current(
         self, store: Store, user_id: UserId, keys: Keys
@@ -157,6 +169,11 @@ class Export:
     async def _sessions(self, store: Store, user_id: UserId) -> list[Document]:
         rows = await store.rows(_SESSIONS, [user_id])
         return [dict(zip(_SESSION_FIELDS, row, strict=True)) for row in rows]
+
+
+def _film(details: MovieFields | None) -> Document:
+    """Return what other programs, and another Starfold, know the film by."""
+    return {name: getattr(details, name, None) for name in _FILM_FIELDS}
 
 
 def _by_rating_stream(

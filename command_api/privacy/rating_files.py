@@ -42,6 +42,9 @@ _COLUMNS = (
 _LETTERBOXD_COLUMNS = ("imdbID", "tmdbID", "Title", "Year", "Rating", "WatchedDate", "Review")
 
 
+Order = tuple[Any, ...]
+
+
 class CurrentRating(NamedTuple):
     """A user's rating of a movie."""
 
@@ -58,9 +61,24 @@ class File(NamedTuple):
 
 
 def ratings_file(ratings: Sequence[CurrentRating], kind: RatingsFormat) -> File:
-    """Return the ratings, oldest first, in a format."""
-    ordered = sorted(ratings, key=lambda one: (one.rated_at, one.movie.title, one.movie.year))
-    return _FILES[kind](ordered)
+    """Return the ratings, oldest first, in a format.
+
+    The order depends on nothing that the format leaves out, so that a file that was imported into
+    an empty Starfold is exported from there as it was.
+    """
+    return _FILES[kind](sorted(ratings, key=_by_day if kind == "letterboxd" else _by_time))
+
+
+def _by_time(one: CurrentRating) -> Order:
+    return one.rated_at, *_film_order(one.movie)
+
+
+def _by_day(one: CurrentRating) -> Order:
+    return one.rated_at.date(), *_film_order(one.movie)
+
+
+def _film_order(movie: MovieFields) -> Order:
+    return movie.title, movie.year, movie.imdb_id or "", movie.tmdb_id or 0
 
 
 def _csv(ratings: Sequence[CurrentRating]) -> File:

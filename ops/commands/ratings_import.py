@@ -21,6 +21,7 @@ _HELP: dict[Source, str] = {
     "tmdb": "Import a CSV of ratings from TMDB.",
     "netflix": "Import the Netflix Prize data set.",
     "csv": "Import a spreadsheet with an id, or title and year, and a rating.",
+    "starfold": "Import the current ratings of a member's JSON export from a Starfold.",
 }
 
 imports = typer.Typer(no_args_is_help=True)

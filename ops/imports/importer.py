@@ -24,7 +24,16 @@ from ops.home.api_client import ApiClient, Row
 from ops.home.bootstrap import access_token
 from ops.home.folder import Home
 from ops.imports import catalogue
-from ops.imports.formats import imdb, letterboxd, movielens, netflix, spreadsheet, tmdb, trakt
+from ops.imports.formats import (
+    imdb,
+    letterboxd,
+    movielens,
+    netflix,
+    own_export,
+    spreadsheet,
+    tmdb,
+    trakt,
+)
 from ops.imports.formats.entry import DataSet, Entry, Film, Passed, Rows, Source
 from ops.imports.formats.files import Files, open_files
 from ops.imports.matcher import Match, Matcher, Movie, read_catalogue
@@ -40,6 +49,7 @@ READERS: Mapping[Source, Callable[[Files], DataSet | Rows]] = {
     "tmdb": tmdb.read,
     "netflix": netflix.read,
     "csv": spreadsheet.read,
+    "starfold": own_export.read,
 }
 # More than anybody's own file has.
 OWN_ROWS_MAX = 1_000_000

@@ -68,7 +68,15 @@ ANSWER_WITHIN_S = 30.0
 CATALOGUE_FRESH_S = 60.0
 NO_MOVIE = UUID(int=0)
 # The strictest first: many a table with a title and a rating is a spreadsheet, too.
-FORMATS: tuple[ImportFormat, ...] = ("letterboxd", "imdb", "tmdb", "trakt", "movielens", "csv")
+FORMATS: tuple[ImportFormat, ...] = (
+    "letterboxd",
+    "imdb",
+    "tmdb",
+    "trakt",
+    "starfold",
+    "movielens",
+    "csv",
+)
 assert {*FORMATS} == {*get_args(ImportFormat)}
 
 _TAKE = """

@@ -10,7 +10,7 @@ import msgspec
 
 from ops.errors import OperatorError
 
-Source = Literal["letterboxd", "imdb", "trakt", "movielens", "tmdb", "netflix", "csv"]
+Source = Literal["letterboxd", "imdb", "trakt", "movielens", "tmdb", "netflix", "csv", "starfold"]
 
 
 class Unreadable(OperatorError):

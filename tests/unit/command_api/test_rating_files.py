@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import random
 import zipfile
 from datetime import timedelta
 
@@ -14,6 +15,9 @@ from command_api.privacy.rating_files import (
     RatingsFormat,
     ratings_file,
 )
+from ops.imports.formats import letterboxd
+from ops.imports.formats.entry import Entry
+from ops.imports.formats.files import open_content
 from tests.support.builders import NOON, movie_fields
 
 STALKER = movie_fields(imdb_id="tt0079944", tmdb_id=1398, external_id="films:1")
@@ -78,7 +82,9 @@ def test_ids_scores_and_times_are_as_each_format_writes_them() -> None:
 
 
 def test_what_is_too_large_for_letterboxd_is_a_zip_of_files_that_are_not() -> None:
-    ratings = [rating(number, "é" * 10_000, number % 10 + 1) for number in range(120)]
+    drawn = random.Random(7)
+    reviews = ["".join(drawn.choices("éàüñøßł", k=10_000)) for _ in range(120)]
+    ratings = [rating(number, one, number % 10 + 1) for number, one in enumerate(reviews)]
     made = ratings_file(ratings, "letterboxd")
     assert (made.name, made.media_type) == ("letterboxd.zip", "application/zip")
     archive = zipfile.ZipFile(io.BytesIO(made.content))
@@ -88,6 +94,11 @@ def test_what_is_too_large_for_letterboxd_is_a_zip_of_files_that_are_not() -> No
     rows = [row for part in parts for row in cells(part)]
     assert [row["Rating"] for row in rows] == [str((n % 10 + 1) / 2) for n in range(120)]
     assert ratings_file(ratings, "letterboxd") == made
+    with open_content(made.content, NOON) as files:
+        read = [one for one in letterboxd.read(files) if isinstance(one, Entry)]
+    assert [(one.half_stars, one.rated_at, one.review) for one in read] == [
+        (one.half_stars, one.rated_at, one.review) for one in ratings
+    ]
 
 
 def test_no_rating_is_a_file_with_the_header_alone() -> None:

@@ -211,6 +211,34 @@ def test_tmdbs_ratings_skip_what_is_no_film(tmp_path: Path) -> None:
     ]
 
 
+STARFOLD = (
+    '{"user_id":"x","account":[{"event":"UserCreated"}],"ratings":['
+    '{"movie_id":"1","title":"Heat","year":1995,"imdb_id":"tt0113277","tmdb_id":949,'
+    '"external_id":null,"history":[{}],'
+    '"current":{"score":4.5,"rated_at":"2024-03-07T19:37:27.123Z","review":"Two\\nlines"}},'
+    '{"title":"Mirror","year":1975,"external_id":"trakt:77","history":[],"current":null},'
+    '{"title":"Zerkalo","year":1976,"external_id":null,'
+    '"current":{"score":5,"rated_at":"2024-03-07T19:37:27+02:00","review":null}},'
+    '{"title":"Heat","year":1995,"current":{"score":4.3,"rated_at":"2024-03-07T19:37:27Z"}},'
+    '{"title":"Heat","year":1995,"current":{"score":4,"rated_at":"2024-03-07T19:37:27"}},7]}'
+)
+
+
+def test_a_starfolds_own_export_is_read(tmp_path: Path) -> None:
+    file = written(tmp_path / "mine.json", STARFOLD)
+    assert [line[1:] for line in report_of("starfold", file)] == [
+        (1, "would import", "heat", 9, "Two\nlines"),
+        (2, "skipped", None, None, "the rating was withdrawn, or m"),
+        (3, "would import", "mirror", 10, ""),
+        (4, "refused", None, None, "the score '4.3' is not from 0."),
+        (5, "refused", None, None, "rated_at has no time zone"),
+        (6, "refused", None, None, "Expected `object`, got `int`"),
+    ]
+    other = written(tmp_path / "other.json", '{"movies":[]}')
+    with pytest.raises(OperatorError, match="no export of a Starfold in JSON"):
+        entries_of("starfold", other)
+
+
 @pytest.mark.parametrize("delimiter", [",", ";", "\t"])
 def test_a_spreadsheet_has_any_delimiter(tmp_path: Path, delimiter: str) -> None:
     text = (

@@ -21,7 +21,7 @@ from ops.imports.formats.files import ENTRIES_MAX, open_files
 from ops.imports.importer import READERS, own_rows
 from ops.imports.report import Report
 from tests.unit.ops.imports.test_data_sets import MOVIELENS
-from tests.unit.ops.imports.test_formats import IMDB, LETTERBOXD, TRAKT
+from tests.unit.ops.imports.test_formats import IMDB, LETTERBOXD, STARFOLD, TRAKT
 
 FILES = int(os.environ.get("STARFOLD_HOSTILE_FILES", "300"))
 MEMORY_BYTES_MAX = 32 * 1024**2
@@ -168,6 +168,7 @@ def _bases() -> list[tuple[Source, list[tuple[str, bytes]]]]:
         ("letterboxd", [(name, coded(one)) for name, one in LETTERBOXD.items()]),
         ("trakt", [("ratings-movies.json", coded(TRAKT))]),
         ("csv", [("mine.csv", b"title;year;rating;rated_at\nHeat;1995;4;2024-01-01\n")]),
+        ("starfold", [("starfold-export.json", coded(STARFOLD))]),
         ("tmdb", [("r.csv", b"TMDb ID,Type,Name,Your Rating\n949,movie,Heat,9\n")]),
         (
             "netflix",
