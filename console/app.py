@@ -19,12 +19,12 @@ from command_api.store.server import Server
 from command_api.store.shared_look_up import SharedLookUp
 from command_api.store.store import Store
 from console.access import admission
+from console.acts.executor import ActExecutor
 from console.http.acts import Acts
 from console.http.events import Events
 from console.http.projections import Projections
 from console.settings import BODY_BYTES_MAX, ConsoleSettings
 from console.worker_thread import WiredThread
-from ops.acts.log import ActLog
 from shared.errors import Unavailable
 from shared.log.codec import Codec
 from shared.log.sealing import KeyWrap
@@ -54,6 +54,7 @@ class _Parts(NamedTuple):
 
     store: Store
     reads: WiredThread
+    acts: ActExecutor
     tasks: Tasks
     rooms: Sequence[object]
     gate: CommandGate
@@ -70,6 +71,7 @@ def create_app(settings: ConsoleSettings) -> Service:
         log.info("console_started", port=settings.port)
         drain_before_stop(settings.drain_s, parts.tasks.drain, app.close_connections)
         yield {CHARGE_ADDRESS: parts.gate.charge_address}
+        await parts.acts.close()
         await parts.reads.close()
         await parts.store.close()
         log.info("console_stopped")
@@ -115,15 +117,11 @@ def _wire(settings: ConsoleSettings) -> _Parts:
     )
     tasks = Tasks(expected=(Unavailable, OSError))
     reads = WiredThread(settings, "console-reads")
-    acts = ActLog(
-        settings.database_url.get_secret_value(),
-        schema=settings.database_schema,
-        pooler=settings.database_pooler,
-    )
+    acts = ActExecutor(settings)
     rooms = (
         Projections(reads),
-        Events(reads, key_wrap, acts, settings.reservation_secret.get_secret_value()),
-        Acts(reads, acts),
+        Events(reads, acts, key_wrap),
+        Acts(reads, acts.log),
         Operations(SharedLookUp(store.head), tasks, settings.metrics_token),
     )
-    return _Parts(store, reads, tasks, rooms, gate)
+    return _Parts(store, reads, acts, tasks, rooms, gate)

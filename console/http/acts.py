@@ -14,6 +14,7 @@ from console.access import OPERATORS_ONLY
 from console.http.answers import json_lines_answer, json_lines_kind, unstored
 from console.worker_thread import WiredThread
 from ops.acts.log import PAGE_MAX, Act, ActLog, ActSelection, State, Via
+from shared.errors import NotFound
 from shared.web.answer import Answer, AnswerKind, json_answer
 from shared.web.operation import Parameters, Request, operation
 from shared.web.parameter_types import CanonicalUuid, Limit
@@ -68,6 +69,10 @@ class ActsPage(SelectedActs):
     limit: Limit = LIMIT_DEFAULT
 
 
+class NamedAct(Parameters):
+    act_id: CanonicalUuid
+
+
 class Acts:
     def __init__(self, reads: WiredThread, acts: ActLog) -> None:
         self._reads = reads
@@ -103,6 +108,22 @@ class Acts:
         selection = request.parameters.selection
         first = await self._page(selection, None, PAGE_MAX)
         return json_lines_answer(self._lines(selection, first), "starfold-acts.jsonl")
+
+    @operation(
+        "GET",
+        "/v1/operator/acts/{act_id}",
+        tag="acts",
+        access=OPERATORS_ONLY,
+        parameters=NamedAct,
+        answers={200: AnswerKind("The act", ActAnswer, ("Cache-Control",))},
+    )
+    async def get_act(self, request: Request[NamedAct, None]) -> Answer:
+        """Return one act; a long one is `running` until it is done or has failed."""
+        act_id = request.parameters.act_id
+        act: Act | None = await self._reads.run(lambda _: self._acts.get(act_id))
+        if act is None:
+            raise NotFound(f"there is no act {act_id}")
+        return unstored(json_answer(act._asdict()))
 
     async def _lines(self, selection: ActSelection, page: list[Act]) -> AsyncIterator[bytes]:
         while page:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Annotated, Any
 from uuid import UUID
 
@@ -11,20 +11,18 @@ import msgspec
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints
 
 from command_api.bodies.fields import RatedAt, printable
-from command_api.bodies.idempotency_key import Idempotent, key_text
 from command_api.bodies.json_body import JsonBody
-from command_api.deciding.principal import Member, Principal
 from console.access import OPERATORS_ONLY
+from console.acts.conditions import ActParameters
+from console.acts.executor import ActExecutor
 from console.events.browser import EXPORTED_AT_ONCE, EventBrowser, EventPage
 from console.events.selection import Selection
 from console.http.answers import json_lines_answer, json_lines_kind, unstored
 from console.worker_thread import WiredThread
-from ops.acts.log import ActLog, By, Repeated, Via
+from ops.acts.log import Record
 from projector.wiring import Wiring
-from shared.errors import IdempotencyKeyReused
-from shared.ids import POSITION_MAX, Position, StreamId, keyed_uuid
+from shared.ids import POSITION_MAX, Position, StreamId
 from shared.log.sealing import KeyWrap
-from shared.process.clock import utc_now
 from shared.web.answer import Answer, AnswerKind, json_answer
 from shared.web.operation import Parameters, Request, operation
 from shared.web.parameter_types import WHOLE, CanonicalUuid, Limit
@@ -33,8 +31,6 @@ LIMIT_DEFAULT = 50
 REASON_CHARS_MAX = 500
 REVEAL = "event reveal"
 REVEAL_BYTES_MAX = 4 * 1024
-# As long as the command API keeps its answers.
-REPEATED_WITHIN = timedelta(hours=24)
 
 _lines = msgspec.json.Encoder().encode_lines
 
@@ -147,7 +143,7 @@ class NamedEvent(Parameters):
     position: Whole
 
 
-class Revealed(NamedEvent, Idempotent):
+class Revealed(NamedEvent, ActParameters):
     """One event, revealed once for each Idempotency-Key."""
 
 
@@ -164,13 +160,10 @@ PAGE = {
 
 
 class Events:
-    def __init__(
-        self, reads: WiredThread, key_wrap: KeyWrap, acts: ActLog, reservation_secret: bytes
-    ) -> None:
+    def __init__(self, reads: WiredThread, acts: ActExecutor, key_wrap: KeyWrap) -> None:
         self._reads = reads
-        self._key_wrap = key_wrap
         self._acts = acts
-        self._secret = reservation_secret
+        self._key_wrap = key_wrap
 
     @operation(
         "GET",
@@ -233,12 +226,17 @@ class Events:
         other repeat is a further one.
         """
         position = Position(request.parameters.position)
-        by, asked = self._by(request), {"position": position, "reason": request.body.reason}
+        asked = {"position": position, "reason": request.body.reason}
 
-        def reveal(wiring: Wiring) -> dict[str, object]:
-            return self._revealed(self._of(wiring), by, asked, position)
+        def reveal(wiring: Wiring, _record: Record) -> dict[str, str]:
+            return self._of(wiring).reveal(position)
 
-        return unstored(json_answer(await self._reads.run(reveal)))
+        done = await self._acts.perform(request, REVEAL, asked, reveal)
+        fields = done.value
+        if fields is None:
+            fields = await self._reads.run(lambda wiring: self._of(wiring).reveal(position))
+        answer = {"position": position, "fields": fields, "act_id": done.act_id}
+        return unstored(json_answer(answer))
 
     @operation(
         "GET",
@@ -257,20 +255,6 @@ class Events:
         first = await self._page(selection, None, EXPORTED_AT_ONCE)
         return json_lines_answer(self._lines(selection, first), "starfold-events.jsonl")
 
-    def _revealed(
-        self, browser: EventBrowser, by: By, asked: dict[str, Any], position: Position
-    ) -> dict[str, object]:
-        try:
-            with self._acts.recorded(by, REVEAL, asked) as record:
-                return _revealed(position, browser.reveal(position), record.act_id)
-        except Repeated as repeated:
-            first = repeated.first
-        if (first.act, first.parameters) != (REVEAL, asked):
-            raise IdempotencyKeyReused("the Idempotency-Key was used with another act before")
-        if first.state == "done" and utc_now() < first.at + REPEATED_WITHIN:
-            return _revealed(position, browser.reveal(position), first.act_id)
-        return self._revealed(browser, by._replace(repeat_key=None), asked, position)
-
     async def _lines(self, selection: Selection, page: EventPage) -> AsyncIterator[bytes]:
         while True:
             yield _lines(page.events)
@@ -283,15 +267,6 @@ class Events:
             lambda wiring: self._of(wiring).page(selection, place=place, limit=limit)
         )
 
-    def _by(self, request: Request[Revealed, RevealBody]) -> By:
-        principal: Principal = request.caller.principal
-        actor, given = str(principal.actor), request.parameters.idempotency_key
-        repeat_key = None
-        if given is not None:
-            repeat_key = keyed_uuid(self._secret, "act", f"{actor}\0{key_text(given)}")
-        via: Via = "web" if isinstance(principal, Member) else "key"
-        return By(actor, via, request.request_id, repeat_key)
-
     def _of(self, wiring: Wiring) -> EventBrowser:
         return EventBrowser(wiring.events.connections, self._key_wrap)
 
@@ -301,7 +276,3 @@ def _page(page: EventPage) -> Answer:
     return unstored(
         json_answer({"items": page.events, "next_cursor": cursor, "indexed_to": page.indexed_to})
     )
-
-
-def _revealed(position: Position, fields: dict[str, str], act_id: UUID) -> dict[str, object]:
-    return {"position": position, "fields": fields, "act_id": act_id}

@@ -27,7 +27,11 @@ class ActPages:
 
     def routes(self) -> Sequence[Route]:
         page = self._site.page
-        return [page("/acts", self.acts), page("/acts/export", self.export)]
+        return [
+            page("/acts", self.acts),
+            page("/acts/export", self.export),
+            page("/acts/{act_id:uuid}", self.act),
+        ]
 
     async def acts(self, request: Request, visitor: Visitor) -> Response:
         """The conditions are in the address, so that a search can be passed on."""
@@ -51,3 +55,8 @@ class ActPages:
         asked = conditions_of(request, CONDITIONS)
         await self._api.get(visitor, "/acts", **asked, limit=1)
         return self._api.passed_on(visitor, "/acts/export", asked)
+
+    async def act(self, request: Request, visitor: Visitor) -> Response:
+        """Show one act, to which the form of a long one leads."""
+        act = await self._api.get(visitor, f"/acts/{request.path_params['act_id']}")
+        return self._site.renderer.page("act.html", visitor=visitor, act=act)

@@ -35,11 +35,26 @@ class OperatorsApi:
         """Return what a route answers; raise its problem, as the client raises it."""
         given = {name: str(value) for name, value in query.items() if value not in (None, "")}
         headers = {"Authorization": _credential(visitor)}
-        answer = await self._http.get(path, params=given, headers=headers)
-        if not answer.is_success:
-            raise problem_of(answer)
-        decoded: dict[str, Any] = msgspec.json.decode(answer.content)
-        return decoded
+        return _decoded(await self._http.get(path, params=given, headers=headers))
+
+    async def act(
+        self,
+        visitor: Visitor,
+        method: str,
+        path: str,
+        *,
+        key: str,
+        version: str = "",
+        body: Mapping[str, object] | None = None,
+    ) -> dict[str, Any]:
+        """Send an act under the Idempotency-Key of its form, on the version that the form showed.
+
+        Raises the route's problem, as the client raises it.
+        """
+        headers = {"Authorization": _credential(visitor), "Idempotency-Key": key}
+        if version:
+            headers["If-Match"] = f'"{version}"'
+        return _decoded(await self._http.request(method, path, json=body, headers=headers))
 
     def passed_on(self, visitor: Visitor, path: str, query: Mapping[str, str]) -> Response:
         """Return a route's answer, which is sent part by part as it arrives, problem or not."""
@@ -84,6 +99,13 @@ class PassedOn(Response):
             "extensions": {},
         }
         await self._service(asked, receive, send_with_cookies)
+
+
+def _decoded(answer: httpx.Response) -> dict[str, Any]:
+    if not answer.is_success:
+        raise problem_of(answer)
+    decoded: dict[str, Any] = msgspec.json.decode(answer.content)
+    return decoded
 
 
 def _credential(visitor: Visitor) -> str:

@@ -3,15 +3,19 @@
 A row is committed before its act and closed after it. Between the two, its process holds an
 advisory lock on a connection of its own: an open row whose lock is free belongs to a process that
 is gone, and is shown as interrupted.
+
+A request with an Idempotency-Key is done once: `recorded` refuses its repeat while the act runs,
+and within 24 hours of an act that is done. A repeat of an act that failed, was interrupted or is
+older is a further act, whose own key follows from the first one, so that its repeats find it.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any, Literal, NamedTuple
-from uuid import UUID
+from uuid import UUID, uuid5
 
 import msgspec
 import psycopg
@@ -21,8 +25,10 @@ from psycopg.rows import class_row
 from psycopg.types.json import Jsonb
 
 from ops.errors import OperatorError
+from shared.errors import IdempotencyKeyReused
 from shared.ids import new_uuid7
 from shared.log.connections import cause_of, connect
+from shared.process.clock import utc_now
 
 Via = Literal["cli", "web", "key"]
 State = Literal["running", "interrupted", "done", "failed"]
@@ -31,6 +37,8 @@ RESULT_CHARS_MAX = 2_000
 PAGE_MAX = 1_000
 # A row is committed a moment before its lock is taken.
 LOCKED_WITHIN_S = 1.0
+# As long as the command API keeps its answers.
+REPEATED_WITHIN = timedelta(hours=24)
 
 _LOCK_SEED = 0x5346_4143_5453  # "SFACTS" in ASCII.
 _LOCK = "SELECT pg_advisory_xact_lock(hashtextextended(%s::text, %s))"
@@ -107,7 +115,7 @@ EVERY_ACT = ActSelection()
 
 
 class Repeated(Exception):
-    """Raised instead of an act whose Idempotency-Key has been used: `first` has that row."""
+    """Raised instead of an act that its request repeats: `first` is running or done."""
 
     def __init__(self, first: Act) -> None:
         super().__init__(f"act {first.act_id} has the same Idempotency-Key")
@@ -134,11 +142,11 @@ class ActLog:
     def recorded(self, by: By, act: str, parameters: Mapping[str, Any]) -> Iterator[Record]:
         """Append a row, and close it with the outcome of the block.
 
-        Raises `Repeated` for a used Idempotency-Key, and `OperatorError` without permission.
+        Raises `Repeated`, `IdempotencyKeyReused` if the Idempotency-Key was used for another act,
+        and `OperatorError` without permission.
         """
-        record = Record(new_uuid7())
         with self._connection() as connection:
-            self._append(connection, record, by, act, parameters)
+            record = self._opened(connection, by, act, parameters)
             try:
                 yield record
             except BaseException as error:
@@ -171,29 +179,38 @@ class ActLog:
             yield page
             before = page[-1].act_id
 
-    def _append(
+    def _opened(
         self,
         connection: psycopg.Connection[Any],
-        record: Record,
         by: By,
         act: str,
         parameters: Mapping[str, Any],
-    ) -> None:
-        row = (record.act_id, by.actor, by.via, act, Jsonb(dict(parameters)))
+    ) -> Record:
+        """Append the row of the act, or of a further one, and hold its lock; raise `Repeated`."""
+        act_id, repeat_key = new_uuid7(), by.repeat_key
+        row = (act_id, by.actor, by.via, act, Jsonb(dict(parameters)), by.request_id)
+        while not self._is_added(connection, (*row, repeat_key)):
+            cursor = connection.cursor(row_factory=class_row(Act))
+            first = cursor.execute(_BY_REPEAT_KEY, [repeat_key]).fetchone()
+            assert first is not None
+            if (first.act, first.parameters) != (act, parameters):
+                raise IdempotencyKeyReused("the Idempotency-Key was used with another act before")
+            is_recent = utc_now() < first.at + REPEATED_WITHIN
+            if first.state == "running" or (first.state == "done" and is_recent):
+                raise Repeated(first)
+            repeat_key = uuid5(first.act_id, str(repeat_key))
+        connection.execute("BEGIN")
+        connection.execute(_LOCK, [str(act_id), _LOCK_SEED])
+        return Record(act_id)
+
+    def _is_added(self, connection: psycopg.Connection[Any], row: Sequence[object]) -> bool:
         try:
-            added = connection.execute(_INSERT, [*row, by.request_id, by.repeat_key]).rowcount
+            return bool(connection.execute(_INSERT, row).rowcount)
         except psycopg.errors.InsufficientPrivilege as error:
             raise OperatorError(
                 "acts are recorded in operator_acts: this needs the worker's database role"
                 " or the database's owner, in STARFOLD_OWNER_DATABASE_URL"
             ) from error
-        if not added:
-            cursor = connection.cursor(row_factory=class_row(Act))
-            first = cursor.execute(_BY_REPEAT_KEY, [by.repeat_key]).fetchone()
-            assert first is not None
-            raise Repeated(first)
-        connection.execute("BEGIN")
-        connection.execute(_LOCK, [str(record.act_id), _LOCK_SEED])
 
     def _close(
         self,

@@ -74,8 +74,8 @@ PROBLEM_TYPES: Mapping[str, ProblemType] = {
     "conflict": ProblemType(
         409,
         "Conflict",
-        "an e-mail address or an IMDb or TMDB id is taken, or a movie has ratings or is being"
-        " withdrawn",
+        "an e-mail address or an IMDb or TMDB id is taken, a movie has ratings or is being"
+        " withdrawn, or an operator's act is not possible now",
     ),
     "gone": ProblemType(410, "Gone", "the movie was withdrawn"),
     "rating-superseded": ProblemType(

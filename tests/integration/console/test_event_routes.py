@@ -12,7 +12,7 @@ import httpx
 import pytest
 
 from console import worker_thread
-from console.http import events
+from ops.acts import log
 from projector.event_index import EventIndex
 from shared.errors import Unavailable
 from shared.ids import Position, StreamId
@@ -122,6 +122,9 @@ def test_an_event_is_revealed_for_a_reason_that_the_audit_log_has(
     assert (via, act, outcome) == ("key", "event reveal", "done")
     assert parameters == {"position": browsed.rated, "reason": "a complaint"}
     assert str(request_id) == answer.headers["x-request-id"]
+    shown = browsed.get(f"/acts/{answer.json()['act_id']}").json()
+    assert (shown["state"], shown["act"], shown["result"]) == ("done", "event reveal", {})
+    assert browsed.get(f"/acts/{request_id}").status_code == 404
     created = browsed.found(f"/streams/{browsed.ann}")[-1]
     personal = browsed.http.post(f"/events/{created}/reveal", json={"reason": "a request"}).json()
     assert sorted(personal["fields"]) == ["display_name", "email", "external_id"]
@@ -160,7 +163,7 @@ def test_a_repeat_of_an_act_that_failed_or_is_old_is_a_further_act(
         assert problem(refused)["type"].endswith(":event-unreadable")
         assert refused.status_code == 409
     first = revealed(browsed.rated, "old").json()
-    monkeypatch.setattr(events, "REPEATED_WITHIN", timedelta(0))
+    monkeypatch.setattr(log, "REPEATED_WITHIN", timedelta(0))
     second = revealed(browsed.rated, "old").json()
     assert first["fields"] == second["fields"]
     assert first["act_id"] != second["act_id"]

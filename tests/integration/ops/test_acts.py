@@ -14,6 +14,7 @@ from psycopg.errors import InsufficientPrivilege, ObjectNotInPrerequisiteState
 
 from ops.acts import log as act_log
 from ops.acts.log import Act, ActLog, By, Repeated
+from shared.errors import IdempotencyKeyReused
 from shared.log.schema import COMMAND_ROLE, PROJECTOR_ROLE
 from tests.conftest import Starfold
 from tests.support.system import System, eventually
@@ -90,11 +91,29 @@ def test_an_open_row_may_only_be_closed(system: System, acts: ActLog) -> None:
 def test_the_same_key_is_one_act(acts: ActLog) -> None:
     by = By("ann", "web", repeat_key=uuid4())
     with acts.recorded(by, "purge", {"generation": 1}) as first:
+        with pytest.raises(Repeated) as running, acts.recorded(by, "purge", {"generation": 1}):
+            pytest.fail("the act was repeated while it ran")
+        assert running.value.first.state == "running"
+    with pytest.raises(Repeated) as repeated, acts.recorded(by, "purge", {"generation": 1}):
+        pytest.fail("the act was repeated")
+    assert repeated.value.first.act_id == first.act_id
+    for act, parameters in (("purge", {"generation": 2}), ("switch", {"generation": 1})):
+        with pytest.raises(IdempotencyKeyReused), acts.recorded(by, act, parameters):
+            pytest.fail("another act had the same key")
+    assert len(acts.page()) == 1
+
+
+def test_a_repeat_finds_the_further_act_that_followed_a_failed_one(acts: ActLog) -> None:
+    by = By("ann", "web", repeat_key=uuid4())
+    for number in range(2):
+        with pytest.raises(ValueError, match="away"), acts.recorded(by, "purge", {}):
+            raise ValueError(f"away, attempt {number}")
+    with acts.recorded(by, "purge", {}) as done:
         pass
     with pytest.raises(Repeated) as repeated, acts.recorded(by, "purge", {}):
         pytest.fail("the act was repeated")
-    assert repeated.value.first.act_id == first.act_id
-    assert len(acts.page()) == 1
+    assert repeated.value.first.act_id == done.act_id
+    assert [one.state for one in acts.page()] == ["done", "failed", "failed"]
 
 
 def _hang(dsn: str, schema: str) -> None:
