@@ -12,7 +12,7 @@ import structlog
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import PlainTextResponse, RedirectResponse, Response
 from starlette.routing import Route
 from starlette.types import Message, Receive, Scope, Send
@@ -82,11 +82,26 @@ class Site:
             patience_s=API_PATIENCE_S,
         )
         self._origin = origin
-        self._secure = origin.startswith("https://")
-        self.sessions = Sessions(self.client, name, secure=self._secure)
+        # The bounds of bodies by path, where they are not that of all pages.
+        self._bounds: dict[str, int] = {}
+        # Whether browsers reach the pages by TLS, so that cookies are for TLS alone.
+        self.secure = origin.startswith("https://")
+        self.sessions = Sessions(self.client, name, secure=self.secure)
 
-    def page(self, path: str, page: Page, *, methods: Sequence[str] = ("GET",)) -> Route:
-        """Return the route of a page, whose unsafe methods only our own pages may use."""
+    def page(
+        self,
+        path: str,
+        page: Page,
+        *,
+        methods: Sequence[str] = ("GET",),
+        body_bytes_max: int | None = None,
+    ) -> Route:
+        """Return the route of a page, whose unsafe methods only our own pages may use.
+
+        A page that takes files has a bound of its own for bodies.
+        """
+        if body_bytes_max is not None:
+            self._bounds[path] = body_bytes_max
 
         async def handle(request: Request) -> Response:
             visitor: Visitor | None = None
@@ -98,7 +113,9 @@ class Site:
                 response = RedirectResponse(f"/login?next={quote(_here(request), safe='')}", 303)
             except Moved as moved:
                 response = RedirectResponse(f"/movies/{moved.movie_id}", 301)
-            except (ClientError, ForeignOrigin, FormErrors, TooLarge) as error:
+            except ClientDisconnect:
+                response = Response(status_code=400)  # Nobody is there to read it.
+            except (ClientError, ForeignOrigin, FormErrors, HTTPException, TooLarge) as error:
                 response = self.error(request, error, visitor)
             except Exception as error:  # Any error: the visitor gets a page that says so.
                 log.exception("request_failed", path=request.url.path)
@@ -151,7 +168,12 @@ class Site:
             ],
             middleware=[
                 Middleware(RequestLog, enabled=self._settings.access_log),
-                Middleware(Guard, body_bytes_max=body_bytes_max, secure=self._secure),
+                Middleware(
+                    Guard,
+                    body_bytes_max=body_bytes_max,
+                    bounds=self._bounds,
+                    secure=self.secure,
+                ),
             ],
             exception_handlers={HTTPException: self._refused},
             lifespan=lifespan,

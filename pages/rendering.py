@@ -30,7 +30,12 @@ class Renderer:
             trim_blocks=True,
             lstrip_blocks=True,
         )
-        self._environment.globals |= {"static": self._static.url, "signup": None, **common}
+        self._environment.globals |= {
+            "static": self._static.url,
+            "signup": None,
+            "reset": None,
+            **common,
+        }
 
     @property
     def route(self) -> Route:

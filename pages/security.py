@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -34,9 +36,13 @@ class Guard:
     What is personal is never stored: pages of somebody who is logged in are not kept by any cache.
     """
 
-    def __init__(self, app: ASGIApp, *, body_bytes_max: int, secure: bool) -> None:
+    def __init__(
+        self, app: ASGIApp, *, body_bytes_max: int, bounds: Mapping[str, int], secure: bool
+    ) -> None:
+        """`bounds` has the paths whose bodies may have another size than `body_bytes_max`."""
         self._app = app
         self._body_bytes_max = body_bytes_max
+        self._bounds = bounds
         self._secure = secure
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -44,12 +50,13 @@ class Guard:
             await self._app(scope, receive, send)
             return
         received = 0
+        bytes_max = self._bounds.get(scope["path"], self._body_bytes_max)
 
         async def bounded() -> Message:
             nonlocal received
             message = await receive()
             received += len(message.get("body", b""))
-            if received > self._body_bytes_max:
+            if received > bytes_max:
                 raise TooLarge
             return message
 

@@ -19,7 +19,7 @@ from pages.application import Site
 from pages.forms import FormErrors
 from pages.sessions import Visitor
 from starfold_client.answers import Page, Profile, RatedMovie
-from starfold_client.errors import Forbidden, InvalidInput, NotFound
+from starfold_client.errors import Forbidden, InvalidInput, NotFound, TooManyRequests
 
 Order = Literal["newest", "score", "title"]
 ORDERS: dict[Order, str] = {"newest": "Newest", "score": "Score", "title": "Title"}
@@ -30,6 +30,8 @@ GENRES_SHOWN = 8
 DONE = {
     "profile": "Your profile is saved.",
     "password": "Your password is changed, and every other device is logged out.",
+    "verification": "A mail with a link is on its way to your address.",
+    "verification-gone": "You got enough mails lately: look among unwanted ones, or ask later.",
     "session": "That device is logged out.",
     "session-gone": "That device was logged out already.",
 }
@@ -49,6 +51,7 @@ class PeoplePages:
         self._acts: dict[str, Callable[[Mapping[str, str], Visitor], Awaitable[Response]]] = {
             "profile": self._change_profile,
             "password": self._change_password,
+            "verification": self._request_verification,
             "session": self._end_session,
             "erase": self._erase,
         }
@@ -129,6 +132,13 @@ class PeoplePages:
             raise FormErrors(forms.by_field(refused.errors, ("new", "old"))) from refused
         return _done("password")
 
+    async def _request_verification(self, _: Mapping[str, str], visitor: Visitor) -> Response:
+        try:
+            await visitor.client.request_verification()
+        except TooManyRequests:
+            return _done("verification-gone", "profile")
+        return _done("verification", "profile")
+
     async def _end_session(self, given: Mapping[str, str], visitor: Visitor) -> Response:
         try:
             await visitor.client.end_session(UUID(given.get("session_id", "")))
@@ -162,6 +172,7 @@ class PeoplePages:
             visitor=visitor,
             sessions=listed.sessions,
             email=profile.email,
+            email_verified=profile.email_verified,
             done=done,
             done_text=DONE.get(done, ""),
             errors=defaultdict(str, errors or {}),

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
 from playwright.sync_api import Browser, expect
 
+from ops.imports.inbox import Inbox
 from tests.browser.conftest import CHROMIUM
 from tests.support.api import PASSWORD, Api
 from tests.support.browser import Visitor, chromium
+from tests.support.outbox import Outbox
 from tests.support.system import RunningApp, System
 from web.app import create_app
 from web.settings import WebSettings
@@ -52,13 +55,16 @@ def film(api: Api, title: str, **fields: Any) -> str:
     return movie_id
 
 
-def sign_up(visitor: Visitor, name: str = "Ann", goal: str = "/") -> None:
+def sign_up(visitor: Visitor, name: str = "Ann", goal: str = "/") -> str:
+    """Sign up, and return the e-mail address."""
     page = visitor.open(f"/signup?next={goal}")
     page.get_by_label("Name").fill(name)
-    page.get_by_label("E-mail address").fill(f"reader{next(_numbers)}@example.org")
+    address = f"reader{next(_numbers)}@example.org"
+    page.get_by_label("E-mail address").fill(address)
     page.get_by_label("Password", exact=False).first.fill(PASSWORD)
     page.get_by_role("button", name="Sign up").click()
     expect(page.get_by_role("button", name="Log out")).to_be_visible()
+    return address
 
 
 def test_a_reader_signs_up_searches_and_rates_by_keyboard(api: Api, new: New) -> None:
@@ -151,7 +157,17 @@ def test_hostile_texts_are_shown_as_texts(api: Api, new: New) -> None:
 
 
 @pytest.mark.parametrize(
-    "path", ["/", "/login", "/signup", "/movies/{movie_id}", "/users/{user_id}", "/nowhere"]
+    "path",
+    [
+        "/",
+        "/login",
+        "/signup",
+        "/reset",
+        "/verify",
+        "/movies/{movie_id}",
+        "/users/{user_id}",
+        "/nowhere",
+    ],
 )
 def test_a_page_is_accessible_and_fits_a_narrow_window(path: str, api: Api, new: New) -> None:
     movie_id = film(api, "Stalker", genres=["Drama", "Science Fiction"], directors=["Tarkovsky"])
@@ -201,3 +217,86 @@ def test_a_form_says_beside_its_field_what_is_wrong(new: New) -> None:
         page.get_by_role("button", name="Log in").click()
         expect(page.get_by_text("Address or password are wrong.")).to_be_visible()
         visitor.require_accessible()
+
+
+def test_a_file_is_imported_with_choices(module_system: System, api: Api, new: New) -> None:
+    """The page moves by itself, from the waiting file to the ratings that were written."""
+    film(api, "Heat", year=1995)
+    twins = [film(api, "Twins", year=1988) for _ in range(2)]
+    inbox = Inbox(module_system.projector_settings())
+    sheet = b"title,year,rating\nHeat,1995,4.5\nTwins,1988,2\nUnheard Of,2001,3\n"
+    with new() as visitor:
+        sign_up(visitor, goal="/me")
+        page = visitor.page
+        page.get_by_role("link", name="Import ratings").click()
+        visitor.require_accessible()
+        file = page.get_by_label("File", exact=False).first
+        file.evaluate("one => { one.dataset.bytesMax = 5; }")
+        file.set_input_files({"name": "a.csv", "mimeType": "text/csv", "buffer": sheet})
+        assert file.evaluate("one => one.validationMessage") == "This file is too large."
+        file.evaluate("one => { one.dataset.bytesMax = 500; }")
+        file.set_input_files({"name": "a.csv", "mimeType": "text/csv", "buffer": sheet})
+        page.get_by_role("button", name="Import", exact=True).click()
+        expect(page.get_by_text("The file waits to be read.")).to_be_visible()
+        visitor.require_accessible()
+        assert inbox.step()
+        expect(page.get_by_text("1 of 3 rows matched a film here.").last).to_be_visible()
+        page.locator(f"input[value='{twins[1]}']").check()
+        expect(page.get_by_role("button", name="Import 1 rating", exact=True)).to_be_visible()
+        visitor.require_accessible()
+        visitor.require_fits()
+        page.get_by_role("button", name="Import 1 rating").click()
+        expect(page.get_by_text("2 of 3 rows matched a film here.").last).to_be_visible()
+        with page.expect_download() as download:
+            page.get_by_role("link", name="Report on every row").click()
+        assert download.value.suggested_filename == "import-report.csv"
+        visitor.open("/me")
+        expect(page.get_by_role("link", name="Twins")).to_be_visible()
+        visitor.require_fits()
+    inbox.close()
+
+
+def test_a_mails_link_sets_a_password_and_leaves_no_token_in_the_history(
+    module_system: System, site: str, new: New, tmp_path: Path
+) -> None:
+    outbox = Outbox(module_system, tmp_path, site)
+    with new() as owner, new() as elsewhere:
+        address = sign_up(owner)
+        page = elsewhere.open("/login")
+        page.get_by_role("link", name="Forgot your password?").click()
+        page.get_by_label("E-mail address").fill(address)
+        page.get_by_role("button", name="Send the mail").click()
+        expect(page.get_by_role("heading", name="Look into your mail")).to_be_visible()
+        elsewhere.require_accessible()
+        link = outbox.link("reset")
+        token = link.partition("=")[2]
+        referers: list[str] = []
+        page.on("request", lambda one: referers.append(one.headers.get("referer", "")))
+        elsewhere.open(link)
+        assert page.url == f"{site}/reset"
+        elsewhere.require_accessible()
+        elsewhere.require_fits()
+        page.get_by_label("New password", exact=False).first.fill(f"{PASSWORD} 2")
+        page.get_by_role("button", name="Set password").click()
+        expect(page.get_by_role("heading", name="Your new password is set")).to_be_visible()
+        assert not any(token in one for one in [*referers, page.content()])
+        page.go_back()
+        assert token not in page.url
+        owner.open("/me")
+        expect(owner.page.get_by_role("heading", name="Log in")).to_be_visible()
+
+
+def test_an_account_is_erased(new: New) -> None:
+    with new() as visitor:
+        visitor.expected = {422}
+        sign_up(visitor, "Soon Gone", goal="/me")
+        page = visitor.page
+        confirm = page.get_by_label("to confirm", exact=False)
+        confirm.fill("yes")
+        page.get_by_role("button", name="Erase my account").click()
+        expect(confirm).to_have_attribute("aria-invalid", "true")
+        confirm.fill("Soon Gone")
+        page.get_by_role("button", name="Erase my account").click()
+        expect(page.get_by_role("heading", name="Your account is erased")).to_be_visible()
+        visitor.require_accessible()
+        expect(page.get_by_role("link", name="Log in")).to_be_visible()

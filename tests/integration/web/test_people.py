@@ -3,17 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 from uuid import uuid4
 
 import pytest
 
 from tests.integration.web.conftest import Browser
 from tests.support.api import PASSWORD, Api
+from tests.support.outbox import Outbox
+from tests.support.system import System
 
 HOSTILE = "\u202e<script>alert(1)</script>"
 ESCAPED = "\u202e&lt;script&gt;alert(1)&lt;/script&gt;"
 
 Open = Callable[[], Browser]
+
+
+@pytest.fixture
+def outbox(module_system: System, site: str, tmp_path: Path) -> Outbox:
+    return Outbox(module_system, tmp_path / "outbox", site)
 
 
 def test_a_profile_shows_the_score_the_average_and_the_difference(
@@ -172,3 +180,56 @@ def test_an_account_is_erased_once_its_name_is_typed(browser: Browser, confirmed
     assert "Your account is erased" in erased.text
     assert browser.get("/me").url.path == "/login"
     assert browser.send("/login", email=email, password=PASSWORD).status_code == 422
+
+
+def test_a_forgotten_password_is_replaced_by_the_link_of_a_mail(
+    open_browser: Open, outbox: Outbox
+) -> None:
+    """The token leaves the address at once, and no answer says whether an address is known."""
+    here, owner = open_browser(), open_browser()
+    address = owner.sign_up()
+    assert "Forgot your password?" in here.get("/login").text
+    known, unknown = (
+        here.send("/reset", email=one) for one in (address.upper(), "nobody@example.org")
+    )
+    assert (known.status_code, known.text, known.url) == (200, unknown.text, unknown.url)
+    assert here.send("/reset", email=" ").status_code == 422
+    link = outbox.link("reset")
+    token = link.partition("=")[2]
+    taken = here.http.get(link, follow_redirects=False)
+    assert (taken.status_code, taken.headers["location"], taken.text) == (303, "/reset", "")
+    cookie = taken.headers["set-cookie"].lower()
+    assert all(one in cookie for one in ("httponly", "samesite=lax", "path=/reset", "max-age=1800"))
+    assert token not in (page := here.get("/reset")).text
+    assert "Set a new password" in page.text
+    short = here.send("/reset", password="short")
+    assert (short.status_code, "password-error" in short.text) == (422, True)
+    assert "Your new password is set" in here.send("/reset", password=f"{PASSWORD} 2").text
+    assert not [one for one in here.http.cookies.jar if "reset" in one.name]
+    assert owner.get("/me").url.path == "/login"
+    assert here.send("/login", email=address, password=f"{PASSWORD} 2").url.path == "/"
+    here.get(link)
+    assert "works no longer" in here.send("/reset", password=PASSWORD).text
+    assert "works no longer" in here.get("/reset?token=a;b").text
+
+
+def test_an_address_is_confirmed_by_the_button_behind_a_mails_link(
+    open_browser: Open, outbox: Outbox
+) -> None:
+    """Opening the link changes nothing: programs that look at mails do that too."""
+    owner, elsewhere = open_browser(), open_browser()
+    owner.sign_up()
+    assert "not confirmed yet" in owner.get("/me").text
+    assert "on its way" in owner.send("/me", act="verification").text
+    page = elsewhere.get(outbox.link("verify"))
+    assert (page.url.path, page.url.query) == ("/verify", b"")
+    assert "not confirmed yet" in owner.get("/me").text
+    assert "Your address is confirmed" in elsewhere.send("/verify").text
+    owner.send("/me", act="profile", display_name="Ann", visibility="public")
+    assert "not confirmed yet" not in owner.get("/me").text
+    assert "works no longer" in elsewhere.send("/verify").text
+    other = open_browser()
+    other.sign_up()
+    sent = [other.send("/me", act="verification").text for _ in range(4)]
+    assert "enough mails" in sent[3]
+    assert "enough mails" not in sent[2]
