@@ -18,7 +18,7 @@ from projector.generations.table import Generation, State
 from projector.wiring import Wiring
 from shared.ids import Position
 from shared.read_model.checkpoints import decode_checkpoint
-from shared.read_model.status import STATUS_KEY, GenerationStatus, Status
+from shared.read_model.status import STATUS_KEY, BuildStatus, GenerationStatus, Status
 
 EVERY_S = 1.0
 # The states of generations whose data exists.
@@ -33,18 +33,29 @@ class Sampler:
 
     def __init__(self, wiring: Wiring) -> None:
         self._wiring = wiring
-        self._before: dict[tuple[str, int], tuple[float, Position]] = {}
+        self._before: dict[tuple[str, int, bool], tuple[float, int]] = {}
 
     def sample(self) -> Status:
         generations = self._wiring.generations.all()
         # Read the head first: a checkpoint must not seem to lag behind events appended since.
         head = self._wiring.reader.head()
         rows = [
-            _status(one, parked=0) if one.state == "building" else self._followed(one, head)
+            self._built(one, head) if one.state == "building" else self._followed(one, head)
             for one in generations
         ]
         rows.sort(key=lambda row: (row.projection, row.generation))
         return Status(at=datetime.now(UTC), head=head, generations=rows)
+
+    def _built(self, generation: Generation, head: Position) -> GenerationStatus:
+        read, wanted = self._wiring.generations.build_progress(generation, head)
+        rate = self._rate(generation, read)
+        build = BuildStatus(
+            events=read,
+            events_wanted=wanted,
+            events_per_s=rate,
+            left_s=round((wanted - read) / rate, 1) if rate else None,
+        )
+        return _status(generation, parked=0, build=build)
 
     def _followed(self, generation: Generation, head: Position) -> GenerationStatus:
         stored = self._wiring.store.checkpoints(generation.all_keys)
@@ -67,8 +78,10 @@ class Sampler:
             events_per_s=self._rate(generation, lowest),
         )
 
-    def _rate(self, generation: Generation, position: Position) -> float | None:
-        key, now = (generation.projection, generation.number), time.monotonic()
+    def _rate(self, generation: Generation, position: int) -> float | None:
+        """Return positions a second since the last sample in the same state."""
+        is_built = generation.state != "building"
+        key, now = (generation.projection, generation.number, is_built), time.monotonic()
         before = self._before.get(key)
         self._before[key] = (now, position)
         if before is None or now <= before[0]:
@@ -84,6 +97,7 @@ def _status(
     lag_events: int | None = None,
     lag_s: float | None = None,
     events_per_s: float | None = None,
+    build: BuildStatus | None = None,
 ) -> GenerationStatus:
     return GenerationStatus(
         projection=generation.projection,
@@ -97,6 +111,7 @@ def _status(
         events_per_s=events_per_s,
         parked=parked,
         stopped=generation.stopped,
+        build=build,
     )
 
 
@@ -178,6 +193,16 @@ def _generations(generations: Sequence[GenerationStatus]) -> Iterable[GaugeMetri
         "starfold_projection_stopped_generations",
         "Generations that do not follow the log.",
         {(one,): stopped[one] for one in projections},
+    )
+    builds = {one.projection: one.build for one in generations if one.build is not None}
+    left = {
+        one: builds[one].events_wanted - builds[one].events if one in builds else 0
+        for one in projections
+    }
+    yield _gauge(
+        "starfold_projection_build_events",
+        "Events that the shares of the newest build have yet to read; 0 without a build.",
+        {(one,): left[one] for one in projections},
     )
     yield _gauge(
         "starfold_projection_generation_info",

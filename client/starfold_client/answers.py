@@ -317,6 +317,15 @@ class RatedMovie(msgspec.Struct, kw_only=True):
     rated_at: datetime
 
 
+class Build(msgspec.Struct, kw_only=True):
+    """The progress of a build: the events that its shares have read, and have to read."""
+
+    events: int
+    events_wanted: int
+    events_per_s: float | None
+    left_s: float | None
+
+
 class Generation(msgspec.Struct, kw_only=True):
     """The progress of one generation of a read model."""
 
@@ -331,6 +340,7 @@ class Generation(msgspec.Struct, kw_only=True):
     events_per_s: float | None
     parked: int
     stopped: str | None
+    build: Build | None = None
 
 
 class Projections(msgspec.Struct):

@@ -125,7 +125,7 @@ class ActExecutor:
     ) -> UUID:
         """Begin an act that may take minutes, and return its id once it is under way.
 
-        `prepare` refuses what is impossible, before the caller is told that the act has begun.
+        `prepare` refuses what is impossible, before the caller learns that the act has begun.
         Raises what `perform` raises, and `Overloaded` if too many long acts are running.
         """
         if self._long_running >= LONG_MAX:

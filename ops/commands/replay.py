@@ -42,15 +42,12 @@ class WatchedReplays:
         """
         goal = BUILT_AND_LIVE if generation.switch_when_ready else BUILT
         head = self._wiring.reader.head()
-        shares = len(self._generations.builds(generation.projection, generation.number))
+        wanted = self._generations.build_progress(generation, head).events_wanted
         waiting = WaitReport(self._wiring, f"replay {generation.projection}")
-        with Progress(f"replay {generation.projection}", head * shares) as progress:
+        with Progress(f"replay {generation.projection}", wanted) as progress:
             while True:
                 current = self.acts.current(generation)
-                builds = self._generations.builds(generation.projection, generation.number)
-                progress.reach(
-                    sum(head if build.built else build.folded_events for build in builds)
-                )
+                progress.reach(self._generations.build_progress(generation, head).events)
                 being_audited = current.state == "following" and current.audit == "wanted"
                 if current.state in goal and not being_audited:
                     return current

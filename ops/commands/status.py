@@ -22,7 +22,7 @@ from ops.options import DEFAULT_HOME, HomeOption
 from ops.tables import print_table
 from projector.status import EVERY_S, Sampler
 from projector.wiring import Wiring
-from shared.read_model.status import GenerationStatus, Status
+from shared.read_model.status import BuildStatus, GenerationStatus, Status
 
 COLUMNS = (
     "projection",
@@ -36,6 +36,7 @@ COLUMNS = (
     "events/s",
     "parked",
     "stopped",
+    "built",
 )
 
 
@@ -140,4 +141,14 @@ def _row(one: GenerationStatus) -> tuple[object, ...]:
         one.events_per_s,
         one.parked,
         one.stopped,
+        None if one.build is None else _built(one.build),
     )
+
+
+def _built(build: BuildStatus) -> str:
+    """Return how much of a build is done, how fast, and for how long it will take."""
+    done = f"{build.events / max(build.events_wanted, 1):.0%}"
+    if build.events_per_s is None:
+        return done
+    left = "" if build.left_s is None else f", {build.left_s:,.0f} s left"
+    return f"{done} at {build.events_per_s:,.0f} events/s{left}"

@@ -130,6 +130,13 @@ class Build(NamedTuple):
     built: bool
 
 
+class BuildProgress(NamedTuple):
+    """The events that a generation's shares have read, and have to read, all of them together."""
+
+    events: int
+    events_wanted: int
+
+
 class Generations:
     """The table, accessed through the event store's connections; it raises the library's errors."""
 
@@ -190,6 +197,16 @@ class Generations:
                 [projection, number],
             ).fetchall()
         return [Build(*row) for row in rows]
+
+    def build_progress(self, generation: Generation, head: Position) -> BuildProgress:
+        """Return how far a build is; a share that no job has taken yet will read up to the head."""
+        builds = self.builds(generation.projection, generation.number)
+        wanted = [build.target_position or head for build in builds]
+        read = [
+            target if build.built else min(build.folded_events, target)
+            for build, target in zip(builds, wanted, strict=True)
+        ]
+        return BuildProgress(sum(read), sum(wanted))
 
     def take_build(
         self, projection: str, number: int, share: int, token: UUID, target: Position

@@ -368,6 +368,15 @@ class RatingsPage(Shape):
     EXAMPLE = {"items": [RatedMovie.EXAMPLE], "next_cursor": _CURSOR}
 
 
+class BuildState(Shape):
+    """The progress of a build, of all its shares together."""
+
+    events: Annotated[int, Field(description="Read so far")]
+    events_wanted: Annotated[int, Field(description="To be read in all")]
+    events_per_s: Annotated[float | None, Field(description="Null at the first sample")]
+    left_s: Annotated[float | None, Field(description="Null while nothing moves")]
+
+
 class GenerationState(Shape):
     """The progress of one generation of a read model."""
 
@@ -382,6 +391,7 @@ class GenerationState(Shape):
     events_per_s: float | None
     parked: Annotated[int, Field(description="Movies or users whose event could not be applied")]
     stopped: Annotated[str | None, Field(description="Why the projector does not follow it")]
+    build: Annotated[BuildState | None, Field(description="Null unless it is being built")] = None
 
 
 class Projections(Shape):
@@ -405,6 +415,7 @@ class Projections(Shape):
                 "events_per_s": 310.5,
                 "parked": 0,
                 "stopped": "log-diverged",
+                "build": None,
             }
         ],
     }

@@ -14,13 +14,26 @@ from shared.ids import Position
 STATUS_KEY = "sf:status"
 
 
+class BuildStatus(msgspec.Struct, frozen=True, kw_only=True):
+    """The progress of a build: the events that its shares have read, and have to read, together.
+
+    The rate and the time left are None at the first sample, and the time without any progress.
+    """
+
+    events: int
+    events_wanted: int
+    events_per_s: float | None
+    left_s: float | None
+
+
 class GenerationStatus(msgspec.Struct, frozen=True, kw_only=True):
     """The status of one generation that is built or kept up to date.
 
     `checkpoint` is the position of the partition furthest behind. `lag_events` counts the positions
     from there to the head of the log, `lag_s` is the age of the first event that is not applied
     yet; `events_per_s` is the speed of the checkpoint since the last sample, None at the first.
-    `parked` counts entities; `stopped` is the reason why the generation is not followed.
+    `parked` counts entities; `stopped` is the reason why the generation is not followed; `build` is
+    the progress of one that is being built.
     """
 
     projection: str
@@ -34,6 +47,7 @@ class GenerationStatus(msgspec.Struct, frozen=True, kw_only=True):
     events_per_s: float | None
     parked: int
     stopped: str | None
+    build: BuildStatus | None = None
 
 
 class Status(msgspec.Struct, frozen=True, kw_only=True):

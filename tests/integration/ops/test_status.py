@@ -12,11 +12,13 @@ from typer.testing import CliRunner
 from ops.cli import app
 from projector.following.commit_delay import COMMIT_TO_APPLIED
 from projector.generations.table import Generation, Generations
+from projector.projections import DEFINITIONS
 from projector.sharing.member import Member
 from projector.status import Sampler
-from shared.ids import MovieId, UserId
+from shared.ids import MovieId, UserId, new_uuid7
 from shared.log.schema import PROJECTOR_ROLE
 from shared.read_model.keys import partition_of
+from shared.read_model.status import BuildStatus
 from tests.support.api import Api
 from tests.support.builders import impossible_rating
 from tests.support.log import append_raw
@@ -53,6 +55,29 @@ def test_lag_is_counted_in_events_and_seconds(system: System) -> None:
     wiring.store.drop([active(wiring, "movies").keys(3)])
     lost = sampler.sample().generations[1]
     assert (lost.checkpoint, lost.lag_events) == (None, None)
+
+
+def test_a_build_shows_how_much_of_the_log_its_shares_have_read(system: System) -> None:
+    wiring = system.projector_wiring()
+    History(system).go_on(30)
+    head, token = wiring.reader.head(), new_uuid7()
+    movies = DEFINITIONS["movies"]
+    built = wiring.generations.create(movies, "replay", shares=2, switch_when_ready=False)
+    taken = wiring.generations.take_build("movies", built.number, 0, token, head)
+    assert taken is not None
+    sampler = Sampler(wiring)
+    before = sampler.sample().generations[0].build
+    assert before == BuildStatus(events=0, events_wanted=2 * head, events_per_s=None, left_s=None)
+    wiring.generations.report_progress(taken, token, 10)
+    during = sampler.sample().generations[0].build
+    assert during is not None
+    assert (during.events, during.events_wanted) == (10, 2 * head)
+    assert during.events_per_s
+    assert during.left_s == pytest.approx((2 * head - 10) / during.events_per_s, abs=0.1)
+    wiring.generations.finish_build(taken, token)
+    after = sampler.sample().generations[0].build
+    assert after is not None
+    assert after.events == head
 
 
 def test_a_sample_reads_the_table_once(system: System, monkeypatch: pytest.MonkeyPatch) -> None:
