@@ -6,9 +6,7 @@ process that reads members' imports.
 
 from __future__ import annotations
 
-import os
 import signal
-import subprocess
 import sys
 from collections.abc import Callable
 from functools import partial
@@ -23,6 +21,7 @@ from rq.job import Job
 from rq.serializers import JSONSerializer
 
 from ops.failures import failure_text
+from ops.import_reader import ImportReader
 from ops.jobs import AllowedJob, JobQueue
 from ops.jobs.metrics import METRICS, measure
 from ops.jobs.recovery import JobRecovery, drop_unusable_keys
@@ -49,42 +48,10 @@ IDLE_WAIT_S = 1
 HEARTBEAT_EVERY_S = 3
 RECONNECT_MAX_S = 2.0
 RECOVERY_STALE_AFTER_S = 60.0
-IMPORT_READER_ENDS_WITHIN_S = 5.0
 # RQ waits for a job this much shorter than the lifetime that it gives an idle worker.
 _IDLE_MARGIN_S = 15
 
 log = structlog.get_logger()
-
-
-class ImportReader:
-    """The process that reads members' files (`ops/imports/inbox.py`); it ends with the worker."""
-
-    def __init__(self) -> None:
-        self._owner = os.getpid()
-        self.process: subprocess.Popen[bytes] | None = None
-
-    def keep(self) -> None:
-        """Start the process unless it runs; it ends when a file takes too much memory."""
-        if os.getpid() != self._owner or (self.process and self.process.poll() is None):
-            return
-        if self.process is not None:
-            log.warning("import_reader_ended", code=self.process.returncode)
-        self.process = subprocess.Popen(
-            [sys.executable, "-m", "ops.imports.inbox"],
-            stdin=subprocess.DEVNULL,
-            preexec_fn=die_with_parent,  # noqa: PLW1509  # Unsafe with threads; this calls prctl only.
-        )
-
-    def end(self) -> None:
-        """Let the process give its file back, for another one to read."""
-        if self.process is None:
-            return
-        self.process.terminate()
-        try:
-            self.process.wait(IMPORT_READER_ENDS_WITHIN_S)
-        except subprocess.TimeoutExpired:
-            self.process.kill()
-            self.process.wait()
 
 
 class JobsWorker(Worker):

@@ -31,10 +31,14 @@ Element = TypeVar("Element")
 
 
 class Choice(NamedTuple):
-    """The ratings of the chosen movies, and the parts of films without them."""
+    """A part with the ratings of the chosen movies, their rows, and the films' parts without them.
 
-    proposals: Sequence[Proposal]
-    films: Sequence[bytes]
+    `films` are parts by their numbers.
+    """
+
+    ratings: bytes
+    rows: int
+    films: Mapping[int, bytes]
 
 
 class Contents(NamedTuple):
@@ -51,22 +55,35 @@ class Contents(NamedTuple):
     ) -> list[Element]:
         return decoder.decode(unsealed(self.key, self.import_id, kind, number, bytes(content)))
 
-    def chosen(self, parts: Iterable[tuple[int, bytes]], movies: Mapping[int, UUID]) -> Choice:
-        """Take the films out for which a movie was chosen; raise `InvalidInput` if one is gone."""
-        proposals: list[Proposal] = []
-        remaining: list[bytes] = []
+    def films(self, parts: Iterable[tuple[int, bytes]], most: int) -> list[UnmatchedFilm]:
+        """Return the first films of parts."""
+        films: list[UnmatchedFilm] = []
         for number, content in parts:
-            films = self.decoded("unmatched", number, content, FILMS)
+            films += self.decoded("unmatched", number, content, FILMS)
+        return films[:most]
+
+    def chosen(
+        self, parts: Iterable[tuple[int, bytes]], movies: Mapping[int, UUID], number: int
+    ) -> Choice:
+        """Move the films for which a movie was chosen to the part of ratings with this number.
+
+        Raises `InvalidInput` if one is not there.
+        """
+        proposals: list[Proposal] = []
+        remaining: dict[int, bytes] = {}
+        for films_number, content in parts:
+            films = self.decoded("unmatched", films_number, content, FILMS)
             proposals += [
                 msgspec.structs.replace(film.proposal, movie_id=movies[film.number])
                 for film in films
                 if film.number in movies
             ]
             left = [film for film in films if film.number not in movies]
-            remaining.append(self.encoded("unmatched", number, left))
+            remaining[films_number] = self.encoded("unmatched", films_number, left)
         if len(proposals) < len(movies):
             raise InvalidInput("a film is not among the unmatched ones", pointer="/choices")
-        return Choice(proposals, remaining)
+        rows = sum(len(proposal.rows) for proposal in proposals)
+        return Choice(self.encoded("ratings", number, proposals), rows, remaining)
 
     def report(self, parts: Iterable[tuple[Kind, int, bytes]]) -> bytes:
         """Return the lines of all parts as CSV, in the order of the file."""

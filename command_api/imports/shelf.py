@@ -18,7 +18,8 @@ from uuid import UUID
 import msgspec
 
 from command_api.deciding.load_result import LoadRequest
-from command_api.imports.contents import FILMS, PROPOSALS, Contents
+from command_api.imports.chosen_movies import require_rateable
+from command_api.imports.contents import PROPOSALS, Contents
 from command_api.imports.parts import (
     ELEMENTS_A_PART,
     ImportFormat,
@@ -37,13 +38,15 @@ from shared.ids import UserId, new_uuid7
 from shared.log.sealing import KEY_BYTES, KeyWrap
 
 CHUNK_BYTES = 1024 * 1024
-# Files that wait or are read, of all members together.
+# Files that wait or are read, of all members together, and their bytes.
 WAITING_MAX = 100
+WAITING_BYTES_MAX = 256 * 1024**2
 # An import that ended is deleted after this time, and earlier when the member has more.
 KEPT_FOR_DAYS = 7
 KEPT_PER_MEMBER = 5
 # Reports that are made at once, and choices that are worked on: either opens a whole import.
 REPORTS_MAX = 2
+IN_PROGRESS = "an import is in progress: choose once it has ended"
 UNWRITTEN = "the ratings could not be written: send the file again"
 # Films that one answer lists to choose for.
 CHOICES_SHOWN = 200
@@ -57,7 +60,11 @@ _OPEN = b"state IN ('queued', 'reading', 'writing')"
 _MINE = b"SELECT " + _COLUMNS + b" FROM imports WHERE user_id = %s ORDER BY created_at DESC"
 _ONE = b"SELECT " + _COLUMNS + b" FROM imports WHERE user_id = %s AND import_id = %s"
 _IN_PROGRESS = b"SELECT " + _COLUMNS + b", file_hmac FROM imports WHERE user_id = %s AND " + _OPEN
-_WAITING = b"SELECT count(*) FROM imports WHERE state IN ('queued', 'reading')"
+_WAITING = (
+    b"SELECT count(DISTINCT import_id), coalesce(sum(octet_length(content)), 0)::bigint"
+    b" FROM imports LEFT JOIN import_parts part USING (import_id)"
+    b" WHERE state IN ('queued', 'reading')"
+)
 # A unique index keeps out a second import of the member.
 _ADD = b"""
 WITH added AS (
@@ -189,9 +196,9 @@ class Shelf:
         )
         if (repeated := await self._in_progress(user_id, file_hmac)) is not None:
             return repeated
-        ((waiting,),) = await self._store.rows(_WAITING)
-        if waiting >= WAITING_MAX:
-            raise Overloaded(f"{waiting} imports are waiting already")
+        ((waiting, waiting_bytes),) = await self._store.rows(_WAITING)
+        if waiting >= WAITING_MAX or waiting_bytes + len(content) > WAITING_BYTES_MAX:
+            raise Overloaded(f"{waiting} imports of {waiting_bytes:,} bytes are waiting already")
         key, import_id = await self.key(user_id), new_uuid7()
         chunks = await asyncio.to_thread(_sealed_chunks, key, import_id, content)
         added = await self._store.rows(
@@ -246,39 +253,43 @@ class Shelf:
         if not one.counts.get("unmatched"):
             return []
         contents = await self._contents(one)
-        films: list[UnmatchedFilm] = []
-        for number, content in await self._store.rows(_FILMS, [one.import_id, EMPTY_PART_BYTES]):
-            films += contents.decoded("unmatched", number, content, FILMS)
-        return films[:CHOICES_SHOWN]
+        parts = await self._store.rows(_FILMS, [one.import_id, EMPTY_PART_BYTES])
+        return await asyncio.to_thread(contents.films, parts, CHOICES_SHOWN)
 
     async def choose(self, one: Import, movies: Mapping[int, UUID]) -> None:
         """Queue the ratings of films, by number, for the movies that the member has chosen.
 
-        Raises `InvalidInput` for a film that is not unmatched, `Conflict` unless the import is
-        finished and no other one is in progress, and `Overloaded` as `report` does.
+        Raises `InvalidInput` for a film that is not unmatched and for a movie that takes no
+        ratings, `Conflict` unless the import is finished and no other one is in progress, and
+        `Overloaded` as `report` does.
         """
+        if one.state == "failed":
+            raise Conflict("the import has failed: send the file again")
+        if one.state != "finished":
+            raise Conflict(IN_PROGRESS)
         numbers = BigintArray.of(sorted({film // ELEMENTS_A_PART for film in movies}))
         with self._places.held(one.user_id):
+            await require_rateable(self._store, list(movies.values()))
             parts = await self._store.rows(_FILMS_OF, [one.import_id, numbers])
             contents = await self._contents(one)
-            choice = await asyncio.to_thread(contents.chosen, parts, movies)
+            choice = await asyncio.to_thread(contents.chosen, parts, movies, one.parts)
         counts = dict(one.counts)
-        counts["unmatched"] -= sum(len(proposal.rows) for proposal in choice.proposals)
+        counts["unmatched"] -= choice.rows
         chosen = {
             "import_id": one.import_id,
             "user_id": one.user_id,
             "parts": one.parts,
             "counts": msgspec.json.encode(counts).decode(),
-            "numbers": BigintArray.of([number for number, _ in parts]),
-            "contents": ByteaArray.of(choice.films),
-            "ratings": contents.encoded("ratings", one.parts, choice.proposals),
+            "numbers": BigintArray.of(list(choice.films)),
+            "contents": ByteaArray.of(list(choice.films.values())),
+            "ratings": choice.ratings,
         }
         try:
             changed = await self._store.rows(_CHOOSE, chosen)
         except AppendRefused:  # By the unique index: another import began at the same moment.
             changed = []
         if not changed:
-            raise Conflict("an import is in progress: choose once it has ended")
+            raise Conflict(IN_PROGRESS)
 
     async def report(self, one: Import) -> bytes:
         """Return a line for each row of the file as CSV.
@@ -308,7 +319,7 @@ class Shelf:
         """Return the next ratings to write; none if the import was deleted meanwhile."""
         for number, content in await self._store.rows(_PART, [one.import_id, one.parts_written]):
             contents = await self._contents(one)
-            return contents.decoded("ratings", number, content, PROPOSALS)
+            return await asyncio.to_thread(contents.decoded, "ratings", number, content, PROPOSALS)
         return []
 
     async def written(self, one: Import, lines: Sequence[ReportLine]) -> None:

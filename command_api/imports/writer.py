@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
+from typing import NamedTuple
 from uuid import UUID
 
 import msgspec
@@ -19,7 +20,6 @@ from command_api.commit.idempotency import RequestKey, request_key
 from command_api.commit.pending_command import Answer, Outcome
 from command_api.deciding.principal import Member
 from command_api.deciding.rating import SubmitRating
-from command_api.deciding.use_cases import Command
 from command_api.imports.contents import outcome
 from command_api.imports.parts import Proposal, ReportLine
 from command_api.imports.shelf import Import, Shelf
@@ -53,6 +53,23 @@ _PASSING = (
     Unavailable,
 )
 _STATUSES = {"created": "imported", "changed": "imported", "unchanged": "unchanged"}
+
+
+class _ToWrite(NamedTuple):
+    """A proposal, its place in the part, and the movie that it is written to."""
+
+    place: int
+    proposal: Proposal
+    movie_id: UUID
+
+
+class _Prepared(NamedTuple):
+    """Commands with the sizes of their rows, what they are for, and lines of refused ones."""
+
+    commands: list[SubmitRating]
+    valid: list[_ToWrite]
+    row_bytes: list[int]
+    refused: list[ReportLine]
 
 
 class ImportWriter:
@@ -93,49 +110,66 @@ class ImportWriter:
 
     async def _written(self, one: Import, proposals: Sequence[Proposal]) -> list[ReportLine]:
         lines: list[ReportLine] = []
-        to_write = [(place, it, it.movie_id) for place, it in enumerate(proposals)]
+        to_write = [_ToWrite(place, it, it.movie_id) for place, it in enumerate(proposals)]
         while to_write:
-            commands: list[Command] = []
-            valid: list[tuple[int, Proposal, UUID]] = []
-            for place, proposal, movie_id in to_write:
-                try:
-                    commands.append(_command(one.user_id, proposal, movie_id))
-                except InvalidFields as error:
-                    said = "; ".join(message for _, message in error.wrong)
-                    lines += outcome(proposal, "refused", movie_id, said)
-                else:
-                    valid.append((place, proposal, movie_id))
+            # Reviews are long: a second of computation.
+            prepared = await asyncio.to_thread(_prepared, one.user_id, to_write)
+            lines += prepared.refused
             answers = await self._dispatcher.dispatch_bulk(
-                commands,
+                prepared.commands,
                 Member(one.user_id),
                 request_id=new_uuid7(),
-                keys=[self._keys(one, place, movie_id) for place, _, movie_id in valid],
+                row_bytes=prepared.row_bytes,
+                keys=[self._keys(one, valid) for valid in prepared.valid],
             )
             to_write = []
-            for (place, proposal, movie_id), row in zip(valid, answers, strict=True):
+            for valid, row in zip(prepared.valid, answers, strict=True):
                 if isinstance(row, Moved):
-                    to_write.append((place, proposal, row.into))
+                    to_write.append(valid._replace(movie_id=row.into))
                 else:
                     status, detail = _status(row)
-                    lines += outcome(proposal, status, movie_id, detail)
+                    lines += outcome(valid.proposal, status, valid.movie_id, detail)
         return lines
 
-    def _keys(self, one: Import, place: int, movie: UUID) -> tuple[RequestKey]:
+    def _keys(self, one: Import, valid: _ToWrite) -> tuple[RequestKey]:
         # No request's key has a space.
-        text = f"import {one.import_id} {one.parts_written} {place} {movie}"
+        text = f"import {one.import_id} {one.parts_written} {valid.place} {valid.movie_id}"
         return (request_key(text, ("", "", ""), b"", one.user_id, self._secret),)
 
 
-def _command(user_id: UserId, proposal: Proposal, movie_id: UUID) -> SubmitRating:
-    """Return the command for a rating; raise `InvalidFields` as its own request would."""
+def _prepared(user_id: UserId, to_write: Sequence[_ToWrite]) -> _Prepared:
+    prepared = _Prepared([], [], [], [])
+    for one in to_write:
+        row = _row(one)
+        try:
+            command = _command(user_id, one.movie_id, row)
+        except InvalidFields as error:
+            said = "; ".join(message for _, message in error.wrong)
+        except Rejected as error:
+            said = str(error)
+        else:
+            prepared.commands.append(command)
+            prepared.valid.append(one)
+            prepared.row_bytes.append(len(row))
+            continue
+        prepared.refused.extend(outcome(one.proposal, "refused", one.movie_id, said))
+    return prepared
+
+
+def _row(one: _ToWrite) -> bytes:
     row: dict[str, object] = {
-        "movie_id": movie_id,
-        "score": proposal.half_stars / 2,
-        "rated_at": proposal.rated_at,
+        "movie_id": one.movie_id,
+        "score": one.proposal.half_stars / 2,
+        "rated_at": one.proposal.rated_at,
     }
-    if proposal.review:
-        row["review"] = proposal.review
-    body = validated(MovieRatingBody, msgspec.json.encode(row))
+    if one.proposal.review:
+        row["review"] = one.proposal.review
+    return msgspec.json.encode(row)
+
+
+def _command(user_id: UserId, movie_id: UUID, row: bytes) -> SubmitRating:
+    """Return the command for a rating; raise what its own request would be refused for."""
+    body = validated(MovieRatingBody, row)
     movie = MovieId(movie_id)
     return SubmitRating(
         user_id=user_id,

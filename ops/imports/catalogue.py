@@ -33,6 +33,7 @@ DEFAULT = "default"
 NONE = "none"
 ROWS_A_REQUEST = 500
 REJECTED_SHOWN_MAX = 100
+REASON_CHARS_MAX = 300
 LOADED = "catalogue.loaded"
 LOADED_WITHIN_S = 300.0
 POLL_S = 0.2
@@ -100,9 +101,8 @@ def _send(movies: Sequence[Movie], client: ApiClient) -> None:
                 chunk, client.rows("/v1/movies/batch", "movies", chunk), strict=True
             ):
                 if result["status"] == "rejected":
-                    rejected.append(
-                        f"{movie['title']} ({movie['year']}): {result['problem']['detail']}"
-                    )
+                    named = f"{movie['title']} ({movie['year']}): {result['problem']['detail']}"
+                    rejected.append(named[:REASON_CHARS_MAX])
             progress.advance(len(chunk))
     for reason in rejected[:REJECTED_SHOWN_MAX]:
         log.warning("movie_rejected", movie=reason)

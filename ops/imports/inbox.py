@@ -1,22 +1,17 @@
-"""Read members' files from PostgreSQL and say what to write: `python -m ops.imports.inbox`.
+"""Read members' files from PostgreSQL and say what to write.
 
-The worker runs this in a process of its own, whose memory is limited. It opens files from
-strangers, and so may write no event: what it finds is written by the command API, in the name of
-the member whose key seals it.
+This opens files from strangers, in a process of its own (`ops/import_reader.py`), and so may write
+no event: what it finds is written by the command API, in the name of the member whose key seals it.
 """
 
 from __future__ import annotations
 
-import resource
-import signal
-import sys
-import threading
 import time
-from collections import Counter
-from collections.abc import Iterator, Sequence
+import traceback
+from collections.abc import Sequence
 from datetime import datetime
-from types import FrameType
-from typing import Any, NamedTuple, get_args
+from pathlib import Path
+from typing import Any, NamedTuple
 from uuid import UUID
 
 import msgspec
@@ -24,60 +19,34 @@ import psycopg
 import structlog
 
 from command_api.imports.parts import (
-    Candidate,
     ImportFormat,
     Kind,
-    Proposal,
-    ReportLine,
-    UnmatchedFilm,
     in_parts,
     sealed,
     sealed_failure,
     unsealed,
 )
 from ops.errors import OperatorError
-from ops.failures import failure_text
-from ops.imports.formats.entry import DataSet, Entry, Film, Passed
-from ops.imports.formats.files import Files, open_content
-from ops.imports.importer import READERS, latest
+from ops.imports.formats.files import open_content
 from ops.imports.log_catalogue import movies_of_log
-from ops.imports.matcher import Matcher, Movie
-from ops.imports.report import Line, Report
-from ops.imports.writer import DAY_AHEAD_MAX, Rating
+from ops.imports.matcher import Matcher
+from ops.imports.member_file import Found, found_in
 from projector.settings import ProjectorSettings
+from shared.errors import Misconfigured
 from shared.ids import UserId
-from shared.log.connections import connect, forget_libpq_variables
+from shared.log.connections import connect
 from shared.log.sealing import KeyWrap
-from shared.process.logs import configure_logging
-from shared.process.settings import settings_from_environment
-from shared.process.tasks import Tasks
 
-# Sixteen times the largest file that the command API takes would be of no person.
-UNPACKED_BYTES_MAX = 64 * 1024**2
-ROWS_MAX = 100_000
-READ_WITHIN_S = 60.0
-MEMORY_BYTES_MAX = 2 * 1024**3
 # Longer than a file takes, with the catalogue: the import of a worker that died waits this long.
 LEASE_S = 180.0
 # A file that has ended this many processes is refused.
 ATTEMPTS_MAX = 3
-IDLE_S = 1.0
-STALE_AFTER_S = 600.0
 ANSWER_WITHIN_S = 30.0
 # Movies created later are found by the next import after this time.
 CATALOGUE_FRESH_S = 60.0
-NO_MOVIE = UUID(int=0)
-# The strictest first: many a table with a title and a rating is a spreadsheet, too.
-FORMATS: tuple[ImportFormat, ...] = (
-    "letterboxd",
-    "imdb",
-    "tmdb",
-    "trakt",
-    "starfold",
-    "movielens",
-    "csv",
-)
-assert {*FORMATS} == {*get_args(ImportFormat)}
+UNREADABLE = "the file could not be read"
+# Not the file's fault: its lease ends, and it is read again, `ATTEMPTS_MAX` times.
+_PASSING = (psycopg.OperationalError, psycopg.InterfaceError, Misconfigured)
 
 _TAKE = """
 UPDATE imports SET state = 'reading', attempts = attempts + 1, changed_at = now(),
@@ -138,32 +107,6 @@ class Taken(NamedTuple):
     created_at: datetime
 
 
-class Found(NamedTuple):
-    """What a file holds: ratings to write, films without a movie, and all other rows."""
-
-    format: ImportFormat
-    ratings: Sequence[Proposal]
-    unmatched: Sequence[UnmatchedFilm]
-    report: Sequence[ReportLine]
-
-    @property
-    def counts(self) -> dict[str, int]:
-        counts = Counter(line.status for line in self.report)
-        counts["unmatched"] = sum(len(film.proposal.rows) for film in self.unmatched)
-        return {status: count for status, count in counts.items() if count}
-
-
-class Lines(Report):
-    """A report that keeps its lines."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.lines: list[ReportLine] = []
-
-    def add(self, line: Line) -> None:
-        self.lines.append(_line(line))
-
-
 class Inbox:
     """Reads one file at a time; `step` reads the next one."""
 
@@ -183,6 +126,9 @@ class Inbox:
         import_log = log.bind(import_id=str(taken.import_id))
         try:
             found = self._read(taken)
+            if found is not None:
+                self._store(taken, found)
+                import_log.info("import_read", format=found.format, ratings=len(found.ratings))
         except SystemExit:
             self._connected().execute(_GIVE_BACK, [taken.import_id, taken.attempt])
             raise
@@ -191,10 +137,12 @@ class Inbox:
             reason = "the file takes too much memory" if large else str(error)
             self._failed(taken, reason)
             import_log.info("import_refused")
-        else:
-            if found is not None:
-                self._store(taken, found)
-                import_log.info("import_read", format=found.format, ratings=len(found.ratings))
+        except _PASSING:
+            raise
+        except Exception as error:  # noqa: BLE001  # One file's fault: the others are read.
+            self._failed(taken, UNREADABLE)
+            # The error's text may quote the file.
+            import_log.error("import_failed", error=type(error).__name__, at=place_of(error))
         return True
 
     def close(self) -> None:
@@ -270,131 +218,16 @@ class Inbox:
         self._connected().execute(_READ, stated)
 
     def _failed(self, taken: Taken, reason: str) -> None:
-        key = self._key(taken)
-        if key is not None:
-            failure = sealed_failure(key, taken.import_id, reason)
-            self._connected().execute(_FAILED, [failure, taken.import_id, taken.attempt])
-
-
-def found_in(files: Files, wanted: ImportFormat | None, matcher: Matcher) -> Found:
-    """Read a member's file, and match it; raise `OperatorError` if it cannot be read."""
-    unpacked = sum(file.size for file in files.files)
-    if unpacked > UNPACKED_BYTES_MAX:
-        raise OperatorError(f"the file would unpack to {unpacked:,} bytes")
-    chosen = wanted or _detected(files)
-    report = Lines()
-    matched: list[tuple[Entry, Movie]] = []
-    candidates: dict[Film, tuple[Movie, ...]] = {}
-    unmatched: dict[Film, list[Entry]] = {}
-    for entry in _entries(files, chosen, report):
-        match = matcher.match(entry.film)
-        if match.movie is not None:
-            matched.append((entry, match.movie))
-        else:
-            candidates[entry.film] = match.candidates
-            unmatched.setdefault(entry.film, []).append(entry)
-    ratings = [_proposal(one, files.written_at) for one in latest(matched, report, None)]
-    films: list[UnmatchedFilm] = []
-    nobody = Movie(str(NO_MOVIE), "", 0)
-    for film, entries in unmatched.items():
-        others = Lines()
-        for rating in latest([(entry, nobody) for entry in entries], others, None):
-            films.append(
-                UnmatchedFilm(
-                    len(films),
-                    film.title,
-                    film.year,
-                    [Candidate(UUID(it.movie_id), it.title, it.year) for it in candidates[film]],
-                    _proposal(rating, files.written_at),
-                )
-            )
-        report.lines += [msgspec.structs.replace(line, movie_id=None) for line in others.lines]
-    return Found(chosen, ratings, films, report.lines)
-
-
-def _entries(files: Files, chosen: ImportFormat, report: Report) -> Iterator[Entry]:
-    give_up_at_s = time.monotonic() + READ_WITHIN_S
-    reading = READERS[chosen](files)
-    if isinstance(reading, DataSet):
-        raise OperatorError("a data set of many people: only an operator can import it")
-    for number, row in enumerate(reading, start=1):
-        if number > ROWS_MAX:
-            raise OperatorError(f"the file has more than {ROWS_MAX:,} rows")
-        if time.monotonic() > give_up_at_s:
-            raise OperatorError(f"reading the file takes more than {READ_WITHIN_S:.0f} s")
-        if isinstance(row, Passed):
-            report.passed(row)
-        else:
-            yield row
-
-
-def _detected(files: Files) -> ImportFormat:
-    """Return the first format in which the file has an entry; raise `OperatorError`."""
-    reasons: dict[ImportFormat, str] = {}
-    for tried in FORMATS:
         try:
-            if next(_entries(files, tried, Report()), None) is not None:
-                return tried
-        except OperatorError as error:
-            reasons[tried] = str(error)
-    raise OperatorError(reasons.get("csv") or "the file has no rating in a known format")
+            key = self._key(taken)
+        except Misconfigured:  # After the last attempt the import ends without its reason.
+            failure = None
+        else:
+            failure = None if key is None else sealed_failure(key, taken.import_id, reason)
+        self._connected().execute(_FAILED, [failure, taken.import_id, taken.attempt])
 
 
-def _proposal(rating: Rating, undated_at: datetime) -> Proposal:
-    entry = rating.entry
-    assert entry.half_stars is not None
-    rated_at = entry.rated_at or undated_at
-    # Noon of today may lie ahead, and tomorrow's where the day begins first.
-    if entry.day_only and undated_at < rated_at <= undated_at + DAY_AHEAD_MAX:
-        rated_at = undated_at
-    rows = [
-        ReportLine(one.file, one.line, "", one.film.title, one.film.year, None, one.half_stars)
-        for one in (entry, *rating.also)
-    ]
-    movie_id = UUID(rating.movie_id)
-    return Proposal(movie_id, entry.half_stars, rated_at, rating.review, rows)
-
-
-def _line(line: Line) -> ReportLine:
-    return ReportLine(
-        line.file,
-        line.line,
-        line.status,
-        line.title,
-        line.year,
-        line.movie_id,
-        line.half_stars,
-        line.detail,
-    )
-
-
-def _end(_number: int, _frame: FrameType | None) -> None:
-    raise SystemExit
-
-
-def main() -> None:
-    """Read until SIGTERM or SIGINT, or until the worker ends."""
-    settings = settings_from_environment(ProjectorSettings)
-    configure_logging(settings, process="import-reader")
-    forget_libpq_variables()
-    resource.setrlimit(resource.RLIMIT_AS, (MEMORY_BYTES_MAX, MEMORY_BYTES_MAX))
-
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, _end)
-    inbox = Inbox(settings)
-    tasks = Tasks(expected=(psycopg.OperationalError,))
-    health = tasks.health("imports", stale_after_s=STALE_AFTER_S)
-
-    def step() -> None:
-        while inbox.step():
-            health.succeeded()
-
-    tasks.run(health, step, stop=threading.Event(), every_s=IDLE_S, recover=inbox.close)
-
-
-if __name__ == "__main__":
-    try:
-        main()
-    except Exception as error:  # One line says why the process ends, whatever the error.
-        log.debug("import_reader_failed", exc_info=True)
-        sys.exit(f"starfold import reader: {failure_text(error)}")
+def place_of(error: Exception) -> str:
+    """Return where an error was raised, as a file's name and a line."""
+    *_, last = traceback.extract_tb(error.__traceback__)
+    return f"{Path(last.filename).name}:{last.lineno}"

@@ -89,10 +89,15 @@ def ending_signals() -> list[signal.Signals]:
     return ending
 
 
-def die_with_parent() -> None:
-    """Let Linux kill this process with its parent; elsewhere the pipe's end must suffice."""
+def die_with_parent(parent: int | None = None) -> None:
+    """Let Linux kill this process with its parent; elsewhere the pipe's end must suffice.
+
+    Exits if the parent, whose process id is given, has ended already.
+    """
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+    if parent is not None and os.getppid() != parent:
+        sys.exit("starfold: the parent process has ended")
 
 
 def _leave_root() -> None:

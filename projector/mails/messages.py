@@ -62,7 +62,11 @@ def message(
 
 
 def _address(text: str) -> Address:
-    address = Address(addr_spec=text)
-    if not text.isascii() or address.addr_spec != text:
+    try:
+        address = Address(addr_spec=text)
+    except Exception:  # noqa: BLE001  # It raises many kinds, AttributeError among them.
+        address = None
+    if address is None or not text.isascii() or address.addr_spec != text:
+        # Without the cause, whose text has the address.
         raise ValueError("is an address that not every mail server takes")
     return address

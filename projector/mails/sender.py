@@ -17,6 +17,7 @@ from projector.mails.messages import message
 from projector.mails.table import ATTEMPTS_MAX, ClaimedMail, MailTable
 from projector.mails.transports import Folder, MailServer, Transport, Undeliverable
 from projector.settings import ProjectorSettings
+from shared.errors import Misconfigured
 from shared.log.event_store import Datastore
 from shared.log.sealing import KeyWrap, unseal
 
@@ -63,6 +64,9 @@ class MailSender:
             reason = str(error) if isinstance(error, Undeliverable) else "unusable address"
             _note_failure(mail, reason, is_last=True)
             sent = False
+        except Misconfigured:  # The key of one user; the others' mails are sent.
+            _note_failure(mail, Misconfigured.__name__, is_last=False)
+            return True
         self._table.finish(mail.mail_id)
         if sent:
             log.info("mail_sent", mail_id=str(mail.mail_id), purpose=mail.purpose)

@@ -72,14 +72,17 @@ LIMITS = {
     ),
     "bytes of a file to import; bytes that it unpacks to; its rows": (
         "command_api.bodies.models:IMPORT_BYTES_MAX",
-        "ops.imports.inbox:UNPACKED_BYTES_MAX",
-        "ops.imports.inbox:ROWS_MAX",
+        "ops.imports.member_file:UNPACKED_BYTES_MAX",
+        "ops.imports.member_file:ROWS_MAX",
     ),
     "seconds to read it; attempts": (
-        "ops.imports.inbox:READ_WITHIN_S",
+        "ops.imports.member_file:READ_WITHIN_S",
         "ops.imports.inbox:ATTEMPTS_MAX",
     ),
-    "files to import that wait, of all members": ("command_api.imports.shelf:WAITING_MAX",),
+    "files to import that wait, of all members; their bytes": (
+        "command_api.imports.shelf:WAITING_MAX",
+        "command_api.imports.shelf:WAITING_BYTES_MAX",
+    ),
     "imports that are kept, of a member; days": (
         "command_api.imports.shelf:KEPT_PER_MEMBER",
         "command_api.imports.shelf:KEPT_FOR_DAYS",

@@ -8,7 +8,7 @@ import zipfile
 from collections.abc import Iterator
 from concurrent.futures import FIRST_COMPLETED, ThreadPoolExecutor, wait
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, NoReturn
 from uuid import UUID, uuid4
 
 import httpx
@@ -16,8 +16,10 @@ import pytest
 
 from command_api.bulk.room import BULK_REQUESTS_PER_CALLER_MAX as UPLOADS
 from command_api.imports.shelf import Import, Shelf
-from ops.imports.inbox import ATTEMPTS_MAX
-from ops.worker import ImportReader
+from ops.import_reader import ImportReader
+from ops.imports import inbox
+from ops.imports.inbox import ATTEMPTS_MAX, UNREADABLE
+from shared.errors import Misconfigured, Overloaded
 from shared.ids import UserId
 from tests.support.api import problem
 from tests.support.importing import IMPORTS, Importing
@@ -80,8 +82,9 @@ def test_an_import_is_read_written_reported_and_completed_by_choices(
 
     chosen = {"film": twins["film"], "movie_id": twins["candidates"][1]["movie_id"]}
     choices = f"{location}/choices"
-    unknown = importing.post(choices, {"choices": [{**chosen, "film": 99}]}, ann.headers)
-    assert problem(unknown)["status"] == 422
+    for odd in ({"film": 99}, {"movie_id": str(uuid4())}, {"movie_id": ann.user_id}):
+        refused = importing.post(choices, {"choices": [chosen | odd]}, ann.headers)
+        assert problem(refused)["status"] == 422
     importing.expect(202, importing.post(choices, {"choices": [chosen]}, ann.headers))
     found = importing.ended(ann, location)
     assert found["rows"] == {"imported": 3, "unmatched": 1, "refused": 1}
@@ -171,7 +174,7 @@ def test_an_import_is_its_members_own_and_gone_with_them(importing: Importing) -
         assert problem(answer)["status"] == 404
     chosen = {"choices": [{"film": 0, "movie_id": str(uuid4())}]}
     assert problem(importing.post(f"{location}/choices", chosen, bob.headers))["status"] == 404
-    assert problem(importing.post(f"{location}/choices", chosen, ann.headers))["status"] == 422
+    assert problem(importing.post(f"{location}/choices", chosen, ann.headers))["status"] == 409
     assert importing.command.get(IMPORTS, headers=bob.headers).json() == {"items": []}
     # What is stored is sealed.
     ((content,),) = importing.owner.execute(
@@ -211,6 +214,42 @@ def test_a_reader_that_dies_is_replaced_and_a_deadly_file_is_given_up(
     )
     assert importing.inbox.step()
     assert "too much time or memory" in importing.ended(ann, location)["failure"]
+
+
+def test_a_file_that_fails_unexpectedly_ends_its_import_and_no_other(
+    importing: Importing, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    ann, bob, eve = importing.sign_up(), importing.sign_up(), importing.sign_up()
+
+    def fail(*_: object) -> NoReturn:
+        raise ZeroDivisionError("secret of the file")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(inbox, "found_in", fail)
+        location = importing.start(ann, SHEET)
+        assert importing.inbox.step()
+    found = importing.state(ann, location)
+    assert (found["state"], found["failure"]) == ("failed", UNREADABLE)
+    logged = capsys.readouterr()
+    assert "ZeroDivisionError" in logged.out + logged.err
+    assert "secret" not in logged.out + logged.err
+
+    # The key of a user that does not open ends their import after some attempts.
+    location = importing.start(ann, SHEET)
+    importing.owner.execute(
+        "UPDATE subject_keys SET wrapped = set_byte(wrapped, 20, get_byte(wrapped, 20) # 1)"
+        " WHERE user_id = %s",
+        [ann.user_id],
+    )
+    expire = "UPDATE imports SET leased_until = now() - interval '1 s' WHERE user_id = %s"
+    for _ in range(ATTEMPTS_MAX):
+        with pytest.raises(Misconfigured):
+            importing.inbox.step()
+        assert importing.imported(eve, SHEET)["state"] == "finished"
+        importing.owner.execute(expire, [ann.user_id])
+    assert importing.inbox.step()
+    assert importing.state(ann, location)["state"] == "failed"
+    assert importing.imported(bob, SHEET)["state"] == "finished"
 
 
 def test_a_part_that_is_written_twice_doubles_nothing_and_reports_the_same(
@@ -351,6 +390,27 @@ def test_an_upload_whose_predecessor_ends_at_the_same_moment_is_a_conflict(
     with importing.trigger("BEFORE INSERT", "RETURN NULL;"):
         assert problem(importing.send(ann, SHEET))["status"] == 409
     assert importing.imported(ann, SHEET)["state"] == "finished"
+
+
+def test_the_files_that_wait_have_limited_bytes_in_all(
+    importing: Importing, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ann, bob, eve = importing.sign_up(), importing.sign_up(), importing.sign_up()
+    store = importing.system.command_store()
+    shelf = Shelf(store, importing.system.key_wrap(), b"")
+    monkeypatch.setattr("command_api.imports.shelf.WAITING_BYTES_MAX", 2_100)
+
+    async def add() -> None:
+        for user in (ann, bob):
+            await shelf.add(UserId(UUID(user.user_id)), bytes(1_000), None)
+        with pytest.raises(Overloaded, match="2 imports of 2,056 bytes are waiting"):
+            await shelf.add(UserId(UUID(eve.user_id)), bytes(1_000), None)
+        await store.close()
+
+    asyncio.run(add())
+    while importing.inbox.step():
+        pass
+    assert importing.imported(eve, SHEET)["state"] == "finished"
 
 
 def test_a_member_has_a_limited_number_of_uploads_and_reports_in_progress(
