@@ -138,8 +138,7 @@ def _into_home(archive: Archive, home: Home, secrets: Path | None, ledger: Path)
         raise OperatorError(f"{home.path} is not empty: name a new home with --home")
     draft = Home(home.path.with_name(f".{home.path.name}.restoring"))
     draft.create()
-    draft.lock()
-    with ExitStack() as undone:
+    with draft.lock(), ExitStack() as undone:
         for folder in (draft.path, draft.sockets()):
             undone.callback(shutil.rmtree, folder, ignore_errors=True)
         _write_secrets(archive, draft, secrets)

@@ -10,7 +10,7 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import IO, Literal
+from typing import Literal
 from urllib.parse import quote
 
 import msgspec
@@ -112,7 +112,6 @@ class Home:
 
     def __init__(self, path: Path) -> None:
         self.path = path.absolute()
-        self._lock: IO[str] | None = None
 
     @property
     def operator_file(self) -> Path:
@@ -173,15 +172,12 @@ class Home:
         content = {entry.name for entry in self.path.iterdir()}
         return not content or not content.isdisjoint(_OWN_FILES)
 
-    def lock(self) -> None:
-        """Lock the home until this process ends; raise `OperatorError` if it is in use."""
-        self._lock = (self.path / "lock").open("w")
-        try:
-            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
-            raise OperatorError(
-                f"the home {self.path} is in use by another `starfold up`"
-            ) from error
+    @contextmanager
+    def lock(self) -> Iterator[None]:
+        """Hold the home for one stack; raise `OperatorError` if it is in use."""
+        in_use = f"the home {self.path} is in use by another `starfold up`"
+        with _exclusively(self.path / "lock", otherwise=in_use):
+            yield
 
     @property
     def secrets_file(self) -> Path:
@@ -223,11 +219,8 @@ class Home:
 
         Each of two at once would make a key, and the file could keep only one of them.
         """
-        with (self.path / "rotation.lock").open("w") as lock:
-            try:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except OSError as error:
-                raise OperatorError(f"another rotation of {self.path} is under way") from error
+        under_way = f"another rotation of {self.path} is under way"
+        with _exclusively(self.path / "rotation.lock", otherwise=under_way):
             yield
 
     @property
@@ -317,6 +310,17 @@ class Home:
             "STARFOLD_TOKEN_PUBLIC_KEY": own.token_public_key,
             "STARFOLD_CURSOR_KEY": own.cursor_key,
         }
+
+
+@contextmanager
+def _exclusively(file: Path, *, otherwise: str) -> Iterator[None]:
+    """Hold the lock of a file; raise `OperatorError(otherwise)` if another process holds it."""
+    with file.open("w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            raise OperatorError(otherwise) from error
+        yield
 
 
 def _is_plain(path: Path) -> bool:

@@ -72,7 +72,10 @@ class Stack:
     def run(self) -> None:
         """Run until a signal; raise `OperatorError` if something prevents the start."""
         self._home.create()
-        self._home.lock()
+        with self._home.lock():
+            self._run()
+
+    def _run(self) -> None:
         self._home.require_secrets_of_data()
         for port in self._ports[:-1]:
             _require_free(self._host, port)

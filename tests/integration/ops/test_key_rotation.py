@@ -153,8 +153,7 @@ def test_two_rotations_at_once_are_one(
     monkeypatch.delenv("STARFOLD_DATABASE_URL")
     home = Home(tmp_path)
     before = home.secrets()
-    home.lock()
-    with home.rotation():
+    with home.lock(), home.rotation():
         refused = starfold("keys", "rotate", "token", "--home", str(tmp_path))
         assert "another rotation" in str(refused.exception)
         with pytest.raises(OperatorError, match="another rotation"):
