@@ -20,8 +20,8 @@ import msgspec
 from ops.home.folder import Home
 from ops.local.child import POLL_S, Child, stop_all
 from ops.local.servers import valkey_spec
-from query_api.catalogue.changes import Changes
-from query_api.catalogue.index_feed import IndexFeed
+from query_api.feed.changes import Changes
+from query_api.feed.index_feed import IndexFeed
 from query_api.read_limits import OpenPlaces
 from query_api.redis_reads.cluster_reads import reads_of
 from query_api.redis_reads.damage import Damage

@@ -12,8 +12,8 @@ import structlog
 from fastapi import FastAPI
 from redis.exceptions import RedisError
 
-from query_api.catalogue.changes import Changes
-from query_api.catalogue.index_feed import RELOAD_S, IndexFeed
+from query_api.feed.changes import Changes
+from query_api.feed.index_feed import RELOAD_S, IndexFeed
 from query_api.http.absent import AbsentMovies
 from query_api.http.gate import ADMISSIONS, ReadGate
 from query_api.http.history import History

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from uuid import UUID
 
-from query_api.catalogue.index_feed import IndexFeed
+from query_api.feed.index_feed import IndexFeed
 from query_api.redis_reads.reader import Reader
 from shared.errors import Gone, Moved, NotFound, StarfoldError, Unavailable
 from shared.ids import MovieId, Position

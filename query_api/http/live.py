@@ -6,7 +6,7 @@ from typing import Annotated, NamedTuple
 
 from pydantic import Field
 
-from query_api.catalogue.index_feed import IndexFeed
+from query_api.feed.index_feed import IndexFeed
 from query_api.http.parameters import After, MovieIds, movie_ids
 from query_api.http.shapes import STREAM
 from query_api.redis_reads.freshness import Freshness

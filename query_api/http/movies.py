@@ -7,9 +7,9 @@ from typing import NamedTuple
 from uuid import UUID
 
 from query_api.catalogue.index import KEY_TYPES, Filter, Sort
-from query_api.catalogue.index_feed import IndexFeed
 from query_api.catalogue.lookups import Catalogue
 from query_api.catalogue.trends import TREND_KEY_TYPE, Window
+from query_api.feed.index_feed import IndexFeed
 from query_api.http import shapes
 from query_api.http.absent import AbsentMovies
 from query_api.http.parameters import (

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 from uuid import UUID
 
-from query_api.catalogue.index_feed import IndexFeed
+from query_api.feed.index_feed import IndexFeed
 from query_api.http import shapes
 from query_api.http.parameters import Count, ListRead, Read
 from query_api.http.responses import document, documented, page_answer

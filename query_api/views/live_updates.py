@@ -18,8 +18,8 @@ from fastapi.sse import EventSourceResponse, format_sse_event
 from prometheus_client import Gauge
 from starlette.types import Receive, Scope, Send
 
-from query_api.catalogue.changes import Changes
-from query_api.catalogue.index_feed import IndexFeed
+from query_api.feed.changes import Changes
+from query_api.feed.index_feed import IndexFeed
 from query_api.read_limits import OpenPlaces
 from shared.errors import Overloaded
 from shared.ids import START, Position

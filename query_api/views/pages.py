@@ -14,10 +14,10 @@ from uuid import UUID
 import msgspec
 
 from query_api.catalogue.index import Entry, Filter, Index, Left, Sort, rated_part
-from query_api.catalogue.index_feed import IndexFeed
 from query_api.catalogue.search import Searches
 from query_api.catalogue.search import search as searched
 from query_api.catalogue.trends import Window
+from query_api.feed.index_feed import IndexFeed
 from query_api.read_limits import SORTED_A_TOKEN, charge_work
 from query_api.redis_reads.reader import Reader
 from query_api.views.cursors import Cursors

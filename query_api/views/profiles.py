@@ -11,7 +11,7 @@ from typing import NamedTuple
 from uuid import UUID
 
 from query_api.catalogue.index import Index
-from query_api.catalogue.index_feed import IndexFeed
+from query_api.feed.index_feed import IndexFeed
 from query_api.redis_reads.reader import RankedPage, Reader
 from query_api.views.pages import is_visible, version_of_profile
 from query_api.views.rendering import with_ratings

@@ -12,7 +12,7 @@ import pytest
 
 from projector.following.follower import Follower
 from projector.generations.table import Generation
-from query_api.catalogue import index_feed
+from query_api.feed import index_feed
 from shared.read_model.damage import DAMAGED_KEY, decoded_report
 from shared.read_model.keys import CHANGES, GENERATIONS_KEY, MOVIES, PROFILES, partition_of
 from tests.support.api import AT_LEAST, POSITION
@@ -217,7 +217,7 @@ def test_a_damaged_checkpoint_is_503_for_its_partition(store: Store, projection:
 def test_the_index_leaves_a_damaged_movie_as_it_was_and_moves_on(
     store: Store, damage: Damager, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("query_api.catalogue.index_feed.LOOK_EVERY_S", 0.05)
+    monkeypatch.setattr("query_api.feed.index_feed.LOOK_EVERY_S", 0.05)
     key = store.key("movies/stats")
     shown = listed(store, at_least=0)[str(store.movie)]["ratings"]["average"]
     # The index may read a change before it is damaged, and then misses nothing: change it again.
@@ -245,7 +245,7 @@ def test_an_index_is_loaded_without_a_damaged_movie_and_takes_it_in_once_it_is_w
     store: Store, system: System, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(index_feed, "HEALING_MAX_S", 0.0)
-    monkeypatch.setattr("query_api.catalogue.index_feed.LOOK_EVERY_S", 0.05)
+    monkeypatch.setattr("query_api.feed.index_feed.LOOK_EVERY_S", 0.05)
     key = store.key("movies/movie")
     stored = store.redis.get(key)
     store.redis.set(key, stored[:20])

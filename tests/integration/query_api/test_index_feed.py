@@ -15,8 +15,8 @@ import pytest
 from projector.audit.auditor import Audit
 from projector.following.follower import Follower
 from projector.wiring import Wiring
-from query_api.catalogue.changes import Changes
-from query_api.catalogue.index_feed import IndexFeed
+from query_api.feed.changes import Changes
+from query_api.feed.index_feed import IndexFeed
 from shared.ids import START, Position
 from shared.read_model.checkpoints import decode_checkpoint
 from shared.read_model.checksum import with_checksum
@@ -102,7 +102,7 @@ def test_the_load_of_a_large_catalogue_is_not_mistaken_for_a_frozen_task(
 
         await step(feed, noted)
 
-    monkeypatch.setattr("query_api.catalogue.index_feed.MOVIES_A_READ", 1)
+    monkeypatch.setattr("query_api.feed.index_feed.MOVIES_A_READ", 1)
     monkeypatch.setattr(IndexFeed, "step", counted)
     read.load_anew()
     # Before the index was loaded, it had no position.
@@ -113,7 +113,7 @@ def test_the_load_of_a_large_catalogue_is_not_mistaken_for_a_frozen_task(
 def test_lists_show_what_the_movies_show(
     read: Read, changes_a_round: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("query_api.catalogue.change_feed.CHANGES_A_ROUND", changes_a_round)
+    monkeypatch.setattr("query_api.feed.change_feed.CHANGES_A_ROUND", changes_a_round)
     for _ in range(3):
         read.history.go_on(100)
         read.catch_up()

@@ -52,7 +52,7 @@ def sent(monkeypatch: pytest.MonkeyPatch) -> Sent:
         await send(self, command, *arguments, **options)
 
     monkeypatch.setattr(AbstractConnection, "send_packed_command", counting)
-    monkeypatch.setattr("query_api.catalogue.index_feed.LOOK_EVERY_S", float("inf"))
+    monkeypatch.setattr("query_api.feed.index_feed.LOOK_EVERY_S", float("inf"))
     return noted
 
 

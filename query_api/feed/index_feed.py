@@ -21,15 +21,15 @@ import msgspec
 import structlog
 from prometheus_client import Gauge
 
-from query_api.catalogue.change_feed import (
+from query_api.catalogue.index import Index
+from query_api.feed.change_feed import (
     MOVIE_ID_BYTES,
     ChangedMovies,
     ChangeFeed,
     ReloadNeeded,
     decoded_checkpoint,
 )
-from query_api.catalogue.changes import Changes
-from query_api.catalogue.index import Index
+from query_api.feed.changes import Changes
 from query_api.redis_reads.coalescing import Reads
 from query_api.redis_reads.damage import Damage
 from query_api.redis_reads.freshness import WAIT_MAX_S, Freshness

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
-from query_api.catalogue.changes import Change
+from query_api.feed.changes import Change
 from query_api.redis_reads.damage import Damage
 from shared.errors import DocumentDamaged, Unavailable
 from shared.ids import Position
