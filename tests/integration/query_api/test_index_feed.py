@@ -102,7 +102,7 @@ def test_the_load_of_a_large_catalogue_is_not_mistaken_for_a_frozen_task(
 
         await step(feed, noted)
 
-    monkeypatch.setattr("query_api.feed.index_feed.MOVIES_A_READ", 1)
+    monkeypatch.setattr("query_api.feed.movie_source.MOVIES_A_READ", 1)
     monkeypatch.setattr(IndexFeed, "step", counted)
     read.load_anew()
     # Before the index was loaded, it had no position.
