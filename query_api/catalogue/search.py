@@ -21,7 +21,8 @@ from collections.abc import Iterable, Sequence
 from itertools import islice
 from typing import NamedTuple
 
-from query_api.catalogue.index import Entry, Filter, Index, Key, Order, Sort
+from query_api.catalogue.entry import Entry
+from query_api.catalogue.index import Filter, Index, Key, Order, Sort
 from query_api.catalogue.search_key import (
     number_of,
     search_key,

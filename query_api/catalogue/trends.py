@@ -8,12 +8,10 @@ from __future__ import annotations
 
 from array import array
 from collections.abc import Iterable, Mapping
-from typing import TYPE_CHECKING, Any, Literal, get_args
+from typing import Any, Literal, get_args
 
+from query_api.catalogue.entry import Entry
 from query_api.catalogue.slicing import Slice, Sliced, SortedKeys, sorted_in_slices
-
-if TYPE_CHECKING:
-    from query_api.catalogue.index import Entry
 
 # Today and the days before it, in UTC.
 Window = Literal[7, 30, 365]

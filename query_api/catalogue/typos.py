@@ -16,7 +16,8 @@ from itertools import pairwise
 from rapidfuzz.distance import OSA
 from rapidfuzz.process import extract
 
-from query_api.catalogue.index import Entry, Index
+from query_api.catalogue.entry import Entry
+from query_api.catalogue.index import Index
 from query_api.catalogue.slicing import Slice, Sliced
 
 # Words of the catalogue that a search may compare, about 0.1 us each, and between two looks at the

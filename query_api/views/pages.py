@@ -13,7 +13,8 @@ from uuid import UUID
 
 import msgspec
 
-from query_api.catalogue.index import Entry, Filter, Index, Left, Sort, rated_part
+from query_api.catalogue.entry import Entry, rated_part
+from query_api.catalogue.index import Filter, Index, Left, Sort
 from query_api.catalogue.search import Searches
 from query_api.catalogue.search import search as searched
 from query_api.catalogue.trends import Window

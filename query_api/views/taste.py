@@ -12,7 +12,7 @@ from uuid import UUID
 
 import msgspec
 
-from query_api.catalogue.index import Entry
+from query_api.catalogue.entry import Entry
 from shared.read_model.ranks import from_rating_rank, half_stars_of
 from shared.read_model.statistics import stars
 

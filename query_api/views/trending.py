@@ -8,7 +8,8 @@ from datetime import date, timedelta
 from itertools import islice
 from uuid import UUID
 
-from query_api.catalogue.index import Entry, Index
+from query_api.catalogue.entry import Entry
+from query_api.catalogue.index import Index
 from query_api.catalogue.slicing import Slice
 from query_api.catalogue.trends import WINDOWS
 from query_api.read_limits import SLICE_TOKENS, charge_work

@@ -12,7 +12,7 @@ from uuid import UUID
 
 import pytest
 
-from query_api.catalogue.index import Entry
+from query_api.catalogue.entry import Entry
 from query_api.catalogue.slicing import Sliced
 from query_api.catalogue.trends import Trends
 from shared.process.clock import utc_now

@@ -10,7 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from query_api.catalogue.index import ORDERS, SORTS, Entry, Filter, Index, Sort
+from query_api.catalogue.entry import Entry
+from query_api.catalogue.index import ORDERS, SORTS, Filter, Index, Sort
 from query_api.catalogue.search import Found, page, search, wanted_words
 from shared.ids import MovieId, Position
 from shared.read_model.documents import movie_document

@@ -14,7 +14,8 @@ from rapidfuzz.process import extract
 
 from bench.searches import filled, shipped
 from query_api.catalogue import typos
-from query_api.catalogue.index import Entry, Filter, Index
+from query_api.catalogue.entry import Entry
+from query_api.catalogue.index import Filter, Index
 from query_api.catalogue.search import TYPOS, WORDS_MAX, page, search
 from query_api.catalogue.slicing import Slice, finished
 from tests.unit.query_api.test_index import put, titles
