@@ -9,8 +9,8 @@ from typing import Annotated
 import typer
 
 from ops.home.folder import Home
-from ops.imports.formats.entry import Source
 from ops.imports.importer import READERS, Order, run
+from ops.imports.reading.entry import Source
 from ops.options import DEFAULT_HOME, HomeOption
 
 _HELP: dict[Source, str] = {

@@ -34,9 +34,9 @@ from ops.imports.formats import (
     tmdb,
     trakt,
 )
-from ops.imports.formats.entry import DataSet, Entry, Film, Passed, Rows, Source
-from ops.imports.formats.files import Files, open_files
 from ops.imports.matcher import Match, Matcher, Movie, read_catalogue
+from ops.imports.reading.entry import DataSet, Entry, Film, Passed, Rows, Source
+from ops.imports.reading.files import Files, open_files
 from ops.imports.report import Report, Status, described, report_to
 from ops.imports.writer import Rating, Writer
 from ops.progress import Progress

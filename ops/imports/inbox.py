@@ -27,10 +27,10 @@ from command_api.imports.parts import (
     unsealed,
 )
 from ops.errors import OperatorError
-from ops.imports.formats.files import open_content
 from ops.imports.log_catalogue import movies_of_log
 from ops.imports.matcher import Matcher
 from ops.imports.member_file import Found, found_in
+from ops.imports.reading.files import open_content
 from projector.settings import ProjectorSettings
 from shared.errors import Misconfigured
 from shared.ids import UserId

@@ -12,7 +12,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 
 from ops.home.api_client import ApiClient, Row
-from ops.imports.formats.entry import Film
+from ops.imports.reading.entry import Film
 from ops.progress import Progress
 from query_api.catalogue.search_key import search_words
 

@@ -19,10 +19,10 @@ from command_api.imports.parts import (
     UnmatchedFilm,
 )
 from ops.errors import OperatorError
-from ops.imports.formats.entry import DataSet, Entry, Film, Passed
-from ops.imports.formats.files import Files
 from ops.imports.importer import READERS, latest
 from ops.imports.matcher import Matcher, Movie
+from ops.imports.reading.entry import DataSet, Entry, Film, Passed
+from ops.imports.reading.files import Files
 from ops.imports.report import Line, Report
 from ops.imports.writer import DAY_AHEAD_MAX, Rating
 

@@ -14,7 +14,7 @@ import msgspec
 from rich.console import Console
 from rich.table import Table
 
-from ops.imports.formats.entry import Entry, Passed
+from ops.imports.reading.entry import Entry, Passed
 
 EXAMPLES_SHOWN = 3
 REASONS_MAX = 100

@@ -14,7 +14,7 @@ from types import TracebackType
 from typing import Any, NamedTuple, Self
 
 from ops.home.api_client import ApiClient
-from ops.imports.formats.entry import Entry
+from ops.imports.reading.entry import Entry
 from ops.imports.report import Report, Status
 from ops.progress import Progress
 

@@ -8,10 +8,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from datetime import datetime
 
-from ops.imports.formats.entry import Entry, Film, Passed, Rows
-from ops.imports.formats.files import Files, SourceFile
-from ops.imports.formats.tables import Table, Values, each, folded, skipped, table
-from ops.imports.formats.values import ctime_noon, half_stars_of_ten, imdb_id, noon, year
+from ops.imports.reading.entry import Entry, Film, Passed, Rows
+from ops.imports.reading.files import Files, SourceFile
+from ops.imports.reading.tables import Table, Values, each, folded, skipped, table
+from ops.imports.reading.values import ctime_noon, half_stars_of_ten, imdb_id, noon, year
 
 # Types that are no films, in English; those of other languages are left to the ids.
 _NO_FILMS = {

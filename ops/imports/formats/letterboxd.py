@@ -8,10 +8,10 @@ from __future__ import annotations
 
 from datetime import datetime
 
-from ops.imports.formats.entry import Entry, Film, Rows
-from ops.imports.formats.files import Files, SourceFile
-from ops.imports.formats.tables import Table, Values, each, table
-from ops.imports.formats.values import (
+from ops.imports.reading.entry import Entry, Film, Rows
+from ops.imports.reading.files import Files, SourceFile
+from ops.imports.reading.tables import Table, Values, each, table
+from ops.imports.reading.values import (
     half_stars_of_stars,
     half_stars_of_ten,
     imdb_id,

@@ -11,11 +11,11 @@ from collections.abc import Callable, Iterator, Sequence
 
 import msgspec
 
-from ops.imports.formats.entry import DataSet, Entry, Film, Passed, Rows, Unreadable
-from ops.imports.formats.files import Files, SourceFile
 from ops.imports.formats.movielens_titles import natural_titles, split_year
-from ops.imports.formats.tables import Table, Values, each, records, refused, table, text_of
-from ops.imports.formats.values import (
+from ops.imports.reading.entry import DataSet, Entry, Film, Passed, Rows, Unreadable
+from ops.imports.reading.files import Files, SourceFile
+from ops.imports.reading.tables import Table, Values, each, records, refused, table, text_of
+from ops.imports.reading.values import (
     half_stars_of_stars,
     imdb_id,
     imdb_id_of_digits,

@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import re
 
-from ops.imports.formats.entry import DataSet, Entry, Film, Passed, Rows, Unreadable
-from ops.imports.formats.files import Files, SourceFile
-from ops.imports.formats.tables import each, refused, text_of
-from ops.imports.formats.values import half_stars_of_stars, noon, own_id, year
+from ops.imports.reading.entry import DataSet, Entry, Film, Passed, Rows, Unreadable
+from ops.imports.reading.files import Files, SourceFile
+from ops.imports.reading.tables import each, refused, text_of
+from ops.imports.reading.values import half_stars_of_stars, noon, own_id, year
 
 FILMS_MAX = 1_000_000
 _RATINGS = re.compile(r"(combined_data_[0-9]{1,3}|mv_[0-9]{1,10})\.txt")

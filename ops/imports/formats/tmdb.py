@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from ops.imports.formats.entry import Entry, Film, Passed, Rows
-from ops.imports.formats.files import Files, SourceFile
-from ops.imports.formats.tables import Table, Values, each, skipped, table
-from ops.imports.formats.values import (
+from ops.imports.reading.entry import Entry, Film, Passed, Rows
+from ops.imports.reading.files import Files, SourceFile
+from ops.imports.reading.tables import Table, Values, each, skipped, table
+from ops.imports.reading.values import (
     half_stars_of_ten,
     imdb_id,
     noon_or_moment,

@@ -11,10 +11,10 @@ from typing import Any
 
 import msgspec
 
-from ops.imports.formats.entry import Entry, Film, Passed, Rows, Unreadable
-from ops.imports.formats.files import Files, SourceFile
-from ops.imports.formats.tables import each, refused, skipped
-from ops.imports.formats.values import half_stars_of_ten, imdb_id, moment, shown, tmdb_id
+from ops.imports.reading.entry import Entry, Film, Passed, Rows, Unreadable
+from ops.imports.reading.files import Files, SourceFile
+from ops.imports.reading.tables import each, refused, skipped
+from ops.imports.reading.values import half_stars_of_ten, imdb_id, moment, shown, tmdb_id
 
 FILE_BYTES_MAX = 64 * 1024**2
 ITEMS_MAX = 1_000_000

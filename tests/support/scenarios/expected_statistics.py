@@ -14,10 +14,10 @@ from typing import Any
 
 from ops.home.api_client import ApiClient
 from ops.imports.formats import movielens
-from ops.imports.formats.entry import DataSet, Entry
-from ops.imports.formats.files import open_files
 from ops.imports.importer import match_films
 from ops.imports.matcher import Matcher, read_catalogue
+from ops.imports.reading.entry import DataSet, Entry
+from ops.imports.reading.files import open_files
 
 BINS = 10
 AVERAGE_DECIMALS = 4

@@ -7,10 +7,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from ops.imports.formats.entry import DataSet, Entry, Source
-from ops.imports.formats.files import open_files
 from ops.imports.importer import READERS, latest, matched, own_rows
 from ops.imports.matcher import Matcher
+from ops.imports.reading.entry import DataSet, Entry, Source
+from ops.imports.reading.files import open_files
 from ops.imports.report import Report
 
 CATALOGUE: list[dict[str, Any]] = [

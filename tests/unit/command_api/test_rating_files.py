@@ -16,8 +16,8 @@ from command_api.privacy.rating_files import (
     ratings_file,
 )
 from ops.imports.formats import letterboxd
-from ops.imports.formats.entry import Entry
-from ops.imports.formats.files import open_content
+from ops.imports.reading.entry import Entry
+from ops.imports.reading.files import open_content
 from tests.support.builders import NOON, movie_fields
 
 STALKER = movie_fields(imdb_id="tt0079944", tmdb_id=1398, external_id="films:1")

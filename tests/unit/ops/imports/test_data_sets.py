@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from ops.imports.formats.entry import DataSet, Entry
-from ops.imports.formats.files import open_files
 from ops.imports.formats.movielens_titles import natural_titles, split_year
 from ops.imports.importer import READERS
+from ops.imports.reading.entry import DataSet, Entry
+from ops.imports.reading.files import open_files
 from tests.support.scenarios.import_reports import entries_of, report_of, written, zipped
 
 FILMS = {

@@ -10,8 +10,8 @@ import pytest
 
 from ops.errors import OperatorError
 from ops.imports.formats import spreadsheet
-from ops.imports.formats.files import open_files
 from ops.imports.importer import own_rows
+from ops.imports.reading.files import open_files
 from ops.imports.report import Report
 from tests.support.scenarios.import_reports import entries_of, report_of, written, zipped
 

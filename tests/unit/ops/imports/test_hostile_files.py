@@ -16,9 +16,9 @@ from pathlib import Path
 import pytest
 
 from ops.errors import OperatorError
-from ops.imports.formats.entry import DataSet, Passed, Source
-from ops.imports.formats.files import ENTRIES_MAX, open_files
 from ops.imports.importer import READERS, own_rows
+from ops.imports.reading.entry import DataSet, Passed, Source
+from ops.imports.reading.files import ENTRIES_MAX, open_files
 from ops.imports.report import Report
 from tests.unit.ops.imports.test_data_sets import MOVIELENS
 from tests.unit.ops.imports.test_formats import IMDB, LETTERBOXD, STARFOLD, TRAKT

@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
-from ops.imports.formats.entry import Film
 from ops.imports.importer import match_films
 from ops.imports.matcher import Matcher
+from ops.imports.reading.entry import Film
 from tests.support.scenarios.import_reports import CATALOGUE
 
 

@@ -7,8 +7,8 @@ import csv
 from collections.abc import Callable, Iterator, Mapping
 from typing import NamedTuple
 
-from ops.imports.formats.entry import Entry, Passed, Rows, Unreadable
-from ops.imports.formats.files import Files, SourceFile
+from ops.imports.reading.entry import Entry, Passed, Rows, Unreadable
+from ops.imports.reading.files import Files, SourceFile
 
 COLUMNS_MAX = 200
 RECORD_BYTES_MAX = 1024**2

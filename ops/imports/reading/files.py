@@ -19,7 +19,7 @@ from pathlib import Path, PurePosixPath
 from typing import IO, NamedTuple
 
 from ops.errors import OperatorError
-from ops.imports.formats.entry import Unreadable
+from ops.imports.reading.entry import Unreadable
 
 ENTRIES_MAX = 10_000
 DIRECTORY_BYTES_MAX = 4 * 1024**2
