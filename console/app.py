@@ -22,9 +22,14 @@ from console.access import admission
 from console.acts.executor import ActExecutor
 from console.http.acts import Acts
 from console.http.events import Events
-from console.http.projections import Projections
+from console.http.projections.generations import Generations
+from console.http.projections.parked import ParkedEntities
+from console.http.projections.replays import Replays
+from console.http.projections.states import Measured
+from console.http.projections.verifications import Verifications
 from console.settings import BODY_BYTES_MAX, ConsoleSettings
 from console.worker_thread import WiredThread
+from ops.jobs import JobQueue
 from shared.errors import Unavailable
 from shared.log.codec import Codec
 from shared.log.sealing import KeyWrap
@@ -46,7 +51,7 @@ TAGS = {
     "acts": "The audit log: what operators did.",
     "operations": "Health and metrics.",
 }
-ROOMS = (Projections, Events, Acts, Operations)
+ROOMS = (Generations, Replays, Verifications, ParkedEntities, Events, Acts, Operations)
 
 
 class _Parts(NamedTuple):
@@ -55,6 +60,7 @@ class _Parts(NamedTuple):
     store: Store
     reads: WiredThread
     acts: ActExecutor
+    jobs: JobQueue
     tasks: Tasks
     rooms: Sequence[object]
     gate: CommandGate
@@ -73,6 +79,7 @@ def create_app(settings: ConsoleSettings) -> Service:
         yield {CHARGE_ADDRESS: parts.gate.charge_address}
         await parts.acts.close()
         await parts.reads.close()
+        parts.jobs.close()
         await parts.store.close()
         log.info("console_stopped")
 
@@ -118,10 +125,14 @@ def _wire(settings: ConsoleSettings) -> _Parts:
     tasks = Tasks(expected=(Unavailable, OSError))
     reads = WiredThread(settings, "console-reads")
     acts = ActExecutor(settings)
+    jobs, measured = JobQueue(settings), Measured()
     rooms = (
-        Projections(reads),
+        Generations(reads, acts, jobs, measured),
+        Replays(reads, acts, jobs, measured),
+        Verifications(reads, acts),
+        ParkedEntities(reads, acts),
         Events(reads, acts, key_wrap),
         Acts(reads, acts.log),
         Operations(SharedLookUp(store.head), tasks, settings.metrics_token),
     )
-    return _Parts(store, reads, acts, tasks, rooms, gate)
+    return _Parts(store, reads, acts, jobs, tasks, rooms, gate)

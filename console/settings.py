@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pydantic import Field
 
+from ops.settings import JobQueueSettings
 from pages.settings import Origin, PagesSettings
 from projector.settings import ProjectorSettings
 from shared.process.setting_types import Base64Secret, Port, Whole
@@ -13,7 +14,7 @@ KIB = 1024
 BODY_BYTES_MAX = 16 * KIB
 
 
-class ConsoleSettings(HttpSettings, PagesSettings, ProjectorSettings):  # type: ignore[misc]  # mypy's plugin of pydantic numbers the members that it adds to each base.
+class ConsoleSettings(HttpSettings, PagesSettings, ProjectorSettings, JobQueueSettings):
     """Settings from `STARFOLD_*`; the console uses the worker's roles in PostgreSQL and Redis."""
 
     port: Port = 8083

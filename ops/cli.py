@@ -10,6 +10,7 @@ import structlog
 import typer
 
 from ops.acts.recorded import recorded
+from ops.acts.replays import WORKERS_MAX
 from ops.backups.backup import backup
 from ops.backups.restore import restore
 from ops.commands.acts import acts
@@ -94,7 +95,9 @@ def token(home: HomeOption = DEFAULT_HOME) -> None:
 def replay(
     projection: ProjectionArgument,
     home: HomeOption = DEFAULT_HOME,
-    workers: Annotated[int, typer.Option(min=1, max=16, help="Number of parallel jobs.")] = 1,
+    workers: Annotated[
+        int, typer.Option(min=1, max=WORKERS_MAX, help="Number of parallel jobs.")
+    ] = 1,
     switch: Annotated[bool, typer.Option(help="Make it live once it has caught up.")] = True,
     audit: Annotated[bool, typer.Option(help="Switch only if it passes an audit.")] = True,
     throttle: Annotated[

@@ -1,4 +1,4 @@
-"""Settings of the worker, and of the commands that queue its jobs."""
+"""Settings of the worker, and of what queues its jobs."""
 
 from __future__ import annotations
 
@@ -8,10 +8,15 @@ from shared.process.setting_types import Base64Secret, NewFile, Port
 from shared.process.settings import SealingSettings, Settings
 
 
-class JobsSettings(Settings):
-    """Settings from `STARFOLD_*`; RQ's Redis may be separate from the read models' one."""
+class JobQueueSettings(Settings):
+    """Where the jobs' queue is: RQ's Redis may be separate from the read models' one."""
 
     jobs_redis_url: SingleRedisUrl
+
+
+class JobsSettings(JobQueueSettings):
+    """Settings from `STARFOLD_*` of the worker, and of the commands that queue its jobs."""
+
     # The worker touches this file while it works, for a health check.
     heartbeat_file: NewFile | None = None
     # Port of the worker's Prometheus metrics at the projector's `metrics_host`; none by default.

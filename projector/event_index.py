@@ -34,6 +34,11 @@ _NEXT = (
     "SELECT notification_id, originator_id, originator_version, topic, state FROM events"
     " WHERE notification_id > %s ORDER BY notification_id LIMIT %s"
 )
+_OF_ENTITY = (
+    "SELECT count(*) AS events FROM (SELECT FROM event_index"
+    " WHERE position >= %(start)s AND (user_id = %(entity)s OR movie_id = %(entity)s)"
+    " LIMIT %(limit)s) AS counted"
+)
 _COPY = (
     "COPY event_index (position, recorded_at, topic, stream, actor, correlation, causation,"
     " user_id, movie_id) FROM STDIN"
@@ -109,6 +114,17 @@ class EventIndex:
                 if isinstance(recorded_at, datetime):
                     lag_s = max((datetime.now(UTC) - recorded_at).total_seconds(), 0.0)
         return EventIndexStatus(checkpoint, max(head - checkpoint, 0), round(lag_s, 3))
+
+    def events_of(self, entity: UUID, start: Position, limit: int) -> int | None:
+        """Count a movie's or user's events from a position on; None without an index."""
+        asked = {"entity": entity, "start": start, "limit": limit}
+        with self._datastore.get_connection() as connection:
+            if connection.execute(_CHECKPOINT).fetchone() is None:
+                return None
+            row = connection.execute(_OF_ENTITY, asked).fetchone()
+        assert row is not None
+        events: int = row["events"]
+        return events
 
     def drop(self) -> None:
         """Empty the index; a projector that keeps one up then fills it from the log's start."""

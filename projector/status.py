@@ -89,6 +89,11 @@ class Sampler:
         return round(max(position - before[1], 0) / (now - before[0]), 1)
 
 
+def absent_status(generation: Generation) -> GenerationStatus:
+    """Return the status of a generation whose data does not exist: a purged one's."""
+    return _status(generation, parked=0)
+
+
 def _status(
     generation: Generation,
     *,

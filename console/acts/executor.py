@@ -58,11 +58,11 @@ class LongAct:
 
     def __init__(self, record: Record, stopping: threading.Event) -> None:
         self.record = record
-        self._stopping = stopping
+        self.stopping = stopping
 
     def require_running(self, _progress: int = 0) -> None:
         """Raise `Stopping` once the console stops; a function calls it every now and then."""
-        if self._stopping.is_set():
+        if self.stopping.is_set():
             raise Stopping("the console was stopped before the act was done")
 
 
@@ -99,7 +99,7 @@ class ActExecutor:
         by, condition = self._by(request), request.parameters.condition
 
         def recorded(wiring: Wiring) -> Done[Value]:
-            with _refusals():
+            with refusals():
                 try:
                     with self.log.recorded(by, act, parameters) as record:
                         if subject is not None:
@@ -155,14 +155,14 @@ class ActExecutor:
                 return
             if not begun.done():
                 begun.set_exception(error)
-            elif isinstance(error, OperatorError | StarfoldError | SERVER_ERRORS):
+            elif isinstance(error, (OperatorError, StarfoldError, *SERVER_ERRORS)):
                 log.warning("act_failed", act=act, error=failure_text(error))
             else:
                 log.error("act_failed", act=act, error=type(error).__name__, exc_info=error)
 
         self._long_running += 1
         loop.run_in_executor(self._long, recorded).add_done_callback(ended)
-        with _refusals():
+        with refusals():
             # A caller who is gone must not cancel what `ended` sets.
             return await asyncio.shield(begun)
 
@@ -183,7 +183,7 @@ class ActExecutor:
 
 
 @contextmanager
-def _refusals() -> Iterator[None]:
+def refusals() -> Iterator[None]:
     """Turn the errors of operators' acts into the ones that HTTP answers with."""
     try:
         yield

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import NamedTuple
 from uuid import UUID
 
@@ -45,7 +46,13 @@ def parked_entity(wiring: Wiring, projection: str, entity: UUID) -> Parked:
     raise NoSuch(f"{entity} is not parked in {projection}")
 
 
-def retry(wiring: Wiring, projection: str, entity: UUID) -> list[Parked]:
+def retry(
+    wiring: Wiring,
+    projection: str,
+    entity: UUID,
+    *,
+    on_progress: Callable[[int], None] = lambda _events: None,
+) -> list[Parked]:
     """Fold a parked entity's events again; return how it is still parked, if it is.
 
     This happens in every generation of the projection, so that a switch back shows the same.
@@ -56,7 +63,7 @@ def retry(wiring: Wiring, projection: str, entity: UUID) -> list[Parked]:
     for generation in _followed(wiring):
         own = {one.entity for one in _parked(wiring, generation)}
         if generation.projection == projection and entity in own:
-            audit = Audit(wiring.reader, wiring.store)
+            audit = Audit(wiring.reader, wiring.store, on_progress=on_progress)
             try:
                 audit.discard(generation, entity, discarded=False)
                 audit.verify(generation, entities=[entity] if alone else None, repair=True)
@@ -64,6 +71,25 @@ def retry(wiring: Wiring, projection: str, entity: UUID) -> list[Parked]:
                 raise OperatorError(str(error)) from None
             left += [one for one in _parked(wiring, generation) if one.entity == entity]
     return left
+
+
+def retry_all(
+    wiring: Wiring, *, on_progress: Callable[[int], None] = lambda _events: None
+) -> dict[str, int]:
+    """Retry every entity that is parked, and not discarded; return how many, and how many stay."""
+    wanted = {
+        (one.generation.projection, one.parked.entity)
+        for one in all_parked(wiring)
+        if one.generation.state == "active" and not one.parked.discarded
+    }
+    left = 0
+    for projection, entity in sorted(wanted):
+        on_progress(0)
+        try:
+            left += bool(retry(wiring, projection, entity, on_progress=on_progress))
+        except NoSuch:  # The projector has rebuilt it meanwhile.
+            continue
+    return {"retried": len(wanted), "still_parked": left}
 
 
 def discard(wiring: Wiring, projection: str, entity: UUID) -> None:

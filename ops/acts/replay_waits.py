@@ -39,7 +39,7 @@ class WaitReport:
 
     def look(self, generation: Generation) -> str:
         """Return what the command waits for."""
-        reason, progress = self._reason(generation)
+        reason, progress = wait_reason(self._wiring, generation)
         seen = (generation.state, generation.audit, progress)
         if seen != self._seen:
             self._seen, self._moved_at = seen, time.monotonic()
@@ -48,35 +48,38 @@ class WaitReport:
             log.info("waiting", to=self._what, reason=reason)
         return reason
 
-    def _reason(self, generation: Generation) -> tuple[str, object]:
-        """Return what the command waits for, and a value that changes with every progress."""
-        if generation.state == "building":
-            builds = self._wiring.generations.builds(generation.projection, generation.number)
-            built = sum(one.built for one in builds)
-            folded = sum(one.folded_events for one in builds)
-            return f"{built} of {len(builds)} shares are built, {folded} events folded", folded
-        lowest = self._lowest(generation)
-        if generation.state == "following" and generation.audit == "wanted":
-            return "a worker has not finished its audit", lowest
-        if self._is_projector_silent():
-            return "no projector is running", lowest
-        if generation.stopped is not None:
-            return generation.stopped, lowest
-        head = self._wiring.reader.head()
-        if lowest is None:
-            return "some partitions have no readable checkpoint: a projector rebuilds them", None
-        return f"it is at position {lowest} of {head}", lowest
 
-    def _lowest(self, generation: Generation) -> Position | None:
-        stored = self._wiring.store.checkpoints(generation.all_keys)
-        if ABSENT in stored:
-            return None
-        return min(decode_checkpoint(one).position for one in stored)
+def wait_reason(wiring: Wiring, generation: Generation) -> tuple[str, object]:
+    """Return what a replay or a switch waits for, and a value that changes with every progress."""
+    if generation.state == "building":
+        builds = wiring.generations.builds(generation.projection, generation.number)
+        built = sum(one.built for one in builds)
+        folded = sum(one.folded_events for one in builds)
+        return f"{built} of {len(builds)} shares are built, {folded} events folded", folded
+    lowest = _lowest(wiring, generation)
+    if generation.state == "following" and generation.audit == "wanted":
+        return "a worker has not finished its audit", lowest
+    if _is_projector_silent(wiring):
+        return "no projector is running", lowest
+    if generation.stopped is not None:
+        return generation.stopped, lowest
+    head = wiring.reader.head()
+    if lowest is None:
+        return "some partitions have no readable checkpoint: a projector rebuilds them", None
+    return f"it is at position {lowest} of {head}", lowest
 
-    def _is_projector_silent(self) -> bool:
-        stored = self._wiring.store.read(STATUS_KEY)
-        try:
-            status = msgspec.json.decode(stored or b"", type=Status)
-        except msgspec.MsgspecError:
-            return True
-        return (datetime.now(UTC) - status.at).total_seconds() > PROJECTOR_SILENT_MAX_S
+
+def _lowest(wiring: Wiring, generation: Generation) -> Position | None:
+    stored = wiring.store.checkpoints(generation.all_keys)
+    if ABSENT in stored:
+        return None
+    return min(decode_checkpoint(one).position for one in stored)
+
+
+def _is_projector_silent(wiring: Wiring) -> bool:
+    stored = wiring.store.read(STATUS_KEY)
+    try:
+        status = msgspec.json.decode(stored or b"", type=Status)
+    except msgspec.MsgspecError:
+        return True
+    return (datetime.now(UTC) - status.at).total_seconds() > PROJECTOR_SILENT_MAX_S

@@ -21,6 +21,9 @@ from projector.generations.switch import switch_if_ready
 from projector.generations.table import Generation
 from projector.wiring import Wiring
 
+# The parallel jobs of one replay.
+WORKERS_MAX = 16
+
 log = structlog.get_logger()
 
 
@@ -97,7 +100,7 @@ class Replays:
             self._generations.switch_when_ready(before.projection, before.number, wanted=False)
 
     def cancel(self, generation: Generation) -> Generation:
-        """Delete what a replay has built, unless it is live already; its jobs give up."""
+        """Delete what a replay has built, unless it was live ever; its jobs give up."""
         if self.current(generation).state in ("building", "following"):
             self.purge(generation.projection, generation.number)
         return self.current(generation)

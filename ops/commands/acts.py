@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import datetime
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -57,7 +58,17 @@ def export(
 
 
 def _row(one: Act) -> tuple[object, ...]:
-    parameters = " ".join(f"{name}={value}" for name, value in one.parameters.items())
-    result = " ".join(f"{name}={value}" for name, value in (one.result or {}).items())
+    parameters, result = _pairs(one.parameters), _pairs(one.result or {})
     shown = (one.at, one.actor, one.via, one.act, parameters, one.state, result)
     return (*shown, one.request_id, one.act_id)
+
+
+def _pairs(values: Mapping[str, Any]) -> str:
+    return " ".join(f"{name}={_shown(value)}" for name, value in values.items())
+
+
+def _shown(value: object) -> object:
+    """Return a value, but only the number of objects in a list: the export has them whole."""
+    if isinstance(value, list) and value and isinstance(value[0], dict):
+        return len(value)
+    return value

@@ -10,6 +10,7 @@ from ops.acts import parked as acts
 from ops.acts.recorded import recorded
 from ops.commands.read_models import wired
 from ops.commands.write_side import uuid_of
+from ops.errors import OperatorError
 from ops.home.folder import Home
 from ops.options import DEFAULT_HOME, HomeOption
 from ops.tables import print_table
@@ -49,13 +50,24 @@ def show(
 
 @parked.command()
 def retry(
-    projection: ProjectionArgument, entity: EntityArgument, home: HomeOption = DEFAULT_HOME
+    projection: Annotated[str | None, typer.Argument(help="movies, profiles or changes.")] = None,
+    entity: Annotated[str | None, typer.Argument(help="Id of the movie or user.")] = None,
+    home: HomeOption = DEFAULT_HOME,
+    every: Annotated[
+        bool, typer.Option("--all", help="Every entity that is parked, not discarded.")
+    ] = False,
 ) -> None:
     """Fold a parked entity's events again once the cause is fixed; exit code 1 if it is not.
 
     This happens in every generation of the projection, so that a switch back shows the same.
     """
-    place, wanted = Home(home), uuid_of(entity, ENTITY)
+    if every != (projection is None) or every != (entity is None):
+        raise OperatorError("name a projection and an entity, or give --all")
+    place = Home(home)
+    if projection is None or entity is None:
+        _retry_all(place)
+        return
+    wanted = uuid_of(entity, ENTITY)
     with (
         recorded(place, "retry", projection=projection, entity=str(wanted)) as record,
         wired(place) as wiring,
@@ -67,6 +79,14 @@ def retry(
     if left:
         raise typer.Exit(1)
     typer.echo(f"{wanted} is up to date")
+
+
+def _retry_all(home: Home) -> None:
+    with recorded(home, "retry", all=True) as record, wired(home) as wiring:
+        record.result = found = acts.retry_all(wiring)
+    typer.echo(f"{found['retried']} entities were retried, {found['still_parked']} stay parked")
+    if found["still_parked"]:
+        raise typer.Exit(1)
 
 
 @parked.command()

@@ -4,12 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from typing import Annotated
-from uuid import UUID
 
 import typer
 
-from ops.acts.comparison import key_text, verified
-from ops.acts.projections import definition_of, generation_of
+from ops.acts.comparison import (
+    SHOWN_MAX,
+    Comparison,
+    comparison_of,
+    key_text,
+    result_of,
+    verified,
+)
 from ops.acts.recorded import recorded
 from ops.commands.read_models import wired
 from ops.commands.write_side import uuid_of
@@ -22,11 +27,7 @@ from ops.progress import Progress
 from ops.tables import print_table
 from projector.audit.auditor import Report
 from projector.generations.table import Generation
-from projector.projections import DEFINITIONS
 from projector.wiring import Wiring
-from shared.read_model.keys import MOVIES, PROFILES
-
-SHOWN_MAX = 100
 
 
 def verify(
@@ -41,22 +42,24 @@ def verify(
     detach: Annotated[bool, typer.Option("--detach", help="Leave it to a worker.")] = False,
 ) -> None:
     """Compare read models with a fresh fold of the log; exit code 1 if anything differs."""
-    projections, entity = _subject(projection, movie, user)
-    if generation is not None and len(projections) > 1:
-        raise OperatorError("a generation belongs to a projection: name the projection too")
+    asked = comparison_of(
+        projection,
+        movie=None if movie is None else uuid_of(movie, "movie"),
+        user=None if user is None else uuid_of(user, "user"),
+        number=generation,
+        repair=repair,
+    )
     place = Home(home)
-    asked = {"projections": projections, "generation": generation, "repair": repair}
-    named = None if entity is None else str(entity)
     with (
-        recorded(place, "verify", **asked, entity=named, detach=detach) as record,
+        recorded(place, "verify", **asked.parameters, detach=detach) as record,
         wired(place) as wiring,
     ):
-        chosen = [generation_of(wiring, name, generation) for name in projections]
+        chosen = asked.generations(wiring)
         if detach:
-            _leave_to_worker(place, chosen, whole=entity is None and not repair)
+            _leave_to_worker(place, chosen, whole=asked.entity is None and not repair)
             return
-        reports = [_verified(wiring, one, entity, repair=repair) for one in chosen]
-        record.result = {"differences": sum(len(one.differences) for one in reports)}
+        reports = [_verified(wiring, one, asked) for one in chosen]
+        record.result = result_of(reports)
     print_reports(reports, repaired=repair)
     if not all(report.passed for report in reports):
         raise typer.Exit(1)
@@ -86,27 +89,12 @@ def print_reports(reports: Sequence[Report], *, repaired: bool) -> None:
         )
 
 
-def _subject(
-    projection: str | None, movie: str | None, user: str | None
-) -> tuple[list[str], UUID | None]:
-    if movie is not None and user is not None:
-        raise OperatorError("give a movie or a user, not both")
-    if projection is not None:
-        definition_of(projection)
-    for named, value, own in ((movie, "movie", MOVIES), (user, "user", PROFILES)):
-        if named is not None:
-            if projection not in (None, own):
-                raise OperatorError(f"{projection} cannot be compared for one {value}, {own} can")
-            return [own], uuid_of(named, value)
-    return [projection] if projection else list(DEFINITIONS), None
-
-
-def _verified(
-    wiring: Wiring, generation: Generation, entity: UUID | None, *, repair: bool
-) -> Report:
+def _verified(wiring: Wiring, generation: Generation, asked: Comparison) -> Report:
     head = wiring.reader.head()
     with Progress(f"verify {generation.projection}", head) as progress:
-        return verified(wiring, generation, entity, repair=repair, on_progress=progress.reach)
+        return verified(
+            wiring, generation, asked.entity, repair=asked.repair, on_progress=progress.reach
+        )
 
 
 def _leave_to_worker(home: Home, generations: Sequence[Generation], *, whole: bool) -> None:

@@ -12,7 +12,7 @@ from rq.job import Job
 from rq.serializers import JSONSerializer
 
 from ops.errors import OperatorError
-from ops.settings import JobsSettings
+from ops.settings import JobQueueSettings
 from projector.audit.auditor import Audit
 from projector.building.builder import Builder
 from projector.generations.table import AuditState, Generation, State
@@ -157,7 +157,7 @@ class Jobs(Queue):
 class JobQueue:
     """Puts jobs into the queue."""
 
-    def __init__(self, settings: JobsSettings) -> None:
+    def __init__(self, settings: JobQueueSettings) -> None:
         self.connection = server_client(settings.jobs_redis_url.get_secret_value())
         self.queue = Jobs(
             QUEUE,
@@ -166,6 +166,9 @@ class JobQueue:
             job_class=AllowedJob,
             default_timeout=-1,
         )
+
+    def close(self) -> None:
+        self.connection.close()
 
     def build_share(
         self, projection: str, number: int, share: int, events_per_s: float | None = None
