@@ -20,8 +20,7 @@ def failure_text(error: Exception) -> str:
         case BrokenPipeError():
             text = "the reader of the output has closed it"
         case PersistenceError() | psycopg.Error():
-            away = "has a full disk" if is_storage_full(error) else "does not answer"
-            text = f"PostgreSQL {away}: {cause_of(error)}"
+            text = f"PostgreSQL {_what_postgres_does(error)}: {cause_of(error)}"
         case redis.AuthenticationError():
             text = f"Redis refuses the user or password: {error}"
         case redis.RedisError():
@@ -35,6 +34,15 @@ def failure_text(error: Exception) -> str:
         case _:
             text = f"{type(error).__name__}: {error} (STARFOLD_LOG_LEVEL=DEBUG shows where)"
     return " ".join(text.split())
+
+
+def _what_postgres_does(error: Exception) -> str:
+    if is_storage_full(error):
+        return "has a full disk"
+    cause = error.__cause__ if isinstance(error, PersistenceError) else error
+    if isinstance(cause, psycopg.errors.InsufficientPrivilege):
+        return "denies this to the settings' role"
+    return "refuses this" if isinstance(cause, psycopg.ProgrammingError) else "does not answer"
 
 
 def _of_the_system(error: OSError) -> str:

@@ -18,7 +18,10 @@ from shared.process.settings import settings_from_environment
 
 
 def act_log(home: Home) -> ActLog:
-    """Return the log, over the owner's connection if there is one, else over the settings' own."""
+    """Return the log, over the owner's connection if there is one, else over the settings' own.
+
+    Raises `OperatorError` if neither the settings nor the home have one.
+    """
     if "STARFOLD_OWNER_DATABASE_URL" in os.environ or "STARFOLD_DATABASE_URL" not in os.environ:
         owner = owner_settings(home)
         return ActLog(_text(owner.owner_database_url), schema=owner.database_schema)

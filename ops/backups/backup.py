@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
@@ -87,13 +87,15 @@ def backup(
         typer.echo(f"it holds no secrets: a restore needs {needed}, so keep a copy elsewhere")
 
 
-def fingerprints(settings: WriteSideSettings) -> dict[str, list[str]]:
+def fingerprints(
+    settings: WriteSideSettings, retired_sealing_keys: Sequence[bytes] = ()
+) -> dict[str, list[str]]:
     """Return what tells the secrets of a log from others: keyed by random bytes, not guessable.
 
-    During a rotation there are two of the sealing key, the current one first.
+    There may be several of the sealing key, the current one first.
     """
     secrets = {
-        "sealing_key": settings.sealing_keys,
+        "sealing_key": (*settings.sealing_keys, *retired_sealing_keys),
         "reservation_secret": (settings.reservation_secret.get_secret_value(),),
     }
     return {

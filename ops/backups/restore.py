@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import base64
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -107,11 +108,16 @@ def _write_ledger(archive: Archive, current: Path | None, into: Path) -> None:
 
 
 def _into_database(
-    archive: Archive, owner_url: str, settings: WriteSideSettings, ledger: Path
+    archive: Archive,
+    owner_url: str,
+    settings: WriteSideSettings,
+    ledger: Path,
+    retired_sealing_keys: Sequence[bytes] = (),
 ) -> None:
     """Restore under another name, erase again, and give the schema its name at the end."""
+    own = fingerprints(settings, retired_sealing_keys)
     for name, expected in archive.manifest.fingerprints.items():
-        if expected not in fingerprints(settings)[name]:
+        if expected not in own[name]:
             raise OperatorError(f"this {name} is not the one that {archive.path} was made with")
     named = read_ledger(ledger)
     if settings.erasure_ledger is not None:
@@ -119,7 +125,9 @@ def _into_database(
     target = Target(owner_url, settings.database_schema)
     with ExitStack() as undone:
         undone.callback(target.drop_draft)
-        target.load(archive, KeyWrap(*settings.sealing_keys))
+        first, _ = settings.sealing_keys
+        retired = [KeyWrap(first, one) for one in retired_sealing_keys]
+        target.load(archive, KeyWrap(*settings.sealing_keys), retired)
         changes = {
             "database_url": SecretStr(owner_url),
             "database_schema": target.draft,
@@ -155,7 +163,8 @@ def _into_home(archive: Archive, home: Home, secrets: Path | None, ledger: Path)
                 reservation_secret=own.reservation_secret,
                 erasure_ledger=None,
             )
-            _into_database(archive, owner_url, settings, ledger)
+            retired = [base64.b64decode(key) for key in own.retired_sealing_keys.split()]
+            _into_database(archive, owner_url, settings, ledger, retired)
         write_private(draft.erasure_ledger, ledger.read_bytes())
         draft.path.rename(home.path)
         undone.pop_all()

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Sequence
+from contextlib import suppress
 from uuid import UUID
 
 import psycopg
@@ -12,6 +14,7 @@ from ops.backups.archive import Archive, Table
 from ops.backups.backup import WITHIN_S
 from ops.errors import OperatorError
 from ops.progress import Progress
+from shared.errors import Misconfigured
 from shared.ids import UserId
 from shared.log.connections import Connection, connect
 from shared.log.schema import (
@@ -40,6 +43,7 @@ SELECT originator_id FROM (
     FROM events WINDOW stream AS (PARTITION BY originator_id ORDER BY originator_version)
 ) AS numbered WHERE wrong LIMIT 1
 """
+_WRAP_AGAIN = "UPDATE subject_keys SET wrapped = %s WHERE user_id = %s"
 _SEQUENCES = """
 SELECT a.attname::text, pg_get_serial_sequence(quote_ident(c.relname), a.attname)
 FROM pg_class c JOIN pg_attribute a ON a.attrelid = c.oid
@@ -55,8 +59,11 @@ class Target:
         self._schema = schema
         self.draft = f"restoring_{schema}"[:63]
 
-    def load(self, archive: Archive, key_wrap: KeyWrap) -> None:
-        """Fill the draft, check it, and migrate it to this release."""
+    def load(self, archive: Archive, key_wrap: KeyWrap, retired: Sequence[KeyWrap] = ()) -> None:
+        """Fill the draft, check it, and migrate it to this release.
+
+        Users' keys that only a retired sealing key unwraps are wrapped again with the current one.
+        """
         with self._connection() as connection:
             require_durability(connection)
             _require_roles(connection)
@@ -65,7 +72,7 @@ class Target:
             create_tables(connection, self.draft, archive.manifest.migrations)
             _fill(connection, archive)
             _require_order(connection, archive)
-            _require_keys(connection, key_wrap)
+            _open_keys(connection, archive, [key_wrap, *retired])
             migrate_within(connection, schema=self.draft, roles={})
 
     def publish(self) -> None:
@@ -173,12 +180,32 @@ def _require_order(connection: Rows, archive: Archive) -> None:
         raise OperatorError(f"the log in {archive.path} does not end where its manifest says")
 
 
-def _require_keys(connection: Rows, key_wrap: KeyWrap) -> None:
-    """Raise `Misconfigured` if a user's key does not unwrap."""
+def _open_keys(connection: Rows, archive: Archive, wraps: Sequence[KeyWrap]) -> None:
+    """Raise `OperatorError` if a user's key does not unwrap.
+
+    A key that the first of `wraps` does not unwrap is wrapped again by another one that does.
+    """
     with connection.cursor("wrapped_keys") as cursor:
         cursor.itersize = KEYS_AT_ONCE
         cursor.execute("SELECT user_id, wrapped FROM subject_keys")
         for user_id, wrapped in cursor:
             assert isinstance(user_id, UUID)
             assert isinstance(wrapped, bytes)
-            key_wrap.unwrap(UserId(user_id), wrapped)
+            try:
+                wraps[0].unwrap(UserId(user_id), wrapped)
+            except Misconfigured as error:
+                again = _wrapped_again(wraps[1:], UserId(user_id), wrapped)
+                if again is None:
+                    raise OperatorError(
+                        f"{error}. {archive.path} is damaged, or was made while the sealing key"
+                        " was rotated and needs the one before it, too: as"
+                        " STARFOLD_SECOND_SEALING_KEY, or in the retired_sealing_keys of --secrets"
+                    ) from error
+                connection.execute(_WRAP_AGAIN, [again, user_id])
+
+
+def _wrapped_again(retired: Sequence[KeyWrap], user_id: UserId, wrapped: bytes) -> bytes | None:
+    for one in retired:
+        with suppress(Misconfigured):
+            return one.rewrap(user_id, wrapped)
+    return None

@@ -39,7 +39,8 @@ def access_of(home: Home) -> Access:
     if settings.command_url and settings.query_url and settings.api_key:
         addresses = Addresses(settings.command_url, settings.query_url)
         return Access(addresses, settings.api_key.get_secret_value(), local=False)
-    return Access(home.addresses(), operator_of(home).api_key, local=True)
+    place = _existing(home, "STARFOLD_COMMAND_URL, STARFOLD_QUERY_URL and STARFOLD_API_KEY")
+    return Access(place.addresses(), operator_of(home).api_key, local=True)
 
 
 def projector_settings(home: Home) -> ProjectorSettings:
@@ -68,7 +69,8 @@ def owner_settings(home: Home) -> OwnerSettings:
         return settings_from_environment(OwnerSettings)
     if "STARFOLD_DATABASE_URL" in os.environ:
         raise OperatorError("this needs the database's owner: set STARFOLD_OWNER_DATABASE_URL")
-    return OwnerSettings(owner_database_url=SecretStr(_existing(home).owner_dsn()))
+    place = _existing(home, "STARFOLD_OWNER_DATABASE_URL")
+    return OwnerSettings(owner_database_url=SecretStr(place.owner_dsn()))
 
 
 def _take_environment(home: Home, role: str) -> None:
@@ -76,6 +78,10 @@ def _take_environment(home: Home, role: str) -> None:
         os.environ.update(_existing(home).environment(role))
 
 
-def _existing(home: Home) -> Home:
-    home.addresses()
+def _existing(home: Home, instead: str = "STARFOLD_DATABASE_URL") -> Home:
+    """Return a home that was started; raise `OperatorError` with the settings to use instead."""
+    try:
+        home.addresses()
+    except OperatorError as error:
+        raise OperatorError(f"{error}, or set {instead}") from None
     return home

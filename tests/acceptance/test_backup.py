@@ -13,9 +13,11 @@ from pathlib import Path
 from typing import NamedTuple
 
 import httpx
+import msgspec
 import pytest
 
 from ops.backups.archive import opened_archive
+from ops.home.rotation import promoted, rotated
 from tests.support.api import PASSWORD
 from tests.support.faults.crashes import whole_log
 from tests.support.faults.writers import Writers, said_in
@@ -142,9 +144,17 @@ def test_without_secrets_a_restore_needs_the_ones_of_the_home(made: Made, folder
     other.write_bytes(b"{}")
     assert "is not the one" in refusal(restored(backups, "--home", home, "--secrets", other))
     assert not home.exists()
-    secrets = made.local.home.secrets_file
-    ran = restored(backups, "--home", home, "--secrets", secrets)
+    # The sealing key was rotated twice since.
+    own = made.local.home.secrets()
+    for _ in range(2):
+        own = rotated(promoted(own, "sealing"), "sealing", "finish")
+    secrets = folder / "rotated.json"
+    secrets.write_bytes(msgspec.json.encode(own))
+    ledger = made.local.home.erasure_ledger
+    ran = restored(backups, "--home", home, "--secrets", secrets, "--ledger", ledger)
     assert ran.returncode == 0, ran.stderr
+    # To erase again, the new key has to open the users' keys.
+    assert "2 users in the ledger, 1 erased again" in ran.stdout
     assert leftovers(folder) == []
     assert (home / "secrets.json").read_bytes() == secrets.read_bytes()
     assert not (home / "operator.json").exists()

@@ -45,6 +45,11 @@ def _library_error_over_a_full_disk() -> Exception:
             "PostgreSQL has a full disk: could not extend file",
         ),
         (psycopg.OperationalError("refused"), "PostgreSQL does not answer: refused"),
+        (
+            psycopg.errors.InsufficientPrivilege("permission denied"),
+            "PostgreSQL denies this to the settings' role: permission denied",
+        ),
+        (psycopg.errors.UndefinedTable("no table"), "PostgreSQL refuses this: no table"),
         (redis.ConnectionError("refused"), "Redis does not answer: refused"),
         (redis.AuthenticationError("no"), "Redis refuses the user or password: no"),
         (httpx.ConnectError("refused"), "Starfold does not answer: refused"),

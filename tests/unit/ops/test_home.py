@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from ops.errors import OperatorError
+from ops.home.access import access_of, owner_settings
 from ops.home.folder import Home, write_private
 
 
@@ -75,3 +77,19 @@ def test_one_rotation_at_a_time(tmp_path: Path) -> None:
         pass
     with Home(tmp_path).rotation():
         pass
+
+
+@pytest.mark.parametrize(
+    ("settings", "instead"),
+    [(access_of, "STARFOLD_COMMAND_URL, STARFOLD_QUERY_URL"), (owner_settings, "STARFOLD_OWNER")],
+)
+def test_without_a_home_the_settings_that_replace_it_are_named(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    settings: Callable[[Home], object],
+    instead: str,
+) -> None:
+    for name in ("STARFOLD_DATABASE_URL", "STARFOLD_OWNER_DATABASE_URL"):
+        monkeypatch.delenv(name, raising=False)
+    with pytest.raises(OperatorError, match=f"there is no Starfold in .*, or set {instead}"):
+        settings(Home(tmp_path))
