@@ -19,6 +19,7 @@ import msgspec
 from ops.imports.catalogue import DEFAULT_CATALOGUE, read
 from query_api.catalogue.index import Filter, Index
 from query_api.catalogue.search import page
+from query_api.catalogue.slicing import finished
 from shared.ids import START, MovieId
 from shared.read_model.documents import movie_document
 from shared.read_model.statistics import BINS, statistics_of
@@ -37,12 +38,13 @@ class _Title(NamedTuple):
 
 def filled(titles: Sequence[_Title]) -> Index:
     """Return an index of movies with these titles, which nobody has rated."""
-    index = Index()
+    index = Index(is_loading=True)
     statistics = msgspec.json.encode(statistics_of((0,) * BINS, START))
     for number, (title, year) in enumerate(titles, start=1):
         fields = movie_fields(title=title, year=year)
         movie = movie_document(MovieId(UUID(int=number)), fields, NOON, START, 1)
         index.put(movie.movie_id.bytes, msgspec.json.encode(movie), statistics)
+    finished(index.sort())
     return index
 
 
@@ -79,7 +81,6 @@ def main() -> None:
     titles = shipped()
     for size in SIZES:
         index = filled(list(_grown(titles, size, draw)))
-        index.sorted_keys("count")
         asked = [title.lower() for title, _ in draw.sample(titles, SEARCHES)]
         costs = {
             "plain": [_cost_us(index, q) for q in asked],

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import sys
 from bisect import bisect_left, insort
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Literal, NamedTuple, get_args
 from uuid import UUID
 
@@ -19,8 +19,8 @@ from query_api.catalogue.entry import Entry, Film, Ratings, decode_statistics, f
 from query_api.catalogue.genres import Genres
 from query_api.catalogue.lookups import NO_IDS, Ids, Lookups, ids_of
 from query_api.catalogue.search_key import number_of
-from query_api.catalogue.slicing import Slice, Sliced, SortedKeys, finished, sorted_in_slices
-from query_api.catalogue.trends import Trends
+from query_api.catalogue.slicing import Slice, Sliced, SortedKeys, sorted_in_slices
+from query_api.catalogue.trends import Trends, Window
 from shared.errors import DocumentDamaged
 from shared.ids import START, Position
 from shared.read_model.kinds import CLOSED, MOVIE
@@ -99,10 +99,11 @@ class Filter(NamedTuple):
 class Index:
     """All movies of the catalogue.
 
-    Not thread-safe: it belongs to the event loop.
+    Not thread-safe: it belongs to the event loop. One that is loading takes movies fastest: each
+    costs the same, however many. It has no orders and no words before it is sorted.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, *, is_loading: bool = False) -> None:
         self.entries: dict[bytes, Entry] = {}
         # The newest position of anything in the index.
         self.newest = START
@@ -120,7 +121,7 @@ class Index:
         # The movies with a word in a title, and all words in order.
         self.by_word: dict[str, set[bytes]] = {}
         self._words: list[str] = []
-        self._is_sorted = False
+        self._is_sorted = not is_loading
 
     def put(self, movie: bytes, details: bytes, statistics: bytes) -> None:
         """Add or update a movie, from both of its documents as they are stored."""
@@ -153,10 +154,7 @@ class Index:
         self._note_moved(movie, old, orders)
 
     def sort(self) -> Sliced[None]:
-        """Make the orders of all movies, in slices between which no movie may change.
-
-        An index that is not sorted yet takes movies fastest: each costs the same, however many.
-        """
+        """Make the orders of all movies, in slices between which no movie may change."""
         slice_ = Slice()
         for order in ORDERS:
             keys = map(self.key_maker(order), self.entries)
@@ -168,7 +166,6 @@ class Index:
     @property
     def words(self) -> list[str]:
         """All words of titles in order."""
-        self._require_sorted()
         return self._words
 
     def remove(self, movie: bytes) -> None:
@@ -218,7 +215,6 @@ class Index:
 
     def sorted_keys(self, order: Order) -> SortedKeys:
         """Return the sorted keys of an order, after applying the changes so far."""
-        self._require_sorted()
         keys, moved = self._orders[order], self._moved[order]
         if len(moved) * MERGE_ONE_IN > len(keys):
             merged = [key for key in keys if key[-1] not in moved]
@@ -234,6 +230,24 @@ class Index:
                     keys.add(key_of(movie))
         moved.clear()
         return keys
+
+    def keys_in(self, order: Order | Window, after: Key | None, limit: int) -> Sequence[Key]:
+        """Return at most `limit` of the next keys of an order; none at the end only."""
+        if not isinstance(order, int):
+            return self.sorted_keys(order).after(after, limit)
+        while chunk := self.trends.order(order).after(after, limit):
+            there = [key for key in chunk if key[-1] in self.entries]
+            if there:
+                return there
+            after = chunk[-1]
+        return ()
+
+    def keys_of(self, order: Order | Window, movies: Iterable[bytes]) -> list[Key]:
+        """Return the keys of the given movies that are in an order."""
+        there = filter(self.entries.__contains__, movies)
+        if not isinstance(order, int):
+            return sorted(map(self.key_maker(order), there))
+        return sorted(filter(None, map(self.trends.keys(order).get, there)))
 
     def beginning(self, prefix: str) -> list[str]:
         """Return the words that begin with the prefix, and the number that it names."""
@@ -254,10 +268,6 @@ class Index:
     def _position_of(self, movie: bytes) -> Position | None:
         there = self.entries.get(movie) or self.left.get(movie)
         return None if there is None else there.position
-
-    def _require_sorted(self) -> None:
-        if not self._is_sorted:
-            finished(self.sort())
 
     def _note_moved(self, movie: bytes, old: Entry | None, orders: Iterable[Order]) -> None:
         if not self._is_sorted:

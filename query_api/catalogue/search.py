@@ -192,12 +192,11 @@ class _Selection:
 
     def take(self, order: Order | Window, movies: set[bytes], after: Key | None) -> Sliced[None]:
         """Add the given movies in an order: sort a few of them, or walk the order for many."""
-        if isinstance(order, int) or len(movies) > SORT_CANDIDATES_MAX:
+        if len(movies) > SORT_CANDIDATES_MAX:
             yield from self.walk(order, after, movies)
         elif movies and len(self.found) < self._limit:
             # Some may have left the catalogue since they were found.
-            there = filter(self._index.entries.__contains__, movies)
-            keys = sorted(map(self._index.key_maker(order), there))
+            keys = self._index.keys_of(order, movies)
             self._test(keys if after is None else keys[bisect_right(keys, after) :], None)
 
     def walk(
@@ -205,18 +204,10 @@ class _Selection:
     ) -> Sliced[None]:
         """Add the movies of an order, or only the given ones."""
         while len(self.found) < self._limit:
-            if isinstance(order, int):
-                keys = self._index.trends.order(order)
-            else:
-                keys = self._index.sorted_keys(order)
-            chunk = keys.after(after, CHUNK)
+            chunk = self._index.keys_in(order, after, CHUNK)
             if not chunk:
                 return
-            if isinstance(order, int):
-                there = filter(lambda key: key[-1] in self._index.entries, chunk)
-                self._test(there, movies)
-            else:
-                self._test(chunk, movies)
+            self._test(chunk, movies)
             after = chunk[-1]
             yield from self._slice.pause()
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import time
 from bisect import bisect_left, bisect_right, insort
-from collections.abc import Generator, Iterable, Iterator, Sequence
+from collections.abc import Generator, Iterable, Iterator
 from heapq import merge
 from itertools import chain, islice
 from typing import Any, TypeVar
@@ -67,12 +67,12 @@ def sorted_in_slices(keys: Iterable[Key], slice_: Slice) -> Sliced[list[Key]]:
 class SortedKeys:
     """Distinct keys in order, in chunks: a change moves one chunk in memory, however many exist."""
 
-    def __init__(self, keys: Sequence[Ranked] = ()) -> None:
+    def __init__(self, keys: Iterable[Ranked] = ()) -> None:
         """Take keys that are sorted."""
-        half = CHUNK_MAX // 2
-        self._chunks = [list(keys[first : first + half]) for first in range(0, len(keys), half)]
+        rest = iter(keys)
+        self._chunks = list(iter(lambda: list(islice(rest, CHUNK_MAX // 2)), []))
         self._lasts = [chunk[-1] for chunk in self._chunks]
-        self._count = len(keys)
+        self._count = sum(map(len, self._chunks))
 
     def __len__(self) -> int:
         return self._count
@@ -102,8 +102,9 @@ class SortedKeys:
         self._count += 1
         if len(chunk) > CHUNK_MAX:
             half = len(chunk) // 2
-            self._chunks[place : place + 1] = chunk[:half], chunk[half:]
+            self._chunks.insert(place + 1, chunk[half:])
             self._lasts.insert(place, chunk[half - 1])
+            del chunk[half:]
 
     def remove(self, key: Ranked) -> None:
         """Remove a key that exists."""

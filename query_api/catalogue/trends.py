@@ -46,6 +46,10 @@ class Trends:
         """Return the keys in order, as of the last update; some may be of movies that left."""
         return self._orders[window]
 
+    def keys(self, window: Window) -> Mapping[bytes, TrendKey]:
+        """Return the keys by movie; some may be of movies that left."""
+        return self._keys[window]
+
     def put(self, movie: bytes, added: Mapping[int, int]) -> None:
         """Replace the days of a movie."""
         self._read.add(movie)

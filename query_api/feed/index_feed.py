@@ -153,7 +153,7 @@ class IndexFeed:
         self._read_from = _Generations(movies, changes)
         first = PartitionKeys(CHANGES, changes.number, 0)
         start = await read_checkpoint(self._reads, self._damage, first)
-        index = Index()
+        index = Index(is_loading=True)
         source = MovieSource(self._client, self._reads, self._damage, index, movies)
         self._movies = source
         loaded = [await source.load(number, alive) for number in range(movies.partitions)]

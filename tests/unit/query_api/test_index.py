@@ -309,7 +309,7 @@ def test_an_index_is_sorted_in_slices_once_it_is_loaded(monkeypatch: pytest.Monk
     monkeypatch.setattr("query_api.catalogue.slicing.RUN", 3)
     monkeypatch.setattr("query_api.catalogue.slicing.CHUNK_MAX", 4)
     monkeypatch.setattr("query_api.catalogue.slicing.SLICE_S", -1.0)
-    loaded, followed = Index(), Index()
+    loaded, followed = Index(is_loading=True), Index()
     assert titles(followed) == []
     numbers = [7, 2, 9, 4, 1, 8, 3, 6, 5, 10]
     for number in numbers:
