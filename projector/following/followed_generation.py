@@ -39,6 +39,10 @@ class Slice(NamedTuple):
     events: Sequence[LogEvent]
     last: Place
 
+    def until(self, position: Position) -> Slice:
+        """Return the slice without the events after a position."""
+        return self._replace(events=[one for one in self.events if one.position <= position])
+
 
 class FollowedGeneration:
     """One generation: this projector's partitions that have a checkpoint, at least one.

@@ -177,13 +177,15 @@ class Follower:
     def _write(self, calls: Sequence[tuple[Slice, Call]], position: Position) -> None:
         """Make all calls in one round trip; reset the partitions whose write was refused."""
         results = self._store.apply([call for _, call in calls], announce=position)
-        applied = {}
+        applied: dict[int, Slice] = {}
         for (one, call), stored in zip(calls, results, strict=True):
             if stored is None:
                 one.partition.applied(call)
                 applied[id(one)] = one
-            else:
-                self._refused(one, stored)
+                continue
+            if applied.get(id(one)) is one:
+                applied[id(one)] = one.until(one.partition.reached.position)
+            self._refused(one, stored)
         self._applied(list(applied.values()))
 
     def _applied(self, slices: Sequence[Slice]) -> None:

@@ -27,14 +27,15 @@ def _traced(tracer: Tracer) -> type[Service]:
             if scope["path"] in UNTRACED:
                 await super()._handle(scope, receive, send)
                 return
-            with tracer.request(dict(scope["headers"]).get(b"traceparent")):
+            traceparent = dict(scope["headers"]).get(b"traceparent")
+            with tracer.request(scope["method"], self.route_of(scope), traceparent):
                 await super()._handle(scope, receive, send)
 
         def _ended(
             self, scope: Scope, route: str, status: int, started: float, request_id: UUID
         ) -> None:
             at_least = dict(scope["headers"]).get(b"starfold-at-least")
-            tracer.describe_request(scope["method"], route, status, request_id, at_least)
+            tracer.describe_answer(status, request_id, at_least)
             super()._ended(scope, route, status, started, request_id)
 
     return TracedService

@@ -53,34 +53,29 @@ class Tracer:
         self._provider.shutdown()
 
     @contextmanager
-    def request(self, traceparent: bytes | None) -> Iterator[None]:
+    def request(self, method: str, route: str, traceparent: bytes | None) -> Iterator[None]:
         """Answer a request in a span of its own, a child of the caller's `traceparent`.
 
         Log lines carry the trace's id meanwhile.
         """
+        named = {"http.request.method": method, "http.route": route}
         context = Context()
         if traceparent is not None:
             carrier = {"traceparent": traceparent.decode("latin-1")}
             context = TraceContextTextMapPropagator().extract(carrier, context)
         with (
-            self._tracer.start_as_current_span("request", context, SpanKind.SERVER) as span,
+            self._tracer.start_as_current_span(
+                f"{method} {route}", context, SpanKind.SERVER, named
+            ) as span,
             structlog.contextvars.bound_contextvars(trace_id=trace_id_of(span)),
         ):
             yield
 
-    def describe_request(
-        self, method: str, route: str, status: int, request_id: UUID, at_least: bytes | None
-    ) -> None:
-        """Name the current request's span, once its answer is sent."""
+    def describe_answer(self, status: int, request_id: UUID, at_least: bytes | None) -> None:
+        """Describe the current request's answer, once it is sent; a client may leave before."""
         span = get_current_span()
-        span.update_name(f"{method} {route}")
         span.set_attributes(
-            {
-                "http.request.method": method,
-                "http.route": route,
-                "http.response.status_code": status,
-                "starfold.request_id": str(request_id),
-            }
+            {"http.response.status_code": status, "starfold.request_id": str(request_id)}
         )
         if at_least is not None:
             span.set_attribute("starfold.at_least", at_least.decode("latin-1"))

@@ -37,7 +37,7 @@ from shared.web.metrics import REQUESTS
 from shared.web.openapi import Admission, described
 from shared.web.operation import REQUEST_ID_HEADER, Operation, Request, operations_of
 from shared.web.problems import PROBLEMS_PATH, Refused, problem_of, problems_page
-from shared.web.routes import Routes
+from shared.web.routes import Found, Routes
 
 ASSETS_PATH = "/docs/assets"
 
@@ -123,6 +123,11 @@ class Service(FastAPI):
         """Close each connection with its next answer from now on."""
         self._closing = [(b"connection", b"close")]
 
+    def route_of(self, scope: Scope) -> str:
+        """Return the path of the operation that answers a request, as it is documented."""
+        found = self._routes.find(scope["path"])
+        return UNMATCHED if found is None else _operation(found, scope).path
+
     def openapi(self) -> dict[str, Any]:
         if self.openapi_schema is None:
             info = {"title": self.title, "version": self.version, "description": self.description}
@@ -151,14 +156,12 @@ class Service(FastAPI):
             status = await self._other(scope, receive, send, request_id)
             self._ended(scope, UNMATCHED, status, started, request_id)
             return
-        operation = found.methods.get(scope["method"])
-        # A method that the path lacks is answered like any other request for the path.
-        of = operation or next(iter(found.methods.values()))
+        of = _operation(found, scope)
         bytes_max = of.body_bytes_max(self._body_bytes_max)
         request: Request[Any, Any] = Request(of, found.values, scope, receive, bytes_max)
         try:
             try:
-                if operation is None:
+                if scope["method"] not in found.methods:
                     raise _no_such_method(found.methods)
                 request.require_head()
             except Refused:
@@ -269,6 +272,11 @@ async def _respond(request: Request[Any, Any]) -> Answer:
         request.body = await operation.body.read(request)
     request.parse_parameters()
     return await operation.respond(request)
+
+
+def _operation(found: Found, scope: Scope) -> Operation:
+    """Return the operation; a method that the path lacks is answered like any other one of it."""
+    return found.methods.get(scope["method"]) or next(iter(found.methods.values()))
 
 
 def _as_it_is(error: Exception) -> Exception:

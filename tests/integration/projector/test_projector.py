@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Callable, Sequence
 
 import msgspec
 import pytest
@@ -13,7 +14,9 @@ from projector.building.builder import Builder
 from projector.building.upkeep import purge
 from projector.documents.calls import CALL_BYTES_MAX, CALL_COMMANDS_MAX, Call
 from projector.documents.store import PartitionStore
+from projector.following.followed_generation import Slice
 from projector.following.follower import Follower
+from projector.log.reader import LogReader
 from projector.projections import DEFINITIONS
 from shared.ids import MovieId, Position
 from tests.support.builders import a_movie, a_rating
@@ -53,6 +56,40 @@ class WatchedStore(PartitionStore):
     ) -> list[bytes | None]:
         self.made += calls
         return super().apply(calls, announce=announce)
+
+
+class OvertakenStore(PartitionStore):
+    """Lets a rival write between two calls for a partition, once."""
+
+    def __init__(self, redis_url: str, rival: Callable[[], object]) -> None:
+        super().__init__(redis_url)
+        self._rival: Callable[[], object] | None = rival
+
+    def apply(
+        self, calls: Sequence[Call], *, announce: Position | None = None
+    ) -> list[bytes | None]:
+        keys = [call.keys for call in calls]
+        second = next((at for at in range(1, len(keys)) if keys[at] == keys[at - 1]), None)
+        if second is None or self._rival is None:
+            return super().apply(calls, announce=announce)
+        first = super().apply(calls[:second])
+        rival, self._rival = self._rival, None
+        rival()
+        return first + super().apply(calls[second:], announce=announce)
+
+
+class NotingFollower(Follower):
+    """Remembers the events that it has applied, with their partitions."""
+
+    def __init__(self, reader: LogReader, store: PartitionStore) -> None:
+        super().__init__(reader, store)
+        self.noted: list[tuple[str, int]] = []
+
+    def _applied(self, slices: Sequence[Slice]) -> None:
+        super()._applied(slices)
+        self.noted += [
+            (one.partition.keys.prefix, event.position) for one in slices for event in one.events
+        ]
 
 
 @pytest.mark.parametrize("projection", list(DEFINITIONS))
@@ -101,6 +138,25 @@ def test_a_paused_projector_that_wakes_up_changes_nothing(system: System) -> Non
     follow_to_the_end(paused, wiring)
     for one in live:
         assert read_model(system, built(wiring, one.projection)) == read_model(system, one)
+
+
+def test_a_projector_that_is_overtaken_notes_what_it_has_applied_itself(
+    system: System, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("projector.following.partition.CALL_COMMANDS_MAX", 16)
+    wiring, other = system.projector_wiring(), system.projector_wiring()
+    history = History(system)
+    bootstrapped(wiring)
+    history.go_on(100)
+    rival = NotingFollower(other.reader, other.store)
+    redis_url = system.projector_settings().redis_url.get_secret_value()
+    store = OvertakenStore(redis_url, lambda: follow_to_the_end(rival, other))
+    overtaken = NotingFollower(wiring.reader, store)
+    follow_to_the_end(overtaken, wiring)
+    store.close()
+    assert overtaken.noted
+    assert rival.noted
+    assert max(Counter(overtaken.noted + rival.noted).values()) == 1
 
 
 def test_crashes_between_any_two_steps_leave_each_event_applied_once(system: System) -> None:

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 import secrets
+import socket
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
+from urllib.parse import urlsplit
 
 import pytest
 
@@ -16,7 +18,7 @@ from shared.log.codec import trace_of
 from shared.log.schema import PROJECTOR_ROLE
 from tests.support.api import Api
 from tests.support.processes import CommandProcess, Process
-from tests.support.system import System
+from tests.support.system import System, eventually
 
 Span = dict[str, Any]
 
@@ -74,7 +76,7 @@ def traced(system: System, tmp_path: Path) -> Iterator[Traced]:
 def test_a_rating_its_commit_its_projections_and_a_read_are_one_trace(
     system: System, traced: Traced
 ) -> None:
-    asker, silent, importer = caller(), caller(sampled=False), caller()
+    asker, silent, importer, leaver = caller(), caller(sampled=False), caller(), caller()
     with Api(traced.command.url, traced.query.url, system.service_key()) as api:
         member, movie_id = api.sign_up(), api.movie()
         path = f"/v1/movies/{movie_id}/rating"
@@ -99,7 +101,15 @@ def test_a_rating_its_commit_its_projections_and_a_read_are_one_trace(
         api.expect(200, bulk)
         api.position = max(api.position, int(bulk.headers["starfold-position"]))
         api.read(f"/v1/users/{member.user_id}")
+        # A client that leaves before its body is complete.
+        address = urlsplit(traced.command.url)
+        fields = {**leaver.headers, "Host": "a", "Content-Length": "9", **member.headers}
+        head = [f"PUT {path} HTTP/1.1", *(f"{name}: {it}" for name, it in fields.items())]
+        with socket.create_connection((address.hostname, address.port)) as connection:
+            connection.sendall("\r\n".join([*head, "", "{"]).encode())
+        eventually(lambda: traced.of(leaver))
     traced.stop()
+    assert traced.of(leaver).keys() == {"PUT /v1/movies/{movie_id}/rating"}
 
     spans = traced.of(asker)
     request, commit = (

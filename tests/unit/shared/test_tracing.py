@@ -78,7 +78,7 @@ def test_a_collector_gets_the_spans_without_a_proxy(
 ) -> None:
     monkeypatch.setenv("HTTP_PROXY", "http://127.0.0.1:9")
     tracer = Tracer(f"http://127.0.0.1:{collector.server_port}/v1/traces", "any")
-    with tracer.request(None):
+    with tracer.request("GET", "/v1/movies", None):
         inner = tracer.start("inner")
         inner.end()
     stored = stored_form(inner)
@@ -87,7 +87,14 @@ def test_a_collector_gets_the_spans_without_a_proxy(
     tracer.close()
     ((path, body),) = collector.taken
     assert path == "/v1/traces"
-    for text in (b"starfold-any", b"request", b"inner", b"applied", stored[:16], stored[16:]):
+    for text in (
+        b"starfold-any",
+        b"GET /v1/movies",
+        b"inner",
+        b"applied",
+        stored[:16],
+        stored[16:],
+    ):
         assert text in body
 
 
@@ -97,6 +104,6 @@ def test_a_collector_gets_the_spans_without_a_proxy(
 )
 def test_a_malformed_traceparent_begins_a_new_trace(header: bytes, collector: Collector) -> None:
     tracer = Tracer(f"http://127.0.0.1:{collector.server_port}/v1/traces", "any")
-    with tracer.request(header):
+    with tracer.request("GET", "/v1/movies", header):
         assert stored_form(tracer.start("inner")) is not None
     tracer.close()
