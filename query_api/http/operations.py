@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from query_api.feed.index_feed import IndexFeed
-from query_api.http.shapes import Health, Projections, Readiness
+from query_api.http.operation_shapes import Health, Projections, Readiness
 from query_api.redis_reads.generations import ActiveGenerations
 from query_api.redis_reads.single_reads import read_value
 from shared.errors import Unavailable

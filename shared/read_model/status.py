@@ -6,8 +6,10 @@ The projector writes it to Redis about once a second, as the key `sf:status`.
 from __future__ import annotations
 
 from datetime import datetime
+from typing import Annotated
 
 import msgspec
+from pydantic import BaseModel, ConfigDict, Field
 
 from shared.ids import Position
 
@@ -56,3 +58,35 @@ class Status(msgspec.Struct, frozen=True, kw_only=True):
     at: datetime
     head: Position
     generations: list[GenerationStatus]
+
+
+class BuildState(BaseModel):
+    """The progress of a build, of all its shares together."""
+
+    model_config = ConfigDict(
+        extra="forbid", json_schema_extra=lambda schema: schema.pop("additionalProperties")
+    )
+
+    events: Annotated[int, Field(description="Read so far")]
+    events_wanted: Annotated[int, Field(description="To be read in all")]
+    events_per_s: Annotated[float | None, Field(description="Null at the first sample")]
+    left_s: Annotated[float | None, Field(description="Null while nothing moves")]
+
+
+class GenerationState(BaseModel):
+    """The progress of one generation of a read model."""
+
+    model_config = BuildState.model_config
+
+    projection: str
+    generation: int
+    state: str
+    definition: int
+    audit: str
+    checkpoint: Annotated[int | None, Field(description="Of the partition furthest behind")]
+    lag_events: int | None
+    lag_s: float | None
+    events_per_s: float | None
+    parked: Annotated[int, Field(description="Movies or users whose event could not be applied")]
+    stopped: Annotated[str | None, Field(description="Why the projector does not follow it")]
+    build: Annotated[BuildState | None, Field(description="Null unless it is being built")] = None

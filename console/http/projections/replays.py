@@ -16,9 +16,9 @@ from console.acts.subjects import generation_subject, projection_subject
 from console.http.answers import unstored
 from console.http.projections.states import (
     NAME_CHARS_MAX,
-    GenerationState,
     Measured,
     ProjectionName,
+    ShownGeneration,
 )
 from console.worker_thread import WiredThread
 from ops.acts.log import Record
@@ -82,7 +82,7 @@ class ReplayState(BaseModel):
     """A generation, what it waits for, and why it can never become live, if that is so."""
 
     replay_id: str
-    state: GenerationState
+    state: ShownGeneration
     waits_for: Annotated[str | None, Field(description="Null for one that is live or was")]
     failure: str | None
 

@@ -13,37 +13,16 @@ from projector.generations.table import Generation
 from projector.projections import DEFINITIONS
 from projector.status import Sampler, absent_status
 from projector.wiring import Wiring
-from shared.read_model.status import GenerationStatus, Status
+from shared.read_model.status import GenerationState, GenerationStatus, Status
 
 NAME_CHARS_MAX = 100
 
 ProjectionName = Annotated[str, Field(min_length=1, max_length=NAME_CHARS_MAX)]
 
 
-class BuildState(BaseModel):
-    """The progress of a build, of all its shares together."""
+class ShownGeneration(GenerationState):
+    """A generation, and what a request to change it needs."""
 
-    events: Annotated[int, Field(description="Read so far")]
-    events_wanted: Annotated[int, Field(description="To be read in all")]
-    events_per_s: Annotated[float | None, Field(description="Null at the first sample")]
-    left_s: Annotated[float | None, Field(description="Null while nothing moves")]
-
-
-class GenerationState(BaseModel):
-    """The progress of one generation of a read model."""
-
-    projection: str
-    generation: int
-    state: str
-    definition: int
-    audit: str
-    checkpoint: Annotated[int | None, Field(description="Of the partition furthest behind")]
-    lag_events: int | None
-    lag_s: float | None
-    events_per_s: float | None
-    parked: Annotated[int, Field(description="Movies or users whose event could not be applied")]
-    stopped: Annotated[str | None, Field(description="Why the projector does not follow it")]
-    build: Annotated[BuildState | None, Field(description="Null unless it is being built")]
     reason: Annotated[str, Field(description="Why it was built")]
     switch_when_ready: Annotated[bool, Field(description="Whether it is to become the live one")]
     version: Annotated[str, Field(description="For `If-Match`")]
@@ -61,7 +40,7 @@ class ProjectionsState(BaseModel):
     at: datetime
     head: Annotated[int, Field(description="The last position of the log at that time")]
     projections: list[ProjectionState]
-    generations: list[GenerationState]
+    generations: list[ShownGeneration]
 
 
 class Measured:
@@ -95,7 +74,7 @@ class Measured:
         }
 
     def one(self, wiring: Wiring, generation: Generation) -> dict[str, Any]:
-        """Return the fields of a `GenerationState`, of a purged one too."""
+        """Return the fields of a `ShownGeneration`, of a purged one too."""
         for status in self._sample(wiring).generations:
             if (status.projection, status.generation) == (
                 generation.projection,
@@ -111,7 +90,7 @@ class Measured:
 
 
 def state_of(generation: Generation, status: GenerationStatus) -> dict[str, Any]:
-    """Return the fields of a `GenerationState`."""
+    """Return the fields of a `ShownGeneration`."""
     return {
         **msgspec.to_builtins(status),
         "reason": generation.reason,

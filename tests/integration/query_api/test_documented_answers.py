@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from pydantic import BaseModel
 
-from query_api.http import shapes
+from query_api.http import operation_shapes, shapes
 from tests.support.api import Api
 
 PREFIX = "#/components/schemas/"
@@ -26,7 +26,8 @@ def documented(described: dict[str, Any]) -> dict[str, tuple[type[BaseModel], An
         content = methods["get"]["responses"]["200"]["content"].get("application/json", {})
         name = content.get("schema", {}).get("$ref", "")
         if name:
-            found[path] = (getattr(shapes, name.removeprefix(PREFIX)), content["example"])
+            of = operation_shapes if methods["get"]["tags"] == ["operations"] else shapes
+            found[path] = (getattr(of, name.removeprefix(PREFIX)), content["example"])
     return found
 
 
