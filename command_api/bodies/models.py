@@ -5,8 +5,11 @@ Unknown fields are refused, so that no part of a client's request is silently dr
 
 from __future__ import annotations
 
+from datetime import datetime
 from typing import Annotated, Any, ClassVar, Self
+from uuid import UUID
 
+import msgspec
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_validator
 
 from command_api.bodies.fields import (
@@ -32,8 +35,11 @@ from command_api.bodies.fields import (
     Year,
 )
 from command_api.deciding.credentials import canonical_password
+from command_api.deciding.rating import SubmitRating
 from command_api.settings import KIB, MIB
+from shared.ids import MovieId, UserId, rating_stream_id
 from shared.log.events import MovieFields, Role, Visibility
+from shared.versions import Condition
 from shared.web.parameter_types import CanonicalUuid
 
 RATINGS_MAX = 10_000
@@ -214,6 +220,22 @@ class RatingBody(Body):
     @property
     def half_stars(self) -> int:
         return int(self.score * 2)
+
+    def command(
+        self, user_id: UserId, movie_id: UUID, now: datetime, condition: Condition | None = None
+    ) -> SubmitRating:
+        """Return the command for the body."""
+        movie = MovieId(movie_id)
+        return SubmitRating(
+            user_id=user_id,
+            movie_id=movie,
+            rating_stream=rating_stream_id(user_id, movie),
+            half_stars=self.half_stars,
+            review=(self.review or None) if "review" in self.model_fields_set else msgspec.UNSET,
+            rated_at=self.rated_at,
+            condition=condition,
+            now=now,
+        )
 
 
 class MovieRatingBody(RatingBody):

@@ -2,11 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import datetime
 from http import HTTPStatus
-from uuid import UUID
-
-import msgspec
 
 from command_api.bodies.answers import RatingAnswer, RowsAnswer
 from command_api.bodies.idempotency_key import Idempotent
@@ -33,7 +29,6 @@ from command_api.http.commands import (
 )
 from command_api.identity.access import MEMBERS, RATERS
 from shared.ids import MovieId, UserId, rating_stream_id, uuid_text
-from shared.versions import Condition
 from shared.web.answer import Answer, AnswerKind, json_bytes
 from shared.web.openapi import CLOSED
 from shared.web.operation import Request, operation
@@ -69,8 +64,8 @@ class Ratings:
     async def rate_movie(self, request: Request[RatedMovie, RatingBody]) -> Answer:
         """Rate a movie: 201 for the first rating, 200 for a changed or repeated one."""
         user_id, movie_id = request.caller.member.user_id, request.parameters.movie_id
-        command = _submission(
-            user_id, movie_id, request.body, self._commands.now(), request.parameters.condition
+        command = request.body.command(
+            user_id, movie_id, self._commands.now(), request.parameters.condition
         )
         return _rated(await self._commands.send_once(command, request), command)
 
@@ -108,7 +103,7 @@ class Ratings:
         body = request.body
         named = UserId(body.user_id) if body.user_id else None
         user_id = acting_user(request.caller.principal, named)
-        command = _submission(user_id, body.movie_id, body, self._commands.now())
+        command = body.command(user_id, body.movie_id, self._commands.now())
         return _rated(await self._commands.send_once(command, request), command)
 
     @operation(
@@ -126,32 +121,11 @@ class Ratings:
 
         def command_of(row: MovieRatingBody) -> SubmitRating:
             user_id = acting_user(principal, UserId(row.user_id) if row.user_id else None)
-            return _submission(user_id, row.movie_id, row, now)
+            return row.command(user_id, row.movie_id, now)
 
         return await self._bulk.commit(
             request, RowKind(MovieRatingBody, RATING_BYTES_MAX), command_of
         )
-
-
-def _submission(
-    user_id: UserId,
-    movie_id: UUID,
-    body: RatingBody,
-    now: datetime,
-    condition: Condition | None = None,
-) -> SubmitRating:
-    """Return the command for a body."""
-    movie = MovieId(movie_id)
-    return SubmitRating(
-        user_id=user_id,
-        movie_id=movie,
-        rating_stream=rating_stream_id(user_id, movie),
-        half_stars=body.half_stars,
-        review=(body.review or None) if "review" in body.model_fields_set else msgspec.UNSET,
-        rated_at=body.rated_at,
-        condition=condition,
-        now=now,
-    )
 
 
 def _rated(outcome: Outcome, command: SubmitRating) -> Answer:

@@ -34,7 +34,7 @@ from shared.errors import (
     StorageFull,
     Unavailable,
 )
-from shared.ids import MovieId, UserId, new_uuid7, rating_stream_id
+from shared.ids import UserId, new_uuid7
 from shared.process.clock import utc_now
 from shared.process.tasks import TaskHealth, Tasks
 from shared.web.problems import InvalidFields
@@ -142,7 +142,7 @@ def _prepared(user_id: UserId, to_write: Sequence[_ToWrite]) -> _Prepared:
     for one in to_write:
         row = _row(one)
         try:
-            command = _command(user_id, one.movie_id, row)
+            command = validated(MovieRatingBody, row).command(user_id, one.movie_id, utc_now())
         except InvalidFields as error:
             said = "; ".join(message for _, message in error.wrong)
         except Rejected as error:
@@ -162,24 +162,10 @@ def _row(one: _ToWrite) -> bytes:
         "score": one.proposal.half_stars / 2,
         "rated_at": one.proposal.rated_at,
     }
-    if one.proposal.review:
+    # An empty one would remove the current review.
+    if (one.proposal.review or "").strip():
         row["review"] = one.proposal.review
     return msgspec.json.encode(row)
-
-
-def _command(user_id: UserId, movie_id: UUID, row: bytes) -> SubmitRating:
-    """Return the command for a rating; raise what its own request would be refused for."""
-    body = validated(MovieRatingBody, row)
-    movie = MovieId(movie_id)
-    return SubmitRating(
-        user_id=user_id,
-        movie_id=movie,
-        rating_stream=rating_stream_id(user_id, movie),
-        half_stars=body.half_stars,
-        review=body.review or msgspec.UNSET,
-        rated_at=body.rated_at,
-        now=utc_now(),
-    )
 
 
 def _status(row: Answer) -> tuple[str, str | None]:

@@ -23,6 +23,8 @@ RESUME_FIRST_S = 0.1
 RESUME_MAX_S = 5.0
 # A cancelled step that still runs after this time is cancelled again.
 CANCEL_AGAIN_S = 0.2
+# A server's error may quote a statement.
+ERROR_CHARS_MAX = 300
 
 FAILURES = Counter(
     "starfold_task_failures", "Steps of a background task that raised or froze.", ["task"]
@@ -87,7 +89,8 @@ class TaskHealth:
             # Log one traceback for an error that repeats.
             log.error("task_failed", task=self.name, error=kind, exc_info=not repeated)
         elif not repeated:
-            log.warning("task_waits", task=self.name, error=f"{kind}: {error}")
+            told = f"{kind}: {' '.join(str(error).split())}"
+            log.warning("task_waits", task=self.name, error=told[:ERROR_CHARS_MAX])
         delay_s, self._resume_s = self._resume_s, min(2 * self._resume_s, RESUME_MAX_S)
         return delay_s
 
