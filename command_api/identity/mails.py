@@ -83,7 +83,10 @@ class Mails:
             "within_s": MAILS_WITHIN_S,
             "mails_max": MAILS_A_USER_MAX,
         }
-        return bool(await self._store.rows(_REQUEST, asked)) and sealed is not None
+        # One after the other: simultaneous requests would not count one another.
+        async with self._store.alone(user_id) as connection:
+            added = await self._store.rows(_REQUEST, asked, connection)
+        return bool(added) and sealed is not None
 
     async def user_of(self, purpose: Purpose, token: str) -> UserId:
         """Return the user whose token it is; raise `NotFound` for one that is not good."""

@@ -12,13 +12,14 @@ from command_api.deciding.load_result import LoadRequest, LoadResult
 from command_api.store.load import LOAD, parameters, result_of
 from command_api.store.pool import Pool
 from command_api.store.server import Server, StoreConnection
-from shared.ids import Position
+from shared.ids import Position, UserId
 
 CONNECTIONS_MAX = 8
 DELETED_AT_ONCE_MAX = 10_000
 
 _HEAD = b"SELECT coalesce(max(notification_id), 0) FROM events"
 _HOLD_APPEND_LOCK = b"SELECT hold_append_lock()"
+_HOLD_USER = b"SELECT pg_advisory_xact_lock(hashtextextended(%s, 0))"
 
 
 class Store:
@@ -74,6 +75,13 @@ class Store:
         """Yield a transaction without other appends; commit on leaving."""
         async with self._pool.connection() as connection, connection.transaction():
             await connection.execute(_HOLD_APPEND_LOCK)
+            yield connection
+
+    @asynccontextmanager
+    async def alone(self, user_id: UserId) -> AsyncIterator[StoreConnection]:
+        """Yield a transaction that no other one of the user is in; commit on leaving."""
+        async with self._pool.connection() as connection, connection.transaction():
+            await connection.execute(_HOLD_USER, [str(user_id)])
             yield connection
 
     async def close(self) -> None:

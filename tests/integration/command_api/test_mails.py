@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import re
 import smtplib
@@ -14,10 +15,15 @@ from uuid import UUID
 import httpx
 import pytest
 
+from command_api.deciding.user import User as AccountState
+from command_api.identity.accounts import Account
+from command_api.identity.mails import MAILS_A_USER_MAX
+from command_api.identity.mails import Mails as RequestedMails
 from projector.mails import transports
 from projector.mails.sender import MailSender, sender_of
 from projector.mails.table import MailTable
 from projector.mails.transports import Folder, MailServer
+from shared.ids import UserId
 from tests.support.api import PASSWORD, Api, User
 from tests.support.mail_server import MailServer as ReceivingServer
 from tests.support.mail_server import certificate
@@ -156,6 +162,21 @@ def _count(system: System) -> int:
     with system.owner() as owner:
         (count,) = owner.execute("SELECT count(*) FROM mails").fetchone() or (0,)
     return int(count)
+
+
+def test_simultaneous_requests_send_no_more_mails_than_others(shared: System, writer: Api) -> None:
+    store = shared.command_store()
+    mails = RequestedMails(store, shared.key_wrap())
+    ann = UserId(UUID(writer.sign_up().user_id))
+    account = Account(ann, AccountState(exists=True, email="ann@example.org"))
+
+    async def request() -> list[bool]:
+        requests = (mails.request("reset", account) for _ in range(12))
+        sent = await asyncio.gather(*requests)
+        await store.close()
+        return sent
+
+    assert sum(asyncio.run(request())) == MAILS_A_USER_MAX
 
 
 def test_an_address_requests_so_many_mails_and_no_more(shared: System) -> None:
