@@ -40,7 +40,7 @@ RUN groupadd --gid 10001 starfold \
     && install -d -o starfold -g starfold -m 0755 /etc/starfold /var/lib/starfold/issued \
     && cd /var/lib/starfold/issued \
     && install -d -o starfold -g starfold -m 0755 \
-        postgres redis schema first-steps command-api projector query-api worker operator \
+        postgres redis schema first-steps command-api projector query-api worker console operator \
         cluster cluster-node prometheus grafana \
     && cd /var/lib/starfold && install -d -o starfold -g starfold -m 0700 secrets .starfold ledger
 COPY --from=build /opt/starfold /opt/starfold

@@ -71,9 +71,11 @@ class FirstStepsSettings(OwnerSettings):
 
     # `default`, `none`, or a file that was mounted into the container.
     catalogue: str = catalogue.DEFAULT
-    # Ports of both APIs as published on this machine, for the final message.
+    # Ports as published on this machine, for the final message.
     command_port: Port = 8080
     query_port: Port = 8081
+    web_port: Port = 8082
+    console_port: Port = 8083
 
 
 def make_schema(settings: SchemaSettings) -> None:
@@ -125,7 +127,9 @@ def take_first_steps(home: Home, settings: FirstStepsSettings) -> None:
         client.wait_query_ready(QUERY_WITHIN_S)
     print(
         f"ready: command API http://127.0.0.1:{settings.command_port},"
-        f" query API http://127.0.0.1:{settings.query_port}",
+        f" query API http://127.0.0.1:{settings.query_port},"
+        f" pages http://127.0.0.1:{settings.web_port},"
+        f" console http://127.0.0.1:{settings.console_port}",
         flush=True,
     )
 

@@ -51,6 +51,18 @@ NEEDS: Mapping[str, tuple[str, tuple[str, ...]]] = {
         ("REDIS_URL", "TOKEN_PUBLIC_KEY", "CURSOR_KEY", "METRICS_TOKEN"),
     ),
     "worker": (PROJECTOR_ROLE, ("DATABASE_URL", "REDIS_URL", "JOBS_REDIS_URL", "SEALING_KEY")),
+    "console": (
+        PROJECTOR_ROLE,
+        (
+            "DATABASE_URL",
+            "REDIS_URL",
+            "JOBS_REDIS_URL",
+            "SEALING_KEY",
+            "RESERVATION_SECRET",
+            "TOKEN_PUBLIC_KEY",
+            "METRICS_TOKEN",
+        ),
+    ),
     "cluster": (PROJECTOR_ROLE, ("REDIS_URL",)),
     "operator": (
         COMMAND_ROLE,
@@ -72,6 +84,7 @@ REDIS_USERS: Mapping[str, str] = {
     "projector": redis_users.PROJECTOR,
     "query-api": redis_users.QUERY_API,
     "worker": redis_users.WORKER,
+    "console": redis_users.WORKER,
 }
 CONTAINERS = (*NEEDS, "postgres", "redis", "cluster-node", "prometheus", "grafana")
 # The containers that only a cluster has.

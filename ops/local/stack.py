@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
 import socket
 import sys
 from collections.abc import Mapping
@@ -99,10 +101,14 @@ class Stack:
     def _served(self) -> list[str]:
         served = [f"command API {self._apis.command_url}", f"query API {self._apis.query_url}"]
         if self._ports.web:
-            served.append(f"pages {_url(self._host, self._ports.web)}")
+            served.append(f"pages {self._pages_url()}")
         if self._ports.console:
             served.append(f"console {_url(CONSOLE_HOST, self._ports.console)}")
         return served
+
+    def _pages_url(self) -> str:
+        """Return where browsers reach the pages, and where the links in mails lead."""
+        return os.environ.get("STARFOLD_WEB_URL") or _url(self._host, self._ports.web)
 
     def _start_servers(self) -> None:
         initialize_postgres(self._home)
@@ -127,16 +133,22 @@ class Stack:
     def _start_services(self, *, patient: bool = False) -> None:
         keys = keys_in_use(self._home.secrets()).encode()
         environment = self._home.environment
+        trusted = {"STARFOLD_TRUSTED_PROXIES": trusted_by_apis(self._host, os.environ)}
         command_api = self._start(
-            "command-api", "command_api", environment(COMMAND_ROLE), self._ports.command_api
+            "command-api",
+            "command_api",
+            environment(COMMAND_ROLE) | trusted,
+            self._ports.command_api,
         )
         query_api = self._start(
             "query-api",
             "query_api",
-            environment(PROJECTOR_ROLE, redis_users.QUERY_API),
+            environment(PROJECTOR_ROLE, redis_users.QUERY_API) | trusted,
             self._ports.query_api,
         )
-        self._start("projector", "projector", environment(PROJECTOR_ROLE, redis_users.PROJECTOR))
+        linked = {"STARFOLD_WEB_URL": self._pages_url()} if self._ports.web else {}
+        projector = {**linked, **environment(PROJECTOR_ROLE, redis_users.PROJECTOR)}
+        self._start("projector", "projector", projector)
         self._start("worker", "ops.worker", environment(PROJECTOR_ROLE))
         pages = self._start_pages()
         wait_ready = partial(
@@ -200,6 +212,17 @@ class Stack:
             ready=self._home.bootstrapped_file.exists,
             once=True,
         )
+
+
+def trusted_by_apis(host: str, environment: Mapping[str, str]) -> str:
+    """Return the proxies that both APIs trust: the operator's, and this machine itself.
+
+    The pages call the APIs from an address of this machine, with the addresses of their readers.
+    """
+    own = ["127.0.0.1", "::1"]
+    with contextlib.suppress(ValueError):  # A name leads to one of these.
+        own.append(str(ip_address(_reachable(host))))
+    return ",".join(filter(None, [environment.get("STARFOLD_TRUSTED_PROXIES", ""), *own]))
 
 
 def _content(file: Path) -> bytes:

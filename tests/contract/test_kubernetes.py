@@ -13,15 +13,19 @@ import pytest
 import yaml
 
 from command_api.settings import CommandSettings
+from console.settings import ConsoleSettings
 from ops.compose.issue import LEDGER, NEEDS
 from query_api.settings import QuerySettings
+from shared.process.settings import ListeningSettings
 from shared.web.serving.server import ANSWERED_WITHIN_S
 from tests.support.deployed_processes import (
     MODULES,
     PROCESSES,
+    WITH_SECRETS,
     deployed_settings,
     each_process,
 )
+from web.settings import WebSettings
 
 ROOT = Path(__file__).parents[2]
 KUBERNETES = ROOT / "deploy/kubernetes"
@@ -31,6 +35,13 @@ COMPOSE = yaml.safe_load((ROOT / "docker-compose.yml").read_text())["services"]
 KUBERNETES_RELEASES = ("1.31", "1.37")
 
 APIS = ("command-api", "query-api")
+# By their port and the settings that have its default.
+SERVING: dict[str, type[ListeningSettings]] = {
+    "command-api": CommandSettings,
+    "query-api": QuerySettings,
+    "web": WebSettings,
+    "console": ConsoleSettings,
+}
 
 Manifest = dict[str, Any]
 
@@ -100,11 +111,10 @@ def test_a_pod_has_every_setting_and_no_unknown_one(
             environment[entry["name"]] = _config()[source["configMapKeyRef"]["key"]]
         else:
             environment[entry["name"]] = entry["value"]
-    secret, *_ = (one["secret"] for one in _pod(process)["volumes"] if "secret" in one)
-    assert secret["secretName"] == f"starfold-{process}"
-    assert {"name": "settings", "mountPath": "/etc/starfold", "readOnly": True} in _mounts(process)
+    secrets = [one["secret"]["secretName"] for one in _pod(process)["volumes"] if "secret" in one]
+    assert secrets == ([f"starfold-{process}"] if process in WITH_SECRETS else [])
     settings = deployed_settings(process, environment, tmp_path, monkeypatch)
-    if process in APIS:
+    if process in SERVING:
         assert settings[0].model_dump()["host"] == "0.0.0.0"
 
 
@@ -120,19 +130,20 @@ def _mounts(process: str) -> list[Manifest]:
 
 
 def test_ports_and_probes_are_those_of_the_processes() -> None:
-    for process, kind in (("command-api", CommandSettings), ("query-api", QuerySettings)):
+    for process, kind in SERVING.items():
         container = _container(process)
         assert [one["containerPort"] for one in container["ports"]] == [
             kind.model_fields["port"].default
         ]
-        operations = (ROOT / MODULES[process] / "http/operations.py").read_text()
         for probe, path in (
             ("startupProbe", "/health"),
             ("livenessProbe", "/health"),
             ("readinessProbe", "/ready"),
         ):
             assert container[probe]["httpGet"] == {"path": path, "port": "http"}
-            assert f'"GET",\n        "{path}",' in operations
+            if process in APIS:
+                operations = (ROOT / MODULES[process] / "http/operations.py").read_text()
+                assert f'"GET",\n        "{path}",' in operations
     projector = _container("projector")
     for container, setting in (
         (projector, "STARFOLD_METRICS_PORT"),
@@ -152,7 +163,7 @@ def test_ports_and_probes_are_those_of_the_processes() -> None:
 
 
 def test_each_service_leads_to_its_pods() -> None:
-    for process in (*APIS, "projector"):
+    for process in (*SERVING, "projector"):
         service = _find("Service", process)["spec"]
         labels = _workload(process)["spec"]["template"]["metadata"]["labels"]
         assert service["selector"] == labels
@@ -189,11 +200,14 @@ def test_a_pod_is_confined_like_a_container_of_the_compose_file(process: str) ->
     assert started[:3] == ["python", "-m", MODULES[process]]
     mounted = {mount["mountPath"] for mount in _mounts(process)}
     own = {str(LEDGER.parent)} if process == "command-api" else set()
-    assert mounted == {"/etc/starfold", "/tmp"} | own
+    settings = {"/etc/starfold"} if process in WITH_SECRETS else set()
+    assert mounted == {"/tmp"} | settings | own
+    read_only = {one["mountPath"] for one in _mounts(process) if one.get("readOnly")}
+    assert read_only == settings
 
 
 def test_apis_scale_and_survive_the_drain_of_a_node() -> None:
-    for process in (*APIS, "projector"):
+    for process in (*SERVING, "projector"):
         budget = _find("PodDisruptionBudget", process)["spec"]
         assert budget["selector"] == _workload(process)["spec"]["selector"]
         assert budget["maxUnavailable"] == 1
@@ -203,7 +217,7 @@ def test_apis_scale_and_survive_the_drain_of_a_node() -> None:
             "kubernetes.io/hostname",
         }
     assert _workload("projector")["spec"]["replicas"] == 2
-    for process in APIS:
+    for process in (*APIS, "web"):
         assert "replicas" not in _workload(process)["spec"], "it would undo the autoscaler's number"
         scaler = _find("HorizontalPodAutoscaler", process)["spec"]
         assert scaler["scaleTargetRef"]["name"] == process
@@ -223,7 +237,7 @@ def test_a_pod_reaches_the_servers_that_it_has_settings_for() -> None:
         )
         (labels,) = policy["podSelector"]["matchExpressions"]
         assert set(labels["values"]) == {
-            process for process in PROCESSES if settings & set(NEEDS[process][1])
+            process for process in WITH_SECRETS if settings & set(NEEDS[process][1])
         }
     listening = {
         name
@@ -235,7 +249,41 @@ def test_a_pod_reaches_the_servers_that_it_has_settings_for() -> None:
             else one["podSelector"]["matchExpressions"][0]["values"]
         )
     }
-    assert listening == {*APIS, "projector", "worker"}
+    assert listening == {*SERVING, "projector", "worker"}
+
+
+def test_the_pages_reach_the_apis_and_nothing_else() -> None:
+    """The console reaches the servers too; nobody but its operators' proxy reaches the console."""
+    policies = {one["metadata"]["name"]: one["spec"] for one in OBJECTS if _is_policy(one)}
+    out, into = policies["calls-of-pages"], policies["calls-from-pages"]
+    for spec, rule, peer in ((out, out["egress"], "to"), (into, into["ingress"], "from")):
+        own, other = (("web", "console"), APIS) if peer == "to" else (APIS, ("web", "console"))
+        assert _components(spec["podSelector"]) == set(own)
+        ((selected,),) = (one[peer] for one in rule)
+        assert _components(selected["podSelector"]) == set(other)
+    of_web = {name for name, one in policies.items() if "web" in _components(one["podSelector"])}
+    assert of_web == {"calls-of-pages", "clients"}
+    of_console = {
+        name for name, one in policies.items() if "console" in _components(one["podSelector"])
+    }
+    assert of_console == {"calls-of-pages", "operators", "postgres", "redis"}
+
+
+def _is_policy(one: Manifest) -> bool:
+    return bool(one["kind"] == "NetworkPolicy")
+
+
+def _components(selector: Manifest) -> set[str]:
+    labels = selector.get("matchLabels", {})
+    expressions = selector.get("matchExpressions", [])
+    return {*labels.values(), *(value for one in expressions for value in one["values"])}
+
+
+def test_the_pages_are_asked_nothing_more_before_they_stop() -> None:
+    """They have no drain of their own: Kubernetes waits before it sends SIGTERM."""
+    pod = _pod("web")
+    pause_s = _container("web")["lifecycle"]["preStop"]["sleep"]["seconds"]
+    assert pod["terminationGracePeriodSeconds"] > pause_s + ANSWERED_WITHIN_S
 
 
 def _ports(policy: Manifest, direction: str) -> list[Manifest]:
@@ -253,7 +301,7 @@ def test_an_api_drains_and_answers_its_last_requests_before_it_is_killed(process
 
 def test_the_documented_commands_name_every_secret_and_the_migration() -> None:
     operating = (ROOT / "docs/operating.md").read_text()
-    assert f"for process in {' '.join(PROCESSES)}; do" in operating
+    assert f"for process in {' '.join(WITH_SECRETS)}; do" in operating
     assert f"job/{_workload('schema')['metadata']['name']}" in operating
 
 

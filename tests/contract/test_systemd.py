@@ -14,6 +14,7 @@ import pytest
 from tests.support.deployed_processes import (
     MODULES,
     PROCESSES,
+    WITH_SECRETS,
     deployed_settings,
     each_process,
 )
@@ -81,7 +82,8 @@ def test_a_unit_has_every_setting_and_no_unknown_one(
         for name, value in service
         if name == "Environment" and value.startswith("STARFOLD_")
     )
-    assert ("LoadCredential", f"environment:/etc/starfold/{process}/environment") in service
+    credential = ("LoadCredential", f"environment:/etc/starfold/{process}/environment")
+    assert (credential in service) == (process in WITH_SECRETS)
     (started,) = (value for name, value in service if name == "ExecStart")
     assert f" -m {MODULES[process]}" in started
     deployed_settings(process, environment, tmp_path, monkeypatch)

@@ -8,12 +8,14 @@ from pathlib import Path
 import pytest
 
 from command_api.settings import CommandSettings
+from console.settings import ConsoleSettings
 from ops.compose.init import SchemaSettings
 from ops.compose.issue import LEDGER, NEEDS, IssueSettings, SecretsHome, issue_secrets
 from ops.settings import JobsSettings
 from projector.settings import ProjectorSettings
 from query_api.settings import QuerySettings
 from shared.process.settings import Settings, settings_from_environment
+from web.settings import WebSettings
 
 PROCESSES: dict[str, list[type[Settings]]] = {
     "schema": [SchemaSettings],
@@ -21,14 +23,21 @@ PROCESSES: dict[str, list[type[Settings]]] = {
     "query-api": [QuerySettings],
     "projector": [ProjectorSettings],
     "worker": [JobsSettings, ProjectorSettings],
+    "console": [ConsoleSettings],
+    "web": [WebSettings],
 }
 MODULES = {
     "command-api": "command_api",
     "query-api": "query_api",
     "projector": "projector",
     "worker": "ops.worker",
+    "console": "console",
+    "web": "web",
     "schema": "ops.compose.init",
 }
+
+# The processes to which settings are issued.
+WITH_SECRETS = [process for process in PROCESSES if process in NEEDS]
 
 each_process = pytest.mark.parametrize("process", PROCESSES)
 
@@ -46,7 +55,8 @@ def deployed_settings(
     home = SecretsHome(folder / "home", IssueSettings())
     home.create()
     issue_secrets(home, folder / "issued")
-    lines = (folder / "issued" / process / "environment").read_text().splitlines()
+    issued_file = folder / "issued" / process / "environment"
+    lines = issued_file.read_text().splitlines() if process in WITH_SECRETS else []
     for name in list(os.environ):
         if name.startswith("STARFOLD_"):
             monkeypatch.delenv(name)

@@ -50,9 +50,11 @@ NETWORKS = {
     "postgres": {"log"},
     "redis": {"read-models"},
     "init": {"log"},
-    "command-api": {"log", "api", "monitoring"},
+    "command-api": {"log", "api", "pages", "monitoring"},
     "projector": {"log", "read-models", "monitoring"},
-    "query-api": {"read-models", "api", "monitoring"},
+    "query-api": {"read-models", "api", "pages", "monitoring"},
+    "web": {"pages"},
+    "console": {"log", "read-models", "pages", "monitoring"},
     "first-steps": {"log", "api"},
     "worker": {"log", "read-models", "monitoring"},
     "operator": {"log", "api"},
@@ -89,9 +91,12 @@ def test_a_service_says_whether_it_is_healthy_or_ends(service: str) -> None:
 
 @each_service
 def test_a_service_mounts_what_it_needs_and_no_more(service: str) -> None:
-    volumes = [mount.split(":") for mount in SERVICES[service]["volumes"]]
+    volumes = [mount.split(":") for mount in SERVICES[service].get("volumes", [])]
     named = {name for name, *_ in volumes}
     own = {f"{_issued(service)}-{'settings' if _issued(service) in NEEDS else 'secrets'}"}
+    if service == "web":
+        own = set()
+        assert SERVICES[service]["entrypoint"] == ["python", "-m", "web"], "nothing is issued"
     if service == "secrets":
         containers = set(CONTAINERS) - set(CLUSTER_CONTAINERS)
         own = {f"{one}-{'settings' if one in NEEDS else 'secrets'}" for one in containers}
@@ -105,7 +110,8 @@ def test_a_service_mounts_what_it_needs_and_no_more(service: str) -> None:
 @each_service
 def test_no_volume_of_an_image_becomes_an_anonymous_one(service: str) -> None:
     one = SERVICES[service]
-    mounted = {mount.split(":")[1] for mount in one["volumes"]} | set(one.get("tmpfs", []))
+    volumes = {mount.split(":")[1] for mount in one.get("volumes", [])}
+    mounted = volumes | set(one.get("tmpfs", []))
     assert mounted >= IMAGE_VOLUMES.get(service, set())
 
 
@@ -122,6 +128,8 @@ def test_every_port_on_the_host_can_be_changed_and_the_servers_have_none() -> No
     assert published == {
         "command-api": ["127.0.0.1:${STARFOLD_COMMAND_PORT:-8080}:8080"],
         "query-api": ["127.0.0.1:${STARFOLD_QUERY_PORT:-8081}:8081"],
+        "web": ["127.0.0.1:${STARFOLD_WEB_PORT:-8082}:8082"],
+        "console": ["127.0.0.1:${STARFOLD_CONSOLE_PORT:-8083}:8083"],
         "prometheus": ["127.0.0.1:${STARFOLD_PROMETHEUS_PORT:-9090}:9090"],
         "grafana": ["127.0.0.1:${STARFOLD_GRAFANA_PORT:-3000}:3000"],
     }
@@ -129,6 +137,18 @@ def test_every_port_on_the_host_can_be_changed_and_the_servers_have_none() -> No
         "postgres": ["127.0.0.1:${STARFOLD_POSTGRES_PORT:-5432}:5432"],
         "redis": ["127.0.0.1:${STARFOLD_REDIS_PORT:-6379}:6379"],
     }
+
+
+def test_the_apis_trust_the_addresses_of_the_pages_and_no_others() -> None:
+    """The addresses are fixed, outside the range from which the others are given."""
+    network = "${STARFOLD_PAGES_NETWORK:-172.31.251}"
+    (pages,) = COMPOSE["networks"]["pages"]["ipam"]["config"]
+    assert pages == {"subnet": f"{network}.0/24", "ip_range": f"{network}.128/25"}
+    fixed = [SERVICES[one]["networks"]["pages"]["ipv4_address"] for one in ("web", "console")]
+    assert fixed == [f"{network}.11", f"{network}.12"]
+    for api in ("command-api", "query-api"):
+        trusted = SERVICES[api]["environment"]["STARFOLD_TRUSTED_PROXIES"]
+        assert trusted.split(",") == ["${STARFOLD_TRUSTED_PROXIES:-}", *fixed]
 
 
 def test_postgres_keeps_its_data_in_one_folder_whatever_the_version() -> None:
@@ -177,7 +197,7 @@ def test_the_step_that_makes_the_cluster_is_a_step_like_the_others() -> None:
         if name not in own | {"environment", "stop_grace_period"}
     }
     assert step["depends_on"] == {node: {"condition": "service_healthy"} for node in NODES}
-    for name in ("projector", "query-api", "worker"):
+    for name in ("projector", "query-api", "worker", "console"):
         waits = CLUSTER["services"][name]["depends_on"]
         assert waits == {"cluster": {"condition": "service_completed_successfully"}}
         assert CLUSTER["services"][name]["networks"] == ["cluster"]
@@ -190,7 +210,7 @@ def test_with_the_cluster_file_the_services_are_issued_its_address(tmp_path: Pat
     home = SecretsHome(tmp_path / "secrets", servers)
     home.create()
     issue_secrets(home, tmp_path / "issued")
-    for service in ("projector", "query-api", "worker", "cluster"):
+    for service in ("projector", "query-api", "worker", "console", "cluster"):
         lines = (tmp_path / "issued" / service / "environment").read_text().splitlines()
         issued = dict(line.split("=", 1) for line in lines)
         address = cluster_address(issued["STARFOLD_REDIS_URL"])

@@ -48,12 +48,12 @@ def test_each_container_is_issued_what_it_needs_and_no_more(tmp_path: Path) -> N
         assert (issued / service / "environment").stat().st_mode & 0o777 == 0o600
     for setting, holders in {
         "OWNER_DATABASE_URL": {"operator", "schema", "first-steps"},
-        "RESERVATION_SECRET": {"operator", "command-api"},
+        "RESERVATION_SECRET": {"operator", "command-api", "console"},
         "ERASURE_LEDGER": {"operator", "command-api"},
         "TOKEN_PRIVATE_KEY": {"command-api"},
         "CURSOR_KEY": {"query-api"},
-        "METRICS_TOKEN": {"command-api", "query-api"},
-        "REDIS_URL": {"projector", "query-api", "worker"},
+        "METRICS_TOKEN": {"command-api", "query-api", "console"},
+        "REDIS_URL": {"projector", "query-api", "worker", "console"},
     }.items():
         services = set(NEEDS) - set(CLUSTER_CONTAINERS)
         assert {service for service in services if setting in _names(issued, service)} == holders
