@@ -60,7 +60,7 @@ def test_the_query_api_has_no_literal_of_the_layout() -> None:
     found = {
         f"{path.relative_to(ROOM)}: {literal}"
         for path in ROOM.rglob("*.py")
-        if path.name != "shapes.py"  # Examples of answers.
+        if not path.name.endswith("shapes.py")  # Examples of answers.
         for literal in layout_literals(ast.parse(path.read_text()))
     }
     assert found == set()
