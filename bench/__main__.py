@@ -32,6 +32,7 @@ from bench.rows import (
     large,
     large_reads,
     memory,
+    pages,
     put,
     replay,
     switch,
@@ -61,9 +62,10 @@ ROWS: dict[str, ModuleType] = {
     "films": films,
     "large": large,
     "large_reads": large_reads,
+    "pages": pages,
 }
-# Run only on request: they take minutes.
-LONG = frozenset({"abuse", "films", "grown", "large", "large_reads"})
+# Run only on request: they take minutes, and `pages` needs a Chromium.
+LONG = frozenset({"abuse", "films", "grown", "large", "large_reads", "pages"})
 ROUNDS_MIN = 3
 # If the output is not a terminal.
 OUTPUT_COLUMNS = 150

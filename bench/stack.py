@@ -167,6 +167,22 @@ class Stack:
             yield port
 
     @contextmanager
+    def pages(self) -> Iterator[int]:
+        """Start the public pages; yield their port."""
+        port = _free_port()
+        apis = {"COMMAND": self.command_port, "QUERY": self.query_port}
+        addresses = {f"{PREFIX}{name}_URL": f"http://{HOST}:{at}" for name, at in apis.items()}
+        serving = ChildSpec(
+            "web",
+            [sys.executable, "-m", "web"],
+            addresses | {f"{PREFIX}PORT": str(port)},
+            ready=lambda: _answers(port, "/ready"),
+            output=self.folder / "web.log",
+        )
+        with self._beside([serving]):
+            yield port
+
+    @contextmanager
     def _beside(
         self, specs: Sequence[ChildSpec], *, within_s: float = READY_WITHIN_S
     ) -> Iterator[None]:
