@@ -21,6 +21,14 @@ HOST = b"console"
 ROOT = "/v1/operator"
 
 
+class ShownForm:
+    """The key of a form, for which its act is done once, and the version that it showed."""
+
+    def __init__(self, key: str, version: str) -> None:
+        self.key = key
+        self.version = version
+
+
 class OperatorsApi:
     """Sends a page's requests with the operator's own token: a page can do what the API permits."""
 
@@ -42,18 +50,16 @@ class OperatorsApi:
         visitor: Visitor,
         method: str,
         path: str,
-        *,
-        key: str,
-        version: str = "",
+        form: ShownForm,
         body: Mapping[str, object] | None = None,
     ) -> dict[str, Any]:
         """Send an act under the Idempotency-Key of its form, on the version that the form showed.
 
         Raises the route's problem, as the client raises it.
         """
-        headers = {"Authorization": _credential(visitor), "Idempotency-Key": key}
-        if version:
-            headers["If-Match"] = f'"{version}"'
+        headers = {"Authorization": _credential(visitor), "Idempotency-Key": form.key}
+        if form.version:
+            headers["If-Match"] = f'"{form.version}"'
         return _decoded(await self._http.request(method, path, json=body, headers=headers))
 
     def passed_on(self, visitor: Visitor, path: str, query: Mapping[str, str]) -> Response:

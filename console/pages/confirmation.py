@@ -16,6 +16,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
+from console.pages.api import ShownForm
 from pages import forms
 from pages.application import Site
 from pages.sessions import Visitor
@@ -40,12 +41,12 @@ class Confirmation(NamedTuple):
     given: Mapping[str, str] = {}
 
 
-class Confirmed(NamedTuple):
-    """A sent form: its key, the version that it showed, and its fields."""
+class Confirmed(ShownForm):
+    """A sent form with its fields."""
 
-    key: str
-    version: str
-    form: FormData
+    def __init__(self, form: FormData) -> None:
+        super().__init__(forms.text(form, "key"), forms.text(form, "version"))
+        self.form = form
 
     def text(self, name: str) -> str:
         return forms.text(self.form, name).strip()
@@ -77,7 +78,7 @@ class ConfirmedAct:
 
     async def _send(self, request: Request, visitor: Visitor) -> Response:
         form = await request.form()
-        sent = Confirmed(forms.text(form, "key"), forms.text(form, "version"), form)
+        sent = Confirmed(form)
         asked = await self._ask(request, visitor)
         errors: Mapping[str, str] = {"typed": f"Type {asked.typed} to confirm."}
         if not asked.typed or sent.text("typed") == asked.typed:

@@ -21,7 +21,7 @@ NEWEST = 10
 
 
 class OverviewPages:
-    """The first page, and the projections."""
+    """The first page."""
 
     def __init__(self, site: Site, api: OperatorsApi) -> None:
         self._site = site
@@ -29,7 +29,7 @@ class OverviewPages:
 
     def routes(self) -> Sequence[Route]:
         page = self._site.page
-        return [page("/", self.overview), page("/projections", self.projections)]
+        return [page("/", self.overview)]
 
     async def overview(self, _: Request, visitor: Visitor) -> Response:
         models, newest = await asyncio.gather(
@@ -42,15 +42,6 @@ class OverviewPages:
             models=models,
             troubles=troubles(models["generations"]),
             events=newest["items"],
-        )
-
-    async def projections(self, _: Request, visitor: Visitor) -> Response:
-        models = await self._api.get(visitor, "/projections")
-        return self._site.renderer.page(
-            "projections.html",
-            visitor=visitor,
-            models=models,
-            troubles=troubles(models["generations"]),
         )
 
 

@@ -10,6 +10,9 @@ from console.pages.acts import ActPages
 from console.pages.api import OperatorsApi
 from console.pages.events import EventPages
 from console.pages.overview import OverviewPages
+from console.pages.projections.generations import GenerationPages
+from console.pages.projections.parked import ParkedPages
+from console.pages.projections.verifications import VerificationPages
 from console.settings import BODY_BYTES_MAX, ConsoleSettings
 from pages.application import Pages, Site
 from pages.log_in import LogIn
@@ -28,6 +31,9 @@ class Console:
         self._api = OperatorsApi(service)
         rooms: list[Pages] = [
             OverviewPages(self._site, self._api),
+            GenerationPages(self._site, self._api),
+            VerificationPages(self._site, self._api),
+            ParkedPages(self._site, self._api),
             EventPages(self._site, self._api),
             ActPages(self._site, self._api),
             LogIn(self._site),
