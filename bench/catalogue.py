@@ -11,7 +11,9 @@ import itertools
 import random
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
-from typing import Any, NamedTuple
+from typing import NamedTuple
+
+from starfold_client import NewMovie, NewUser
 
 USERS = 943
 FILMS = 1_682
@@ -55,25 +57,23 @@ class Rating(NamedTuple):
     rated_at: datetime
 
 
-def films() -> list[dict[str, Any]]:
-    """Return the rows for the bulk route of users."""
+def films() -> list[NewMovie]:
     drawn = random.Random(1)
     return [
-        {
-            "external_id": f"bench:{n}",
-            "title": f"{drawn.choice(FIRST_WORDS)} {drawn.choice(SECOND_WORDS)} {n}",
-            "year": drawn.randint(1930, 1998),
-            "genres": drawn.sample(GENRES, drawn.randint(1, 3)),
-            "directors": [f"Director {drawn.randint(1, 400)}"],
-            "runtime_min": drawn.randint(80, 180),
-        }
+        NewMovie(
+            external_id=f"bench:{n}",
+            title=f"{drawn.choice(FIRST_WORDS)} {drawn.choice(SECOND_WORDS)} {n}",
+            year=drawn.randint(1930, 1998),
+            genres=drawn.sample(GENRES, drawn.randint(1, 3)),
+            directors=[f"Director {drawn.randint(1, 400)}"],
+            runtime_min=drawn.randint(80, 180),
+        )
         for n in range(FILMS)
     ]
 
 
-def users() -> list[dict[str, Any]]:
-    """Return the rows for the bulk route of movies."""
-    return [{"external_id": f"bench:{n}", "display_name": f"Viewer {n}"} for n in range(USERS)]
+def users() -> list[NewUser]:
+    return [NewUser(f"bench:{n}", f"Viewer {n}") for n in range(USERS)]
 
 
 def ratings(count: int = RATINGS) -> list[Rating]:

@@ -49,7 +49,7 @@ def filled(titles: Sequence[_Title]) -> Index:
 
 
 def shipped() -> list[_Title]:
-    return [_Title(movie["title"], movie["year"]) for movie in read(DEFAULT_CATALOGUE)]
+    return [_Title(movie.title, movie.year) for movie in read(DEFAULT_CATALOGUE)]
 
 
 def with_typo(title: str) -> str:

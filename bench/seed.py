@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -17,6 +17,8 @@ from bench.catalogue import Rating
 from bench.connection import Answer, Connection
 from bench.load import request
 from bench.stack import Stack
+from starfold_client import NewMovie, NewUser, Starfold
+from starfold_client.answers import RowResult
 
 SCHEMA_FILE = Path(__file__).parent / "peers" / "crud.sql"
 CREATIONS_A_BATCH = 500
@@ -36,9 +38,9 @@ class Seeded(NamedTuple):
 
 def seed(stack: Stack) -> Seeded:
     """Create users and movies, without ratings."""
-    with Connection(stack.command_port, stack.service_key) as connection:
-        user_ids = created(connection, "users", "user_id", catalogue.users())
-        movie_ids = created(connection, "movies", "movie_id", catalogue.films())
+    with client_of(stack) as client:
+        user_ids = created_users(client, catalogue.users())
+        movie_ids = created_movies(client, catalogue.films())
     return Seeded(user_ids, movie_ids, stack.access_tokens(user_ids))
 
 
@@ -93,12 +95,12 @@ def fill_crud(stack: Stack, seeded: Seeded, ratings: Sequence[Rating]) -> None:
         cursor = connection.cursor()
         with cursor.copy("COPY users (user_id, display_name) FROM STDIN") as copy:
             for user_id, row in zip(seeded.user_ids, catalogue.users(), strict=True):
-                copy.write_row([user_id, row["display_name"]])
+                copy.write_row([user_id, row.display_name])
         statement = "COPY movies (movie_id, title, year, genres, directors, runtime_min) FROM STDIN"
         with cursor.copy(statement) as copy:
             for movie_id, film in zip(seeded.movie_ids, catalogue.films(), strict=True):
-                names = ("title", "year", "genres", "directors", "runtime_min")
-                copy.write_row([movie_id, *(film[name] for name in names)])
+                fields = (film.title, film.year, film.genres, film.directors, film.runtime_min)
+                copy.write_row([movie_id, *fields])
         insert_crud(connection, seeded, ratings)
 
 
@@ -112,13 +114,25 @@ def insert_crud(connection: psycopg.Connection, seeded: Seeded, ratings: Sequenc
     connection.execute("VACUUM ANALYZE")
 
 
-def created(
-    connection: Connection, field: str, subject: str, rows: Sequence[dict[str, Any]]
-) -> list[UUID]:
-    """Return the ids of users or movies (`field`) created in bulk."""
-    ids: list[UUID] = []
-    for start in range(0, len(rows), CREATIONS_A_BATCH):
-        body = msgspec.json.encode({field: rows[start : start + CREATIONS_A_BATCH]})
-        answer = connection.send("POST", f"/v1/{field}/batch", body)
-        ids += [UUID(result[subject]) for result in msgspec.json.decode(answer.body)["results"]]
-    return ids
+def client_of(stack: Stack) -> Starfold:
+    """Return a client that may do what a service may."""
+    url = "http://127.0.0.1:{}".format
+    return Starfold(url(stack.command_port), url(stack.query_port), api_key=stack.service_key)
+
+
+def created_users(client: Starfold, users: Iterable[NewUser]) -> list[UUID]:
+    """Return the ids of external users, in order."""
+    created = client.create_external_users(users, rows_a_request=CREATIONS_A_BATCH)
+    return [_required(result.user_id, result) for _, result in created]
+
+
+def created_movies(client: Starfold, movies: Iterable[NewMovie]) -> list[UUID]:
+    """Return the ids of movies, in order."""
+    created = client.create_movies(movies, rows_a_request=CREATIONS_A_BATCH)
+    return [_required(result.movie_id, result) for _, result in created]
+
+
+def _required(created: UUID | None, result: RowResult) -> UUID:
+    if created is None:
+        raise AssertionError(f"a row was refused: {result}")
+    return created

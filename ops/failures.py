@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import httpx
 import psycopg
 import redis
 from eventsourcing.persistence import PersistenceError
@@ -10,6 +9,7 @@ from eventsourcing.persistence import PersistenceError
 from ops.errors import OperatorError
 from shared.errors import StarfoldError
 from shared.log.connections import cause_of, is_storage_full
+from starfold_client.errors import ClientError, ConnectionFailed, Problem
 
 
 def failure_text(error: Exception) -> str:
@@ -25,8 +25,12 @@ def failure_text(error: Exception) -> str:
             text = f"Redis refuses the user or password: {error}"
         case redis.RedisError():
             text = f"Redis does not answer: {error}"
-        case httpx.HTTPError():
-            text = f"Starfold does not answer: {error}"
+        case ConnectionFailed():
+            text = f"Starfold does not answer: {error}; is it running?"
+        case Problem():
+            text = f"Starfold answers {error}"
+        case ClientError():
+            text = str(error)
         case OSError():
             text = _of_the_system(error)
         case StarfoldError():

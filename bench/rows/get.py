@@ -14,7 +14,8 @@ from bench.bench import Bench, Loaded, cores, latency, measure, rates
 from bench.connection import Connection
 from bench.findings import Finding, Goal, at_least, ratios
 from bench.load import HOST, Load, request
-from bench.seed import RATINGS_A_BATCH, created, send_batch
+from bench.seed import RATINGS_A_BATCH, client_of, created_movies, created_users, send_batch
+from starfold_client import NewMovie, NewUser
 
 CLIENTS = 32
 SECONDS = 2.5
@@ -95,14 +96,15 @@ def _known(bench: Bench) -> Load:
 def _raters(bench: Bench) -> dict[str, UUID]:
     """Add two users, one with a long list of ratings and one with a short one."""
     stack = bench.stack
-    with Connection(stack.command_port, stack.service_key) as connection:
-        names = [{"external_id": f"get:{name}", "display_name": name} for name in ("long", "short")]
-        long, short = created(connection, "users", "user_id", names)
+    with client_of(stack) as client:
+        users = [NewUser(f"get:{name}", name) for name in ("long", "short")]
+        long, short = created_users(client, users)
         films = [
-            {"external_id": f"get:{n}", "title": f"One more {n}", "year": 1999}
+            NewMovie(external_id=f"get:{n}", title=f"One more {n}", year=1999)
             for n in range(LONG_LIST - len(bench.seeded.movie_ids))
         ]
-        movies = [*bench.seeded.movie_ids, *created(connection, "movies", "movie_id", films)]
+        movies = [*bench.seeded.movie_ids, *created_movies(client, films)]
+    with Connection(stack.command_port, stack.service_key) as connection:
         for user_id, count in ((long, LONG_LIST), (short, PAGE)):
             for start in range(0, count, RATINGS_A_BATCH):
                 rows = [

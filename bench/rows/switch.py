@@ -23,12 +23,20 @@ from bench import catalogue
 from bench.bench import Bench
 from bench.connection import Connection
 from bench.findings import Finding, at_most
-from bench.seed import batch_body, created, fresh_ratings, send_batch
+from bench.seed import (
+    batch_body,
+    client_of,
+    created_movies,
+    created_users,
+    fresh_ratings,
+    send_batch,
+)
 from bench.stack import Stack
 from bench.witness import Seen, Watch, Watching
 from ops.commands.replay import watched_replays
 from shared.read_model.checksum import checked, with_checksum
 from shared.read_model.keys import MOVIES, PROFILES, PartitionKeys, partition_of
+from starfold_client import NewMovie, NewUser
 
 CLIENTS = 32
 ENTITIES = 400
@@ -163,16 +171,9 @@ def _written(bench: Bench, number: int, written: list[int]) -> Iterator[None]:
 
 def _marked_entities(stack: Stack) -> list[_Marked]:
     """A movie and a user that only this row rates and reads."""
-    with Connection(stack.command_port, stack.service_key) as connection:
-        (user_id,) = created(
-            connection, "users", "user_id", [{"external_id": "switch", "display_name": "Marked"}]
-        )
-        (movie_id,) = created(
-            connection,
-            "movies",
-            "movie_id",
-            [{"external_id": "switch", "title": "M", "year": 1999}],
-        )
+    with client_of(stack) as client:
+        (user_id,) = created_users(client, [NewUser("switch", "Marked")])
+        (movie_id,) = created_movies(client, [NewMovie(external_id="switch", title="M", year=1999)])
     stack.wait_caught_up()
     return [
         _Marked(MOVIES, "movie", movie_id, f"/v1/movies/{movie_id}", b'"title":"'),

@@ -15,7 +15,14 @@ from starfold_client.exchange import renewal
 from starfold_client.live import SILENCE_S, LiveUpdates
 from starfold_client.reads import Reads
 from starfold_client.rows import Id
-from starfold_client.transport.drivers import AsyncPools, Awaiting, Blocking, Options, Pools
+from starfold_client.transport.drivers import (
+    AsyncPools,
+    Awaiting,
+    Blocking,
+    OnPause,
+    Options,
+    Pools,
+)
 
 TIMEOUT_S = 30.0
 # Long enough for a server to restart.
@@ -36,19 +43,21 @@ class Starfold(Commands, Reads, Blocking):
         timeout_s: float = TIMEOUT_S,
         patience_s: float = PATIENCE_S,
         trust_env: bool | None = None,
+        on_pause: OnPause | None = None,
     ) -> None:
         """Call as nobody, as a service (`api_key`), or with the session of an earlier log-in.
 
         Reads include everything up to `position` and all writes of this client. A request may wait
         `timeout_s` for the server, and is repeated for at most `patience_s`. Proxy variables are
-        honoured except for this machine itself, unless `trust_env` says otherwise.
+        honoured except for this machine itself, unless `trust_env` says otherwise. `on_pause` is
+        called before each pause with the reason and the seconds.
         """
         options = Options(timeout_s, trust_env)
         pools: Pools = {
             "command": httpx.Client(**options.of(command_url)),
             "query": httpx.Client(**options.of(query_url)),
         }
-        super().__init__(Caller(api_key, session, position), pools, patience_s)
+        super().__init__(Caller(api_key, session, position), pools, patience_s, on_pause)
 
     def __enter__(self) -> Self:
         return self
@@ -82,7 +91,9 @@ class Starfold(Commands, Reads, Blocking):
         """
         other = object.__new__(type(self))
         caller = Caller(api_key, session, position, forwarded_for)
-        Blocking.__init__(other, caller, self.pools, self.patience_s, owns_pools=False)
+        Blocking.__init__(
+            other, caller, self.pools, self.patience_s, self.on_pause, owns_pools=False
+        )
         return other
 
     def renew(self) -> None:
@@ -127,19 +138,21 @@ class AsyncStarfold(Commands, Reads, Awaiting):
         timeout_s: float = TIMEOUT_S,
         patience_s: float = PATIENCE_S,
         trust_env: bool | None = None,
+        on_pause: OnPause | None = None,
     ) -> None:
         """Call as nobody, as a service (`api_key`), or with the session of an earlier log-in.
 
         Reads include everything up to `position` and all writes of this client. A request may wait
         `timeout_s` for the server, and is repeated for at most `patience_s`. Proxy variables are
-        honoured except for this machine itself, unless `trust_env` says otherwise.
+        honoured except for this machine itself, unless `trust_env` says otherwise. `on_pause` is
+        called before each pause with the reason and the seconds.
         """
         options = Options(timeout_s, trust_env)
         pools: AsyncPools = {
             "command": httpx.AsyncClient(**options.of(command_url)),
             "query": httpx.AsyncClient(**options.of(query_url)),
         }
-        super().__init__(Caller(api_key, session, position), pools, patience_s)
+        super().__init__(Caller(api_key, session, position), pools, patience_s, on_pause)
 
     async def __aenter__(self) -> Self:
         return self
@@ -173,7 +186,9 @@ class AsyncStarfold(Commands, Reads, Awaiting):
         """
         other = object.__new__(type(self))
         caller = Caller(api_key, session, position, forwarded_for)
-        Awaiting.__init__(other, caller, self.pools, self.patience_s, owns_pools=False)
+        Awaiting.__init__(
+            other, caller, self.pools, self.patience_s, self.on_pause, owns_pools=False
+        )
         return other
 
     async def renew(self) -> None:

@@ -140,10 +140,10 @@ def exchange(
         try:
             response: httpx.Response = yield with_caller(request, caller, token)
         except httpx.TransportError as error:
-            failed = ConnectionFailed(f"{endpoint.method} {request.path}: {error!r}")
+            failed = ConnectionFailed(f"{endpoint.method} {_address(error, request)}: {error!r}")
             if not (endpoint.is_repeatable or isinstance(error, _NOT_SENT)):
                 raise failed from error
-            yield Pause(patience.pause_s(failed, cause=error))
+            yield patience.pause(failed, cause=error)
             continue
         if response.is_success:
             return _answer(endpoint, response, caller)
@@ -157,7 +157,7 @@ def exchange(
         elif isinstance(problem, _NOT_ACCEPTED) or (
             isinstance(problem, errors.TryLater) and endpoint.is_repeatable
         ):
-            yield Pause(patience.pause_s(problem))
+            yield patience.pause(problem)
         else:
             raise problem
 
@@ -173,9 +173,9 @@ class Patience:
         self._give_up_at = time.monotonic() + self._seconds
         self._pause_s = PAUSE_FIRST_S
 
-    def pause_s(
+    def pause(
         self, failed: errors.ClientError, *, cause: Exception | None = None, least_s: float = 0.0
-    ) -> float:
+    ) -> Pause:
         """Return the pause before the next attempt; raise the error if the patience ends in it."""
         asked_s = failed.retry_after_s if isinstance(failed, errors.Problem) else None
         jitter = random.uniform(0.5, 1.0)  # noqa: S311  # It spreads clients and guards nothing.
@@ -183,7 +183,7 @@ class Patience:
         if time.monotonic() + pause_s > self._give_up_at:
             raise failed from cause
         self._pause_s = min(2 * self._pause_s, PAUSE_MAX_S)
-        return pause_s
+        return Pause(pause_s, failed)
 
 
 def credential(caller: Caller, api: Api) -> str | None:
@@ -254,6 +254,14 @@ def _answer(endpoint: Endpoint[T], response: httpx.Response, caller: Caller) -> 
     if endpoint.after is not None:
         endpoint.after(caller, value)
     return answer
+
+
+def _address(error: httpx.TransportError, request: Send) -> object:
+    """Return where a request went, without its query: that may be a person's search."""
+    try:
+        return error.request.url.copy_with(query=None)
+    except RuntimeError:  # The error is not of a request.
+        return request.path
 
 
 def _leads_on(request: Send, moved: errors.Moved, redirects: int) -> bool:

@@ -13,7 +13,7 @@ from starfold_client.caller import Caller
 from starfold_client.errors import ConnectionFailed, NotAuthenticated, problem_of
 from starfold_client.exchange import USER_AGENT, Patience, credential, renewal, with_caller
 from starfold_client.rows import Id
-from starfold_client.transport.steps import Api, Flow, Pause, Send
+from starfold_client.transport.steps import Api, Flow, Send
 
 PATH = "/v1/stream"
 API: Api = "query"
@@ -70,14 +70,14 @@ class LiveUpdates:
             self._refused_token = self._token
             yield from renewal(self._caller)
         elif isinstance(problem, errors.TryLater):
-            yield Pause(self._patience.pause_s(problem))
+            yield self._patience.pause(problem)
         else:
             raise problem
 
     def broken(self, cause: Exception | None = None) -> Flow[None]:
         """Wait before the next connection, or raise that the patience has ended."""
         failed = ConnectionFailed(f"GET {PATH}: {cause!r}")
-        yield Pause(self._patience.pause_s(failed, cause=cause, least_s=self._reconnect_s))
+        yield self._patience.pause(failed, cause=cause, least_s=self._reconnect_s)
 
     def line(self, line: str) -> Iterator[LiveUpdate | LiveReset]:
         """Take a line of the connection; yield the event that it ends, if it ends one."""

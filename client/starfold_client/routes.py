@@ -149,18 +149,25 @@ class BulkMethod(Generic[Row]):
         self._client = client
 
     def __call__(
-        self, rows: Iterable[Row], *, rows_a_request: int | None = None
+        self,
+        rows: Iterable[Row],
+        *,
+        rows_a_request: int | None = None,
+        idempotency_key: str | None = None,
     ) -> Iterator[tuple[Row, RowResult]]:
-        """Send rows as they come, and yield each with its result, in order."""
+        """Send rows as they come, and yield each with its result, in order.
+
+        Give an `idempotency_key` to repeat a call of another process with the same rows.
+        """
         cutter = self._route.bulk.cutter(rows_a_request)
         for row in rows:
             if (cut := cutter.add(row)) is not None:
-                yield from self._send(cut)
+                yield from self._send(cut, idempotency_key)
         if (cut := cutter.rest()) is not None:
-            yield from self._send(cut)
+            yield from self._send(cut, idempotency_key)
 
-    def _send(self, cut: Cut[Row]) -> Iterator[tuple[Row, RowResult]]:
-        return cut.results(self._client.run(bulk_flow(self._route, cut, self._client)).value)
+    def _send(self, cut: Cut[Row], key: str | None) -> Iterator[tuple[Row, RowResult]]:
+        return cut.results(self._client.run(bulk_flow(self._route, cut, self._client, key)).value)
 
 
 class AsyncBulkMethod(Generic[Row]):
@@ -169,22 +176,28 @@ class AsyncBulkMethod(Generic[Row]):
         self._client = client
 
     async def __call__(
-        self, rows: Iterable[Row] | AsyncIterable[Row], *, rows_a_request: int | None = None
+        self,
+        rows: Iterable[Row] | AsyncIterable[Row],
+        *,
+        rows_a_request: int | None = None,
+        idempotency_key: str | None = None,
     ) -> AsyncIterator[tuple[Row, RowResult]]:
-        """Send rows as they come, and yield each with its result, in order."""
+        """Send rows as they come, and yield each with its result, in order.
+
+        Give an `idempotency_key` to repeat a call of another process with the same rows.
+        """
         cutter = self._route.bulk.cutter(rows_a_request)
         async for row in _each(rows):
             if (cut := cutter.add(row)) is not None:
-                for result in await self._send(cut):
+                for result in await self._send(cut, idempotency_key):
                     yield result
         if (cut := cutter.rest()) is not None:
-            for result in await self._send(cut):
+            for result in await self._send(cut, idempotency_key):
                 yield result
 
-    async def _send(self, cut: Cut[Row]) -> Iterator[tuple[Row, RowResult]]:
-        return cut.results(
-            (await self._client.run(bulk_flow(self._route, cut, self._client))).value
-        )
+    async def _send(self, cut: Cut[Row], key: str | None) -> Iterator[tuple[Row, RowResult]]:
+        answer = await self._client.run(bulk_flow(self._route, cut, self._client, key))
+        return cut.results(answer.value)
 
 
 def flow(route: Route[P, T], arguments: Arguments, client: Blocking | Awaiting) -> Flow[Answer[T]]:
@@ -192,10 +205,13 @@ def flow(route: Route[P, T], arguments: Arguments, client: Blocking | Awaiting) 
 
 
 def bulk_flow(
-    route: BulkRoute[Row], cut: Cut[Row], client: Blocking | Awaiting
+    route: BulkRoute[Row], cut: Cut[Row], client: Blocking | Awaiting, key: str | None
 ) -> Flow[Answer[RowResults]]:
-    endpoint = replace(route.endpoint, takes_key=not cut.is_repeatable)
-    return exchange(endpoint, Arguments(body=cut.body), client.caller, client.patience_s)
+    endpoint = replace(route.endpoint, takes_key=key is not None or not cut.is_repeatable)
+    # Each request of the call has a key of its own.
+    own_key = None if key is None else f"{key}:{cut.first}"
+    arguments = Arguments(body=cut.body, idempotency_key=own_key)
+    return exchange(endpoint, arguments, client.caller, client.patience_s)
 
 
 def given(**values: object) -> Mapping[str, object]:

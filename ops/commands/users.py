@@ -14,7 +14,7 @@ from ops.acts.recorded import recorded
 from ops.commands.write_side import WriteSide, uuid_of, write_side_of
 from ops.errors import OperatorError
 from ops.home.access import access_of
-from ops.home.api_client import ApiClient
+from ops.home.client import client_of
 from ops.home.folder import Home
 from ops.options import DEFAULT_HOME, HomeOption
 from ops.tables import print_table
@@ -22,7 +22,7 @@ from shared.ids import UserId
 from shared.log.events import Role
 from shared.process.clock import utc_now
 
-ROLES: tuple[str, ...] = get_args(Role)
+ROLES: tuple[Role, ...] = get_args(Role)
 
 users = typer.Typer(no_args_is_help=True)
 
@@ -48,15 +48,15 @@ def change_role(
     home: HomeOption = DEFAULT_HOME,
 ) -> None:
     """Give a user another role."""
-    _require_role(role)
+    chosen = _require_role(role)
     local = Home(home)
     user_id = _user_id(local, user)
     access = access_of(local)
     with (
         recorded(local, "role", user_id=str(user_id), role=role),
-        ApiClient(access.addresses, access.api_key) as client,
+        client_of(access.addresses, access.api_key) as client,
     ):
-        client.command("PUT", f"/v1/users/{user_id}/role", {"role": role})
+        client.change_role(user_id, chosen)
     typer.echo(f"user {user_id} is {role}")
 
 
@@ -103,6 +103,8 @@ def _user_id(home: Home, user: str) -> UserId:
     return account.user_id
 
 
-def _require_role(role: str) -> None:
-    if role not in ROLES:
+def _require_role(role: str) -> Role:
+    chosen: Role | None = next((one for one in ROLES if one == role), None)
+    if chosen is None:
         raise OperatorError(f"there is no role {role!r}: choose from {', '.join(ROLES)}")
+    return chosen

@@ -29,8 +29,8 @@ from ops.compose.issued import OWN_SETTINGS, take_settings
 from ops.database import create_database
 from ops.errors import OperatorError
 from ops.failures import failure_text
-from ops.home.api_client import ApiClient
 from ops.home.bootstrap import bootstrap
+from ops.home.client import client_of
 from ops.home.folder import MAINTENANCE_DATABASE, Addresses, Home
 from ops.home.rotation import Kind, Step, rotated
 from ops.imports import catalogue
@@ -122,9 +122,10 @@ def take_first_steps(home: Home, settings: FirstStepsSettings) -> None:
     home.remember_addresses(ADDRESSES)
     owner_dsn = settings.owner_database_url.get_secret_value()
     operator = bootstrap(home, owner_dsn)
-    with ApiClient(ADDRESSES, operator.api_key) as client:
+    with client_of(ADDRESSES, operator.api_key) as client:
         catalogue.load(home, owner_dsn, client, settings.catalogue)
-        client.wait_query_ready(QUERY_WITHIN_S)
+    with client_of(ADDRESSES, patience_s=QUERY_WITHIN_S) as visitor:
+        visitor.query_ready()
     print(
         f"ready: command API http://127.0.0.1:{settings.command_port},"
         f" query API http://127.0.0.1:{settings.query_port},"

@@ -6,19 +6,22 @@ import base64
 import secrets
 from pathlib import Path
 
-import httpx
 import msgspec
 import structlog
 
 from ops.errors import OperatorError
-from ops.home.api_client import ApiClient, http_client, problem_text
 from ops.home.api_keys import is_api_key_known, keep_api_key, new_api_key
+from ops.home.client import client_of
 from ops.home.folder import Home, write_private
 from shared.log.connections import connect
+from starfold_client import Starfold
+from starfold_client.answers import Session
+from starfold_client.errors import Conflict, NotAuthenticated
 
 DATABASE_SCHEMA = "starfold"
 OPERATOR_EMAIL = "operator@starfold.example"
 OPERATOR_SCOPES = ["users", "ratings", "movies", "roles", "erasure", "operate"]
+LOG_IN_WITHIN_S = 10.0
 
 log = structlog.get_logger()
 
@@ -72,28 +75,29 @@ def operator_of(home: Home) -> Operator:
     return msgspec.json.decode(home.operator_file.read_bytes(), type=Operator)
 
 
+def logged_in(home: Home) -> Starfold:
+    """Return a client of the operator; raise `OperatorError` if they cannot log in."""
+    operator = operator_of(home)
+    client = client_of(home.addresses(), timeout_s=LOG_IN_WITHIN_S, patience_s=LOG_IN_WITHIN_S)
+    try:
+        client.log_in(email=operator.email, password=operator.password)
+    except NotAuthenticated as error:
+        client.close()
+        raise OperatorError(
+            f"{home.addresses().command_url} does not accept the password of {operator.email} in"
+            f" {home.operator_file}: it was changed, or the account was erased"
+        ) from error
+    except BaseException:
+        client.close()
+        raise
+    return client
+
+
 def access_token(home: Home) -> str:
     """Return a new access token of the operator."""
-    operator = operator_of(home)
-    url = home.addresses().command_url
-    try:
-        with http_client(url) as client:
-            response = client.post(
-                f"{url}/v1/sessions",
-                json={"email": operator.email, "password": operator.password},
-                timeout=10,
-            )
-    except httpx.TransportError as error:
-        raise OperatorError(f"{url} does not answer: {error}; is Starfold running?") from error
-    if response.status_code == httpx.codes.UNAUTHORIZED:
-        raise OperatorError(
-            f"{url} does not accept the password of {operator.email} in {home.operator_file}:"
-            " it was changed, or the account was erased"
-        )
-    if response.is_error:
-        raise OperatorError(f"{url} issued no token: {problem_text(response)}")
-    token: str = response.json()["access_token"]
-    return token
+    with logged_in(home) as client:
+        assert client.session is not None
+        return client.session.access_token
 
 
 def _create_account(home: Home, operator: Operator, draft: Path) -> Operator:
@@ -102,42 +106,40 @@ def _create_account(home: Home, operator: Operator, draft: Path) -> Operator:
     If the address belongs to an account with another password, whose credentials were lost with an
     earlier home, the new account gets another address.
     """
-    with (
-        ApiClient(home.addresses(), None) as visitor,
-        ApiClient(home.addresses(), operator.api_key) as service,
-    ):
-        user_id = _signed_up(visitor, operator)
+    with client_of(home.addresses(), operator.api_key) as service:
+        user_id = _signed_up(service, operator)
         if user_id is None:
             log.warning("operator_address_taken", email=operator.email)
             own = f"operator-{secrets.token_hex(4)}@{OPERATOR_EMAIL.partition('@')[2]}"
             operator = msgspec.structs.replace(operator, email=own)
             write_private(draft, msgspec.json.encode(operator))
-            user_id = _signed_up(visitor, operator)
+            user_id = _signed_up(service, operator)
         if user_id is None:
             raise OperatorError(f"the account {operator.email} has another password")
-        service.command("PUT", f"/v1/users/{user_id}/role", {"role": "operator"})
+        service.change_role(user_id, "operator")
     return operator
 
 
-def _signed_up(visitor: ApiClient, operator: Operator) -> str | None:
+def _signed_up(service: Starfold, operator: Operator) -> str | None:
     """Return the account's id; None if its address has another account with another password."""
-    credentials = {"email": operator.email, "password": operator.password}
-    signed_up = visitor.send("POST", "/v1/users", {**credentials, "display_name": "Operator"})
-    if signed_up.status_code == httpx.codes.CREATED:
-        return str(signed_up.json()["user_id"])
-    if signed_up.status_code != httpx.codes.CONFLICT:
-        raise OperatorError(f"sign-up of the operator failed: {problem_text(signed_up)}")
-    session = visitor.send("POST", "/v1/sessions", credentials)
-    if session.status_code == httpx.codes.UNAUTHORIZED:
+    visitor = service.for_caller()
+    try:
+        signed_up = visitor.sign_up(
+            email=operator.email, password=operator.password, display_name="Operator"
+        )
+    except Conflict:
+        pass
+    else:
+        return str(signed_up.user_id)
+    try:
+        return _subject(visitor.log_in(email=operator.email, password=operator.password))
+    except NotAuthenticated:
         return None
-    if session.is_error:
-        raise OperatorError(f"log-in of the operator failed: {problem_text(session)}")
-    return _subject(session)
 
 
-def _subject(session: httpx.Response) -> str:
+def _subject(session: Session) -> str:
     """Return a token's user; it was just issued to us, so its signature is not checked."""
-    payload = session.json()["access_token"].split(".")[1]
+    payload = session.access_token.split(".")[1]
     padded = payload + "=" * (-len(payload) % 4)
 
     return str(msgspec.json.decode(base64.urlsafe_b64decode(padded))["sub"])

@@ -12,7 +12,7 @@ import gzip
 import lzma
 import time
 import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import IO, Any
 
@@ -22,11 +22,11 @@ import structlog
 from psycopg.rows import TupleRow
 
 from ops.errors import OperatorError
-from ops.home.api_client import ApiClient
 from ops.home.bootstrap import DATABASE_SCHEMA
 from ops.home.folder import Home, write_private
 from ops.progress import Progress
 from shared.log.connections import connect
+from starfold_client import NewMovie, Starfold
 
 DEFAULT_CATALOGUE = Path(__file__).with_name("catalogue.jsonl.xz")
 DEFAULT = "default"
@@ -46,8 +46,6 @@ _EVENT = "SELECT originator_id, originator_version FROM events WHERE notificatio
 
 log = structlog.get_logger()
 
-Movie = dict[str, Any]
-
 
 class LoadedCatalogue(msgspec.Struct, frozen=True):
     """The record of a loaded catalogue: its name and size, and the log's last event at that time.
@@ -62,7 +60,7 @@ class LoadedCatalogue(msgspec.Struct, frozen=True):
 
 
 def load(
-    home: Home, owner_dsn: str, client: ApiClient, choice: str, schema: str = DATABASE_SCHEMA
+    home: Home, owner_dsn: str, client: Starfold, choice: str, schema: str = DATABASE_SCHEMA
 ) -> None:
     """Load the chosen catalogue, unless this home's log has it already."""
     marker = home.path / LOADED
@@ -93,17 +91,14 @@ def _is_loaded(marker: Path, name: str, log_connection: psycopg.Connection[Tuple
     return loaded.catalogue == name and there == (loaded.stream_id, loaded.version)
 
 
-def _send(movies: Sequence[Movie], client: ApiClient) -> None:
+def _send(movies: Sequence[NewMovie], client: Starfold) -> None:
     rejected: list[str] = []
     with Progress("catalogue", len(movies)) as progress:
-        for chunk in _chunks(movies):
-            for movie, result in zip(
-                chunk, client.rows("/v1/movies/batch", "movies", chunk), strict=True
-            ):
-                if result["status"] == "rejected":
-                    named = f"{movie['title']} ({movie['year']}): {result['problem']['detail']}"
-                    rejected.append(named[:REASON_CHARS_MAX])
-            progress.advance(len(chunk))
+        for movie, result in client.create_movies(movies, rows_a_request=ROWS_A_REQUEST):
+            if result.problem is not None:
+                named = f"{movie.title} ({movie.year}): {result.problem.detail}"
+                rejected.append(named[:REASON_CHARS_MAX])
+            progress.advance(1)
     for reason in rejected[:REJECTED_SHOWN_MAX]:
         log.warning("movie_rejected", movie=reason)
     log.info("catalogue_loaded", movies=len(movies) - len(rejected), rejected=len(rejected))
@@ -120,12 +115,12 @@ def wait_loaded(home: Home) -> None:
         time.sleep(POLL_S)
 
 
-def read(file: Path) -> list[Movie]:
+def read(file: Path) -> list[NewMovie]:
     """Return the movies of a file; raise `OperatorError` naming the first bad line.
 
     Blank lines and a byte-order mark are skipped.
     """
-    movies: list[Movie] = []
+    movies: list[NewMovie] = []
     try:
         with _open(file) as lines:
             for number, line in enumerate(lines, start=1):
@@ -138,16 +133,18 @@ def read(file: Path) -> list[Movie]:
     return movies
 
 
-def _movie(line: bytes, place: str) -> Movie:
-    """Decode a line and check its required fields; the command API checks the values."""
+def _movie(line: bytes, place: str) -> NewMovie:
+    """Decode a line, and check its fields; the command API checks their values."""
     try:
-        movie = msgspec.json.decode(line, type=Movie)
+        decoded = msgspec.json.decode(line, type=dict[str, Any])
+        for field in ("external_id", "title", "year"):
+            if not decoded.get(field):
+                raise OperatorError(f"{place}: {field} is missing")
+        if unknown := decoded.keys() - {*NewMovie.__struct_fields__}:
+            raise OperatorError(f"{place}: unknown fields: {', '.join(sorted(unknown))}")
+        return msgspec.convert(decoded, type=NewMovie)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise OperatorError(f"{place}: {error}") from error
-    for field in ("external_id", "title", "year"):
-        if not movie.get(field):
-            raise OperatorError(f"{place}: {field} is missing")
-    return movie
 
 
 def require_readable(choice: str) -> None:
@@ -162,8 +159,3 @@ def _open(file: Path) -> IO[bytes] | gzip.GzipFile:
     if file.suffix == ".gz":
         return gzip.open(file, "rb")
     return file.open("rb")
-
-
-def _chunks(movies: Sequence[Movie]) -> Iterator[Sequence[Movie]]:
-    for start in range(0, len(movies), ROWS_A_REQUEST):
-        yield movies[start : start + ROWS_A_REQUEST]

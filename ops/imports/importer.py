@@ -8,6 +8,7 @@ step finds what an earlier run has made, so that an import may be interrupted an
 from __future__ import annotations
 
 import time
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from itertools import islice
@@ -20,8 +21,8 @@ from rich.console import Console
 
 from ops.errors import OperatorError
 from ops.home.access import access_of
-from ops.home.api_client import ApiClient, Row
-from ops.home.bootstrap import access_token
+from ops.home.bootstrap import logged_in
+from ops.home.client import client_of
 from ops.home.folder import Home
 from ops.imports import catalogue
 from ops.imports.formats import (
@@ -40,6 +41,9 @@ from ops.imports.reading.files import Files, open_files
 from ops.imports.report import Report, Status, described, report_to
 from ops.imports.writer import Rating, Writer
 from ops.progress import Progress
+from starfold_client import NewMovie, NewUser, Starfold
+from starfold_client.answers import RowResult
+from starfold_client.errors import InvalidInput
 
 READERS: Mapping[Source, Callable[[Files], DataSet | Rows]] = {
     "letterboxd": letterboxd.read,
@@ -85,10 +89,10 @@ def run(home: Home, order: Order, report_file: Path | None) -> None:
             catalogue.wait_loaded(home)
         # A service may not rate for a user with a password: the operator does it for themselves.
         is_operators = access.local and order.user is None and not isinstance(reading, DataSet)
-        credential = access_token(home) if is_operators else access.api_key
+        client = logged_in(home) if is_operators else client_of(access.addresses, access.api_key)
         started = time.monotonic()
-        with ApiClient(access.addresses, credential) as client, report_to(report_file) as report:
-            run = Import(client, report, files.written_at, is_dry=order.is_dry)
+        with client, report_to(report_file) as report:
+            run = Import(client, report, files, is_dry=order.is_dry)
             try:
                 if isinstance(reading, DataSet):
                     run.data_set(order.source, reading)
@@ -116,11 +120,11 @@ class Import:
     """One run of an import; the report is accurate at any time."""
 
     def __init__(
-        self, client: ApiClient, report: Report, written_at: datetime, *, is_dry: bool = False
+        self, client: Starfold, report: Report, files: Files, *, is_dry: bool = False
     ) -> None:
         self._client = client
         self._report = report
-        self._written_at = written_at
+        self._files = files
         self._is_dry = is_dry
 
     def own(self, entries: Sequence[Entry], user: str | None) -> None:
@@ -135,7 +139,7 @@ class Import:
             return
         with (
             Progress("ratings", len(ratings)) as progress,
-            Writer(self._client, self._report, progress, self._written_at) as writer,
+            Writer(self._client, self._report, progress, self._files) as writer,
         ):
             for rating in ratings:
                 writer.write(rating)
@@ -148,7 +152,7 @@ class Import:
         users: dict[str, str] = {}
         with (
             Progress("ratings", data_set.lines) as progress,
-            Writer(self._client, self._report, progress, self._written_at) as writer,
+            Writer(self._client, self._report, progress, self._files) as writer,
         ):
             for chunk in _chunks(data_set.rows, ROWS_AT_ONCE):
                 entries = [row for row in chunk if isinstance(row, Entry)]
@@ -191,51 +195,48 @@ class Import:
         if self._is_dry:
             self._report.movies["would create"] = len(missing)
             return found
-        rows = [_new_movie(film) for film in missing]
-        found.update(self._created("movies", "movie_id", rows, self._report.movies))
+        self._create_movies(missing, found)
         return found
+
+    def _create_movies(self, films: Sequence[Film], found: dict[str, str]) -> None:
+        """Add the movies of the films that the catalogue lacks."""
+        rows = (_new_movie(film) for film in films)
+        created = self._client.create_movies(rows, rows_a_request=CREATIONS_A_REQUEST)
+        with Progress("movies", len(films)) as progress:
+            for film, (_, result) in zip(films, created, strict=True):
+                external_id = film.external_id or ""
+                if self._is_created(result, external_id, self._report.movies):
+                    found[external_id] = str(result.movie_id)
+                progress.advance(1)
 
     def _create_users(
         self, source: Source, entries: Sequence[Entry], users: dict[str, str]
     ) -> None:
         """Add the users of the entries that are not known yet."""
-        new = {entry.user for entry in entries if entry.user and entry.user not in users}
-        rows = [
-            {"external_id": f"{source}:{user}", "display_name": f"{source} user {user}"}
-            for user in sorted(new)
-        ]
-        prefix = len(source) + 1
-        made = self._created("users", "user_id", rows, self._report.users)
-        users.update({external_id[prefix:]: user_id for external_id, user_id in made.items()})
+        new = sorted({entry.user for entry in entries if entry.user and entry.user not in users})
+        rows = (NewUser(f"{source}:{user}", f"{source} user {user}") for user in new)
+        created = self._client.create_external_users(rows, rows_a_request=CREATIONS_A_REQUEST)
+        for user, (row, result) in zip(new, created, strict=True):
+            if self._is_created(result, row.external_id, self._report.users):
+                users[user] = str(result.user_id)
+
+    def _is_created(self, result: RowResult, external_id: str, counts: Counter[str]) -> bool:
+        """Count what became of a user or film; one that could not be created is in the report."""
+        counts[result.status] += 1
+        if result.problem is not None:
+            self._report.reject(result.problem.detail, external_id)
+        return result.problem is None
 
     def _user_id(self, user: str) -> str:
         """Return the id of an external user, who is created if needed."""
         try:
             return str(UUID(user))
         except ValueError:
-            row = {"external_id": user, "display_name": user}
-        (result,) = self._client.rows("/v1/users/batch", "users", [row])
-        if result["status"] == "rejected":
-            raise OperatorError(f"the user {user}: {result['problem']['detail']}")
-        user_id: str = result["user_id"]
-        return user_id
-
-    def _created(
-        self, field: str, subject: str, rows: Sequence[Row], counts: Any
-    ) -> dict[str, str]:
-        """Create the rows that are missing; return the id of each by its external id."""
-        ids: dict[str, str] = {}
-        with Progress(field, len(rows)) as progress:
-            for chunk in _chunks(iter(rows), CREATIONS_A_REQUEST):
-                results = self._client.rows(f"/v1/{field}/batch", field, chunk)
-                for row, result in zip(chunk, results, strict=True):
-                    counts[result["status"]] += 1
-                    if result["status"] == "rejected":
-                        self._report.reject(result["problem"]["detail"], row["external_id"])
-                    else:
-                        ids[row["external_id"]] = result[subject]
-                progress.advance(len(chunk))
-        return ids
+            pass
+        try:
+            return str(self._client.create_external_user(user, user).user_id)
+        except InvalidInput as refused:
+            raise OperatorError(f"the user {user}: {refused.detail}") from refused
 
 
 def matched(
@@ -314,17 +315,20 @@ def match_films(films: Iterable[Film], matcher: Matcher) -> dict[str, str]:
     return found
 
 
-def _new_movie(film: Film) -> dict[str, Any]:
-    movie: dict[str, Any] = {
-        "external_id": film.external_id,
-        "title": film.title,
-        "year": film.year,
-        "genres": film.genres,
+def _new_movie(film: Film) -> NewMovie:
+    fields: dict[str, Any] = {
+        "genres": list(film.genres),
         "imdb_id": film.imdb_id,
         "tmdb_id": film.tmdb_id,
-        "alternative_titles": film.other_titles,
+        "alternative_titles": list(film.other_titles),
     }
-    return {field: value for field, value in movie.items() if value}
+    # The command API refuses a film without title or year, and names it.
+    return NewMovie(
+        title=film.title or "",
+        year=film.year or 0,
+        external_id=film.external_id,
+        **{field: value for field, value in fields.items() if value},
+    )
 
 
 def _chunks(elements: Iterator[Element], size: int) -> Iterator[list[Element]]:

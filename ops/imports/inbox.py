@@ -181,10 +181,8 @@ class Inbox:
         now_s = time.monotonic()
         read_at_s = self._matcher_read_at_s
         if read_at_s is None or now_s - read_at_s > CATALOGUE_FRESH_S:
-            matcher = Matcher()
-            for movie, other_titles in movies_of_log(self._connected()):
-                matcher.add(movie, other_titles)
-            self._matcher, self._matcher_read_at_s = matcher, now_s
+            self._matcher = Matcher(movies_of_log(self._connected()))
+            self._matcher_read_at_s = now_s
         return self._matcher
 
     def _key(self, taken: Taken) -> bytes | None:

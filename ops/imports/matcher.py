@@ -8,13 +8,13 @@ not the film, whatever its title.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
-from typing import Any, NamedTuple
+from collections.abc import Iterable, Iterator
+from typing import NamedTuple
 
-from ops.home.api_client import ApiClient, Row
 from ops.imports.reading.entry import Film
 from ops.progress import Progress
 from query_api.catalogue.search_key import search_words
+from starfold_client import Starfold
 
 PAGE_MOVIES = 100
 CANDIDATES_MAX = 5
@@ -52,22 +52,13 @@ class Match(NamedTuple):
 class Matcher:
     """Finds movies in memory; the catalogue is as it was when it was read."""
 
-    def __init__(self, catalogue: Iterable[Row] = ()) -> None:
+    def __init__(self, catalogue: Iterable[tuple[Movie, Iterable[str]]] = ()) -> None:
         self._by_imdb: dict[str, Movie] = {}
         self._by_tmdb: dict[int, Movie] = {}
         self._by_external: dict[str, Movie] = {}
         self._by_title: defaultdict[str, list[Movie]] = defaultdict(list)
-        for row in catalogue:
-            movie = Movie(
-                movie_id=row["movie_id"],
-                title=row["title"],
-                year=row["year"],
-                imdb_id=row.get("imdb_id"),
-                tmdb_id=row.get("tmdb_id"),
-                external_id=row.get("external_id"),
-            )
-            others = (row.get("original_title"), *row.get("alternative_titles", ()))
-            self.add(movie, [title for title in others if title])
+        for movie, other_titles in catalogue:
+            self.add(movie, other_titles)
 
     def add(self, movie: Movie, other_titles: Iterable[str]) -> None:
         if movie.imdb_id is not None:
@@ -117,19 +108,20 @@ def compared(title: str) -> str:
     return " ".join(search_words(title.replace("&", " and ")))
 
 
-def read_catalogue(client: ApiClient) -> list[Mapping[str, Any]]:
-    """Return the movies of the query API's list, once through."""
-    movies: list[Mapping[str, Any]] = []
-    head = client.head()
-    parameters: dict[str, Any] = {"sort": "title", "limit": PAGE_MOVIES}
-    first = client.query("/v1/movies", at_least=head, count=True, **parameters)
-    page = first
-    with Progress("catalogue", first["count"]) as progress:
-        while True:
-            movies += page["items"]
-            progress.reach(len(movies))
-            if page["next_cursor"] is None:
-                return movies
-            page = client.query(
-                "/v1/movies", at_least=head, cursor=page["next_cursor"], **parameters
+def read_catalogue(client: Starfold) -> Iterator[tuple[Movie, Iterable[str]]]:
+    """Yield the movies of the query API's list with their other titles, once through."""
+    reader = client.for_caller(position=client.command_ready().position)
+    total = reader.list_movies(limit=1, count=True).count or 0
+    with Progress("catalogue", total) as progress:
+        for listed in reader.list_movies.all(sort="title", limit=PAGE_MOVIES):
+            movie = Movie(
+                movie_id=str(listed.movie_id),
+                title=listed.title,
+                year=listed.year,
+                imdb_id=listed.imdb_id,
+                tmdb_id=listed.tmdb_id,
+                external_id=listed.external_id,
             )
+            others = (listed.original_title, *listed.alternative_titles)
+            yield movie, [title for title in others if title]
+            progress.advance(1)

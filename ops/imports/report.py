@@ -58,7 +58,8 @@ class Report:
         self.rows: Counter[Status] = Counter()
         self.movies: Counter[str] = Counter()
         self.users: Counter[str] = Counter()
-        self._reasons: dict[str, list[str]] = {}
+        self._reasons: Counter[str] = Counter()
+        self._examples: dict[str, list[str]] = {}
         self._stream = stream
         self._writer = csv.writer(stream) if stream is not None and as_csv else None
         self._lock = threading.Lock()
@@ -108,8 +109,10 @@ class Report:
 
     def _note(self, reason: str, place: str) -> None:
         if reason in self._reasons or len(self._reasons) < REASONS_MAX:
-            places = self._reasons.setdefault(reason, [])
-            places.append(place if len(places) < EXAMPLES_SHOWN else "")
+            self._reasons[reason] += 1
+            examples = self._examples.setdefault(reason, [])
+            if len(examples) < EXAMPLES_SHOWN:
+                examples.append(place)
 
     def print(self, console: Console, *, title: str, seconds: float) -> None:
         total = self.rows.total()
@@ -124,9 +127,9 @@ class Report:
                 table.add_row(f"{name} {outcome}", f"{count:,}")
         table.add_row("ratings a second", f"{total / max(seconds, 1e-6):,.0f}")
         console.print(table)
-        for reason, places in self._reasons.items():
-            shown = "; ".join(places[:EXAMPLES_SHOWN])
-            more = len(places) - EXAMPLES_SHOWN
+        for reason, count in self._reasons.items():
+            shown = "; ".join(self._examples[reason])
+            more = count - EXAMPLES_SHOWN
             rest = f" and {more:,} more" if more > 0 else ""
             console.print(f"{reason} ({shown}{rest})", markup=False)
 

@@ -1,22 +1,30 @@
 """Write ratings through the bulk route, in lanes of one request each.
 
 A repeat doubles nothing: a user has one rating of a movie, the same one again is unchanged, and one
-that is dated before the current rating is superseded.
+that is dated before the current rating is superseded. Only a row of now, whose day has no noon yet,
+could undo what the user did meanwhile: a request with such a row has an Idempotency-Key from the
+contents of the files and of the request, so that a repeat is the same request, even by another
+process.
 """
 
 from __future__ import annotations
 
+import hashlib
 import queue
 import threading
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from types import TracebackType
-from typing import Any, NamedTuple, Self
+from typing import NamedTuple, Self
 
-from ops.home.api_client import ApiClient
+import msgspec
+from msgspec import UNSET
+
 from ops.imports.reading.entry import Entry
+from ops.imports.reading.files import Files
 from ops.imports.report import Report, Status
 from ops.progress import Progress
+from starfold_client import NewRating, Starfold
 
 RATINGS_A_REQUEST = 1_000
 # Each lane has one request in flight; a user's ratings share a lane, to keep their order.
@@ -52,17 +60,15 @@ Chunk = list[Rating]
 class Writer:
     """Sends ratings on threads; an error of one is raised by the next call.
 
-    `undated_at` is the time of rows without a date: that of their file, so that a repeat of the
-    import is not newer than what the user did since.
+    Rows without a date are as old as their file, so that a repeat of the import is not newer than
+    what the user did since.
     """
 
-    def __init__(
-        self, client: ApiClient, report: Report, progress: Progress, undated_at: datetime
-    ) -> None:
+    def __init__(self, client: Starfold, report: Report, progress: Progress, files: Files) -> None:
         self._client = client
         self._report = report
         self._progress = progress
-        self._undated_at = undated_at
+        self._files = files
         self._open: list[Chunk] = [[] for _ in range(LANES)]
         self._queues: list[queue.Queue[Chunk | None]] = [
             queue.Queue(WAITING_MAX) for _ in range(LANES)
@@ -117,35 +123,45 @@ class Writer:
 
     def _send(self, chunk: Sequence[Rating]) -> None:
         rows = [self._row(rating) for rating in chunk]
-        results = self._client.rows("/v1/ratings/batch", "ratings", rows)
+        is_dated = all(row.rated_at is not UNSET for row in rows)
+        key = None if is_dated else self._key(rows)
         moved: Chunk = []
-        for rating, result in zip(chunk, results, strict=True):
-            status = result["status"]
-            if status == "moved":
+        results = self._client.submit_ratings(rows, idempotency_key=key)
+        for rating, (_, result) in zip(chunk, results, strict=True):
+            if result.status == "moved":
                 # The movie was merged since the catalogue was read.
-                moved.append(rating._replace(movie_id=result["movie_id"]))
+                moved.append(rating._replace(movie_id=str(result.movie_id)))
                 continue
-            known = _STATUSES.get(status, "refused")
+            status = _STATUSES.get(result.status, "refused")
             # A rating's own reason names its values: only a refusal's is worth reading.
-            detail = result["problem"]["detail"] if known == "refused" else None
-            self._report.entry(rating.entry, known, movie_id=rating.movie_id, detail=detail)
+            refusal = result.problem if status == "refused" else None
+            detail = None if refusal is None else refusal.detail
+            self._report.entry(rating.entry, status, movie_id=rating.movie_id, detail=detail)
             for other in rating.also:
                 self._report.entry(
-                    other, known, movie_id=rating.movie_id, detail="its review goes with the rating"
+                    other,
+                    status,
+                    movie_id=rating.movie_id,
+                    detail="its review goes with the rating",
                 )
         self._progress.advance(len(chunk) - len(moved))
         if moved:
             self._send(moved)
 
-    def _row(self, rating: Rating) -> dict[str, Any]:
+    def _key(self, rows: Sequence[NewRating]) -> str:
+        """Return the same key for the same rows of the same files."""
+        return hashlib.sha256(self._files.digest() + msgspec.json.encode(rows)).hexdigest()
+
+    def _row(self, rating: Rating) -> NewRating:
         entry = rating.entry
         assert entry.half_stars is not None
-        row: dict[str, Any] = {"movie_id": rating.movie_id, "score": entry.half_stars / 2}
-        if rating.user_id is not None:
-            row["user_id"] = rating.user_id
-        if rating.review is not None:
-            row["review"] = rating.review
-        rated_at, now = entry.rated_at or self._undated_at, datetime.now(UTC)
-        if not (now < rated_at <= now + DAY_AHEAD_MAX and (entry.day_only or not entry.rated_at)):
-            row["rated_at"] = rated_at.isoformat()
-        return row
+        rated_at, now = entry.rated_at or self._files.written_at, datetime.now(UTC)
+        is_ahead = now < rated_at <= now + DAY_AHEAD_MAX
+        is_now = is_ahead and (entry.day_only or not entry.rated_at)
+        return NewRating(
+            movie_id=rating.movie_id,
+            score=entry.half_stars / 2,
+            user_id=UNSET if rating.user_id is None else rating.user_id,
+            review=UNSET if rating.review is None else rating.review,
+            rated_at=UNSET if is_now else rated_at,
+        )

@@ -10,8 +10,8 @@ import structlog
 import typer
 
 from ops.failures import failure_text
-from ops.home.api_client import ApiClient
 from ops.home.bootstrap import bootstrap
+from ops.home.client import client_of
 from ops.home.folder import Home
 from ops.imports import catalogue
 from shared.log.connections import forget_libpq_variables
@@ -32,7 +32,7 @@ def first_steps(
     try:
         operator = bootstrap(local, local.owner_dsn())
         local.bootstrapped_file.touch(mode=0o600)
-        with ApiClient(local.addresses(), operator.api_key) as client:
+        with client_of(local.addresses(), operator.api_key) as client:
             catalogue.load(local, local.owner_dsn(), client, catalogue_choice)
     # One line says why, whatever the error; the traceback is for debugging.
     except Exception as error:

@@ -16,12 +16,13 @@ import msgspec
 import psutil
 import pytest
 
+from starfold_client import NewMovie
 from tests.support.local_starfold import Local, starfold
 
 KILLED_AFTER_S = (0.4, 0.9, 1.4, 2.0, 2.8, 3.8)
 MOVIES = [
-    {"title": "Mirror", "year": 1975, "external_id": "film:1"},
-    {"title": "Stalker", "year": 1979, "external_id": "film:2"},
+    NewMovie(title="Mirror", year=1975, external_id="film:1"),
+    NewMovie(title="Stalker", year=1979, external_id="film:2"),
 ]
 
 
@@ -121,5 +122,5 @@ def _is_whole(local: Local) -> bool:
     )
     assert for_operators.status_code == httpx.codes.OK, for_operators.text
     with local.client() as client:
-        rows = client.rows("/v1/movies/batch", "movies", MOVIES)
-    return {row["status"] for row in rows} == {"unchanged"}
+        statuses = {result.status for _, result in client.create_movies(MOVIES)}
+    return statuses == {"unchanged"}

@@ -20,8 +20,9 @@ import psutil
 import pytest
 import redis
 
-from ops.home.api_client import ApiClient
+from ops.home.client import client_of
 from projector.projections import DEFINITIONS
+from starfold_client import NewMovie
 from tests.support.faults.process_tree import wait_gone
 from tests.support.local_starfold import Local, mode_of, starfold
 from tests.support.ports import free_port
@@ -109,9 +110,9 @@ def test_the_first_start_makes_an_operator_and_loads_the_catalogue(folder: Path)
         assert imported.returncode == 0, imported.stderr
         assert "in the catalogue" in imported.stdout
         with local.client() as client:
-            godfather = client.query("/v1/movies", q="the godfather", year_max=1972)["items"]
-            assert godfather[0]["title"] == "The Godfather"
-            assert godfather[0]["ratings"]["count"] > 0
+            godfather = client.list_movies(q="the godfather", year_max=1972).items[0]
+            assert godfather.title == "The Godfather"
+            assert godfather.ratings.count > 0
             assert differences(client, folder / "ml") == []
         assert local.printed.count('"movie_rejected"') == 2, "two films are there twice"
 
@@ -140,8 +141,8 @@ def test_nothing_acknowledged_is_lost_when_everything_is_killed(local: Local, fo
         stderr=subprocess.DEVNULL,
     )
     with local.client() as client:
-        before = client.head()
-        while client.head() == before:
+        before = client.command_ready().position
+        while client.command_ready().position == before:
             assert running.poll() is None
     local.kill_everything()
     shutil.rmtree(local.home.valkey_data)
@@ -192,9 +193,9 @@ def _replay_under_reads(local: Local, projection: str) -> subprocess.CompletedPr
 def test_a_cancelled_replay_leaves_nothing(local: Local) -> None:
     """By Ctrl-C, or by `starfold purge` where nobody waits for it."""
     local.up()
-    movies = [{"title": f"Film {n}", "year": 1975, "external_id": f"film:{n}"} for n in range(20)]
+    movies = [NewMovie(title=f"Film {n}", year=1975, external_id=f"film:{n}") for n in range(20)]
     with local.client() as client:
-        client.rows("/v1/movies/batch", "movies", movies)
+        assert {result.status for _, result in client.create_movies(movies)} == {"created"}
     slow = ("replay", "movies", "--throttle", "1")
     with redis.Redis.from_url(local.home.redis_url()) as connection:
 
@@ -280,19 +281,20 @@ def test_a_killed_child_is_started_again(running: Local) -> None:
     give_up_at = time.monotonic() + 30
     while not all(_answers(url) for url in urls):
         assert time.monotonic() < give_up_at, running.printed
-    movie = {"title": "Mirror", "year": 1975, "external_id": "test:1"}
+    movie = NewMovie(title="Mirror", year=1975, external_id="test:1")
     with running.client() as client:
-        movie_id = client.command("POST", "/v1/movies", movie).json()["movie_id"]
-        assert client.query(f"/v1/movies/{movie_id}", at_least=client.head())["title"] == "Mirror"
+        movie_id = client.create_movie(movie).movie_id
+        assert client.get_movie(movie_id).title == "Mirror"
 
 
 def test_both_keys_are_rotated_while_it_runs_even_if_a_rotation_is_killed(running: Local) -> None:
     """People stay logged in, and log in with passwords that the old key had sealed."""
     before = running.home.secrets()
     person = {"email": "ann@example.org", "password": "correct horse battery staple"}
-    with running.client() as client:
-        client.command("POST", "/v1/users", {**person, "display_name": "Ann"})
-        old_token = client.command("POST", "/v1/sessions", person).json()["access_token"]
+    addresses = running.home.addresses()
+    with client_of(addresses) as client:
+        client.sign_up(**person, display_name="Ann")
+        session = client.log_in(**person)
     killed = subprocess.Popen(
         starfold("keys", "rotate", "sealing", "--home", str(running.home.path)),
         stdout=subprocess.DEVNULL,
@@ -308,14 +310,13 @@ def test_both_keys_are_rotated_while_it_runs_even_if_a_rotation_is_killed(runnin
     own = running.home.secrets()
     assert own.retired_sealing_keys == before.sealing_key
     assert own.second_token_public_key == before.token_public_key
-    addresses = running.home.addresses()
-    as_ann = {"Authorization": f"Bearer {old_token}"}
-    me = httpx.get(f"{addresses.query_url}/v1/users/me", headers=as_ann).json()
-    assert me["display_name"] == "Ann"
-    with ApiClient(addresses, old_token) as ann:
-        ann.command("PATCH", "/v1/users/me", {"display_name": "Anna"})
-        new_token = ann.command("POST", "/v1/sessions", person).json()["access_token"]
-    kids = [jwt.get_unverified_header(one)["kid"] for one in (new_token, old_token)]
+    with client_of(addresses) as visitor:
+        ann = visitor.for_caller(session=session)
+        assert ann.get_me().display_name == "Ann"
+        ann.change_profile(display_name="Anna")
+        assert ann.session == session, "the old token is still good"
+        new = visitor.log_in(**person)
+    kids = [jwt.get_unverified_header(one.access_token)["kid"] for one in (new, session)]
     published = httpx.get(f"{addresses.command_url}/.well-known/jwks.json").json()["keys"]
     assert [key["kid"] for key in published] == kids
     refused = running.run("keys", "rotate", "token")

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import random
 import threading
-from typing import Any, Self
+from typing import Self
 from uuid import uuid4
 
+from starfold_client import NewMovie, NewRating
 from tests.support.local_starfold import Local
 
 USERS = 40
@@ -30,11 +31,12 @@ class Load(threading.Thread):
         self.failed: Exception | None = None
         name = uuid4().hex
         self.users = [
-            self._created("users", external_id=f"{name}:{number}", display_name="Ann")
+            str(self._client.create_external_user(f"{name}:{number}", "Ann").user_id)
             for number in range(USERS)
         ]
         self.movies = [
-            self._created("movies", title=f"Film {number}", year=1970) for number in range(MOVIES)
+            str(self._client.create_movie(NewMovie(title=f"Film {number}", year=1970)).movie_id)
+            for number in range(MOVIES)
         ]
 
     def __enter__(self) -> Self:
@@ -57,14 +59,10 @@ class Load(threading.Thread):
         pairs = self._random.sample([(u, m) for u in self.users for m in self.movies], ROWS)
         scores = [self._random.randint(1, 10) / 2 for _ in pairs]
         rows = [
-            {"user_id": user, "movie_id": movie, "score": score}
+            NewRating(user_id=user, movie_id=movie, score=score)
             for (user, movie), score in zip(pairs, scores, strict=True)
         ]
-        results = self._client.rows("/v1/ratings/batch", "ratings", rows)
-        assert {result["status"] for result in results} <= {"created", "changed", "unchanged"}
+        statuses = {result.status for _, result in self._client.submit_ratings(rows)}
+        assert statuses <= {"created", "changed", "unchanged"}
         self.acknowledged.update(zip(pairs, scores, strict=True))
         self.rows += len(rows)
-
-    def _created(self, kind: str, **fields: Any) -> str:
-        made: dict[str, str] = self._client.command("POST", f"/v1/{kind}", fields).json()
-        return made[f"{kind.removesuffix('s')}_id"]

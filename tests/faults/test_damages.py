@@ -44,12 +44,11 @@ def oracle(local: Local) -> Iterator[Oracle]:
             assert load.failed is None, load.failed
             time.sleep(0.1)
     with local.client() as client:
-        head = client.head()
+        head = client.command_ready().position
+        client.caller.note(head)
         for movie in load.movies:
             scores = [s for (_, rated), s in load.acknowledged.items() if rated == movie]
-            assert client.query(f"/v1/movies/{movie}", at_least=head)["ratings"]["count"] == len(
-                scores
-            )
+            assert client.get_movie(movie).ratings.count == len(scores)
     paths = [
         *(
             f"/v1/movies/{movie}{part}"

@@ -95,11 +95,12 @@ def test_read_models_stay_exact(local: Local, beside: Callable[[], ProjectorProc
         reports = _audited(wiring)
     print(f"{dict(done)}, {load.rows} rows, {reports}")
     with local.client() as client:
+        client.caller.note(client.command_ready().position)
         for movie in load.movies:
             scores = [s for (_, rated), s in load.acknowledged.items() if rated == movie]
-            ratings = client.query(f"/v1/movies/{movie}", at_least=client.head())["ratings"]
-            assert ratings["count"] == len(scores)
-            half_stars = sum(half * n for half, n in enumerate(ratings["histogram"], start=1))
+            ratings = client.get_movie(movie).ratings
+            assert ratings.count == len(scores)
+            half_stars = sum(half * n for half, n in enumerate(ratings.histogram, start=1))
             assert half_stars == 2 * sum(scores)
 
 

@@ -15,8 +15,9 @@ import httpx
 import psutil
 
 from ops.home.access import Access, access_of
-from ops.home.api_client import ApiClient
+from ops.home.client import client_of
 from ops.home.folder import Home
+from starfold_client import Starfold
 from tests.support.faults.process_tree import is_running, kill_all
 from tests.support.ports import free_port
 from tests.support.system import CHEAP_ARGON2
@@ -133,9 +134,9 @@ class Local:
     def access(self) -> Access:
         return access_of(self.home)
 
-    def client(self) -> ApiClient:
+    def client(self) -> Starfold:
         access = self.access()
-        return ApiClient(access.addresses, access.api_key)
+        return client_of(access.addresses, access.api_key)
 
     def run(self, *arguments: str) -> subprocess.CompletedProcess[str]:
         """Run an operator's command on this home."""

@@ -6,6 +6,7 @@ import asyncio
 import ipaddress
 import threading
 import time
+from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager, AbstractContextManager
 from typing import Any, TypeVar
 
@@ -19,6 +20,7 @@ from starfold_client.transport.steps import Alone, Api, Flow, Pause, Send, Step
 T = TypeVar("T")
 Pools = dict[Api, httpx.Client]
 AsyncPools = dict[Api, httpx.AsyncClient]
+OnPause = Callable[[ClientError, float], None]
 
 CONNECT_TIMEOUT_S = 5.0
 
@@ -48,11 +50,12 @@ class Options:
 
 
 class Client:
-    """A caller, and how patient they are."""
+    """A caller, how patient they are, and who is told of each pause before another attempt."""
 
-    def __init__(self, caller: Caller, patience_s: float) -> None:
+    def __init__(self, caller: Caller, patience_s: float, on_pause: OnPause | None) -> None:
         self.caller = caller
         self.patience_s = patience_s
+        self.on_pause = on_pause
 
     @property
     def session(self) -> Session | None:
@@ -64,14 +67,24 @@ class Client:
         """The position of the last write; reads include it."""
         return self.caller.position
 
+    def announce(self, pause: Pause) -> None:
+        if self.on_pause is not None:
+            self.on_pause(pause.failed, pause.seconds)
+
 
 class Blocking(Client):
     """Performs steps by blocking the thread; safe to use from several threads."""
 
     def __init__(
-        self, caller: Caller, pools: Pools, patience_s: float, *, owns_pools: bool = True
+        self,
+        caller: Caller,
+        pools: Pools,
+        patience_s: float,
+        on_pause: OnPause | None,
+        *,
+        owns_pools: bool = True,
     ) -> None:
-        super().__init__(caller, patience_s)
+        super().__init__(caller, patience_s, on_pause)
         self.pools = pools
         self.owns_pools = owns_pools
         self._alone = threading.Lock()
@@ -102,6 +115,7 @@ class Blocking(Client):
             case Send():
                 return self.pools[step.api].request(step.method, step.path, **_parts(step))
             case Pause():
+                self.announce(step)
                 time.sleep(step.seconds)
             case Alone():
                 with self._alone:
@@ -113,9 +127,15 @@ class Awaiting(Client):
     """Performs steps by awaiting them; for one event loop."""
 
     def __init__(
-        self, caller: Caller, pools: AsyncPools, patience_s: float, *, owns_pools: bool = True
+        self,
+        caller: Caller,
+        pools: AsyncPools,
+        patience_s: float,
+        on_pause: OnPause | None,
+        *,
+        owns_pools: bool = True,
     ) -> None:
-        super().__init__(caller, patience_s)
+        super().__init__(caller, patience_s, on_pause)
         self.pools = pools
         self.owns_pools = owns_pools
         self._alone = asyncio.Lock()
@@ -148,6 +168,7 @@ class Awaiting(Client):
             case Send():
                 return await self.pools[step.api].request(step.method, step.path, **_parts(step))
             case Pause():
+                self.announce(step)
                 await asyncio.sleep(step.seconds)
             case Alone():
                 async with self._alone:

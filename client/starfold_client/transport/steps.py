@@ -10,6 +10,8 @@ from collections.abc import Generator, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal, TypeVar
 
+from starfold_client.errors import ClientError
+
 T = TypeVar("T")
 
 Api = Literal["command", "query"]
@@ -29,7 +31,10 @@ class Send:
 
 @dataclass(frozen=True, slots=True)
 class Pause:
+    """Wait before the next attempt; `failed` is why the last one was none."""
+
     seconds: float
+    failed: ClientError
 
 
 @dataclass(frozen=True, slots=True)

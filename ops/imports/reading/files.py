@@ -6,6 +6,7 @@ before it is read: number of entries, sizes, ratio, names. Folders are read with
 
 from __future__ import annotations
 
+import hashlib
 import io
 import os
 import stat
@@ -92,14 +93,16 @@ class SourceFile(NamedTuple):
 
     def count_lines(self) -> int:
         """Return the number of line breaks, for the total of a progress bar."""
-        count = 0
+        return sum(chunk.count(b"\n") for chunk in self.chunks())
+
+    def chunks(self) -> Iterator[bytes]:
+        """Yield the content piece by piece; raise `Unreadable` where it ends early."""
         with self._opened() as stream:
             try:
                 while chunk := stream.read(CHUNK_BYTES):
-                    count += chunk.count(b"\n")
+                    yield chunk
             except _BROKEN as error:
-                raise Unreadable(self.name, count, f"cannot be read: {error}") from error
-        return count
+                raise Unreadable(self.name, 1, f"cannot be read: {error}") from error
 
     @contextmanager
     def _opened(self) -> Iterator[IO[bytes]]:
@@ -126,6 +129,16 @@ class Files(NamedTuple):
         if self.is_single:
             return list(self.files)
         return [file for file in self.files if matches(file.base)]
+
+    def digest(self) -> bytes:
+        """Return the SHA-256 of the names and contents of all files."""
+        whole = hashlib.sha256()
+        for file in self.files:
+            own = hashlib.sha256()
+            for chunk in file.chunks():
+                own.update(chunk)
+            whole.update(file.name.encode("utf-8", "surrogatepass") + b"\0" + own.digest())
+        return whole.digest()
 
     def get(self, name: str) -> SourceFile | None:
         """Return the file with this name, or None."""

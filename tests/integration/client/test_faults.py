@@ -71,6 +71,21 @@ def test_a_refusal_for_a_while_is_waited_out(
     assert ann.rate_movie(movie_id, 4).status == "created"
 
 
+def test_each_pause_is_announced_with_its_reason(
+    clients: Clients, movie_id: UUID, commands: FaultyFront, reads: FaultyFront
+) -> None:
+    paused: list[tuple[str, float]] = []
+    client = clients(
+        commands.url,
+        reads.url,
+        on_pause=lambda failed, seconds: paused.append((type(failed).__name__, seconds)),
+    )
+    reads.faults += [Lose(), Refuse(503, {"Retry-After": "1"})]
+    assert client.get_movie(movie_id).movie_id == movie_id
+    assert [reason for reason, _ in paused] == ["ConnectionFailed", "TryLater"]
+    assert paused[1][1] >= 1
+
+
 def test_a_wait_beyond_the_patience_is_not_begun(
     ann: Starfold, movie_id: UUID, reads: FaultyFront
 ) -> None:
@@ -114,6 +129,15 @@ def test_rows_whose_results_were_lost_are_not_doubled(
     commands.faults.append(Lose())
     results = [result.status for _, result in behind.submit_ratings(ratings)]
     assert results == ["created"] * 5
+    first, again = (
+        [
+            result.movie_id
+            for _, result in behind.create_movies(movies, rows_a_request=3, idempotency_key=key)
+        ]
+        for key in 2 * [f"key-{uuid4()}"]
+    )
+    assert first == again
+    assert not {*first} & {*listed}
 
 
 def test_a_command_that_cannot_be_repeated_says_that_its_outcome_is_unknown(
@@ -254,7 +278,7 @@ def test_proxy_variables_do_not_concern_this_machine(
 
 def test_an_address_where_nobody_answers_is_given_up(clients: Clients) -> None:
     nobody = clients("http://127.0.0.1:9", "http://127.0.0.1:9", patience_s=0.3)
-    with pytest.raises(errors.ConnectionFailed, match="GET /ready"):
+    with pytest.raises(errors.ConnectionFailed, match=r"GET http://127\.0\.0\.1:9/ready"):
         nobody.query_ready()
     with pytest.raises(errors.ConnectionFailed, match="GET /v1/stream"):
         next(nobody.stream())

@@ -6,6 +6,7 @@ import json
 import subprocess
 import zipfile
 from collections.abc import Callable, Iterator
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -13,24 +14,27 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from ops.cli import app
-from ops.home.api_client import ApiClient
+from ops.home.client import client_of
 from ops.home.folder import Addresses
+from ops.imports.importer import Import
+from ops.imports.reading.entry import Source
+from starfold_client import NewRating, Starfold
 from tests.support.api import Api
 from tests.support.local_starfold import starfold as starfold_command
 from tests.support.scenarios.expected_statistics import differences
 from tests.support.scenarios.synthetic_movielens import write_movielens
 from tests.support.system import eventually
 
-Import = Callable[..., list[dict[str, Any]]]
+Imported = Callable[..., list[dict[str, Any]]]
 
 HEADER = "Date,Name,Year,Letterboxd URI,Rating"
 REVIEWS = f"{HEADER},Rewatch,Review,Tags,Watched Date"
 
 
 @pytest.fixture
-def client(api: Api) -> Iterator[ApiClient]:
+def client(api: Api) -> Iterator[Starfold]:
     addresses = Addresses(str(api.command.base_url), str(api.query.base_url))
-    with ApiClient(addresses, api.service["Authorization"].removeprefix("Bearer ")) as client:
+    with client_of(addresses, api.service["Authorization"].removeprefix("Bearer ")) as client:
         yield client
 
 
@@ -50,7 +54,7 @@ def run(api: Api, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Result]:
 
 
 @pytest.fixture
-def imported(run: Callable[..., Result], tmp_path: Path) -> Import:
+def imported(run: Callable[..., Result], tmp_path: Path) -> Imported:
     """Import, and return the report's lines."""
 
     def imported(*arguments: object) -> list[dict[str, Any]]:
@@ -62,19 +66,24 @@ def imported(run: Callable[..., Result], tmp_path: Path) -> Import:
     return imported
 
 
-def external_user(client: ApiClient, external_id: str) -> str:
-    row = {"external_id": external_id, "display_name": "Ann"}
-    user_id: str = client.rows("/v1/users/batch", "users", [row])[0]["user_id"]
-    return user_id
+def external_user(client: Starfold, external_id: str) -> str:
+    return str(client.create_external_user(external_id, "Ann").user_id)
 
 
-def rate(client: ApiClient, user_id: str, movie_id: str, score: float) -> None:
-    row = {"user_id": user_id, "movie_id": movie_id, "score": score}
-    assert client.rows("/v1/ratings/batch", "ratings", [row])[0]["status"] == "changed"
+def rate(client: Starfold, user_id: str, movie_id: str, score: float) -> None:
+    rating = NewRating(user_id=user_id, movie_id=movie_id, score=score)
+    assert client.submit_rating(rating).status == "changed"
+
+
+def head_of(client: Starfold) -> int:
+    """Return the log's last position; what the client reads from now on includes it."""
+    position = client.command_ready().position
+    client.caller.note(position)
+    return position
 
 
 def test_a_letterboxd_export_is_imported_once_and_a_repeat_changes_nothing(
-    api: Api, client: ApiClient, imported: Import, tmp_path: Path
+    api: Api, client: Starfold, imported: Imported, tmp_path: Path
 ) -> None:
     heat, ran = api.movie("Heat", 1995), api.movie("Ran", 1985, alternative_titles=["Chaos"])
     ann = external_user(client, "letterboxd:ann")
@@ -89,7 +98,7 @@ def test_a_letterboxd_export_is_imported_once_and_a_repeat_changes_nothing(
     assert sorted(line["status"] for line in dry) == [
         "refused", "unmatched", "would import", "would import", "would import",
     ]  # fmt: skip
-    assert client.query(f"/v1/users/{ann}")["ratings"]["count"] == 0
+    assert client.get_profile(ann).ratings.count == 0
 
     first = imported("letterboxd", archive, "--user", ann)
     assert {(line["file"], line["line"]): line["status"] for line in first} == {
@@ -99,16 +108,16 @@ def test_a_letterboxd_export_is_imported_once_and_a_repeat_changes_nothing(
         ("reviews.csv", 2): "imported",
         ("reviews.csv", 4): "unmatched",
     }
-    head = client.head()
-    ratings = client.query(f"/v1/users/{ann}/ratings", at_least=head)["items"]
-    assert {one["movie_id"]: (one["score"], one["review"], one["rated_at"]) for one in ratings} == {
-        heat: (4.0, "Two\nlines", "2024-01-05T12:00:00Z"),
-        ran: (3.0, None, "2024-01-06T12:00:00Z"),
+    head = head_of(client)
+    ratings = client.list_user_ratings(ann).items
+    assert {str(one.movie_id): (one.score, one.review, one.rated_at) for one in ratings} == {
+        heat: (4.0, "Two\nlines", datetime(2024, 1, 5, 12, tzinfo=UTC)),
+        ran: (3.0, None, datetime(2024, 1, 6, 12, tzinfo=UTC)),
     }
 
     again = imported("letterboxd", archive, "--user", ann)
     assert [line["status"] for line in again].count("unchanged") == 3
-    assert client.head() == head, "a repeat appends nothing"
+    assert head_of(client) == head, "a repeat appends nothing"
 
     rate(client, ann, heat, 0.5)
     later = imported("letterboxd", archive, "--user", ann)
@@ -116,7 +125,7 @@ def test_a_letterboxd_export_is_imported_once_and_a_repeat_changes_nothing(
 
 
 def test_a_row_without_a_date_does_not_undo_what_the_user_did_since(
-    api: Api, client: ApiClient, imported: Import, tmp_path: Path
+    api: Api, client: Starfold, imported: Imported, tmp_path: Path
 ) -> None:
     movie, ann = api.movie("Stalker", 1979, tmdb_id=1398), external_user(client, "mine:ann")
     file = tmp_path / "mine.csv"
@@ -128,7 +137,7 @@ def test_a_row_without_a_date_does_not_undo_what_the_user_did_since(
 
 
 def test_a_member_imports_for_themselves_and_a_service_not_for_them(
-    api: Api, client: ApiClient, imported: Import, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    api: Api, client: Starfold, imported: Imported, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     movie, ann = api.movie("Nostalghia", 1983, imdb_id="tt0086022"), api.sign_up()
     file = tmp_path / "imdb.csv"
@@ -139,12 +148,12 @@ def test_a_member_imports_for_themselves_and_a_service_not_for_them(
     monkeypatch.setenv("STARFOLD_API_KEY", ann.token)
     (line,) = imported("imdb", file)
     assert (line["status"], line["movie_id"]) == ("imported", movie)
-    profile = client.query(f"/v1/users/{ann.user_id}", at_least=client.head())
-    assert profile["ratings"]["average"] == 4.5
+    head_of(client)
+    assert client.get_profile(ann.user_id).ratings.average == 4.5
 
 
 def test_a_refusal_of_the_command_api_is_a_reason_in_the_report(
-    api: Api, imported: Import, tmp_path: Path
+    api: Api, imported: Imported, tmp_path: Path
 ) -> None:
     api.movie("Solaris", 1972, imdb_id="tt0069293")
     file = tmp_path / "imdb.csv"
@@ -157,44 +166,44 @@ def test_a_refusal_of_the_command_api_is_a_reason_in_the_report(
 
 
 def test_a_data_set_creates_its_users_and_the_films_that_are_missing(
-    api: Api, client: ApiClient, imported: Import, run: Callable[..., Result], tmp_path: Path
+    api: Api, client: Starfold, imported: Imported, run: Callable[..., Result], tmp_path: Path
 ) -> None:
     api.movie("Fargo", 1996)
     folder = write_movielens(tmp_path / "ml", seed=1)
     assert {line["status"] for line in imported("movielens", folder, "--dry-run")} == {
         "would import"
     }
-    head = client.head()
+    head = head_of(client)
     first = imported("movielens", folder)
     assert {line["status"] for line in first} == {"imported"}
     assert len(first) == 2_400
-    assert client.head() > head
+    assert head_of(client) > head
     assert differences(client, folder) == []
 
-    head = client.head()
+    head = head_of(client)
     again = imported("movielens", folder)
     assert {line["status"] for line in again} == {"unchanged"}
-    assert client.head() == head, "a repeat appends nothing"
+    assert head_of(client) == head, "a repeat appends nothing"
     refused = run("movielens", folder, "--user", "ann")
     assert "a data set has users of its own" in str(refused.exception)
 
 
 def test_an_interrupted_import_ends_its_requests_and_is_repeated(
-    api: Api, client: ApiClient, imported: Import, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    api: Api, client: Starfold, imported: Imported, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Ctrl-C at the second request; the report tells what was written."""
     folder = write_movielens(tmp_path / "ml", seed=2, later_s=86_400)
-    sent: list[int] = []
-    rows = ApiClient.rows
+    created: list[int] = []
+    create_users = Import._create_users
 
-    def interrupted(self: ApiClient, path: str, field: str, some: Any) -> Any:
-        if field == "users" and sent:
+    def interrupted(self: Import, source: Source, entries: Any, users: Any) -> None:
+        if created:
             raise KeyboardInterrupt
-        sent.append(len(some))
-        return rows(self, path, field, some)
+        created.append(len(entries))
+        create_users(self, source, entries, users)
 
     with monkeypatch.context() as patch:
-        patch.setattr(ApiClient, "rows", interrupted)
+        patch.setattr(Import, "_create_users", interrupted)
         patch.setattr("ops.imports.importer.ROWS_AT_ONCE", 1_000)
         result = CliRunner().invoke(
             app, ["import", "movielens", str(folder), "--report", str(tmp_path / "cut.jsonl")]
@@ -208,16 +217,39 @@ def test_an_interrupted_import_ends_its_requests_and_is_repeated(
 
 
 def test_a_killed_import_is_repeated_without_doubling(
-    client: ApiClient, imported: Import, run: Callable[..., Result], tmp_path: Path
+    client: Starfold, imported: Imported, run: Callable[..., Result], tmp_path: Path
 ) -> None:
     folder = write_movielens(tmp_path / "ml", seed=3, later_s=2 * 86_400)
-    before = client.head()
+    before = head_of(client)
     with subprocess.Popen(
         starfold_command("import", "movielens", str(folder)), stdout=subprocess.DEVNULL
     ) as killed:
-        eventually(lambda: client.head() > before)
+        eventually(lambda: head_of(client) > before)
         killed.kill()
     lines = imported("movielens", folder)
     assert len(lines) == 2_400
     assert {line["status"] for line in lines} <= {"imported", "unchanged"}
     assert differences(client, folder) == []
+
+
+def test_a_row_of_now_is_one_request_however_often_the_same_file_is_imported(
+    api: Api, client: Starfold, imported: Imported, tmp_path: Path
+) -> None:
+    """Its day has no noon yet, so that it is dated now: a repeat must not undo a later rating."""
+    movie, ann = api.movie("Sans Soleil", 1983, imdb_id="tt0084628"), "mine:now"
+    tomorrow = (datetime.now(UTC) + timedelta(days=1)).date().isoformat()
+    file = tmp_path / "imdb.csv"
+    file.write_text(f"Const,Your Rating,Date Rated\ntt0084628,9,{tomorrow}\n")
+
+    def score() -> float:
+        head_of(client)
+        return client.get_user_rating(external_user(client, ann), movie).score
+
+    assert [one["status"] for one in imported("imdb", file, "--user", ann)] == ["imported"]
+    assert score() == 4.5
+    rate(client, external_user(client, ann), movie, 1)
+    assert [one["status"] for one in imported("imdb", file, "--user", ann)] == ["imported"]
+    assert score() == 1, "the repeat got the first answer"
+    file.write_text(file.read_text() + "\n")
+    imported("imdb", file, "--user", ann)
+    assert score() == 4.5, "another file is another request"

@@ -13,6 +13,7 @@ from command_api.privacy.erasure_ledger import read_ledger
 from ops.cli import app
 from ops.errors import OperatorError
 from shared.log.schema import COMMAND_ROLE
+from starfold_client import ClientError
 from tests.support.api import PASSWORD, Api
 from tests.support.system import System
 
@@ -59,7 +60,7 @@ def rows(result: Result) -> list[list[str]]:
 
 
 def refusal(result: Result) -> str:
-    assert isinstance(result.exception, OperatorError), result.output
+    assert isinstance(result.exception, OperatorError | ClientError), result.output
     return str(result.exception)
 
 

@@ -21,6 +21,7 @@ import httpx
 from shared.ids import UserId
 from shared.log.events import MovieCreated, RatingSubmitted
 from shared.web.tokens import TokenIssuer
+from starfold_client import NewMovie
 from tests.support.api import POSITION
 from tests.support.local_starfold import Local
 from tests.support.log import Entry, assert_unbroken
@@ -56,15 +57,11 @@ class Writers:
         self._issuer = TokenIssuer(private_key, issuer="starfold", audience="starfold")
         with local.client() as client:
             self.users = [
-                client.command(
-                    "POST", "/v1/users", {"external_id": str(uuid4()), "display_name": "Ann"}
-                ).json()["user_id"]
+                str(client.create_external_user(str(uuid4()), "Ann").user_id)
                 for _ in range(WRITERS + 1)
             ]
             self.movies = [
-                client.command("POST", "/v1/movies", {"title": f"Film {n}", "year": 1970}).json()[
-                    "movie_id"
-                ]
+                str(client.create_movie(NewMovie(title=f"Film {n}", year=1970)).movie_id)
                 for n in range(MOVIES)
             ]
         self.all = [Writer(self, user, seed) for seed, user in enumerate(self.users[1:])]

@@ -11,21 +11,24 @@ from fractions import Fraction
 from pathlib import Path
 from statistics import median
 from typing import Any
+from uuid import UUID
 
-from ops.home.api_client import ApiClient
+import msgspec
+
 from ops.imports.formats import movielens
 from ops.imports.importer import match_films
 from ops.imports.matcher import Matcher, read_catalogue
 from ops.imports.reading.entry import DataSet, Entry
 from ops.imports.reading.files import open_files
+from starfold_client import NewUser, Starfold
 
 BINS = 10
 AVERAGE_DECIMALS = 4
 
 
-def differences(client: ApiClient, folder: Path) -> list[str]:
+def differences(client: Starfold, folder: Path) -> list[str]:
     """Every movie and every user of the files whose statistics are not exactly the truth."""
-    head = client.head()
+    reader = client.for_caller(position=client.command_ready().position)
     by_film: dict[str, list[Entry]] = defaultdict(list)
     by_user: dict[str, list[Entry]] = defaultdict(list)
     with open_files(folder) as files:
@@ -40,19 +43,23 @@ def differences(client: ApiClient, folder: Path) -> list[str]:
     assert matched.keys() == {film.external_id for film in films}
     found: list[str] = []
     for film, movie_id in matched.items():
-        stated = client.query(f"/v1/movies/{movie_id}", at_least=head)["ratings"]
+        stated = msgspec.to_builtins(reader.get_movie(movie_id).ratings)
         found += _compare(film, stated, by_film[film])
     for user, user_id in user_ids(client, list(by_user)).items():
-        stated = client.query(f"/v1/users/{user_id}", at_least=head)["ratings"]
+        stated = msgspec.to_builtins(reader.get_profile(user_id).ratings)
         found += _compare(f"user {user}", stated, by_user[user])
     return found
 
 
-def user_ids(client: ApiClient, users: list[str]) -> dict[str, str]:
+def user_ids(client: Starfold, users: list[str]) -> dict[str, UUID]:
     """Starfold's user id of every user of the files: a repeated creation answers with it."""
-    rows = [{"external_id": f"movielens:{user}", "display_name": "?"} for user in users]
-    results = client.rows("/v1/users/batch", "users", rows)
-    return {user: result["user_id"] for user, result in zip(users, results, strict=True)}
+    rows = [NewUser(f"movielens:{user}", "?") for user in users]
+    created = client.create_external_users(rows)
+    return {
+        user: result.user_id
+        for user, (_, result) in zip(users, created, strict=True)
+        if result.user_id is not None
+    }
 
 
 def _compare(name: str, stated: Mapping[str, Any], ratings: Iterable[Entry]) -> list[str]:

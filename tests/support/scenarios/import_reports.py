@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from ops.imports.importer import READERS, latest, matched, own_rows
-from ops.imports.matcher import Matcher
+from ops.imports.matcher import Matcher, Movie
 from ops.imports.reading.entry import DataSet, Entry, Source
 from ops.imports.reading.files import open_files
 from ops.imports.report import Report
@@ -22,6 +22,15 @@ CATALOGUE: list[dict[str, Any]] = [
     {"movie_id": "mirror", "title": "Mirror", "year": 1975, "external_id": "trakt:77",
      "alternative_titles": ["Zerkalo"]},
 ]  # fmt: skip
+
+
+def movies(catalogue: Iterable[Mapping[str, Any]]) -> Iterator[tuple[Movie, list[str]]]:
+    """Yield movies of a catalogue with their other titles, as a matcher takes them."""
+    for row in catalogue:
+        titles = [row.get("original_title"), *row.get("alternative_titles", ())]
+        fields = {name: row[name] for name in Movie._fields if name in row}
+        yield Movie(**fields), [title for title in titles if title]
+
 
 # A row's file, line, status, movie, half stars, and the beginning of the detail.
 Line = tuple[str, int, str, str | None, int | None, str]
@@ -43,7 +52,7 @@ def report_of(source: Source, path: Path) -> list[Line]:
         reading = READERS[source](files)
         assert not isinstance(reading, DataSet)
         entries = own_rows(reading, report)
-    for rating in latest(matched(entries, Matcher(CATALOGUE), report), report, "user"):
+    for rating in latest(matched(entries, Matcher(movies(CATALOGUE)), report), report, "user"):
         report.entry(rating.entry, "would import", movie_id=rating.movie_id, detail=rating.review)
         for other in rating.also:
             report.entry(other, "would import", movie_id=rating.movie_id, detail="its review")

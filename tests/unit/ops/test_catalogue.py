@@ -27,7 +27,7 @@ STALKER = b'{"title": "Stalker", "year": 1979, "external_id": "film:2"}\n'
 def test_a_byte_order_mark_and_blank_lines_are_passed_over(tmp_path: Path, content: bytes) -> None:
     file = tmp_path / "catalogue.jsonl"
     file.write_bytes(content)
-    assert [movie["title"] for movie in read(file)] == ["Mirror", "Stalker"]
+    assert [movie.title for movie in read(file)] == ["Mirror", "Stalker"]
 
 
 @pytest.mark.parametrize(
@@ -36,6 +36,8 @@ def test_a_byte_order_mark_and_blank_lines_are_passed_over(tmp_path: Path, conte
         (b'{"year": 1975, "external_id": "film:3"}', "title is missing"),
         (b'{"title": "Solaris", "external_id": "film:3"}', "year is missing"),
         (b'{"title": "Solaris", "year": 1972}', "external_id is missing"),
+        (b'{"title": "Solaris", "year": 1972, "external_id": "f:3", "star": 1}', "fields: star"),
+        (b'{"title": "Solaris", "year": "1972", "external_id": "f:3"}', "Expected `int`"),
         (b'["Solaris", 1972]', "Expected `object`"),
         (b'{"title": "Solaris"', "truncated"),
         (b'{"title": "\xff"}', "utf-8"),

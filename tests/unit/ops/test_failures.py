@@ -5,7 +5,6 @@ from __future__ import annotations
 import errno
 import os
 
-import httpx
 import psycopg
 import pytest
 import redis
@@ -14,6 +13,7 @@ from eventsourcing.persistence import OperationalError
 from ops.errors import OperatorError
 from ops.failures import failure_text
 from shared.errors import Misconfigured
+from starfold_client.errors import ConnectionFailed, Forbidden, UnexpectedAnswer
 
 
 def _system(number: int, *paths: str) -> OSError:
@@ -52,7 +52,9 @@ def _library_error_over_a_full_disk() -> Exception:
         (psycopg.errors.UndefinedTable("no table"), "PostgreSQL refuses this: no table"),
         (redis.ConnectionError("refused"), "Redis does not answer: refused"),
         (redis.AuthenticationError("no"), "Redis refuses the user or password: no"),
-        (httpx.ConnectError("refused"), "Starfold does not answer: refused"),
+        (ConnectionFailed("GET x"), "Starfold does not answer: GET x; is it running?"),
+        (Forbidden("forbidden", 403, detail="no"), "Starfold answers 403 forbidden: no"),
+        (UnexpectedAnswer("no JSON"), "no JSON"),
         (KeyError("a"), "KeyError: 'a' (STARFOLD_LOG_LEVEL=DEBUG shows where)"),
     ],
 )
