@@ -22,11 +22,13 @@ from console.access import admission
 from console.acts.executor import ActExecutor
 from console.http.acts import Acts
 from console.http.events import Events
+from console.http.lag import Lag
 from console.http.projections.generations import Generations
 from console.http.projections.parked import ParkedEntities
 from console.http.projections.replays import Replays
 from console.http.projections.states import Measured
 from console.http.projections.verifications import Verifications
+from console.lag import LagTask
 from console.settings import BODY_BYTES_MAX, ConsoleSettings
 from console.worker_thread import WiredThread
 from ops.jobs import JobQueue
@@ -51,7 +53,7 @@ TAGS = {
     "acts": "The audit log: what operators did.",
     "operations": "Health and metrics.",
 }
-ROOMS = (Generations, Replays, Verifications, ParkedEntities, Events, Acts, Operations)
+ROOMS = (Generations, Lag, Replays, Verifications, ParkedEntities, Events, Acts, Operations)
 
 
 class _Parts(NamedTuple):
@@ -59,6 +61,7 @@ class _Parts(NamedTuple):
 
     store: Store
     reads: WiredThread
+    measuring: WiredThread
     acts: ActExecutor
     jobs: JobQueue
     tasks: Tasks
@@ -76,7 +79,10 @@ def create_app(settings: ConsoleSettings) -> Service:
         app.serve(parts.rooms, parts.gate)
         log.info("console_started", port=settings.port)
         drain_before_stop(settings.drain_s, parts.tasks.drain, app.close_connections)
+        measuring = LagTask(parts.measuring).start(parts.tasks)
         yield {CHARGE_ADDRESS: parts.gate.charge_address}
+        measuring.cancel()
+        await parts.measuring.close()
         await parts.acts.close()
         await parts.reads.close()
         parts.jobs.close()
@@ -124,10 +130,12 @@ def _wire(settings: ConsoleSettings) -> _Parts:
     )
     tasks = Tasks(expected=(Unavailable, OSError))
     reads = WiredThread(settings, "console-reads")
+    measuring = WiredThread(settings, "console-lag")
     acts = ActExecutor(settings)
     jobs, measured = JobQueue(settings), Measured()
     rooms = (
         Generations(reads, acts, jobs, measured),
+        Lag(reads),
         Replays(reads, acts, jobs, measured),
         Verifications(reads, acts),
         ParkedEntities(reads, acts),
@@ -135,4 +143,4 @@ def _wire(settings: ConsoleSettings) -> _Parts:
         Acts(reads, acts.log),
         Operations(SharedLookUp(store.head), tasks, settings.metrics_token),
     )
-    return _Parts(store, reads, acts, jobs, tasks, rooms, gate)
+    return _Parts(store, reads, measuring, acts, jobs, tasks, rooms, gate)

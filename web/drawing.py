@@ -7,9 +7,10 @@ from datetime import date, datetime
 from typing import NamedTuple
 from urllib.parse import urlsplit
 
+from pages.charts import Frame
 from starfold_client.answers import Day
 
-WIDTH, HEIGHT, LEFT, BOTTOM = 640, 220, 34, 24
+FRAME = Frame(640, 220, left=34, bottom=24, top=10, right=8)
 STARS_MAX = 5
 # The marks in a `User-Agent`; the first one found counts, because browsers name others too.
 BROWSERS = (
@@ -45,12 +46,9 @@ class Point(NamedTuple):
 
 
 class Chart(NamedTuple):
-    """A line of averages over bars of counts, in the units of a view box."""
+    """A line of averages over bars of counts."""
 
-    width: int
-    height: int
-    left: int
-    base: int
+    frame: Frame
     line: str
     points: Sequence[Point]
     bars: Sequence[tuple[float, float, float, float]]
@@ -68,33 +66,30 @@ def histogram(counts: Sequence[int]) -> list[Bar]:
 def chart(days: Sequence[Day]) -> Chart:
     """Draw the average and the count at the end of each period, in the order of time."""
     rated = sorted((one for one in days if one.average is not None), key=lambda one: one.date)
-    base = HEIGHT - BOTTOM
     first, last = rated[0].date.toordinal(), rated[-1].date.toordinal()
     span = max(last - first, 1)
     most = max(one.count for one in rated)
 
-    def x_of(day: date) -> float:
-        return round(LEFT + (WIDTH - LEFT - 8) * (day.toordinal() - first) / span, 1)
-
-    def y_of(average: float) -> float:
-        return round(base - (base - 10) * average / STARS_MAX, 1)
-
-    points = [Point(x_of(one.date), y_of(one.average or 0), one) for one in rated]
-    width = max(2.0, min(14.0, (WIDTH - LEFT) / len(points) * 0.7))
+    points = [
+        Point(
+            FRAME.x((one.date.toordinal() - first) / span),
+            FRAME.y((one.average or 0) / STARS_MAX),
+            one,
+        )
+        for one in rated
+    ]
+    width = max(2.0, min(14.0, (FRAME.width - FRAME.left) / len(points) * 0.7))
     bars = []
     for point in points:
-        height = round((base - 10) * 0.5 * point.day.count / most, 1)
-        left = max(round(point.x - width / 2, 1), LEFT)
-        bars.append((left, round(base - height, 1), width, height))
+        top = FRAME.y(0.5 * point.day.count / most)
+        left = max(round(point.x - width / 2, 1), FRAME.left)
+        bars.append((left, top, width, round(FRAME.base - top, 1)))
     return Chart(
-        WIDTH,
-        HEIGHT,
-        LEFT,
-        base,
+        FRAME,
         " ".join(f"{point.x},{point.y}" for point in points),
         points,
         bars,
-        [(y_of(stars), stars) for stars in range(1, STARS_MAX + 1)],
+        [(FRAME.y(stars / STARS_MAX), stars) for stars in range(1, STARS_MAX + 1)],
         [(points[0].x, f"{rated[0].date:%Y}"), (points[-1].x, f"{rated[-1].date:%Y}")],
     )
 

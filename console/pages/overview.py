@@ -11,6 +11,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from console.pages.api import OperatorsApi
+from console.pages.lag import SMALL, lag_charts
 from pages.application import Site
 from pages.sessions import Visitor
 
@@ -32,9 +33,10 @@ class OverviewPages:
         return [page("/", self.overview)]
 
     async def overview(self, _: Request, visitor: Visitor) -> Response:
-        models, newest = await asyncio.gather(
+        models, newest, lags = await asyncio.gather(
             self._api.get(visitor, "/projections"),
             self._api.get(visitor, "/events", limit=NEWEST),
+            lag_charts(self._api, visitor, "15m", SMALL),
         )
         return self._site.renderer.page(
             "overview.html",
@@ -42,6 +44,7 @@ class OverviewPages:
             models=models,
             troubles=troubles(models["generations"]),
             events=newest["items"],
+            lags=lags,
         )
 
 

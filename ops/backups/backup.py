@@ -29,12 +29,15 @@ LEDGER = "erasures.jsonl"
 SECRETS = "secrets.json"
 OPERATOR = "operator.json"
 
-# A table comes after the ones that it references. The event index is derived from the log.
+# A table comes after the ones that it references. The event index is derived from the log, and the
+# lag is of one day.
 _TABLES = """
 SELECT c.relname::text, array_agg(a.attname::text ORDER BY a.attnum)
 FROM pg_class c JOIN pg_attribute a ON a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped
 WHERE c.relnamespace = current_schema()::regnamespace AND c.relkind = 'r'
-    AND c.relname NOT IN ('event_index', 'event_index_checkpoint', 'imports', 'import_parts')
+    AND c.relname NOT IN (
+        'event_index', 'event_index_checkpoint', 'imports', 'import_parts', 'projection_lag'
+    )
 GROUP BY c.oid, c.relname
 ORDER BY (SELECT count(*) FROM pg_constraint WHERE conrelid = c.oid AND contype = 'f'), c.relname
 """

@@ -28,3 +28,5 @@ GRANT SELECT ON sessions, idempotency_keys TO {projector};
 -- Acts are appended and closed, never changed: the table's triggers see to that.
 GRANT SELECT, INSERT (act_id, actor, via, act, parameters, request_id, repeat_key),
     UPDATE (closed_at, outcome, result) ON operator_acts TO {projector};
+-- The console measures how far the read models are behind.
+GRANT SELECT, INSERT, UPDATE ON projection_lag TO {projector};

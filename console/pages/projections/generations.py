@@ -12,6 +12,7 @@ from starlette.routing import Route
 
 from console.pages.api import OperatorsApi
 from console.pages.confirmation import Confirmation, Confirmed, ConfirmedAct
+from console.pages.lag import LARGE, lag_charts
 from console.pages.overview import troubles
 from pages.application import Site
 from pages.forms import FormErrors
@@ -42,7 +43,11 @@ class GenerationPages:
         return [page, *(route for act in acts for route in act.routes())]
 
     async def projections(self, _: Request, visitor: Visitor) -> Response:
-        models = await self._api.get(visitor, "/projections")
+        models, quarter, day = await asyncio.gather(
+            self._api.get(visitor, "/projections"),
+            lag_charts(self._api, visitor, "15m", LARGE),
+            lag_charts(self._api, visitor, "24h", LARGE),
+        )
         coming = [one for one in models["generations"] if one["state"] in NOT_LIVE_YET]
         replays = await asyncio.gather(*(self._replay_of(visitor, one) for one in coming))
         is_moving = bool(coming) or any(one["switch_when_ready"] for one in models["generations"])
@@ -53,6 +58,7 @@ class GenerationPages:
             troubles=troubles(models["generations"]),
             replays={one["replay_id"]: one for one in replays if one is not None},
             is_moving=is_moving,
+            charts=[(name, (chart, day[name])) for name, chart in quarter.items()],
         )
 
     async def ask_replay(self, request: Request, visitor: Visitor) -> Confirmation:
