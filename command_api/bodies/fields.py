@@ -29,6 +29,7 @@ DESCRIPTION_CHARS_MAX = 5_000
 PASSWORD_CHARS_MAX = 1_024
 EMAIL_CHARS_MAX = 254
 CREDENTIAL_CHARS_MAX = 200
+REASON_CHARS_MAX = 500
 YEAR_MIN = 1888  # The year of the oldest surviving film.
 YEARS_AHEAD_MAX = 5
 RATED_AT_MIN = datetime(1970, 1, 1, tzinfo=UTC)
@@ -179,6 +180,13 @@ Title = Annotated[
 Name = Annotated[
     str,
     StringConstraints(max_length=NAME_CHARS_MAX),
+    AfterValidator(_one_line),
+    _documented(_LINE),
+]
+# Why an operator does something.
+Reason = Annotated[
+    str,
+    StringConstraints(max_length=REASON_CHARS_MAX),
     AfterValidator(_one_line),
     _documented(_LINE),
 ]

@@ -8,9 +8,9 @@ from typing import Annotated, Any
 from uuid import UUID
 
 import msgspec
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints
+from pydantic import BaseModel, ConfigDict, Field
 
-from command_api.bodies.fields import RatedAt, printable
+from command_api.bodies.fields import RatedAt, Reason
 from command_api.bodies.json_body import JsonBody
 from console.access import OPERATORS_ONLY
 from console.acts.conditions import ActParameters
@@ -28,7 +28,6 @@ from shared.web.operation import Parameters, Request, operation
 from shared.web.parameter_types import WHOLE, CanonicalUuid, Limit
 
 LIMIT_DEFAULT = 50
-REASON_CHARS_MAX = 500
 REVEAL = "event reveal"
 REVEAL_BYTES_MAX = 4 * 1024
 
@@ -89,11 +88,7 @@ class RevealBody(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    reason: Annotated[
-        str,
-        StringConstraints(strip_whitespace=True, min_length=1, max_length=REASON_CHARS_MAX),
-        AfterValidator(printable),
-    ]
+    reason: Reason
 
 
 class RevealAnswer(BaseModel):

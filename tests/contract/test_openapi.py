@@ -1,4 +1,4 @@
-"""What both OpenAPI documents hold to: references that resolve, nothing twice, nothing unused."""
+"""What every OpenAPI document holds to: references that resolve, nothing twice, nothing unused."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ import query_api.app
 from command_api.settings import CommandSettings
 from query_api.settings import QuerySettings
 from shared.web.openapi import LICENCE
-from tests.contract.test_docs import SECRETS
+from tests.contract.test_docs import CONSOLE, SECRETS
 from tests.contract.test_house import PYPROJECT
 from tests.support import openapi_files
 
@@ -27,7 +27,10 @@ Document = dict[str, Any]
 
 COMMANDS = command_api.app.create_app(CommandSettings(**SECRETS)).openapi()
 READS = query_api.app.create_app(QuerySettings(**SECRETS)).openapi()
-BOTH = pytest.mark.parametrize("document", [COMMANDS, READS], ids=["commands", "reads"])
+OPERATORS = CONSOLE.openapi()
+ALL = pytest.mark.parametrize(
+    "document", [COMMANDS, READS, OPERATORS], ids=["commands", "reads", "operators"]
+)
 PROBLEM = {"$ref": "#/components/schemas/Problem"}
 # What a schema may say (JSON Schema 2020-12, as far as these documents use it).
 KEYWORDS = {
@@ -119,7 +122,7 @@ def answers(document: Document, operation: Document) -> dict[str, Document]:
     return {status: resolved(document, answer) for status, answer in operation["responses"].items()}
 
 
-@BOTH
+@ALL
 def test_every_component_is_used_and_every_reference_leads_to_one(document: Document) -> None:
     components = {
         f"#/components/{kind}/{name}"
@@ -130,24 +133,24 @@ def test_every_component_is_used_and_every_reference_leads_to_one(document: Docu
     assert set(references(document)) == components
 
 
-@BOTH
+@ALL
 def test_the_document_is_openapi(document: Document) -> None:
     openapi_spec_validator.validate(document)
     schemas = list(schemas_in(document))
-    assert len(schemas) > 100
+    assert len(schemas) > 50
     for schema in schemas:
         assert set(schema) <= KEYWORDS, schema
         re.compile(schema.get("pattern", ""))
 
 
-@pytest.mark.parametrize("name", ["command.json", "query.json"])
+@pytest.mark.parametrize("name", ["command.json", "operator-api.json", "query.json"])
 def test_the_files_are_the_documents(name: str) -> None:
     """Clients are generated and compared without a running server."""
     text = (openapi_files.FOLDER / name).read_text()
     assert text == openapi_files.documents()[name], f"run `{openapi_files.COMMAND}`"
 
 
-@BOTH
+@ALL
 def test_examples_are_of_their_schema(document: Document) -> None:
     examined = 0
     for schema in schemas_in(document):
@@ -160,20 +163,20 @@ def test_examples_are_of_their_schema(document: Document) -> None:
                 if "schema" in content and "example" in content:
                     require_valid(document, content["example"], content["schema"])
                     examined += 1
-    assert examined > 5
+    assert examined > 2
 
 
 if (sys.platform, platform.machine()) == ("linux", "x86_64"):  # Where the linter is published.
     from vacuum import lint
 
-    @BOTH
+    @ALL
     def test_a_linters_recommended_rules_find_no_error(document: Document) -> None:
         found = lint(json.dumps(document), ruleset="extends: [[spectral:oas, recommended]]")
         assert found
         assert [one for one in found if one.rule_severity == "error"] == []
 
 
-@BOTH
+@ALL
 def test_every_refusal_is_the_same_problem_by_reference(document: Document) -> None:
     assert "urn:starfold" not in str(document["paths"])
     for name, operation in operations(document):
@@ -182,7 +185,7 @@ def test_every_refusal_is_the_same_problem_by_reference(document: Document) -> N
                 assert answer["content"] == {"application/problem+json": {"schema": PROBLEM}}, name
 
 
-@BOTH
+@ALL
 def test_every_operation_has_a_name_of_its_own_a_tag_and_words(document: Document) -> None:
     names = Counter(one["operationId"] for _, one in operations(document))
     assert set(names.values()) == {1}
@@ -198,7 +201,7 @@ def test_every_operation_has_a_name_of_its_own_a_tag_and_words(document: Documen
             assert resolved(document, answer)["description"], name
 
 
-@BOTH
+@ALL
 def test_every_parameter_is_described_and_those_of_a_path_are_its_own(document: Document) -> None:
     for name, one in operations(document):
         parameters = [resolved(document, parameter) for parameter in one["parameters"]]
@@ -209,7 +212,7 @@ def test_every_parameter_is_described_and_those_of_a_path_are_its_own(document: 
         assert set(keys.values()) <= {1}, name
 
 
-@BOTH
+@ALL
 def test_a_credential_is_named_by_the_operation_and_its_lack_is_documented(
     document: Document,
 ) -> None:
@@ -222,7 +225,7 @@ def test_a_credential_is_named_by_the_operation_and_its_lack_is_documented(
         assert ("403" in one["responses"]) >= (bool(credentials) and {} not in credentials), name
 
 
-@BOTH
+@ALL
 def test_the_document_says_where_the_api_is_and_how_it_is_licensed(document: Document) -> None:
     assert document["servers"]
     assert document["info"]["license"] == LICENCE

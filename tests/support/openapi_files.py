@@ -7,8 +7,10 @@ from pathlib import Path
 from typing import Any
 
 import command_api.app
+import console.app
 import query_api.app
 from command_api.settings import CommandSettings
+from console.settings import ConsoleSettings
 from query_api.settings import QuerySettings
 from tests.contract.test_docs import SECRETS
 
@@ -21,6 +23,7 @@ def documents() -> dict[str, str]:
     """Return the text of each file by its name: sorted and indented, for small differences."""
     apps = {
         "command.json": command_api.app.create_app(CommandSettings(**SECRETS)),
+        "operator-api.json": console.app.create_app(ConsoleSettings(**SECRETS)),
         "query.json": query_api.app.create_app(QuerySettings(**SECRETS)),
     }
     return {
