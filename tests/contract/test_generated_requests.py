@@ -19,6 +19,7 @@ from schemathesis.config import SchemathesisConfig
 from schemathesis.engine import events
 
 from command_api.identity.refusal_pace import RefusalPace
+from console.acts import executor
 from shared.ids import POSITION_MAX
 from tests.conftest import wait_ready
 from tests.contract.test_openapi import resolved
@@ -90,6 +91,8 @@ def callers(servers: Servers) -> Iterator[Callers]:
     system = System(servers)
     pace = pytest.MonkeyPatch()
     pace.setattr(RefusalPace, "delay_s", lambda _pace, _address: 0.0)  # It has tests of its own.
+    # A request soon after two long acts is refused, rightly, and that is tested elsewhere too.
+    pace.setattr(executor, "LONG_MAX", 100)
     limits = ("rate_limit_member", "rate_limit_service", "rate_limit_anonymous")
     failures = ("log_in_failures_per_account", "log_in_failures_per_address")
     changes = dict.fromkeys(limits, 0) | dict.fromkeys(failures, 1_000_000)
@@ -205,6 +208,7 @@ def failures_of(
     return found, requests
 
 
+@pytest.mark.filterwarnings("ignore:Do not use the `random` module")
 @pytest.mark.usefixtures("real_values")
 @pytest.mark.parametrize(
     ("side", "caller"),
@@ -223,6 +227,8 @@ def test_what_is_documented_is_so_for_every_caller(
     assert requests > 10
 
 
+# The services' own threads draw jitter from `random` while a value is drawn.
+@pytest.mark.filterwarnings("ignore:Do not use the `random` module")
 @pytest.mark.usefixtures("real_values")
 @pytest.mark.parametrize("side", ["command", "query", "operators"])
 def test_every_bound_of_a_value_is_as_documented(callers: Callers, side: str) -> None:

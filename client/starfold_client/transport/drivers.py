@@ -50,7 +50,7 @@ class Options:
 
 
 class Client:
-    """A caller, how patient they are, and who is told of each pause before another attempt."""
+    """A caller, how patient they are, and the function to call before each pause."""
 
     def __init__(self, caller: Caller, patience_s: float, on_pause: OnPause | None) -> None:
         self.caller = caller

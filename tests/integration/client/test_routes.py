@@ -71,7 +71,7 @@ def test_an_account_from_sign_up_to_erasure(connect: Connect, service: Starfold)
     assert ann.get_import(started.import_id) == started
     assert ann.list_imports().items[0].import_id == started.import_id
     assert ann.get_import_report(started.import_id).startswith(b"file,line,status")
-    with pytest.raises(errors.InvalidInput):
+    with pytest.raises(errors.Conflict):
         ann.choose_movies(started.import_id, {0: uuid4()})
     ann.delete_import(started.import_id)
     assert ann.list_imports().items == []
