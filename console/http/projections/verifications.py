@@ -117,6 +117,7 @@ class Verifications:
             202: AnswerKind(
                 "The verification has begun", VerificationState, ("Cache-Control", "Location")
             ),
+            404: AnswerKind("What is named does not exist."),
             409: AnswerKind("What is named cannot be compared."),
         },
     )
