@@ -79,7 +79,7 @@ CONFIG: dict[str, Any] = {
 
 
 class Callers(NamedTuple):
-    """`urls` are those of the three APIs, by the side that each serves."""
+    """`urls` has the URL of each of the three APIs, by the side that it serves."""
 
     api: Api
     tokens: dict[str, str]
