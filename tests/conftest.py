@@ -9,6 +9,8 @@ import os
 import signal
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
+from unittest.mock import patch
 
 import hypothesis
 import pytest
@@ -53,8 +55,27 @@ structlog.configure(
     ]
 )
 
+_configure = structlog.configure
+
+
+def _configure_uncached(**options: Any) -> None:
+    """A logger that is kept from one test would write to the streams of that test."""
+    _configure(**options | {"cache_logger_on_first_use": False})
+
+
+patch.object(structlog, "configure", _configure_uncached).start()
+
 Starfold = Callable[..., Result]
 Work = Callable[[], None]
+
+
+@pytest.fixture(autouse=True)
+def _own_process() -> Iterator[None]:
+    """Give each test its own variables and log, which a command in this process sets."""
+    log = structlog.get_config()
+    with patch.dict(os.environ):
+        yield
+    structlog.configure(**log)
 
 
 @pytest.fixture(scope="session")

@@ -31,13 +31,16 @@ COPIED = (
     "bench",
     "client",
     "command_api",
+    "console",
     "deploy",
     "docs",
     "ops",
+    "pages",
     "projector",
     "query_api",
     "shared",
     "tests",
+    "web",
 )
 # Variables of the test process, which must not reach the commands of a guide.
 NOT_PASSED_ON = ("COVERAGE_", "PYTEST_")

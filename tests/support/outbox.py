@@ -8,7 +8,7 @@ import re
 from pathlib import Path
 
 from projector.mails.sender import sender_of
-from tests.support.system import System
+from tests.support.system import System, eventually
 
 
 class Outbox:
@@ -21,12 +21,20 @@ class Outbox:
         self._sender = sender
         self._folder = folder
         self._site = site
+        self._seen = 0
 
     def link(self, page: str) -> str:
-        """Send what is due, and return the path and query that the newest mail links to."""
-        self._sender.send_due()
-        content = max(self._folder.glob("*.eml")).read_bytes()
+        """Send what is due, and return the path and query that the next new mail links to."""
+        mails = eventually(self._new)
+        self._seen = len(mails)
+        content = max(mails).read_bytes()
         body = email.message_from_bytes(content, policy=email.policy.default).get_body()
         assert body is not None
         (found,) = re.findall(rf"{self._site}(/{page}\?token=\S+)", body.get_content())
         return str(found)
+
+    def _new(self) -> list[Path]:
+        """Return all mails once there is a new one."""
+        self._sender.send_due()
+        mails = list(self._folder.glob("*.eml"))
+        return mails if len(mails) > self._seen else []

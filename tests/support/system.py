@@ -151,9 +151,10 @@ class System:
         return _variables(self._environment(PROJECTOR_ROLE, redis_users.PROJECTOR))
 
     def projector_settings(self, **changes: Any) -> ProjectorSettings:
-        return ProjectorSettings(
-            **{**self._environment(PROJECTOR_ROLE, redis_users.PROJECTOR), **changes}
-        )
+        # A command that ran in this process may have left its home's outbox in the environment.
+        without_mails = {"mail_outbox": None, "smtp_url": None}
+        own = self._environment(PROJECTOR_ROLE, redis_users.PROJECTOR)
+        return ProjectorSettings(**{**own, **without_mails, **changes})
 
     def query_settings(self, **changes: Any) -> QuerySettings:
         return QuerySettings(

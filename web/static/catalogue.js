@@ -44,3 +44,5 @@ const later = () => { clearTimeout(waiting); waiting = setTimeout(search, WAIT_M
 form.addEventListener("input", later);
 form.addEventListener("submit", (event) => { event.preventDefault(); clearTimeout(waiting); search(); });
 followShown();
+// What was typed before this script was there is searched too.
+if (form.elements.q.value !== form.elements.q.defaultValue) later();

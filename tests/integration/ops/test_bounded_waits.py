@@ -85,7 +85,7 @@ def test_a_switch_names_what_stands_in_its_way(
     behind: Behind, starfold: Starfold, stopped: str | None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(replay_waits, "PROJECTOR_SILENT_MAX_S", 1e9)
-    monkeypatch.setattr(replay_waits.WaitReport, "_is_projector_silent", _never)
+    monkeypatch.setattr(replay_waits, "_is_projector_silent", _never)
     behind.wiring.generations.set_stopped("movies", 2, stopped)
     refused = starfold("switch", "movies", "2", "--no-audit", "--wait", "0")
     assert (stopped or "it is at position") in str(refused.exception) + refused.output

@@ -200,7 +200,8 @@ def test_workers_that_build_a_share_each_do_not_decode_the_rest(system: System) 
         before = _decoded_here()
         assert builder.build(MOVIES, generation.number, share)
         decoded.append(_decoded_here() - before)
-    assert max(decoded) < head
+    # All movies may be in one share; what concerns only them is never decoded by both.
+    assert sum(decoded) < 1.5 * head
     assert read_model(system, generation) == read_model(system, active(wiring, MOVIES))
 
 
