@@ -13,7 +13,7 @@ import sys
 from pathlib import Path
 
 import msgspec
-from playwright.sync_api import Browser, Page, sync_playwright
+from playwright.sync_api import Browser, Page, ViewportSize, sync_playwright
 
 from ops.home.folder import Home
 from starfold_client import Starfold
@@ -41,8 +41,8 @@ class Camera:
 
     def __init__(self, browser: Browser, site: str, folder: Path) -> None:
         width, height = SIZE
-        viewport = {"width": width, "height": height}
-        self._context = browser.new_context(base_url=site, viewport=viewport)  # type: ignore[arg-type]  # A dictionary of the keys that it wants.
+        viewport = ViewportSize(width=width, height=height)
+        self._context = browser.new_context(base_url=site, viewport=viewport)
         # Posters come from elsewhere: a picture shows what this site serves.
         self._context.route(lambda url: not url.startswith(site), lambda route: route.abort())
         self._encoder = browser.new_page()

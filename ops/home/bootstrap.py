@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import secrets
+from contextlib import ExitStack
 from pathlib import Path
 
 import msgspec
@@ -78,18 +79,19 @@ def operator_of(home: Home) -> Operator:
 def logged_in(home: Home) -> Starfold:
     """Return a client of the operator; raise `OperatorError` if they cannot log in."""
     operator = operator_of(home)
-    client = client_of(home.addresses(), timeout_s=LOG_IN_WITHIN_S, patience_s=LOG_IN_WITHIN_S)
-    try:
-        client.log_in(email=operator.email, password=operator.password)
-    except NotAuthenticated as error:
-        client.close()
-        raise OperatorError(
-            f"{home.addresses().command_url} does not accept the password of {operator.email} in"
-            f" {home.operator_file}: it was changed, or the account was erased"
-        ) from error
-    except BaseException:
-        client.close()
-        raise
+    with ExitStack() as opened:
+        client = opened.enter_context(
+            client_of(home.addresses(), timeout_s=LOG_IN_WITHIN_S, patience_s=LOG_IN_WITHIN_S)
+        )
+        try:
+            client.log_in(email=operator.email, password=operator.password)
+        except NotAuthenticated as error:
+            raise OperatorError(
+                f"{home.addresses().command_url} does not accept the password of"
+                f" {operator.email} in {home.operator_file}: it was changed, or the account was"
+                " erased"
+            ) from error
+        opened.pop_all()
     return client
 
 

@@ -337,9 +337,8 @@ def write_private(file: Path, content: bytes) -> None:
             stream.flush()
             os.fsync(stream.fileno())
         Path(draft).replace(file)
-    except BaseException:
+    finally:  # Unless it has become the file.
         Path(draft).unlink(missing_ok=True)
-        raise
 
 
 def _new_secrets() -> Secrets:

@@ -64,7 +64,7 @@ def message(
 def _address(text: str) -> Address:
     try:
         address = Address(addr_spec=text)
-    except Exception:  # noqa: BLE001  # It raises many kinds, AttributeError among them.
+    except Exception:  # noqa: BLE001  # The library's parser raises many kinds, AttributeError among them.
         address = None
     if address is None or not text.isascii() or address.addr_spec != text:
         # Without the cause, whose text has the address.

@@ -9,9 +9,9 @@ from itertools import groupby
 from typing import Annotated, Any
 from uuid import UUID
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints
+from pydantic import BaseModel, ConfigDict, Field
 
-from command_api.bodies.fields import printable
+from command_api.bodies.fields import Reason
 from command_api.bodies.json_body import JsonBody
 from console.access import OPERATORS_ONLY
 from console.acts.conditions import ActParameters
@@ -28,7 +28,6 @@ from shared.errors import NotFound
 from shared.web.answer import Answer, AnswerKind, json_answer
 from shared.web.operation import Parameters, Request, operation
 
-REASON_CHARS_MAX = 500
 BODY_BYTES_MAX = 4 * 1024
 # Events that wait are counted up to this number.
 WAITING_MAX = 10_000
@@ -73,11 +72,7 @@ class DiscardBody(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    reason: Annotated[
-        str,
-        StringConstraints(strip_whitespace=True, min_length=1, max_length=REASON_CHARS_MAX),
-        AfterValidator(printable),
-    ]
+    reason: Reason
 
 
 class BegunAct(BaseModel):

@@ -16,7 +16,7 @@ from pages.sessions import Visitor
 from starfold_client.errors import Problem
 
 LIST = "/parked"
-FOLD = "Its events are read again, and its documents written anew, in every generation."
+FOLD = "Every generation reads its events again and replaces its documents."
 
 
 class ParkedPages:
