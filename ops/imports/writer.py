@@ -14,6 +14,7 @@ import queue
 import threading
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
+from functools import cached_property
 from types import TracebackType
 from typing import NamedTuple, Self
 
@@ -150,7 +151,12 @@ class Writer:
 
     def _key(self, rows: Sequence[NewRating]) -> str:
         """Return the same key for the same rows of the same files."""
-        return hashlib.sha256(self._files.digest() + msgspec.json.encode(rows)).hexdigest()
+        return hashlib.sha256(self._digest + msgspec.json.encode(rows)).hexdigest()
+
+    @cached_property
+    def _digest(self) -> bytes:
+        """The digest of the files, which are read for it once, and only if a request needs it."""
+        return self._files.digest()
 
     def _row(self, rating: Rating) -> NewRating:
         entry = rating.entry
