@@ -5,7 +5,6 @@ from __future__ import annotations
 import shutil
 import signal
 import subprocess
-import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import suppress
@@ -24,14 +23,6 @@ MOVIES = [
     NewMovie(title="Mirror", year=1975, external_id="film:1"),
     NewMovie(title="Stalker", year=1979, external_id="film:2"),
 ]
-
-
-@pytest.fixture
-def folder() -> Iterator[Path]:
-    """A short path, for the servers' sockets."""
-    made = Path(tempfile.mkdtemp(prefix="sf-first-"))
-    yield made
-    shutil.rmtree(made)
 
 
 @pytest.fixture

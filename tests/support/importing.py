@@ -17,6 +17,15 @@ from tests.support.system import System, eventually
 
 IMPORTS = "/v1/users/me/imports"
 EXPORT = "/v1/users/me/export"
+# A row of each outcome.
+SHEET = (
+    "imdb_id,tmdb_id,title,year,rating,rated_at,review\r\n"
+    'tt0113277,,Heat,1995,4.5,2024-05-06,"So ""good"",\nreally."\r\n'
+    ",348,Alien,1979,5,2024-05-07,\r\n"
+    ",,Twins,1988,2,2024-05-08,\r\n"
+    ",,Unheard Of,2001,3,2024-05-09,\r\n"
+    ",,Ronin,1998,9,2024-05-10,\r\n"
+)
 
 
 class Importing(Api):

@@ -7,8 +7,7 @@ import shutil
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
-from uuid import UUID, uuid4
+from uuid import UUID
 
 import httpx
 import msgspec
@@ -16,12 +15,9 @@ import pytest
 
 from command_api.identity.accounts import Accounts
 from command_api.privacy.erasure_ledger import ErasureLedger, read_ledger
-from command_api.privacy.export import Export
 from command_api.store.append import Append, NewRow
-from command_api.store.store import Store
 from ops.commands.erase import ReapplyResult, reapply
 from ops.commands.write_side import WriteSide
-from shared.errors import Overloaded
 from shared.ids import EventId, StreamId, UserId, Version, keyed_uuid, new_uuid7
 from shared.log.events import Metadata, UserCreated
 from tests.support.api import PASSWORD, Api, User
@@ -210,81 +206,6 @@ class TestExternalIds:
         path = f"/v1/users/{earlier}"
         assert writer.command.delete(path, headers=writer.service).status_code == 204
         assert an_external_user(writer, "crm:old") != str(earlier)
-
-
-def test_an_export_holds_all_that_one_did(writer: Api) -> None:
-    ann = writer.sign_up(EMAIL, NAME)
-    rated, other = writer.movie("Stalker"), writer.movie("Solaris")
-    writer.rate(ann, rated, 4.5, review=REVIEW)
-    writer.rate(ann, rated, 3)
-    writer.withdraw(ann, rated)
-    writer.rate(writer.sign_up(), other, 1, review="Not hers.")
-    answer = writer.command.get("/v1/users/me/export", headers=ann.headers)
-    assert answer.status_code == 200
-    assert answer.headers["Cache-Control"] == "no-store"
-    export = answer.json()
-    assert export["user_id"] == ann.user_id
-    assert export["position"] == writer.position
-    (created,) = export["account"]
-    assert (created["email"], created["display_name"]) == (EMAIL, NAME)
-    (rating,) = export["ratings"]
-    assert (rating["movie_id"], rating["title"]) == (rated, "Stalker")
-    assert [entry["event"] for entry in rating["history"]] == [
-        "RatingSubmitted",
-        "RatingSubmitted",
-        "RatingWithdrawn",
-    ]
-    assert [entry.get("score") for entry in rating["history"]] == [4.5, 3, None]
-    assert rating["history"][0]["review"] == REVIEW
-    assert len(export["sessions"]) == 1
-    assert "argon2" not in answer.text
-    assert "Not hers" not in answer.text
-
-
-class HeldExport(Export):
-    """Makes no export until it is let go."""
-
-    def __init__(self, system: System) -> None:
-        super().__init__(system.command_store(), system.codec(), system.key_wrap())
-        self.begun: set[UserId] = set()
-        self.let_go = asyncio.Event()
-
-    async def _of(self, store: Store, user_id: UserId) -> dict[str, Any]:
-        self.begun.add(user_id)
-        await self.let_go.wait()
-        return await super()._of(store, user_id)
-
-
-def test_a_user_has_one_export_made_at_a_time(system: System) -> None:
-    """So that nobody takes the places of all."""
-    export = HeldExport(system)
-    ann, ben, cleo = (UserId(uuid4()) for _ in range(3))
-
-    async def run() -> None:
-        first = asyncio.create_task(export.of(ann))
-        await asyncio.sleep(0)
-        assert export.begun == {ann}
-        with pytest.raises(Overloaded, match="this user"):
-            await export.of(ann)
-        second = asyncio.create_task(export.of(ben))
-        await asyncio.sleep(0)
-        with pytest.raises(Overloaded, match="too many"):
-            await export.of(cleo)
-        export.let_go.set()
-        assert {(await first)[:1], (await second)[:1]} == {b"{"}
-        assert await export.of(ann)
-
-    asyncio.run(run())
-
-
-def test_a_user_of_no_ratings_and_a_service_have_little_to_export(writer: Api) -> None:
-    ann = writer.sign_up()
-    writer.command.delete("/v1/sessions/current", headers=ann.headers)
-    path = "/v1/users/me/export"
-    assert writer.command.get(path, headers=ann.headers).status_code == 401
-    assert writer.command.get(path, headers=writer.service).status_code == 403
-    ben = writer.sign_up()
-    assert writer.command.get(path, headers=ben.headers).json()["ratings"] == []
 
 
 class TestLedger:

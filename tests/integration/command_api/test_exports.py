@@ -1,13 +1,24 @@
-"""Members export their ratings for other programs."""
+"""Members export their ratings for other programs, and all that is stored of them."""
 
 from __future__ import annotations
 
+import asyncio
 import csv
 import io
 import json
+from typing import Any
+from uuid import uuid4
 
+import pytest
+
+from command_api.privacy.export import Export
+from command_api.store.store import Store
+from shared.errors import Overloaded
+from shared.ids import UserId
 from tests.support.api import Api
+from tests.support.system import System
 
+NAME, EMAIL, REVIEW = "Cassandra Quill", "cassandra@quill.example", "A dream of wet grass."
 EXPORT = "/v1/users/me/export"
 
 
@@ -64,3 +75,78 @@ def test_an_unknown_format_is_refused_and_nobody_else_is_admitted(api: Api) -> N
     assert empty.text.splitlines() == [
         "imdb_id,tmdb_id,external_id,title,year,rating,rated_at,review"
     ]
+
+
+def test_an_export_holds_all_that_one_did(api: Api) -> None:
+    ann = api.sign_up(EMAIL, NAME)
+    rated, other = api.movie("Stalker"), api.movie("Solaris")
+    api.rate(ann, rated, 4.5, review=REVIEW)
+    api.rate(ann, rated, 3)
+    api.withdraw(ann, rated)
+    api.rate(api.sign_up(), other, 1, review="Not hers.")
+    answer = api.command.get("/v1/users/me/export", headers=ann.headers)
+    assert answer.status_code == 200
+    assert answer.headers["Cache-Control"] == "no-store"
+    export = answer.json()
+    assert export["user_id"] == ann.user_id
+    assert export["position"] == api.position
+    (created,) = export["account"]
+    assert (created["email"], created["display_name"]) == (EMAIL, NAME)
+    (rating,) = export["ratings"]
+    assert (rating["movie_id"], rating["title"]) == (rated, "Stalker")
+    assert [entry["event"] for entry in rating["history"]] == [
+        "RatingSubmitted",
+        "RatingSubmitted",
+        "RatingWithdrawn",
+    ]
+    assert [entry.get("score") for entry in rating["history"]] == [4.5, 3, None]
+    assert rating["history"][0]["review"] == REVIEW
+    assert len(export["sessions"]) == 1
+    assert "argon2" not in answer.text
+    assert "Not hers" not in answer.text
+
+
+class HeldExport(Export):
+    """Makes no export until it is let go."""
+
+    def __init__(self, system: System) -> None:
+        super().__init__(system.command_store(), system.codec(), system.key_wrap())
+        self.begun: set[UserId] = set()
+        self.let_go = asyncio.Event()
+
+    async def _of(self, store: Store, user_id: UserId) -> dict[str, Any]:
+        self.begun.add(user_id)
+        await self.let_go.wait()
+        return await super()._of(store, user_id)
+
+
+def test_a_user_has_one_export_made_at_a_time(system: System) -> None:
+    """So that nobody takes the places of all."""
+    export = HeldExport(system)
+    ann, ben, cleo = (UserId(uuid4()) for _ in range(3))
+
+    async def run() -> None:
+        first = asyncio.create_task(export.of(ann))
+        await asyncio.sleep(0)
+        assert export.begun == {ann}
+        with pytest.raises(Overloaded, match="this user"):
+            await export.of(ann)
+        second = asyncio.create_task(export.of(ben))
+        await asyncio.sleep(0)
+        with pytest.raises(Overloaded, match="too many"):
+            await export.of(cleo)
+        export.let_go.set()
+        assert {(await first)[:1], (await second)[:1]} == {b"{"}
+        assert await export.of(ann)
+
+    asyncio.run(run())
+
+
+def test_a_user_of_no_ratings_and_a_service_have_little_to_export(api: Api) -> None:
+    ann = api.sign_up()
+    api.command.delete("/v1/sessions/current", headers=ann.headers)
+    path = "/v1/users/me/export"
+    assert api.command.get(path, headers=ann.headers).status_code == 401
+    assert api.command.get(path, headers=api.service).status_code == 403
+    ben = api.sign_up()
+    assert api.command.get(path, headers=ben.headers).json()["ratings"] == []
