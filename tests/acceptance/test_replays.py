@@ -1,4 +1,4 @@
-"""Replays of a local Starfold that is read, was killed, or is told to stop."""
+"""Replays of a local Starfold that is read, was killed, or gets Ctrl-C."""
 
 from __future__ import annotations
 
