@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import time
 import threading
 from collections.abc import Callable, Iterator
 from datetime import timedelta
@@ -55,9 +56,20 @@ class Worker:
         )
         eventually(self.heartbeat.exists, STARTED_WITHIN_S)
 
-    def shows(self, sample: str) -> bool:
-        """Whether its metrics have a sample, as they write it."""
-        return f"\n{sample}\n" in httpx.get(self._metrics).text
+    def wait_to_show(self, sample: str) -> None:
+        """Wait until its metrics have a sample, as they write it; a failure has the last ones."""
+        seen: list[str] = []
+
+        def is_there() -> bool:
+            seen[:] = httpx.get(self._metrics).text.splitlines()
+            return sample in seen
+
+        try:
+            eventually(is_there)
+        except AssertionError as never:
+            silent_s = time.time() - self.heartbeat.stat().st_mtime
+            own = [line for line in seen if line.startswith("starfold_")]
+            raise AssertionError(f"the last heartbeat was {silent_s:.1f} s ago: {own}") from never
 
     def kill(self) -> None:
         self._process.kill()
@@ -97,9 +109,9 @@ def test_the_job_of_a_killed_worker_is_taken_up_by_an_idle_one(
     job_id = "build-movies-2-0"
     eventually(lambda: _status(jobs, job_id) == JobStatus.STARTED)
     first = _fetch(jobs, job_id).worker_name
-    eventually(lambda: busy.shows('starfold_jobs{state="started"} 1.0'))
+    busy.wait_to_show('starfold_jobs{state="started"} 1.0')
     idle = start_worker()
-    eventually(lambda: idle.shows("starfold_workers 2.0"))
+    idle.wait_to_show("starfold_workers 2.0")
     busy.kill()
     eventually(lambda: _fetch(jobs, job_id).worker_name not in (None, first), TAKEN_UP_WITHIN_S)
     idle.kill()
