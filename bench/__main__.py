@@ -29,6 +29,7 @@ from bench.rows import (
     grown,
     half,
     hot,
+    imports,
     large,
     large_reads,
     memory,
@@ -60,12 +61,13 @@ ROWS: dict[str, ModuleType] = {
     "crud": crud,
     "grown": grown,
     "films": films,
+    "imports": imports,
     "large": large,
     "large_reads": large_reads,
     "pages": pages,
 }
 # Run only on request: they take minutes, and `pages` needs a Chromium.
-LONG = frozenset({"abuse", "films", "grown", "large", "large_reads", "pages"})
+LONG = frozenset({"abuse", "films", "grown", "imports", "large", "large_reads", "pages"})
 ROUNDS_MIN = 3
 # If the output is not a terminal.
 OUTPUT_COLUMNS = 150
@@ -74,6 +76,9 @@ OUTPUT_COLUMNS = 150
 def bench(
     rows: Annotated[list[str] | None, typer.Argument(help=f"Of {', '.join(ROWS)}.")] = None,
     rounds: Annotated[int, typer.Option(min=1, help="Each thing is measured so often.")] = 3,
+    size: Annotated[
+        float, typer.Option(min=0.001, max=1, help="For `imports`: the share of MovieLens 32M.")
+    ] = 1.0,
     json: Annotated[Path | None, typer.Option(help="A file for the findings.")] = None,
 ) -> None:
     """Measure ratios to plain references in the same run, as medians of the rounds."""
@@ -84,7 +89,7 @@ def bench(
     console = Console(width=None if sys.stdout.isatty() else OUTPUT_COLUMNS)
     started = time.monotonic()
     load_before = os.getloadavg()[0]
-    findings = _measured(wanted, rounds, Console(stderr=True))
+    findings = _measured(wanted, rounds, size, Console(stderr=True))
     console.print(table(findings))
     console.print(notes(findings), highlight=False)
     console.print(
@@ -97,7 +102,7 @@ def bench(
         json.write_bytes(msgspec.json.format(msgspec.json.encode(findings)))
 
 
-def _measured(wanted: list[str], rounds: int, progress: Console) -> list[Finding]:
+def _measured(wanted: list[str], rounds: int, size: float, progress: Console) -> list[Finding]:
     findings: list[Finding] = []
     # One address may read as fast as it can.
     os.environ.setdefault("STARFOLD_READ_LIMIT_ADDRESS", "0")
@@ -105,7 +110,7 @@ def _measured(wanted: list[str], rounds: int, progress: Console) -> list[Finding
         progress.print("seeding users and movies")
         seeded = seed(stack)
         fill_crud(stack, seeded, catalogue.ratings())
-        run = Bench(stack, seeded, rounds)
+        run = Bench(stack, seeded, rounds, size)
         for name, row in ROWS.items():
             if name in wanted or row is batch:
                 progress.print(f"row {name}")

@@ -14,11 +14,15 @@ SHARE_SHOWN_MIN = 0.05
 
 
 class Bench(NamedTuple):
-    """The stack and its data; `rounds` is the number of measurements of each kind."""
+    """The stack and its data; `rounds` is the number of measurements of each kind.
+
+    `size` is the share of MovieLens 32M's size that the row `imports` makes up.
+    """
 
     stack: Stack
     seeded: Seeded
     rounds: int
+    size: float
 
 
 class Loaded(NamedTuple):

@@ -217,10 +217,10 @@ class Stack:
         generations = [one for one in self.wiring.generations.all() if one.state == "active"]
         return self._lowest([keys for one in generations for keys in one.all_keys])
 
-    def wait_caught_up(self) -> None:
+    def wait_caught_up(self, *, within_s: float = CAUGHT_UP_WITHIN_S) -> None:
         """Wait until every active partition is at the head of the log."""
         head = self.wiring.reader.head()
-        give_up_at = time.monotonic() + CAUGHT_UP_WITHIN_S
+        give_up_at = time.monotonic() + within_s
         generations = [one for one in self.wiring.generations.all() if one.state == "active"]
         keys = [partition for one in generations for partition in one.all_keys]
         while self._lowest(keys) < head:
