@@ -13,6 +13,7 @@ from console.pages.overview import OverviewPages
 from console.pages.projections.generations import GenerationPages
 from console.pages.projections.parked import ParkedPages
 from console.pages.projections.verifications import VerificationPages
+from console.pages.values import FILTERS
 from console.settings import BODY_BYTES_MAX, ConsoleSettings
 from pages.application import Pages, Site
 from pages.log_in import LogIn
@@ -27,6 +28,7 @@ class Console:
     def __init__(self, service: ASGIApp, settings: ConsoleSettings) -> None:
         folder = Path(__file__).parents[1]
         renderer = Renderer(folder, site_name="Starfold console", layout="console.html")
+        renderer.add_filters(FILTERS)
         self._site = Site(settings, renderer, name="console", origin=settings.console_url)
         self._api = OperatorsApi(service)
         rooms: list[Pages] = [

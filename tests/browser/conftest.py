@@ -22,7 +22,7 @@ def _chromium() -> str | None:
 
 
 CHROMIUM = _chromium()
-collect_ignore = [] if CHROMIUM else ["test_public_pages.py"]
+collect_ignore_glob = [] if CHROMIUM else ["test_*.py"]
 
 
 def pytest_configure() -> None:

@@ -12,6 +12,7 @@ from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser, ConsoleMessage, Page, Response, Route, sync_playwright
 
 SERIOUS = ("serious", "critical")
+ONLY = {"resultTypes": ["violations"]}
 
 
 @contextmanager
@@ -62,20 +63,28 @@ class Visitor:
         """Fail for what axe-core finds serious, in light and in dark."""
         for scheme in ("light", "dark"):
             self.page.emulate_media(color_scheme=scheme)
-            found = Axe().run(self.page).response["violations"]
+            found = Axe().run(self.page, options=ONLY).response["violations"]
             serious = [
                 (one["id"], node["html"], node["failureSummary"])
                 for one in found
                 if one["impact"] in SERIOUS
                 for node in one["nodes"]
             ]
-            assert serious == [], f"{self.page.url} in {scheme}"
+            assert serious == [], f"{self.page.url} in {scheme}: {serious}"
 
     def require_fits(self, width: int = 320) -> None:
         """Fail if the page is wider than a narrow window."""
         self.page.set_viewport_size({"width": width, "height": 800})
         wide: int = self.page.evaluate("document.documentElement.scrollWidth")
         assert wide <= width, self.page.url
+
+    def require_good_when_narrow(self) -> None:
+        """Fail for either in a narrow window, where more scrolls; widen it again."""
+        before = self.page.viewport_size
+        self.require_fits()
+        self.require_accessible()
+        if before is not None:
+            self.page.set_viewport_size(before)
 
     def _route(self, route: Route) -> None:
         if urlsplit(route.request.url).netloc == urlsplit(self._site).netloc:

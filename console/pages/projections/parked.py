@@ -84,7 +84,7 @@ class ParkedPages:
             LIST,
             one["version"],
             typed=one["entity"],
-            template="confirm_discard.html",
+            template="confirm_reason.html",
         )
 
     async def discard(self, request: Request, visitor: Visitor, sent: Confirmed) -> Response:
