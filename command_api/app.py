@@ -22,6 +22,7 @@ from command_api.deciding.movie import catalogue_id_stream
 from command_api.http.commands import Commands
 from command_api.http.gate import CommandGate
 from command_api.http.imports import Imports
+from command_api.http.keys import Keys
 from command_api.http.mails import Mails
 from command_api.http.movies import Movies
 from command_api.http.operations import Operations, PublishedKeys
@@ -36,6 +37,7 @@ from command_api.identity.limits import LogInLimits, MailLimits, RateLimits
 from command_api.identity.mails import Mails as RequestedMails
 from command_api.identity.passwords import Passwords
 from command_api.identity.refusal_pace import RefusalPace
+from command_api.identity.service_keys import ServiceKeys
 from command_api.identity.sessions import Sessions as OpenSessions
 from command_api.imports.shelf import Shelf
 from command_api.imports.writer import ImportWriter
@@ -91,6 +93,7 @@ DESCRIPTION = """Accepts commands and appends events. Every answer to a command 
 TAGS = {
     "users": "Sign-up, profile, password, role, export and erasure of users.",
     "sessions": "Access tokens: log-in, refresh, log-out.",
+    "keys": "Service keys, with which programs are let in, for operators.",
     "movies": "The catalogue, which curators and services maintain.",
     "ratings": "Ratings of movies by users.",
     "imports": "Ratings from elsewhere, from a member's file.",
@@ -146,7 +149,7 @@ def create_app(settings: CommandSettings) -> Service:
         log.info("command_api_stopped")
 
     return service_of(tracer)(
-        (Users, Mails, Sessions, Movies, Ratings, Imports, Operations, PublishedKeys),
+        (Users, Mails, Sessions, Keys, Movies, Ratings, Imports, Operations, PublishedKeys),
         title="Starfold command API",
         description=DESCRIPTION,
         lifespan=lifespan,
@@ -221,6 +224,7 @@ def _wire(settings: CommandSettings, tracer: Tracer | None) -> _Parts:
         Sessions(
             commands, sessions, accounts, passwords, authentication, log_in_limits, token_issuer
         ),
+        Keys(ServiceKeys(store, codec)),
         Movies(commands, bulk, closed_movies, secret),
         Ratings(commands, bulk),
         Imports(shelf, room),

@@ -57,6 +57,16 @@ class Session(msgspec.Struct, frozen=True):
         return f"Session(expires_in_s={self.expires_in_s})"
 
 
+class CreatedKey(msgspec.Struct):
+    """A new service key, which no other answer has; a text of it does not show the key."""
+
+    key_id: UUID
+    api_key: str
+
+    def __repr__(self) -> str:
+        return f"CreatedKey(key_id={self.key_id})"
+
+
 class ListedSession(msgspec.Struct):
     """An open session of the caller; `last_used_at` is the time of its last refresh."""
 

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime
-from typing import Literal, ParamSpec, TypeVar
+from typing import Literal
 
 from msgspec import UNSET, UnsetType
 
 from starfold_client.answers import (
     CommandReadiness,
+    CreatedKey,
     CreatedUser,
     Export,
     Import,
@@ -23,7 +24,6 @@ from starfold_client.answers import (
     Visibility,
 )
 from starfold_client.bulk import Bulk
-from starfold_client.caller import Caller
 from starfold_client.exchange import (
     USER_AGENT,
     Arguments,
@@ -33,42 +33,16 @@ from starfold_client.exchange import (
     shape,
     start_session,
 )
-from starfold_client.routes import Build, BulkRoute, Route, given
+from starfold_client.routes import BulkRoute, command, given
 from starfold_client.rows import Id, MovieChanges, NewMovie, NewRating, NewUser
 
 ImportFormat = Literal["letterboxd", "imdb", "trakt", "movielens", "tmdb", "csv", "starfold"]
-P = ParamSpec("P")
-T = TypeVar("T")
 
 MIB = 1024 * 1024
 # The largest bulk requests that the API takes.
 USERS_MAX, USERS_BYTES_MAX = 1_000, 4_096_000
 MOVIES_MAX, MOVIES_BYTES_MAX = 1_000, 16 * MIB
 RATINGS_MAX, RATINGS_BYTES_MAX = 10_000, 16 * MIB
-
-
-def command(
-    method: str,
-    path: str,
-    decode: Callable[[bytes], T],
-    *,
-    takes_key: bool = True,
-    has_credential: bool = True,
-    is_repeatable: bool = True,
-    after: Callable[[Caller, T], None] | None = None,
-) -> Callable[[Build[P]], Route[P, T]]:
-    """Make a method a route of the command API."""
-    endpoint = Endpoint(
-        "command",
-        method,
-        path,
-        decode,
-        takes_key=takes_key,
-        has_credential=has_credential,
-        is_repeatable=is_repeatable,
-        after=after,
-    )
-    return lambda build: Route(endpoint, build)
 
 
 def _bulk(path: str) -> Endpoint[RowResults]:
@@ -239,6 +213,21 @@ class Commands:
     def end_session(self, session_id: Id) -> Arguments:
         """End one of the caller's sessions; raise `NotFound` if it is not open."""
         return Arguments({"session_id": session_id})
+
+    @command("DELETE", "/v1/users/{user_id}/sessions", nothing, takes_key=False)
+    def end_sessions(self, user_id: Id) -> Arguments:
+        """End all sessions of a user (operators, and services with the scope `operate`)."""
+        return Arguments({"user_id": user_id})
+
+    @command("POST", "/v1/keys", shape(CreatedKey), takes_key=False, is_repeatable=False)
+    def create_key(self, name: str, scopes: Sequence[str]) -> Arguments:
+        """Create a service key (operators, and services with the scope `operate`)."""
+        return Arguments(body={"name": name, "scopes": scopes})
+
+    @command("DELETE", "/v1/keys/{key_id}", nothing, takes_key=False)
+    def revoke_key(self, key_id: Id) -> Arguments:
+        """Revoke a service key (operators, and services with the scope `operate`)."""
+        return Arguments({"key_id": key_id})
 
     @command("POST", "/v1/movies", shape(NamedMovie))
     def create_movie(self, movie: NewMovie, *, idempotency_key: str | None = None) -> Arguments:

@@ -15,6 +15,7 @@ from msgspec import UNSET
 
 from starfold_client.answers import Page, RowResult, RowResults
 from starfold_client.bulk import Bulk, Cut
+from starfold_client.caller import Caller
 from starfold_client.exchange import Answer, Arguments, Endpoint, exchange
 from starfold_client.transport.drivers import Awaiting, Blocking
 from starfold_client.transport.steps import Flow
@@ -45,6 +46,30 @@ class Route(Generic[P, T]):
         if client is None:
             return self
         return (Method if isinstance(client, Blocking) else AsyncMethod)(self, client)
+
+
+def command(
+    method: str,
+    path: str,
+    decode: Callable[[bytes], T],
+    *,
+    takes_key: bool = True,
+    has_credential: bool = True,
+    is_repeatable: bool = True,
+    after: Callable[[Caller, T], None] | None = None,
+) -> Callable[[Build[P]], Route[P, T]]:
+    """Make a method a route of the command API."""
+    endpoint = Endpoint(
+        "command",
+        method,
+        path,
+        decode,
+        takes_key=takes_key,
+        has_credential=has_credential,
+        is_repeatable=is_repeatable,
+        after=after,
+    )
+    return lambda build: Route(endpoint, build)
 
 
 class Method(Generic[P, T]):

@@ -32,6 +32,13 @@ class SessionAnswer(BaseModel):
     expires_in_s: int
 
 
+class NewKeyAnswer(BaseModel):
+    """A new service key. No other answer has it."""
+
+    key_id: UUID
+    api_key: str
+
+
 class ListedSession(BaseModel):
     """An open session of the caller; `last_used_at` is the time of its last refresh."""
 

@@ -35,6 +35,7 @@ from command_api.bodies.fields import (
     Year,
 )
 from command_api.deciding.credentials import canonical_password
+from command_api.deciding.principal import SCOPES, Scope
 from command_api.deciding.rating import SubmitRating
 from command_api.settings import KIB, MIB
 from shared.ids import MovieId, UserId, rating_stream_id
@@ -57,6 +58,7 @@ ACCOUNT_BYTES_MAX = 16 * KIB
 BULK_BYTES_MAX = 16 * MIB
 IMPORT_BYTES_MAX = 16 * MIB
 CHOICES_MAX = 200
+SCOPES_MAX = len(SCOPES)
 BULK_USERS_BYTES_MAX = BULK_CREATIONS_MAX * EXTERNAL_USER_BYTES_MAX
 
 
@@ -112,6 +114,13 @@ class PasswordBody(Body):
 
 class RoleBody(Body):
     role: Role
+
+
+class KeyBody(Body):
+    """A new service key: what it is for, and what it may do."""
+
+    name: Name
+    scopes: Annotated[tuple[Scope, ...], Field(min_length=1, max_length=SCOPES_MAX)]
 
 
 class LogInBody(Body):

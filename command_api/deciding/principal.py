@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection
-from typing import Literal
+from typing import Literal, get_args
 from uuid import UUID
 
 import msgspec
@@ -14,6 +14,7 @@ from shared.ids import UserId
 from shared.log.events import Role
 
 Scope = Literal["users", "ratings", "movies", "roles", "erasure", "operate"]
+SCOPES: tuple[Scope, ...] = get_args(Scope)
 
 
 class Member(msgspec.Struct, frozen=True):

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 from http import HTTPStatus
 from typing import Annotated, NamedTuple
 from uuid import UUID
 
+import msgspec
 import structlog
 from pydantic import Field
 
@@ -19,12 +21,13 @@ from command_api.bodies.models import (
     LogInBody,
     RefreshBody,
 )
+from command_api.commit.pending_command import Outcome
 from command_api.deciding.credentials import canonical_email
 from command_api.deciding.principal import Member, Service, session_of
 from command_api.deciding.session import EndSession
 from command_api.deciding.user import ChangePassword
 from command_api.http.commands import DONE, Commands, answer
-from command_api.identity.access import MEMBERS, PUBLIC, SESSIONS
+from command_api.identity.access import MEMBERS, PUBLIC, SESSION_ENDERS, SESSIONS
 from command_api.identity.accounts import Account, Accounts
 from command_api.identity.authentication import API_KEY_PREFIX, Authentication, key_id_of
 from command_api.identity.limits import LogInLimits
@@ -38,7 +41,7 @@ from shared.errors import (
     StarfoldError,
     TooManyRequests,
 )
-from shared.ids import NO_VERSION, UserId, Version, sessions_stream_id
+from shared.ids import NO_VERSION, START, UserId, Version, sessions_stream_id
 from shared.log.events import Role
 from shared.web.addresses import network_of
 from shared.web.answer import Answer, AnswerKind, json_answer
@@ -61,6 +64,10 @@ class Device(Parameters):
 
 class NamedSession(Parameters):
     session_id: CanonicalUuid
+
+
+class SessionsOfUser(Parameters):
+    user_id: CanonicalUuid
 
 
 LogIn = Request[Device, LogInBody | KeyLogInBody]
@@ -216,6 +223,35 @@ class Sessions:
             raise NotFound(f"you have no open session {session_id}")
         ending = self._ending(session_id, member.user_id)
         return answer(await self._commands.send(ending, request))
+
+    @operation(
+        "DELETE",
+        "/v1/users/{user_id}/sessions",
+        tag="sessions",
+        access=SESSION_ENDERS,
+        parameters=SessionsOfUser,
+        answers=DONE,
+    )
+    async def end_sessions(self, request: Request[SessionsOfUser, None]) -> Answer:
+        """End all sessions of a user, with their tokens.
+
+        Operators, and service keys with the scope `operate`.
+        """
+        user_id = UserId(request.parameters.user_id)
+        account = await self._accounts.by_id(user_id)
+        if account is None:
+            raise NotFound(f"there is no user {user_id}")
+        # An operator may end the session of this request too.
+        principal = msgspec.structs.replace(request.caller.principal, session_id=None)
+        position, ended = START, set[UUID]()
+        while still := {one.session_id for one in await self._sessions.of_user(user_id)} - ended:
+            endings = (self._ending(session_id, user_id) for session_id in still)
+            outcomes = await asyncio.gather(
+                *(self._commands.send(ending, request, principal) for ending in endings)
+            )
+            position = max(position, *(outcome.position for outcome in outcomes))
+            ended |= still
+        return answer(Outcome("changed", user_id, position))
 
     async def _log_in_user(self, body: LogInBody, request: LogIn) -> Answer:
         email, address = canonical_email(body.email), request.caller.address

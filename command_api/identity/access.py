@@ -7,10 +7,10 @@ external users) are decided with the command, in `command_api/deciding/use_cases
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import NamedTuple, get_args
+from typing import NamedTuple
 from uuid import UUID
 
-from command_api.deciding.principal import Member, Principal, Scope, Service
+from command_api.deciding.principal import SCOPES, Member, Principal, Scope, Service
 from command_api.deciding.use_cases import ALL_ROLES, CURATORS, OPERATORS
 from shared.errors import Forbidden, NotAuthenticated
 from shared.log.events import Role
@@ -18,7 +18,7 @@ from shared.web.openapi import ACCESS_TOKEN, SERVICE_KEY, Admission
 
 NO_CREDENTIAL = "send an access token as `Authorization: Bearer TOKEN`"
 NO_CREDENTIAL_OR_KEY = "send an access token or a service key as `Authorization: Bearer ...`"
-ALL_SCOPES: frozenset[Scope] = frozenset(get_args(Scope))
+ALL_SCOPES: frozenset[Scope] = frozenset(SCOPES)
 
 
 class Access(NamedTuple):
@@ -103,3 +103,6 @@ SIGN_UP = Access(roles=ALL_ROLES, scopes=ALL_SCOPES, anonymous=True)
 SESSIONS = Access(roles=ALL_ROLES, scopes=ALL_SCOPES)
 ERASERS = Access(roles=OPERATORS, scopes=frozenset({"erasure"}), own_user=True)
 ROLE_GIVERS = Access(roles=OPERATORS, scopes=frozenset({"roles"}))
+# No command of theirs repeats the check.
+KEY_MAKERS = Access(roles=OPERATORS, scopes=frozenset({"operate"})).first
+SESSION_ENDERS = KEY_MAKERS

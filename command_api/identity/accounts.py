@@ -77,11 +77,16 @@ class Accounts:
 
     async def by_email(self, email: str) -> Account | None:
         """Return the existing user who has the address."""
+        owner = await self.owner_of(email)
+        return None if owner is None else await self.by_id(owner)
+
+    async def owner_of(self, email: str) -> UserId | None:
+        """Return the id of the user who has the address, without opening personal data."""
         stream_id = self.email_stream(email)
         loaded = await self._store.load(LoadRequest(latest=[stream_id]))
         keys = SubjectKeys(self._key_wrap, {})
         owner = Streams(loaded, self._codec, keys, StateCache()).reservation(stream_id).owner
-        return await self.by_id(UserId(owner)) if owner is not None else None
+        return None if owner is None else UserId(owner)
 
     async def by_id(
         self, user_id: UserId, connection: StoreConnection | None = None

@@ -6,6 +6,7 @@ keys of the users' personal data, and the token key, which signs access tokens.
 
 from __future__ import annotations
 
+import asyncio
 import os
 import time
 from contextlib import nullcontext
@@ -15,19 +16,20 @@ from typing import Annotated
 import typer
 from msgspec.structs import replace
 
-from command_api.identity.authentication import key_id_of
+from command_api.deciding.principal import SCOPES
+from command_api.identity.authentication import API_KEY_PREFIX
 from ops.acts import keys as acts
-from ops.acts.keys import SCOPES
+from ops.acts.projections import NoSuch
 from ops.acts.recorded import recorded
-from ops.commands.write_side import PATIENCE_S, owner_connection, uuid_of
+from ops.commands.write_side import PATIENCE_S, owner_connection, owner_keys, uuid_of
 from ops.database import rewrap_keys
 from ops.errors import OperatorError
 from ops.home.access import owner_settings
-from ops.home.api_keys import API_KEY_PREFIX
 from ops.home.folder import Home, Secrets, write_private
 from ops.home.rotation import expired_at, keys_in_use, promoted, rotated
 from ops.options import DEFAULT_HOME, HomeOption
 from ops.tables import print_table
+from shared.errors import NotFound
 from shared.log.connections import connect
 from shared.log.sealing import KeyWrap
 from shared.process.clock import utc_now
@@ -57,11 +59,13 @@ def create(
     """Create a service key and print it: it cannot be shown again."""
     place = Home(home)
     acts.require_valid(name, scope)
-    with recorded(place, "key create", name=name, scopes=sorted(set(scope))) as record:
-        with owner_connection(place) as connection:
-            api_key = acts.create(connection, name, scope)
-        record.result = {"key_id": str(key_id_of(api_key))}
-    typer.echo(api_key)
+    with (
+        recorded(place, acts.CREATE, **acts.creation(name, scope)) as record,
+        owner_keys(place) as keys_of_owner,
+    ):
+        created = asyncio.run(keys_of_owner.create(name, scope))
+        record.result = {"key_id": str(created.key_id)}
+    typer.echo(created.api_key)
 
 
 @keys.command("list")
@@ -83,11 +87,11 @@ def revoke(
     """Revoke a key within a second, and end its sessions and their tokens."""
     wanted = uuid_of(key_id.removeprefix(API_KEY_PREFIX).partition("_")[0], "key")
     place = Home(home)
-    with (
-        recorded(place, "key revoke", key_id=str(wanted)),
-        owner_connection(place) as connection,
-    ):
-        acts.revoke(connection, wanted)
+    with recorded(place, acts.REVOKE, key_id=str(wanted)), owner_keys(place) as keys_of_owner:
+        try:
+            asyncio.run(keys_of_owner.revoke(wanted))
+        except NotFound as error:
+            raise NoSuch(str(error)) from None
     typer.echo(f"key {wanted} is revoked")
 
 

@@ -1,16 +1,18 @@
-"""List users, change their roles, erase them: `starfold users`."""
+"""List users, change their roles, end their sessions, erase them: `starfold users`."""
 
 from __future__ import annotations
 
 import asyncio
-from typing import Annotated, get_args
+from typing import Annotated
 
 import typer
 
 from command_api.deciding.credentials import canonical_email
 from command_api.privacy.erasure_ledger import ErasureLedger
 from command_api.store.subjects import subject_pages
+from ops.acts import users as acts
 from ops.acts.recorded import recorded
+from ops.acts.users import ROLES
 from ops.commands.write_side import WriteSide, uuid_of, write_side_of
 from ops.errors import OperatorError
 from ops.home.access import access_of
@@ -21,8 +23,7 @@ from ops.tables import print_table
 from shared.ids import UserId
 from shared.log.events import Role
 from shared.process.clock import utc_now
-
-ROLES: tuple[Role, ...] = get_args(Role)
+from starfold_client import Starfold
 
 users = typer.Typer(no_args_is_help=True)
 
@@ -51,13 +52,25 @@ def change_role(
     chosen = _require_role(role)
     local = Home(home)
     user_id = _user_id(local, user)
-    access = access_of(local)
     with (
-        recorded(local, "role", user_id=str(user_id), role=role),
-        client_of(access.addresses, access.api_key) as client,
+        recorded(local, acts.CHANGE_ROLE, user_id=str(user_id), role=role),
+        _client(local) as client,
     ):
-        client.change_role(user_id, chosen)
+        acts.change_role(client, user_id, chosen)
     typer.echo(f"user {user_id} is {role}")
+
+
+@users.command("end-sessions")
+def end_sessions(
+    user: Annotated[str, typer.Argument(help="The user's id or e-mail address.")],
+    home: HomeOption = DEFAULT_HOME,
+) -> None:
+    """End all sessions of a user, with their tokens."""
+    local = Home(home)
+    user_id = _user_id(local, user)
+    with recorded(local, acts.END_SESSIONS, user_id=str(user_id)), _client(local) as client:
+        acts.end_sessions(client, user_id)
+    typer.echo(f"the sessions of user {user_id} have ended")
 
 
 @users.command("erase")
@@ -68,7 +81,7 @@ def erase_user(
     """Erase a user for good: personal data becomes unreadable, scores stay in the averages."""
     local = Home(home)
     user_id = _user_id(local, user)
-    with recorded(local, "erase", user_id=str(user_id)), write_side_of(local) as write_side:
+    with recorded(local, acts.ERASE, user_id=str(user_id)), write_side_of(local) as write_side:
         account = asyncio.run(write_side.accounts.by_id(user_id))
         if account is None:
             raise OperatorError(f"there is no user {user_id}")
@@ -91,6 +104,11 @@ async def _rows(write_side: WriteSide, role: str | None, limit: int) -> list[tup
         if len(rows) >= limit:
             break
     return rows
+
+
+def _client(home: Home) -> Starfold:
+    access = access_of(home)
+    return client_of(access.addresses, access.api_key)
 
 
 def _user_id(home: Home, user: str) -> UserId:

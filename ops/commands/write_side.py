@@ -17,6 +17,7 @@ from command_api.commit.pending_command import Outcome
 from command_api.deciding.principal import Console
 from command_api.deciding.use_cases import Command
 from command_api.identity.accounts import Accounts
+from command_api.identity.service_keys import ServiceKeys
 from command_api.store.commit_store import CommitStore
 from command_api.store.server import Server
 from command_api.store.store import Store
@@ -89,15 +90,30 @@ def write_side_with(settings: WriteSideSettings) -> Iterator[WriteSide]:
     codec, key_wrap = Codec(), KeyWrap(*settings.sealing_keys)
     secret = settings.reservation_secret.get_secret_value()
     try:
-        yield WriteSide(
-            store,
-            Accounts(store, codec, key_wrap, secret),
-            Committer(CommitStore(server), codec, key_wrap),
-            erasure_ledger=settings.erasure_ledger,
-        )
-    except StoreAway as error:
-        cause = cause_of(error.__cause__ or error)
-        raise OperatorError(f"PostgreSQL does not answer: {cause}") from error
+        with _refusals():
+            yield WriteSide(
+                store,
+                Accounts(store, codec, key_wrap, secret),
+                Committer(CommitStore(server), codec, key_wrap),
+                erasure_ledger=settings.erasure_ledger,
+            )
+    finally:
+        asyncio.run(store.close())
+
+
+@contextmanager
+def owner_keys(home: Home) -> Iterator[ServiceKeys]:
+    """Yield the service keys of the schema's owner; raise `OperatorError` as `owner_connection`."""
+    settings = owner_settings(home)
+    server = Server(
+        settings.owner_database_url.get_secret_value(),
+        schema=settings.database_schema,
+        answer_within_s=PATIENCE_S,
+    )
+    store = Store(server)
+    try:
+        with _refusals():
+            yield ServiceKeys(store, Codec())
     finally:
         asyncio.run(store.close())
 
@@ -109,15 +125,27 @@ def owner_connection(home: Home) -> Iterator[psycopg.Connection[TupleRow]]:
     Raises `OperatorError` if the server does not answer.
     """
     settings = owner_settings(home)
-    try:
-        with connect(
+    with (
+        _refusals(),
+        connect(
             settings.owner_database_url.get_secret_value(),
             schema=settings.database_schema,
             answer_within_s=PATIENCE_S,
-        ) as connection:
-            yield connection
+        ) as connection,
+    ):
+        yield connection
+
+
+@contextmanager
+def _refusals() -> Iterator[None]:
+    """Turn the errors of the database into the one line that an operator reads."""
+    try:
+        yield
     except psycopg.errors.InsufficientPrivilege as error:
         raise OperatorError(f"this needs the database's owner: {error}") from error
+    except StoreAway as error:
+        cause = cause_of(error.__cause__ or error)
+        raise OperatorError(f"PostgreSQL does not answer: {cause}") from error
     except psycopg.OperationalError as error:
         raise OperatorError(f"PostgreSQL does not answer: {cause_of(error)}") from error
 

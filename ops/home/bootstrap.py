@@ -10,8 +10,9 @@ from pathlib import Path
 import msgspec
 import structlog
 
+from command_api.identity.service_keys import new_key
 from ops.errors import OperatorError
-from ops.home.api_keys import is_api_key_known, keep_api_key, new_api_key
+from ops.home.api_keys import is_api_key_known, keep_api_key
 from ops.home.client import client_of
 from ops.home.folder import Home, write_private
 from shared.log.connections import connect
@@ -62,7 +63,7 @@ def _credentials(file: Path) -> Operator:
     """Return the stored credentials, or new ones."""
     if file.exists():
         return msgspec.json.decode(file.read_bytes(), type=Operator)
-    return Operator(OPERATOR_EMAIL, secrets.token_urlsafe(18), new_api_key())
+    return Operator(OPERATOR_EMAIL, secrets.token_urlsafe(18), new_key().api_key)
 
 
 def operator_of(home: Home) -> Operator:

@@ -4,7 +4,9 @@ GRANT USAGE ON SCHEMA {schema} TO {command}, {projector};
 GRANT SELECT, INSERT ON events TO {command};
 GRANT USAGE ON SEQUENCE events_position_seq TO {command};
 GRANT SELECT, INSERT, DELETE ON subject_keys TO {command};
-GRANT SELECT, UPDATE (last_used_at) ON service_keys TO {command};
+-- The command API makes and revokes keys for operators; nobody deletes one, or changes its scopes.
+GRANT SELECT, INSERT (key_id, name, secret_hash, scopes), UPDATE (last_used_at, revoked_at)
+    ON service_keys TO {command};
 GRANT SELECT, INSERT, DELETE ON idempotency_keys TO {command};
 GRANT SELECT, INSERT, UPDATE, DELETE ON sessions TO {command};
 GRANT SELECT, INSERT, DELETE ON mails TO {command};

@@ -33,7 +33,7 @@ WITH_BODY = [one for one in COMMANDS if one.body is not None and one.body.models
 CHECKED = [one for one in COMMANDS if one.access is not None]
 NOBODY = "00000000-0000-0000-0000-000000000007"
 PATH_VALUES = {
-    **dict.fromkeys(("movie_id", "user_id", "session_id", "import_id"), NOBODY),
+    **dict.fromkeys(("movie_id", "user_id", "session_id", "import_id", "key_id"), NOBODY),
     "catalogue": "imdb",
     "id": "tt0000007",
 }
@@ -90,6 +90,7 @@ BODIES: dict[str, dict[str, Any]] = {
     "verify_email": {"token": TOKEN},
     "change_role": {"role": "member"},
     "log_in": {"email": "a@x.org", "password": "correct horse battery"},
+    "create_key": {"name": "x", "scopes": ["movies"]},
     "create_movie": {"title": "Mirror", "year": 1975},
     "create_movies": {"movies": [{"title": "Mirror", "year": 1975}]},
     "change_movie": {"title": "Mirror"},

@@ -98,7 +98,7 @@ def callers(servers: Servers) -> Iterator[Callers]:
     changes = dict.fromkeys(limits, 0) | dict.fromkeys(failures, 1_000_000)
     command = system.start_command_api(**changes)
     query = system.start_query_api(read_limit_address=0, read_limit_caller=0)
-    operators = system.start_console(**changes)
+    operators = system.start_console(command_url=command.url, **changes)
     system.start_projector()
     urls = {"command": command.url, "query": query.url, "operators": operators.url}
     with Api(command.url, query.url, system.service_key(ALL_SCOPES)) as api:

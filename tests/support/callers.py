@@ -14,7 +14,7 @@ from shared.web.tokens import TOKEN_LIFETIME_S, TokenIssuer
 from tests.support.api import Api
 from tests.support.system import System
 
-SCOPES = ("users", "ratings", "movies", "roles", "erasure")
+SCOPES = ("users", "ratings", "movies", "roles", "erasure", "operate")
 
 
 class Callers:

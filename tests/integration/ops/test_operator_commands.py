@@ -94,7 +94,7 @@ def test_a_key_takes_known_scopes_and_a_name(starfold: Starfold) -> None:
     assert "not the id" in refusal(starfold("keys", "revoke", "x"))
 
 
-def test_the_services_role_makes_no_keys(
+def test_the_command_line_makes_keys_as_the_owner_only(
     starfold: Starfold, system: System, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("STARFOLD_OWNER_DATABASE_URL", system.dsn(COMMAND_ROLE))
@@ -122,6 +122,9 @@ def test_users_are_listed_in_the_order_in_which_they_came(starfold: Starfold, wr
         ben.user_id
     ]
     assert len(rows(starfold("users", "list", "--limit", "2"))) == 3
+    assert starfold("users", "end-sessions", "Ben@list.org").exit_code == 0
+    assert writer.command.get("/v1/users/me/sessions", headers=ben.headers).status_code == 401
+    assert writer.command.get("/v1/users/me/sessions", headers=ann.headers).status_code == 200
 
 
 def test_a_role_of_nobody_is_one_clear_line(starfold: Starfold) -> None:

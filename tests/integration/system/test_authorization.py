@@ -34,6 +34,7 @@ SERVICES = {f"a key for {scope}" for scope in SCOPES}
 EVERYBODY = MEMBERS | SERVICES
 CURATORS = {"a curator", "an operator", "a key for movies"}
 RATERS = MEMBERS | {"a key for ratings"}
+OPERATORS = {"an operator", "a key for operate"}
 
 EXTERNAL = {"external_id": "x", "display_name": "Ann"}
 MOVIE = {"title": "Mirror", "year": 1975}
@@ -66,6 +67,9 @@ COMMANDS = {
     "GET /v1/users/me/export": Route(MEMBERS),
     "DELETE /v1/users/{user_id}": Route({"an operator", "a key for erasure"}),
     "PUT /v1/users/{user_id}/role": Route({"an operator", "a key for roles"}, {"role": "member"}),
+    "DELETE /v1/users/{user_id}/sessions": Route(OPERATORS),
+    "POST /v1/keys": Route(OPERATORS, {"name": "x", "scopes": ["operate"]}),
+    "DELETE /v1/keys/{key_id}": Route(OPERATORS),
     "POST /v1/sessions": PUBLIC,
     "POST /v1/sessions/refresh": PUBLIC,
     "GET /v1/users/me/sessions": Route(MEMBERS),
@@ -173,7 +177,7 @@ def send(api: Api, name: str, headers: dict[str, str], content: Any, user: User)
     method, path = name.split(" ")
     path = path.replace("{user_id}", user.user_id)
     path = path.replace("{movie_id}", str(UUID(int=7))).replace("{session_id}", str(UUID(int=7)))
-    path = path.replace("{import_id}", str(UUID(int=9)))
+    path = path.replace("{import_id}", str(UUID(int=9))).replace("{key_id}", str(UUID(int=9)))
     headers = {**content.get("headers", {}), **headers}
     return api.command.request(method, path, **{**content, "headers": headers})
 
