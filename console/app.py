@@ -12,6 +12,7 @@ from fastapi import FastAPI
 
 from command_api.http.gate import CommandGate
 from command_api.http.operations import Operations
+from command_api.identity.accounts import Accounts
 from command_api.identity.authentication import Authentication
 from command_api.identity.callers import Callers
 from command_api.identity.limits import RateLimits
@@ -20,14 +21,17 @@ from command_api.store.shared_look_up import SharedLookUp
 from command_api.store.store import Store
 from console.access import admission
 from console.acts.executor import ActExecutor
+from console.command_client import CommandClient
 from console.http.acts import Acts
 from console.http.events import Events
+from console.http.keys import Keys
 from console.http.lag import Lag
 from console.http.projections.generations import Generations
 from console.http.projections.parked import ParkedEntities
 from console.http.projections.replays import Replays
 from console.http.projections.states import Measured
 from console.http.projections.verifications import Verifications
+from console.http.users import Users
 from console.lag import LagTask
 from console.settings import BODY_BYTES_MAX, ConsoleSettings
 from console.worker_thread import WiredThread
@@ -50,10 +54,23 @@ in the audit log of operators' acts."""
 TAGS = {
     "projections": "Read models: their generations, lag and progress.",
     "events": "The log: events by what they are about, personal data masked.",
+    "users": "Users without personal data: their roles and sessions, and their erasure.",
+    "keys": "Service keys.",
     "acts": "The audit log: what operators did.",
     "operations": "Health and metrics.",
 }
-ROOMS = (Generations, Lag, Replays, Verifications, ParkedEntities, Events, Acts, Operations)
+ROOMS = (
+    Generations,
+    Lag,
+    Replays,
+    Verifications,
+    ParkedEntities,
+    Events,
+    Users,
+    Keys,
+    Acts,
+    Operations,
+)
 
 
 class _Parts(NamedTuple):
@@ -63,6 +80,7 @@ class _Parts(NamedTuple):
     reads: WiredThread
     measuring: WiredThread
     acts: ActExecutor
+    commands: CommandClient
     jobs: JobQueue
     tasks: Tasks
     rooms: Sequence[object]
@@ -85,6 +103,7 @@ def create_app(settings: ConsoleSettings) -> Service:
         await parts.measuring.close()
         await parts.acts.close()
         await parts.reads.close()
+        parts.commands.close()
         parts.jobs.close()
         await parts.store.close()
         log.info("console_stopped")
@@ -128,10 +147,11 @@ def _wire(settings: ConsoleSettings) -> _Parts:
         rate_limits,
         Callers(store, Codec(), key_wrap),
     )
+    accounts = Accounts(store, Codec(), key_wrap, settings.reservation_secret.get_secret_value())
     tasks = Tasks(expected=(Unavailable, OSError))
     reads = WiredThread(settings, "console-reads")
     measuring = WiredThread(settings, "console-lag")
-    acts = ActExecutor(settings)
+    acts, commands = ActExecutor(settings), CommandClient(settings)
     jobs, measured = JobQueue(settings), Measured()
     rooms = (
         Generations(reads, acts, jobs, measured),
@@ -140,7 +160,9 @@ def _wire(settings: ConsoleSettings) -> _Parts:
         Verifications(reads, acts),
         ParkedEntities(reads, acts),
         Events(reads, acts, key_wrap),
+        Users(reads, acts, commands, accounts),
+        Keys(reads, acts, commands),
         Acts(reads, acts.log),
         Operations(SharedLookUp(store.head), tasks, settings.metrics_token),
     )
-    return _Parts(store, reads, measuring, acts, jobs, tasks, rooms, gate)
+    return _Parts(store, reads, measuring, acts, commands, jobs, tasks, rooms, gate)

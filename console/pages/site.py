@@ -9,10 +9,12 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from console.pages.acts import ActPages
 from console.pages.api import OperatorsApi
 from console.pages.events import EventPages
+from console.pages.keys import KeyPages
 from console.pages.overview import OverviewPages
 from console.pages.projections.generations import GenerationPages
 from console.pages.projections.parked import ParkedPages
 from console.pages.projections.verifications import VerificationPages
+from console.pages.users import UserPages
 from console.pages.values import FILTERS
 from console.settings import BODY_BYTES_MAX, ConsoleSettings
 from pages.application import Pages, Site
@@ -37,6 +39,8 @@ class Console:
             VerificationPages(self._site, self._api),
             ParkedPages(self._site, self._api),
             EventPages(self._site, self._api),
+            UserPages(self._site, self._api),
+            KeyPages(self._site, self._api),
             ActPages(self._site, self._api),
             LogIn(self._site),
         ]

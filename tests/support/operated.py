@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 from uuid import uuid4
 
@@ -19,10 +20,12 @@ from tests.support.system import System, eventually
 class Operated:
     """The operators' API of a system."""
 
-    def __init__(self, system: System, **settings: Any) -> None:
+    def __init__(
+        self, system: System, scopes: Sequence[str] = ("operate",), **settings: Any
+    ) -> None:
         self.system = system
         self.url = system.start_console(**settings).url
-        credential = {"Authorization": f"Bearer {system.service_key(['operate'])}"}
+        credential = {"Authorization": f"Bearer {system.service_key(list(scopes))}"}
         self.http = httpx.Client(base_url=f"{self.url}/v1/operator", headers=credential, timeout=60)
         self.acts = ActLog(system.dsn(PROJECTOR_ROLE), schema=system.schema)
         self._jobs = JobQueue(system.console_settings())

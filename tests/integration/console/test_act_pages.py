@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
 from uuid import UUID
 
@@ -10,10 +9,11 @@ import httpx
 import pytest
 
 from shared.ids import MovieId, UserId
-from tests.support.api import PASSWORD, Api
+from tests.support.api import Api
 from tests.support.builders import impossible_rating
 from tests.support.log import append_raw
 from tests.support.operated import Operated
+from tests.support.pages import confirmed, hidden, log_in
 from tests.support.read_models import wait_until_applied
 from tests.support.system import System, eventually
 
@@ -30,25 +30,6 @@ def operated(module_system: System, api: Api) -> Iterator[Operated]:
 def visitor(operated: Operated) -> Iterator[httpx.Client]:
     with httpx.Client(base_url=operated.url, headers={"Origin": operated.url}, timeout=60) as one:
         yield one
-
-
-def log_in(visitor: httpx.Client, api: Api, role: str) -> None:
-    email = api.sign_up(role=role).email
-    form = {"email": email, "password": PASSWORD, "next": "/"}
-    assert visitor.post("/login", data=form).status_code == 303
-
-
-def hidden(text: str) -> dict[str, str]:
-    return {
-        name: re.findall(f'name="{name}" value="([^"]*)"', text)[0] for name in ("key", "version")
-    }
-
-
-def confirmed(visitor: httpx.Client, path: str, **fields: str) -> httpx.Response:
-    """Open the page of an act, and send its form."""
-    shown = visitor.get(path)
-    assert shown.status_code == 200, shown.text
-    return visitor.post(path, data={**hidden(shown.text), **fields})
 
 
 def test_a_replay_to_the_end_by_buttons_and_back(

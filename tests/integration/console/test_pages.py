@@ -8,7 +8,8 @@ from collections.abc import Iterator
 import httpx
 import pytest
 
-from tests.support.api import PASSWORD, Api
+from tests.support.api import Api
+from tests.support.pages import log_in
 from tests.support.system import System
 
 PAGES = (
@@ -17,6 +18,8 @@ PAGES = (
     "/events",
     "/events?type=MovieCreated",
     "/events/export",
+    "/users",
+    "/keys",
     "/acts",
     "/acts/export",
 )
@@ -32,13 +35,6 @@ def url(module_system: System, api: Api) -> str:
 def visitor(url: str) -> Iterator[httpx.Client]:
     with httpx.Client(base_url=url, headers={"Origin": url}, timeout=30) as client:
         yield client
-
-
-def log_in(visitor: httpx.Client, api: Api, role: str) -> None:
-    member = api.sign_up(role=role)
-    form = {"email": member.email, "password": PASSWORD, "next": "/"}
-    answer = visitor.post("/login", data=form)
-    assert (answer.status_code, answer.headers["location"]) == (303, "/")
 
 
 def test_a_visitor_is_led_to_the_log_in_and_back(visitor: httpx.Client) -> None:
