@@ -26,6 +26,7 @@ from console.http.acts import Acts
 from console.http.events import Events
 from console.http.keys import Keys
 from console.http.lag import Lag
+from console.http.mails import Mails
 from console.http.projections.generations import Generations
 from console.http.projections.parked import ParkedEntities
 from console.http.projections.replays import Replays
@@ -56,6 +57,7 @@ TAGS = {
     "events": "The log: events by what they are about, personal data masked.",
     "users": "Users without personal data: their roles and sessions, and their erasure.",
     "keys": "Service keys.",
+    "mails": "The outbox, where mails are without a mail server.",
     "acts": "The audit log: what operators did.",
     "operations": "Health and metrics.",
 }
@@ -68,6 +70,7 @@ ROOMS = (
     Events,
     Users,
     Keys,
+    Mails,
     Acts,
     Operations,
 )
@@ -162,6 +165,7 @@ def _wire(settings: ConsoleSettings) -> _Parts:
         Events(reads, acts, key_wrap),
         Users(reads, acts, commands, accounts),
         Keys(reads, acts, commands),
+        Mails(reads, acts, settings),
         Acts(reads, acts.log),
         Operations(SharedLookUp(store.head), tasks, settings.metrics_token),
     )

@@ -10,6 +10,7 @@ from console.pages.acts import ActPages
 from console.pages.api import OperatorsApi
 from console.pages.events import EventPages
 from console.pages.keys import KeyPages
+from console.pages.mails import MailPages
 from console.pages.overview import OverviewPages
 from console.pages.projections.generations import GenerationPages
 from console.pages.projections.parked import ParkedPages
@@ -41,6 +42,7 @@ class Console:
             EventPages(self._site, self._api),
             UserPages(self._site, self._api),
             KeyPages(self._site, self._api),
+            MailPages(self._site, self._api),
             ActPages(self._site, self._api),
             LogIn(self._site),
         ]

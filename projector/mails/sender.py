@@ -13,6 +13,7 @@ import msgspec
 import structlog
 from pydantic import SecretStr
 
+from projector.mails.file_name import MailFileName
 from projector.mails.messages import message
 from projector.mails.table import ATTEMPTS_MAX, ClaimedMail, MailTable
 from projector.mails.transports import Folder, MailServer, Transport, Undeliverable
@@ -88,7 +89,8 @@ class MailSender:
             token=token,
             web_url=self._web_url,
         )
-        self._transport.send(made, f"{mail.created_at:%Y%m%dT%H%M%S}-{mail.mail_id}")
+        name = MailFileName(mail.created_at, mail.mail_id, mail.purpose)
+        self._transport.send(made, name.stem)
         return True
 
 

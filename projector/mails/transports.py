@@ -99,7 +99,8 @@ class Folder:
         """Delete files that are too old or too many; names begin with the time."""
         if not self._path.is_dir():
             return
-        files = sorted(self._path.glob("*.eml"), reverse=True)
+        mails = (one for one in self._path.glob("*.eml") if one.is_symlink() or not one.is_dir())
+        files = sorted(mails, reverse=True)
         for place, file in enumerate(files):
             if place >= FOLDER_MAILS_MAX or _age_s(file) > FOLDER_KEPT_S:
                 file.unlink(missing_ok=True)

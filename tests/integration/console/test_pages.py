@@ -20,6 +20,7 @@ PAGES = (
     "/events/export",
     "/users",
     "/keys",
+    "/mails",
     "/acts",
     "/acts/export",
 )
