@@ -31,6 +31,7 @@ from query_api.redis_reads.freshness import Freshness
 from query_api.redis_reads.generations import ActiveGenerations
 from query_api.redis_reads.reader import Reader
 from query_api.settings import QuerySettings
+from query_api.views.changed_ratings import ChangedRatings
 from query_api.views.cursors import Cursors
 from query_api.views.live_updates import LiveUpdates
 from query_api.views.movie_ratings import Raters
@@ -186,7 +187,15 @@ def _wire(settings: QuerySettings) -> _Parts:
     rooms = (
         Movies(reader, freshness, cursors, pages, Raters(reader), absent, feed),
         History(reader, freshness, cursors, absent),
-        Users(reader, feed, freshness, cursors, pages, Profiles(reader, feed)),
+        Users(
+            reader,
+            feed,
+            freshness,
+            cursors,
+            pages,
+            Profiles(reader, feed),
+            ChangedRatings(reader, feed),
+        ),
         Live(live_updates, feed, freshness),
         Operations(client, generations, feed, tasks, settings.metrics_token),
     )

@@ -315,7 +315,10 @@ class OwnProfile(Profile, kw_only=True):
 
 
 class RatedMovie(msgspec.Struct, kw_only=True):
-    """A rating by a user; title, year and average are None for a movie created a moment ago."""
+    """A rating by a user; title, year and average are None for a movie created a moment ago.
+
+    A list of changes has the `position` of its last one.
+    """
 
     movie_id: UUID
     title: str | None
@@ -325,6 +328,15 @@ class RatedMovie(msgspec.Struct, kw_only=True):
     difference: float | None
     review: str | None
     rated_at: datetime
+    position: int | None = None
+
+
+class WithdrawnRating(msgspec.Struct):
+    """A rating that was withdrawn, or moved to another movie; only in a list of changes."""
+
+    movie_id: UUID
+    withdrawn: Literal[True]
+    position: int
 
 
 class Build(msgspec.Struct, kw_only=True):

@@ -22,6 +22,7 @@ from starfold_client.answers import (
     QueryReadiness,
     RatedMovie,
     Rater,
+    WithdrawnRating,
 )
 from starfold_client.exchange import Arguments, Endpoint, shape
 from starfold_client.routes import Build, ListRoute, Route
@@ -70,6 +71,24 @@ def _changed(content: bytes) -> Page[ListedMovie | LeftMovie]:
 def _movie(item: msgspec.Raw) -> ListedMovie | LeftMovie:
     """Decode a movie of a list, which says so if it has left the catalogue."""
     return _listed(item) if _may_have_left(item).left is None else _left(item)
+
+
+class _MayBeWithdrawn(msgspec.Struct):
+    withdrawn: bool = False
+
+
+_may_be_withdrawn = msgspec.json.Decoder(_MayBeWithdrawn).decode
+_withdrawn = msgspec.json.Decoder(WithdrawnRating).decode
+_rated = msgspec.json.Decoder(RatedMovie).decode
+
+
+def _changed_ratings(content: bytes) -> Page[RatedMovie | WithdrawnRating]:
+    page = _raw_page(content)
+    items = [
+        _withdrawn(item) if _may_be_withdrawn(item).withdrawn else _rated(item)
+        for item in page.items
+    ]
+    return Page(items, page.next_cursor)
 
 
 class Reads:
@@ -194,6 +213,22 @@ class Reads:
     ) -> Arguments:
         """List the movies that a user rated."""
         query = {"sort": sort, "count": count, "limit": limit, "cursor": cursor}
+        return Arguments({"user_id": user_id}, query)
+
+    @listing("/v1/users/{user_id}/ratings", _changed_ratings)
+    def list_changed_user_ratings(
+        self,
+        user_id: Id,
+        changed_since: int,
+        *,
+        limit: int | None = None,
+        cursor: str | None = None,
+    ) -> Arguments:
+        """List the ratings that changed after a position in the order of their last change.
+
+        The `position` of the last one is the next `changed_since`.
+        """
+        query = {"changed_since": changed_since, "limit": limit, "cursor": cursor}
         return Arguments({"user_id": user_id}, query)
 
     @read("/v1/users/{user_id}/ratings/{movie_id}", shape(RatedMovie))

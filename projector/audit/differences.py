@@ -10,7 +10,7 @@ import msgspec
 
 from projector.audit.shadow import Shadow
 from projector.documents.key_ranges import KeyRange, Parts
-from projector.documents.working_set import Key, Operation, stream_operations
+from projector.documents.working_set import Key, Operation, setting, stream_operations
 from shared.errors import DocumentDamaged
 from shared.read_model.checksum import checked
 from shared.read_model.kinds import HISTORY, PRIVATE, PROFILE, REVIEWS
@@ -143,7 +143,7 @@ def _of_hash(key: Key, field: bytes, value: bytes | int | None) -> Operation:
     if value is None:
         return Operation(b"h", key, (field,))
     assert isinstance(value, bytes)
-    return Operation(b"H", key, (field, value))
+    return setting(key, (field, value))
 
 
 def _text(value: object) -> str:

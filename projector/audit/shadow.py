@@ -112,7 +112,9 @@ class Shadow:
 
     def size(self, part: KeyRange) -> int:
         """Return the approximate number of members in the range."""
-        return min(len(self._working_set.members.get(part.key, ())) or 1, RANGE_MEMBERS)
+        held = self._working_set
+        parts = held.members.get(part.key) or held.fields.get(part.key) or ()
+        return min(len(parts) or 1, RANGE_MEMBERS)
 
     def wanted(self, part: KeyRange) -> Parts:
         """Return the expected parts of the range."""

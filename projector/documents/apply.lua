@@ -11,9 +11,9 @@
 --
 -- KEYS[1] is the checkpoint; then come the keys of string documents, then one key for each other operation; all
 -- share one hash tag. ARGV[1] is the expected checkpoint, empty for none; ARGV[2] the new one; ARGV[3] the number
--- of documents, followed by their values; then the operations: a letter and its arguments (for Z and X: their
--- number, then ranks and members, or ids, fields and values). The script never decodes values. It writes the
--- documents last, with the checkpoint: an operation may have deleted their keys.
+-- of documents, followed by their values; then the operations: a letter and its arguments (for Z, H and X: their
+-- number, then ranks and members, fields and values, or ids, fields and values). The script never decodes values. It
+-- writes the documents last, with the checkpoint: an operation may have deleted their keys.
 local stored = redis.call('GET', KEYS[1]) or ''
 if stored ~= ARGV[1] then
     return stored
@@ -31,8 +31,9 @@ while i <= count do
         redis.call('ZREM', key, ARGV[i + 1])
         i = i + 2
     elseif letter == 'H' then
-        redis.call('HSET', key, ARGV[i + 1], ARGV[i + 2])
-        i = i + 3
+        local last = i + 1 + tonumber(ARGV[i + 1])
+        redis.call('HSET', key, unpack(ARGV, i + 2, last))
+        i = last + 1
     elseif letter == 'h' then
         redis.call('HDEL', key, ARGV[i + 1])
         i = i + 2

@@ -26,6 +26,8 @@ Entry = tuple[bytes, bytes, bytes]
 STREAM_ENTRIES_MAX = 10_000
 # Few enough for Lua's stack, and enough to amortize the cost of a command.
 MEMBERS_A_COMMAND = 100
+# A longer value of a hash has a command of its own, so that a command stays small.
+VALUE_BYTES_TOGETHER_MAX = 64
 # Key, member and protocol, rounded up.
 COMMAND_BYTES = 128
 # A document changed in place grows by at most two bins of a history.
@@ -219,8 +221,21 @@ def _ranking(key: Key, ranked: list[bytes]) -> Operation:
 
 
 def _field_operations(key: Key, fields: Mapping[bytes, bytes | None]) -> Iterator[Operation]:
+    together: list[bytes] = []
     for field, value in fields.items():
         if value is None:
             yield Operation(b"h", key, (field,))
+        elif len(value) > VALUE_BYTES_TOGETHER_MAX:
+            yield setting(key, (field, value))
         else:
-            yield Operation(b"H", key, (field, value))
+            together += (field, value)
+            if len(together) == 2 * MEMBERS_A_COMMAND:
+                yield setting(key, together)
+                together = []
+    if together:
+        yield setting(key, together)
+
+
+def setting(key: Key, fields: Sequence[bytes]) -> Operation:
+    """Return the operation for fields and values of one hash, preceded by their number."""
+    return Operation(b"H", key, (b"%d" % len(fields), *fields), len(fields) // 2)

@@ -1,5 +1,7 @@
 """`profiles`: each user's public profile, e-mail address, statistics, ratings, reviews and access.
 
+For mirrors it holds the position of each rating's last change, also of one that was withdrawn.
+
 It is the only projection with personal data.
 """
 
@@ -23,10 +25,21 @@ from shared.log.events import (
     UserErased,
     UserProfileChanged,
 )
-from shared.read_model.checksum import with_checksum
+from shared.read_model.checksum import stored_position, with_checksum
 from shared.read_model.documents import PrivateDocument, ProfileDocument
 from shared.read_model.keys import PARTITIONS, PROFILES
-from shared.read_model.kinds import PRIVATE, PROFILE, RATINGS, REVIEWS, STATISTICS, Scores
+from shared.read_model.kinds import (
+    POSITIONS,
+    PRIVATE,
+    PROFILE,
+    RATINGS,
+    REVIEWS,
+    STATISTICS,
+    Scores,
+    position_field,
+    positions_suffix,
+    positions_suffixes,
+)
 from shared.read_model.ranks import rating_rank
 from shared.read_model.statistics import BINS
 
@@ -54,6 +67,8 @@ def apply(documents: Documents, logged: LogEvent) -> None:
             _move(documents, logged, user, removed=event.previous_half_stars, added=None)
             documents.unrank(RATINGS, user, movie)
             documents.delete_field(REVIEWS, user, movie)
+            # A rating that shares its field of a position with this one may still need it.
+            _note_position(documents, logged, user, movie, movie)
         case UserCreated():
             created = ProfileDocument(
                 user_id=event.user_id,
@@ -105,6 +120,15 @@ def _rate(documents: Documents, event: RatingSubmitted, logged: LogEvent) -> Non
         documents.set_field(REVIEWS, user, movie, with_checksum(event.review.encode()))
     elif event.previous_half_stars is not None:
         documents.delete_field(REVIEWS, user, movie)
+    # The movie's own field, if this rating was withdrawn before, is void while there is a rating.
+    _note_position(documents, logged, user, movie, position_field(movie))
+
+
+def _note_position(
+    documents: Documents, logged: LogEvent, user: str, movie: bytes, field: bytes
+) -> None:
+    position = stored_position(field, logged.position)
+    documents.set_field(POSITIONS, positions_suffix(user, movie), field, position)
 
 
 def _move(
@@ -119,6 +143,8 @@ def _move(
 def _delete_private(documents: Documents, user_id: UserId) -> None:
     documents.delete(PRIVATE.name, user_id.hex)
     documents.delete(REVIEWS, user_id.hex)
+    for suffix in positions_suffixes(user_id.hex):
+        documents.delete(POSITIONS, suffix)
 
 
 def _profile(documents: Documents, user_id: UserId) -> ProfileDocument:
@@ -130,7 +156,7 @@ def _profile(documents: Documents, user_id: UserId) -> ProfileDocument:
 
 PROJECTION = Projection(
     name=PROFILES,
-    version=5,
+    version=6,
     partitions=PARTITIONS,
     entities={
         UserCreated: "user_id",

@@ -14,7 +14,7 @@ from query_api.http import shapes
 from query_api.http.absent import AbsentMovies
 from query_api.http.parameters import (
     CatalogueId,
-    ChangedSince,
+    ChangesRead,
     Count,
     ListRead,
     MovieIds,
@@ -55,7 +55,7 @@ class _Found(NamedTuple):
     values: Sequence[bytes | None]
 
 
-class CatalogueRead(ListRead):
+class CatalogueRead(ChangesRead):
     """The order of a list of movies, and its filters."""
 
     sort: Sort | None = None
@@ -67,7 +67,6 @@ class CatalogueRead(ListRead):
     q: Text = None
     count: Count = False
     ids: MovieIds = None
-    changed_since: ChangedSince = None
 
     @property
     def wanted(self) -> Filter:
@@ -90,22 +89,8 @@ class CatalogueRead(ListRead):
         """The movies in `ids`, None for all; raises `InvalidInput` with anything else beside it."""
         if self.ids is None:
             return None
-        self._require_alone("ids", {"ids", "at_least"})
+        self.require_alone("ids", {"ids", "at_least"})
         return movie_ids(self.ids, pointer="/query/ids")
-
-    @property
-    def since(self) -> Position | None:
-        """`changed_since`; raises `InvalidInput` with an order or a filter beside it."""
-        if self.changed_since is None:
-            return None
-        self._require_alone("changed_since", {"changed_since", "limit", "cursor", "at_least"})
-        return Position(self.changed_since)
-
-    def _require_alone(self, parameter: str, beside: set[str]) -> None:
-        others = sorted(self.model_fields_set - beside)
-        if others:
-            detail = f"{parameter} takes no {others[0]} beside it"
-            raise InvalidInput(detail, pointer=f"/query/{parameter}")
 
 
 class LookUp(Read):

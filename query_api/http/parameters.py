@@ -131,3 +131,25 @@ class ListRead(Read):
 
     cursor: Cursor = None
     limit: Limit = LIMIT_DEFAULT
+
+    def require_alone(self, parameter: str, beside: set[str]) -> None:
+        """Raise `InvalidInput` if any but these parameters is given beside one."""
+        others = sorted(self.model_fields_set - beside)
+        if others:
+            detail = f"{parameter} takes no {others[0]} beside it"
+            raise InvalidInput(detail, pointer=f"/query/{parameter}")
+
+
+class ChangesRead(ListRead):
+    """The parameters of a list that can be read in the order of change."""
+
+    changed_since: ChangedSince = None
+
+    @property
+    def since(self) -> Position | None:
+        """`changed_since`; raises `InvalidInput` with an order or a filter beside it."""
+        if self.changed_since is None:
+            return None
+        of_every_list = {"changed_since", "user_id", *ListRead.model_fields}
+        self.require_alone("changed_since", of_every_list)
+        return Position(self.changed_since)

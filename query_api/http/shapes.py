@@ -347,6 +347,7 @@ class RatedMovie(Shape):
     difference: Difference | None
     review: str | None
     rated_at: datetime
+    position: ChangedAt = 0
 
     EXAMPLE = {
         "movie_id": _MOVIE_ID,
@@ -360,8 +361,18 @@ class RatedMovie(Shape):
     }
 
 
+class WithdrawnRating(Shape):
+    """A rating that was withdrawn, or moved to another movie when its own was merged."""
+
+    movie_id: UUID
+    withdrawn: Literal[True]
+    position: ChangedAt = 0
+
+
 class RatingsPage(Shape):
-    items: list[RatedMovie]
+    """Only a list of changes holds withdrawn ratings."""
+
+    items: list[RatedMovie | WithdrawnRating]
     next_cursor: Cursor
     count: Total = 0
 

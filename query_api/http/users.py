@@ -7,10 +7,11 @@ from uuid import UUID
 
 from query_api.feed.index_feed import IndexFeed
 from query_api.http import shapes
-from query_api.http.parameters import Count, ListRead, Read
+from query_api.http.parameters import ChangesRead, Count, Read
 from query_api.http.responses import document, documented, page_answer
 from query_api.redis_reads.freshness import Freshness
 from query_api.redis_reads.reader import Reader
+from query_api.views.changed_ratings import ChangedRatings
 from query_api.views.cursors import Cursors
 from query_api.views.pages import (
     RATINGS_KEY_TYPES,
@@ -23,6 +24,7 @@ from query_api.views.pages import (
 )
 from query_api.views.profiles import Profile, Profiles
 from shared.errors import NotFound
+from shared.ids import Position
 from shared.read_model.keys import PROFILES
 from shared.read_model.kinds import PROFILE, STATISTICS
 from shared.web.answer import Answer
@@ -34,7 +36,7 @@ class ProfileRead(Read):
     user_id: CanonicalUuid
 
 
-class RatingsRead(ListRead):
+class RatingsRead(ChangesRead):
     user_id: CanonicalUuid
     sort: RatingsSort = "newest"
     count: Count = False
@@ -54,6 +56,7 @@ class Users:
         cursors: Cursors,
         pages: Pages,
         profiles: Profiles,
+        changed: ChangedRatings,
     ) -> None:
         self._reader = reader
         self._feed = feed
@@ -61,6 +64,7 @@ class Users:
         self._cursors = cursors
         self._pages = pages
         self._profiles = profiles
+        self._changed = changed
 
     @operation(
         "GET",
@@ -115,8 +119,15 @@ class Users:
         """List the movies that a user rated: newest rating, highest score or title first.
 
         `difference` is the user's score less the movie's average.
+
+        `changed_since` lists the ratings that changed after a position, also the withdrawn ones,
+        each once and with the `position` of its last change, in that order. To follow, pass the
+        last `position` as the next `changed_since`. An erased user gets 404 there.
         """
         asked, caller = request.parameters, request.caller
+        since = asked.since
+        if since is not None:
+            return await self._list_changes(request, since)
         user_id, sort = asked.user_id, asked.sort
         of = f"ratings:{user_id.hex}:{sort}"
         after = None
@@ -132,6 +143,23 @@ class Users:
                 limit=asked.limit,
                 at_least=asked.at_least,
                 count=asked.count,
+            )
+
+        page = await self._freshness.at_least(asked.at_least, read)
+        if page.items is None:
+            raise _unknown(user_id).at(page.position)
+        return page_answer(request, page, self._cursors, of)
+
+    async def _list_changes(self, request: Request[RatingsRead, None], since: Position) -> Answer:
+        asked, caller = request.parameters, request.caller
+        user_id = asked.user_id
+        of = f"ratings:{user_id.hex}:changed"
+        if asked.cursor:
+            (since,) = self._cursors.open(of, asked.cursor, tuple[Position])
+
+        async def read() -> Page:
+            return await self._changed.page(
+                user_id, caller, since, limit=asked.limit, at_least=asked.at_least
             )
 
         page = await self._freshness.at_least(asked.at_least, read)

@@ -22,7 +22,14 @@ from redis.asyncio.connection import AbstractConnection
 from shared.errors import DocumentDamaged, Overloaded, Unavailable
 from shared.read_model.clients import REDIRECTIONS, is_wrong_type, packed
 from shared.read_model.keys import CHECKPOINT, PartitionKeys, document_name
-from shared.read_model.kinds import PROFILE, RATINGS, REVIEWS
+from shared.read_model.kinds import (
+    POSITION_FIELD_BYTES,
+    POSITIONS,
+    PROFILE,
+    RATINGS,
+    REVIEWS,
+    positions_suffixes,
+)
 
 READS_A_ROUND_TRIP_MAX = 512
 WAITING_MAX = 20_000
@@ -44,6 +51,9 @@ PartitionRead = tuple[bytes | None, Values]
 # The checkpoint; members and ranks of a sorted set alternating, highest first; documents; and the
 # members' fields in a hash, if one was requested and exists.
 Page = tuple[bytes | None, list[bytes], Values, Values]
+# The checkpoint; documents; the number of positions; members and ranks alternating; fields and
+# positions alternating; the members' reviews. The last three are empty for too many positions.
+Changed = tuple[bytes | None, Values, int, list[bytes], list[bytes], Values]
 # The checkpoint; then profile, rank and review for each user, or an error for a key of another
 # type.
 Opinions = tuple[bytes | None, list[bytes | redis.ResponseError | None]]
@@ -119,6 +129,26 @@ class Reads(ABC):
         names = [document_name(kind, user) for user in users for kind in _OPINION]
         opinions: Opinions = await self.read(Read(keys, (), _Call(_RATED, names, (movie,))))
         return opinions
+
+    async def changed(
+        self,
+        keys: PartitionKeys,
+        user: str,
+        *,
+        since: bytes,
+        positions_max: int,
+        documents: Sequence[str],
+    ) -> Changed:
+        """Read the ratings of a user, given by id in hex, and the positions of their last changes.
+
+        Reviews are read of the ratings that changed since a stored position.
+        """
+        hashes = [document_name(POSITIONS, suffix) for suffix in positions_suffixes(user)]
+        sets = [document_name(kind, user) for kind in (RATINGS, REVIEWS)]
+        arguments = (len(hashes), positions_max, POSITION_FIELD_BYTES, since)
+        call = _Call(_CHANGED, (*sets, *hashes, *documents), arguments)
+        changed: Changed = await self.read(Read(keys, (), call))
+        return changed
 
     @abstractmethod
     async def read(self, read: Read) -> Any:
@@ -199,7 +229,7 @@ class CoalescedReads(Reads):
 
         The library's own script objects ask Redis before each call whether it has the script.
         """
-        for script in (_PAGE, _RATED):
+        for script in (_PAGE, _RATED, _CHANGED):
             await self._client.script_load(script.text)
 
     async def _round_trip(self, reads: Sequence[_PendingRead]) -> None:
@@ -271,6 +301,7 @@ def _script(name: str) -> _Script:
 
 _PAGE = _script("page.lua")
 _RATED = _script("rated.lua")
+_CHANGED = _script("changed.lua")
 
 
 def _command(read: Read) -> Command:

@@ -17,6 +17,7 @@ from query_api.redis_reads.generations import ActiveGenerations
 from shared.errors import DocumentDamaged, Unavailable
 from shared.ids import NO_VERSION, START, Position, StreamId
 from shared.read_model.checkpoints import Checkpoint, decode_checkpoint
+from shared.read_model.checksum import checked_positions, last_stored
 from shared.read_model.generations import GenerationCopy, Layout, layout_of
 from shared.read_model.keys import PROFILES, PartitionKeys, document_name, partition_of
 from shared.read_model.kinds import PARKED_MARK
@@ -52,6 +53,21 @@ class RankedPage(NamedTuple):
     members: list[tuple[bytes, int]]
     values: Values
     fields: Values
+
+
+class ChangedRatings(NamedTuple):
+    """A user's ratings with the positions of their last changes, read at one moment.
+
+    `size` is the number of positions; too many of them are not read. `reviews` has None for the
+    ratings that have not changed since the position asked for.
+    """
+
+    position: Position
+    values: Values
+    size: int
+    ratings: list[tuple[bytes, int]]
+    positions: dict[bytes, Position]
+    reviews: Values
 
 
 class RatedMovie(NamedTuple):
@@ -156,6 +172,38 @@ class Reader:
                 raise self._damage.found(keys, entity, str(damaged)) from damaged
             await self._generations.refresh()
         raise Unavailable(f"the read model {projection} is being built")
+
+    async def changed(
+        self, user_id: UUID, *, since: Position, positions_max: int, kinds: Sequence[str]
+    ) -> ChangedRatings:
+        """Return a user's ratings with the positions of their last changes, and documents."""
+        for _ in range(ATTEMPTS):
+            keys, layout = await self._place(PROFILES, user_id)
+            if not layout.has_rating_positions:
+                raise Unavailable("the read model of this order is being built")
+            seen = self._seen.get(keys, _NONE)
+            try:
+                stored, values, size, ratings, positions, reviews = await self._reads.changed(
+                    keys,
+                    user_id.hex,
+                    since=last_stored(since),
+                    positions_max=positions_max,
+                    documents=[document_name(kind, user_id.hex) for kind in kinds],
+                )
+                if stored is not None:
+                    checkpoint = self._checkpoint(keys, stored, seen)
+                    return ChangedRatings(
+                        checkpoint.position,
+                        _documents(layout, values),
+                        size,
+                        layout.ranks(ratings),
+                        checked_positions(positions, until=checkpoint.position),
+                        _documents(layout, reviews),
+                    )
+            except DocumentDamaged as damaged:
+                raise self._damage.found(keys, user_id, str(damaged)) from damaged
+            await self._generations.refresh()
+        raise Unavailable(f"the read model {PROFILES} is being built")
 
     async def rated(
         self, movie_id: UUID, users: Sequence[bytes]

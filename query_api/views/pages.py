@@ -226,6 +226,11 @@ def is_visible(stored: bytes | None, user_id: UUID, caller: Claims | None) -> bo
     return own or _decode_head(stored).visibility == "public"
 
 
+def is_erased(stored: bytes) -> bool:
+    """Whether a profile is of an erased user, whose name is gone."""
+    return _decode_head(stored).display_name is None
+
+
 def version_of_profile(stored: bytes) -> str:
     """Return the version of a profile, computed from the same facts as commands do."""
     head = _decode_head(stored)

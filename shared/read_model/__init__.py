@@ -16,15 +16,18 @@ script writes them at once.
                 stats:<user_id>            JSON     RatingStatistics
                 ratings:<user_id>          sorted   movie id (16 bytes) by rating_rank
                 reviews:<user_id>          hash     review text by movie id (16 bytes)
+                positions:<user_id>:<n>    hash     position of a rating's last change by the end
+                                                    of the movie id (3 bytes), of its withdrawal or
+                                                    move by the movie id (16 bytes); n is 0 or 1
     changes     movies                     stream   entry <position>-0, field movie = movie id
     each        checkpoint                 msgpack  Checkpoint
 
 The partition of a parked entity also has `parked:<id>` (JSON, Parked), and the same as a field of
 the hash `parked`, by the entity's id (16 bytes).
 
-Every string document, every field of a hash and every entry's movie id ends with a checksum
-(`checksum.py`); ranks have check bits (`ranks.py`), a checkpoint and the copy of the generations
-have their own checksums, which older releases ignore (`checkpoints.py`).
+Every string document, every field of a hash and every entry's movie id ends with a checksum, a
+position with a check byte (`checksum.py`); ranks have check bits (`ranks.py`), a checkpoint and the
+copy of the generations have their own checksums, which older releases ignore (`checkpoints.py`).
 
 `sf:damaged` is the set of damage reports from readers, for the projector to heal (`damage.py`).
 `sf:log` names the log of the read models (PostgreSQL's `log_identity`, with a checksum).

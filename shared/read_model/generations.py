@@ -22,6 +22,8 @@ from shared.read_model.ranks import checked_rank, checked_ranks, stored_rank
 CHECKED_SINCE = {MOVIES: 3, PROFILES: 3, CHANGES: 2}
 # The first definition version of `movies` whose documents have the position of their last change.
 MOVIE_POSITIONS_SINCE = 4
+# The first definition version of `profiles` with the position of each rating's last change.
+RATING_POSITIONS_SINCE = 6
 
 
 class GenerationCopy(msgspec.Struct, frozen=True):
@@ -49,9 +51,13 @@ class Layout(NamedTuple):
     rank: Callable[[bytes, float], int]
     ranks: Callable[[Sequence[bytes]], list[tuple[bytes, int]]]
     stored_rank: Callable[[bytes, int], int]
+    # Of `profiles` only.
+    has_rating_positions: bool = False
 
 
 def layout_of(projection: str, generation: GenerationCopy) -> Layout:
+    if projection == PROFILES and generation.definition_version >= RATING_POSITIONS_SINCE:
+        return _WITH_RATING_POSITIONS
     is_checked = generation.definition_version >= CHECKED_SINCE[projection]
     return _CHECKED if is_checked else _PLAIN
 
@@ -79,4 +85,5 @@ def _plain_stored_rank(_member: bytes, rank: int) -> int:
 
 
 _CHECKED = Layout(checked, checked_rank, checked_ranks, stored_rank)
+_WITH_RATING_POSITIONS = _CHECKED._replace(has_rating_positions=True)
 _PLAIN = Layout(_plain_document, _plain_rank, _plain_ranks, _plain_stored_rank)

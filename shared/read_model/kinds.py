@@ -121,12 +121,35 @@ CATALOGUE = "catalogue"
 LEFT = "left_movies"
 RATINGS = "ratings"
 REVIEWS = "reviews"
+POSITIONS = "positions"
 CHANGED_MOVIES = "movies"
 CHANGED_MOVIE_FIELD = b"movie"
 # The hash of every partition that lists its parked entities.
 PARKED_ENTITIES = PARKED_MARK.name
 
+# The field of a rating's position: the end of the movie's id, which is random in every kind of id.
+# Few bytes, since there is a field for each rating; two ratings of a user that share a field share
+# the later position.
+POSITION_FIELD_BYTES = 3
+# A user's positions are in as many hashes: small ones are stored without an index.
+POSITION_HASHES = 2
+
 
 def year_suffix(movie: str, year: int) -> str:
     """Return the suffix of the key of a year of a movie's history."""
     return f"{movie}:{year}"
+
+
+def position_field(movie: bytes) -> bytes:
+    """Return the field that holds the position of the last change of a rating of the movie."""
+    return movie[-POSITION_FIELD_BYTES:]
+
+
+def positions_suffix(user: str, movie: bytes) -> str:
+    """Return the suffix of the key of the hash with that field."""
+    return f"{user}:{movie[-POSITION_FIELD_BYTES - 1] % POSITION_HASHES}"
+
+
+def positions_suffixes(user: str) -> tuple[str, ...]:
+    """Return the suffixes of all keys with positions of a user's ratings."""
+    return tuple(f"{user}:{number}" for number in range(POSITION_HASHES))

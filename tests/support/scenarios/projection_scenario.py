@@ -113,7 +113,7 @@ def _write(stored: ReadModel, operation: Operation) -> None:
             ranked = zip(arguments[2::2], arguments[1::2], strict=True)
             stored.setdefault(key, {}).update({member: int(rank) for member, rank in ranked})
         case b"H":
-            stored.setdefault(key, {})[arguments[0]] = arguments[1]
+            stored.setdefault(key, {}).update(zip(arguments[1::2], arguments[2::2], strict=True))
         case b"z" | b"h":
             stored.setdefault(key, {}).pop(arguments[0], None)
         case b"X":

@@ -17,6 +17,7 @@ NAMES = {
     kinds.LEFT,
     kinds.RATINGS,
     kinds.REVIEWS,
+    kinds.POSITIONS,
     kinds.CHANGED_MOVIES,
     kinds.CHANGED_MOVIE_FIELD.decode(),
     keys.CHECKPOINT,
