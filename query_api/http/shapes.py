@@ -366,7 +366,7 @@ class WithdrawnRating(Shape):
 
     movie_id: UUID
     withdrawn: Literal[True]
-    position: ChangedAt = 0
+    position: Annotated[int, Field(description="Log position of the withdrawal or move")]
 
 
 class RatingsPage(Shape):

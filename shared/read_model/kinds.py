@@ -131,7 +131,7 @@ PARKED_ENTITIES = PARKED_MARK.name
 # Few bytes, since there is a field for each rating; two ratings of a user that share a field share
 # the later position.
 POSITION_FIELD_BYTES = 3
-# A user's positions are in as many hashes: small ones are stored without an index.
+# A user's positions are in as many hashes, by the field: Redis stores small ones more compactly.
 POSITION_HASHES = 2
 
 
@@ -147,7 +147,7 @@ def position_field(movie: bytes) -> bytes:
 
 def positions_suffix(user: str, movie: bytes) -> str:
     """Return the suffix of the key of the hash with that field."""
-    return f"{user}:{movie[-POSITION_FIELD_BYTES - 1] % POSITION_HASHES}"
+    return f"{user}:{movie[-1] % POSITION_HASHES}"
 
 
 def positions_suffixes(user: str) -> tuple[str, ...]:

@@ -8,7 +8,7 @@ from uuid import UUID, uuid4
 import pytest
 
 from starfold_client import MovieChanges, NewMovie, NewRating, NewUser, Starfold, errors
-from starfold_client.answers import LeftMovie, ListedMovie, Session
+from starfold_client.answers import LeftMovie, ListedMovie, RatedMovie, Session, WithdrawnRating
 from tests.integration.client.conftest import Connect
 from tests.support.api import PASSWORD
 from tests.support.system import eventually
@@ -149,6 +149,24 @@ def test_movies_are_found_by_any_of_their_ids(service: Starfold) -> None:
     assert gone == LeftMovie(left, "merged", other)
     changed = list(service.list_changed_movies.all(service.position - 1, limit=1))
     assert [one.movie_id for one in changed if isinstance(one, LeftMovie)] == [left]
+
+
+def test_a_users_ratings_are_followed_in_the_order_of_change(service: Starfold) -> None:
+    user = service.create_external_user(f"books:{uuid4()}", "Reader").user_id
+    kept, left, other = (new_movie(service) for _ in range(3))
+    for movie_id in (left, kept):
+        service.submit_rating(NewRating(movie_id=movie_id, score=4, user_id=user))
+    service.merge_movie(left, into=other)
+
+    def moved() -> bool:
+        changed = list(service.list_changed_user_ratings.all(user, 0, limit=1))
+        return [(type(one), one.movie_id) for one in changed] == [
+            (RatedMovie, kept),
+            (WithdrawnRating, left),
+            (RatedMovie, other),
+        ]
+
+    eventually(moved)
 
 
 def test_rows_of_any_number_are_cut_and_each_has_a_result(service: Starfold) -> None:

@@ -15,6 +15,7 @@ from projector.generations.table import Generation
 from query_api.feed import index_feed
 from shared.read_model.damage import DAMAGED_KEY, decoded_report
 from shared.read_model.keys import CHANGES, GENERATIONS_KEY, MOVIES, PROFILES, partition_of
+from shared.read_model.kinds import POSITIONS, position_field, positions_suffix
 from tests.support.api import AT_LEAST, POSITION
 from tests.support.builders import a_rating
 from tests.support.commits import commit
@@ -191,6 +192,29 @@ def test_a_damaged_member_or_review_is_not_served(store: Store) -> None:
     store.redis.zrem(ratings, store.movie.bytes)
     store.redis.zadd(ratings, {wrong: rank})
     require_damaged(store.get(f"/v1/users/{store.user}/ratings"))
+
+
+def test_damaged_or_lost_positions_of_ratings_are_not_served(store: Store) -> None:
+    suffix = positions_suffix(store.user.hex, store.movie.bytes)
+    keys = active(store.wiring, PROFILES).keys(partition_of(store.user))
+    positions, ratings = keys.document(POSITIONS, suffix), store.key("profiles/ratings")
+    path = f"/v1/users/{store.user}/ratings?changed_since=0&limit=100"
+    before = store.get(path).json()
+    field = position_field(store.movie.bytes)
+    value = store.redis.hget(positions, field)
+    store.redis.hset(positions, field, flipped(value))
+    require_damaged(store.get(path))
+    store.redis.hdel(positions, field)
+    require_damaged(store.get(path))
+    eventually(lambda: (PROFILES, store.user) in store.reported())
+    store.redis.hset(positions, field, value)
+    assert store.get(path).json() == before
+    stored = store.redis.dump(positions)
+    store.redis.set(positions, b"no hash")
+    require_damaged(store.get(path))
+    store.redis.restore(positions, 0, stored, replace=True)
+    store.redis.delete(ratings)
+    require_damaged(store.get(path))
 
 
 def test_a_movie_whose_documents_are_gone_is_damaged_and_not_unknown(store: Store) -> None:
