@@ -51,7 +51,7 @@ class Layout(NamedTuple):
     rank: Callable[[bytes, float], int]
     ranks: Callable[[Sequence[bytes]], list[tuple[bytes, int]]]
     stored_rank: Callable[[bytes, int], int]
-    # Of `profiles` only.
+    # Only `profiles` has them.
     has_rating_positions: bool = False
 
 

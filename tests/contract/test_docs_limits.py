@@ -175,6 +175,9 @@ LIMITS = {
         "query_api.views.sort_keys:SORTED_MAX",
         "query_api.views.profiles:RATINGS_MAX",
     ),
+    "positions of a user's ratings in the order of change": (
+        "query_api.views.changed_ratings:POSITIONS_MAX",
+    ),
     "genres of a profile; its favourites": (
         "query_api.views.taste:GENRES_MAX",
         "query_api.views.taste:FAVOURITES_MAX",

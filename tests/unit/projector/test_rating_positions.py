@@ -22,7 +22,7 @@ from tests.support.builders import (
 from tests.support.scenarios.projection_scenario import given
 
 AGAIN = rating_submitted(half_stars=8, previous_half_stars=6, previous_rated_at=NOON)
-# Of the same end as `STALKER`, so that both share a field.
+# The id ends as `STALKER` does, so that both share a field.
 TWIN = MovieId(UUID(int=STALKER.int + (1 << 100)))
 
 
