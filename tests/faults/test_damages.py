@@ -55,7 +55,11 @@ def oracle(local: Local) -> Iterator[Oracle]:
             for movie in load.movies
             for part in ("", "/ratings", "/stats", "/history")
         ),
-        *(f"/v1/users/{user}{part}" for user in load.users for part in ("", "/ratings")),
+        *(
+            f"/v1/users/{user}{part}"
+            for user in load.users
+            for part in ("", "/ratings", "/ratings?changed_since=0&limit=100")
+        ),
         *LISTS,
     ]
     made = Oracle(local, paths, head)

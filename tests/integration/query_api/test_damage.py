@@ -9,11 +9,13 @@ from uuid import UUID
 
 import httpx
 import pytest
+from msgspec import to_builtins
 
 from projector.following.follower import Follower
 from projector.generations.table import Generation
 from query_api.feed import index_feed
 from shared.read_model.damage import DAMAGED_KEY, decoded_report
+from shared.read_model.generations import RATING_POSITIONS_SINCE, generation_copy
 from shared.read_model.keys import CHANGES, GENERATIONS_KEY, MOVIES, PROFILES, partition_of
 from shared.read_model.kinds import POSITIONS, position_field, positions_suffix
 from tests.support.api import AT_LEAST, POSITION
@@ -215,6 +217,20 @@ def test_damaged_or_lost_positions_of_ratings_are_not_served(store: Store) -> No
     store.redis.restore(positions, 0, stored, replace=True)
     store.redis.delete(ratings)
     require_damaged(store.get(path))
+
+
+def test_a_read_model_without_positions_has_all_but_their_order(store: Store) -> None:
+    """A release before positions wrote it, and the next one is being built."""
+    generation = active(store.wiring, PROFILES)
+    path = f"/v1/users/{store.user}/ratings"
+    before = store.get(path).json()
+    copies = json.loads(store.redis.get(GENERATIONS_KEY))
+    version = RATING_POSITIONS_SINCE - 1
+    earlier = generation_copy(PROFILES, generation.number, version, generation.partitions)
+    copies[PROFILES] = to_builtins(earlier)
+    store.redis.set(GENERATIONS_KEY, json.dumps(copies))
+    eventually(lambda: store.get(f"{path}?changed_since=0").status_code == 503)
+    assert store.get(path).json() == before
 
 
 def test_a_movie_whose_documents_are_gone_is_damaged_and_not_unknown(store: Store) -> None:
