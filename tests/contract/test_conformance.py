@@ -1,4 +1,4 @@
-"""One answer to a bad request, whatever the route: every operation of both APIs against one table.
+"""One answer to a bad request, whatever the route: every operation of the APIs against one table.
 
 The operations are those that the applications themselves answer by, so that a new one is tested.
 """
@@ -21,21 +21,34 @@ from command_api.identity.access import SESSIONS, Access
 from command_api.settings import CommandSettings
 from query_api.settings import QuerySettings
 from shared.web.operation import Operation
-from tests.contract.test_docs import SECRETS
+from tests.contract.test_docs import CONSOLE, SECRETS
 from tests.support.api import Api
 from tests.support.system import System, eventually
 
-COMMAND_API = command_api.app.create_app(CommandSettings(**SECRETS))
-COMMANDS = COMMAND_API.operations
-READS = query_api.app.create_app(QuerySettings(**SECRETS)).operations
+APPS = {
+    "command": command_api.app.create_app(CommandSettings(**SECRETS)),
+    "query": query_api.app.create_app(QuerySettings(**SECRETS)),
+    "console": CONSOLE,
+}
+# With the API that each belongs to.
+OPERATIONS = [(side, one) for side, app in APPS.items() for one in app.operations]
 # A file may hold anything.
-WITH_BODY = [one for one in COMMANDS if one.body is not None and one.body.models]
-CHECKED = [one for one in COMMANDS if one.access is not None]
+WITH_BODY = [(side, one) for side, one in OPERATIONS if one.body is not None and one.body.models]
+CHECKED = [(side, one) for side, one in OPERATIONS if side != "query" and one.access is not None]
 NOBODY = "00000000-0000-0000-0000-000000000007"
+UUIDS = (
+    *("movie_id", "user_id", "session_id", "import_id"),
+    *("stream_id", "verification_id", "act_id", "key_id"),
+)
 PATH_VALUES = {
-    **dict.fromkeys(("movie_id", "user_id", "session_id", "import_id", "key_id"), NOBODY),
+    **dict.fromkeys(UUIDS, NOBODY),
     "catalogue": "imdb",
     "id": "tt0000007",
+    "projection": "movies",
+    "number": "7",
+    "replay_id": "movies-7",
+    "parked_id": f"movies-{NOBODY}",
+    "position": "7",
 }
 # The same id in forms that `format: uuid` does not allow.
 NO_IDS = (
@@ -50,7 +63,11 @@ TOKEN = f"sfm_{0:032}_{0:064}"
 NESTED = b"[" * 2_000 + b"]" * 2_000
 JSON = "application/json"
 
+# The conditions of lists that are ids; the first one takes several.
+IDS_IN_QUERIES = ("movies", "stream", "user", "movie", "actor", "correlation")
+
 Headers = list[tuple[str, str]]
+Clients = dict[str, httpx.Client]
 
 
 class Row(NamedTuple):
@@ -100,7 +117,18 @@ BODIES: dict[str, dict[str, Any]] = {
     "submit_ratings": {"ratings": [{"movie_id": NOBODY, "score": 4, "user_id": NOBODY}]},
     "start_import": {},
     "choose_movies": {"choices": [{"film": 0, "movie_id": NOBODY}]},
+    "start_replay": {},
+    "switch_projection": {"generation": 7},
+    "start_verification": {"movie": NOBODY, "user": NOBODY},
+    "discard_parked": {"reason": "a test"},
+    "reveal_event": {"reason": "a test"},
 }
+
+
+@pytest.fixture(scope="module")
+def clients(module_system: System, api: Api) -> Iterator[Clients]:
+    with httpx.Client(base_url=module_system.start_console().url, timeout=30) as console:
+        yield {"command": api.command, "query": api.query, "console": console}
 
 
 @pytest.fixture(scope="module")
@@ -138,21 +166,25 @@ def kind_of(answer: httpx.Response) -> str:
 
 
 @pytest.mark.parametrize("row", ROWS, ids=[row.name for row in ROWS])
-def test_a_bad_body_has_one_answer(api: Api, credentials: dict[str, Headers], row: Row) -> None:
+def test_a_bad_body_has_one_answer(
+    clients: Clients, credentials: dict[str, Headers], row: Row
+) -> None:
     answers = {}
-    for one in WITH_BODY:
+    for side, one in WITH_BODY:
         headers = [*credentials[caller_of(one.access)], *row.more]
         if row.content_type is not None:
             headers.append(("Content-Type", row.content_type))
-        answer = send(api.command, one, row.body, headers)
-        answers[one.name] = (answer.status_code, kind_of(answer))
+        answer = send(clients[side], one, row.body, headers)
+        answers[side, one.name] = (answer.status_code, kind_of(answer))
         assert "Body" not in answer.text, "the name of a class is no client's business"
     assert answers == dict.fromkeys(answers, (row.status, row.kind))
 
 
-def test_without_a_credential_the_body_does_not_matter_and_the_address_is_charged(api: Api) -> None:
-    for one in CHECKED:
-        answer = send(api.command, one, b"{", [("Content-Type", JSON)])
+def test_without_a_credential_the_body_does_not_matter_and_the_address_is_charged(
+    clients: Clients,
+) -> None:
+    for side, one in CHECKED:
+        answer = send(clients[side], one, b"{", [("Content-Type", JSON)])
         if one.access.anonymous:
             assert answer.status_code == 400
         else:
@@ -160,57 +192,53 @@ def test_without_a_credential_the_body_does_not_matter_and_the_address_is_charge
         assert answer.headers["RateLimit"].startswith('"anonymous";'), one.name
 
 
-@pytest.mark.parametrize("side", ["command", "query"])
-def test_two_credentials_are_none(api: Api, credentials: dict[str, Headers], side: str) -> None:
-    client, operations = (api.command, COMMANDS) if side == "command" else (api.query, READS)
-    for one in operations:
+def test_two_credentials_are_none(clients: Clients, credentials: dict[str, Headers]) -> None:
+    for side, one in OPERATIONS:
         headers = [*credentials["member"] * 2, ("Content-Type", JSON)]
-        answer = send(client, one, b"", headers)
+        answer = send(clients[side], one, b"", headers)
         assert (answer.status_code, kind_of(answer)) == (400, "bad-request"), one.name
         assert "authorization" in answer.json()["detail"]
 
 
 def test_every_read_refuses_what_it_does_not_know(
-    api: Api, credentials: dict[str, Headers]
+    clients: Clients, credentials: dict[str, Headers]
 ) -> None:
-    for one in READS:
-        if not one.path.startswith("/v1/"):
+    for side, one in OPERATIONS:
+        if side == "command" or one.method != "GET" or not one.path.startswith("/v1/"):
             continue
         url = f"{path_of(one)}?unknown=1"
-        answer = api.query.get(url, headers=httpx.Headers(credentials["operator"]))
+        answer = clients[side].get(url, headers=httpx.Headers(credentials["operator"]))
         assert (answer.status_code, kind_of(answer)) == (422, "invalid-input"), one.name
         assert answer.json()["errors"][0]["pointer"] == "/query/unknown"
         for headers in ([("Authorization", "Bearer x")], [("Authorization", "Basic x")]):
-            answer = api.query.get(url, headers=httpx.Headers(headers))
+            answer = clients[side].get(url, headers=httpx.Headers(headers))
             assert (answer.status_code, kind_of(answer)) == (401, "not-authenticated"), one.name
 
 
 @pytest.mark.parametrize("no_id", NO_IDS)
-@pytest.mark.parametrize("side", ["command", "query"])
 def test_an_id_in_a_path_has_one_form(
-    api: Api, credentials: dict[str, Headers], side: str, no_id: str
+    clients: Clients, credentials: dict[str, Headers], no_id: str
 ) -> None:
-    client, operations = (api.command, COMMANDS) if side == "command" else (api.query, READS)
-    for one in operations:
-        for name in re.findall(r"{(\w+_id)}", one.path):
+    for side, one in OPERATIONS:
+        for name in set(re.findall(r"{(\w+)}", one.path)).intersection(UUIDS):
             path = one.path.format(**(PATH_VALUES | {name: quote(no_id)}))
-            caller = caller_of(one.access) if side == "command" else "operator"
+            caller = "operator" if side == "query" else caller_of(one.access)
             body = json.dumps(BODIES[one.name]).encode() if one.body is not None else b""
             headers = [*credentials[caller], ("Content-Type", JSON)]
-            answer = client.request(one.method, path, content=body, headers=headers)
+            answer = clients[side].request(one.method, path, content=body, headers=headers)
             assert (answer.status_code, kind_of(answer)) == (422, "invalid-input"), one.name
             assert answer.json()["errors"][0]["pointer"] == f"/path/{name}"
 
 
 @pytest.mark.parametrize("no_id", NO_IDS)
 def test_an_id_in_a_body_has_one_form(
-    api: Api, credentials: dict[str, Headers], no_id: str
+    clients: Clients, credentials: dict[str, Headers], no_id: str
 ) -> None:
     """Each field that the document gives the format, of a whole body or of a row."""
-    paths = COMMAND_API.openapi()["paths"]
-    for one in WITH_BODY:
-        documented = paths[one.path][one.method.lower()]["requestBody"]["content"][JSON]["schema"]
-        for name in set(ids_in(documented)):
+    for side, one in WITH_BODY:
+        document = APPS[side].openapi()
+        asked = document["paths"][one.path][one.method.lower()]["requestBody"]
+        for name in set(ids_in(document, asked["content"][JSON]["schema"])):
             body = BODIES[one.name]
             changed = (
                 body | {name: no_id}
@@ -218,7 +246,7 @@ def test_an_id_in_a_body_has_one_form(
                 else {field: [row | {name: no_id} for row in rows] for field, rows in body.items()}
             )
             headers = [*credentials[caller_of(one.access)], ("Content-Type", JSON)]
-            answer = send(api.command, one, json.dumps(changed).encode(), headers)
+            answer = send(clients[side], one, json.dumps(changed).encode(), headers)
             is_bulk = one.path.endswith("/batch")
             if is_bulk:
                 errors = answer.json()["results"][0]["problem"]["errors"]
@@ -229,29 +257,35 @@ def test_an_id_in_a_body_has_one_form(
             assert errors[0]["pointer"] == where
 
 
-def ids_in(schema: Any) -> Iterator[str]:
-    """The names of the fields that are UUIDs."""
+def ids_in(document: Any, schema: Any) -> Iterator[str]:
+    """The names of the fields that are UUIDs, of a schema of the document."""
     if isinstance(schema, list):
         for one in schema:
-            yield from ids_in(one)
+            yield from ids_in(document, one)
     elif isinstance(schema, dict):
         if "$ref" in schema:
             name = schema["$ref"].rpartition("/")[2]
-            yield from ids_in(COMMAND_API.openapi()["components"]["schemas"][name])
+            yield from ids_in(document, document["components"]["schemas"][name])
         for name, field in schema.get("properties", {}).items():
             if '"format": "uuid"' in json.dumps(field):
                 yield name
         for one in schema.values():
-            yield from ids_in(one)
+            yield from ids_in(document, one)
 
 
 @pytest.mark.parametrize("no_id", NO_IDS)
-def test_an_id_in_a_query_has_one_form(api: Api, no_id: str) -> None:
-    for one in READS:
-        if "movies" in one.parameters.query_fields:
-            answer = api.query.get(path_of(one), params={"movies": f"{NOBODY},{no_id}"})
-            assert (answer.status_code, kind_of(answer)) == (422, "invalid-input")
-            assert answer.json()["errors"][0]["pointer"] == "/query/movies"
+def test_an_id_in_a_query_has_one_form(
+    clients: Clients, credentials: dict[str, Headers], no_id: str
+) -> None:
+    for side, one in OPERATIONS:
+        # An actor of the audit log may be a name.
+        names = [] if "acts" in one.path else IDS_IN_QUERIES
+        for name in set(names).intersection(one.parameters.query_fields):
+            given = {name: f"{NOBODY},{no_id}" if name == "movies" else no_id}
+            headers = httpx.Headers(credentials["operator"])
+            answer = clients[side].get(path_of(one), params=given, headers=headers)
+            assert (answer.status_code, kind_of(answer)) == (422, "invalid-input"), (one.name, name)
+            assert answer.json()["errors"][0]["pointer"] == f"/query/{name}"
 
 
 @pytest.mark.parametrize("written", [str.upper, str.lower])
@@ -261,12 +295,10 @@ def test_an_id_may_be_in_capitals(api: Api, written: Any) -> None:
     assert api.rate(api.sign_up(), written(movie_id), 4).status_code == 201
 
 
-@pytest.mark.parametrize("side", ["command", "query"])
-def test_a_method_that_a_path_lacks_is_405_and_says_which_it_has(api: Api, side: str) -> None:
-    client, operations = (api.command, COMMANDS) if side == "command" else (api.query, READS)
-    for one in operations:
-        of_path = {other.method for other in operations if other.path == one.path}
-        answer = client.request("TRACE", path_of(one))
+def test_a_method_that_a_path_lacks_is_405_and_says_which_it_has(clients: Clients) -> None:
+    for side, one in OPERATIONS:
+        of_path = {other.method for other in APPS[side].operations if other.path == one.path}
+        answer = clients[side].request("TRACE", path_of(one))
         assert (answer.status_code, kind_of(answer)) == (405, "method-not-allowed")
         allowed = of_path | {"HEAD"} if "GET" in of_path else of_path
         assert answer.headers["Allow"] == ", ".join(sorted(allowed)), one.path
@@ -284,9 +316,11 @@ def test_without_the_store_every_command_is_a_503_and_a_line_in_the_log(
     own.post("/v1/movies", {"title": "Solaris", "year": 1972}, dict(callers["service"]))
     session = own.post("/v1/sessions", {"api_key": key}).json()
     bodies = BODIES | {"refresh": {"refresh_token": session["refresh_token"]}}
+    console = httpx.Client(base_url=system.start_console().url, timeout=30)
+    clients = {"command": own.command, "console": console}
     system.servers.postgres.stop()
     try:
-        for one in CHECKED:
+        for side, one in CHECKED:
             capfd.readouterr()
             body = json.dumps(bodies[one.name]).encode() if one.body is not None else b""
             headers = [
@@ -294,7 +328,7 @@ def test_without_the_store_every_command_is_a_503_and_a_line_in_the_log(
                 ("If-Match", '"1"'),
                 ("Content-Type", JSON),
             ]
-            answer = send(own.command, one, body, headers)
+            answer = send(clients[side], one, body, headers)
             assert answer.status_code == 503, (one.name, answer.text)
             assert kind_of(answer) in ("unavailable", "outcome-unknown"), one.name
             assert answer.headers["Retry-After"]
@@ -302,4 +336,5 @@ def test_without_the_store_every_command_is_a_503_and_a_line_in_the_log(
             assert "store_unavailable" in printed.out + printed.err, one.name
     finally:
         system.servers.postgres.start()
+        console.close()
     eventually(lambda: own.command.get("/ready").status_code == 200)
