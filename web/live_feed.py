@@ -78,7 +78,11 @@ class LiveFeed:
 
     @asynccontextmanager
     async def listening(self, movies: Iterable[UUID], address: str) -> AsyncIterator[Listener]:
-        """Raise a `ClientError` if the query API does not answer."""
+        """Raise a `ClientError` if the query API does not answer, or there is no place any more.
+
+        Requests that came at the same time have all found a place.
+        """
+        self.require_place(address)
         listener = Listener(movies)
         self._listeners.add(listener)
         self._addresses[address] += 1

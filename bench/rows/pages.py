@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import shutil
+import threading
 import time
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from itertools import count
 
@@ -11,7 +14,7 @@ from playwright.sync_api import Browser, Page, sync_playwright
 
 from bench.bench import Bench, Loaded, cores, measure, rates
 from bench.findings import Finding, at_most, ratios
-from bench.load import HOST, Load, request
+from bench.load import HOST, Load, UnexpectedAnswersError, request
 from bench.load import run as run_load
 from bench.seed import rate_requests
 
@@ -19,6 +22,9 @@ RATINGS = 50
 VISITORS = 200
 # Each visitor opens a page this often.
 LOOKS_EVERY_S = 5.0
+# An address may have 100 event streams: the visitors come from two.
+ADDRESSES = (HOST, "127.0.0.2")
+READ_BYTES = 65_536
 SECONDS = 5.0
 SETTLED_AFTER_S = 1.0
 PASSWORD = "correct horse battery staple"
@@ -55,7 +61,7 @@ def run(bench: Bench) -> list[Finding]:
                 rates(loaded[name]),
                 against="alone",
                 goal=None,
-                note=f"every page was answered with 2xx; {cores(beside)}",
+                note=f"every page was answered with 2xx, no event stream ended; {cores(beside)}",
             )
         )
     return findings
@@ -119,7 +125,10 @@ def _beside(bench: Bench, port: int) -> dict[str, list[Loaded]]:
 
 
 def _with_visitors(bench: Bench, port: int, load: Load) -> Loaded:
-    """Measure while visitors open pages; any answer but 2xx is an error."""
+    """Measure while visitors open pages, and each has the event stream of a film open.
+
+    Any answer but 2xx is an error, and so is a stream that ends.
+    """
     movies = [f"/movies/{movie_id}" for movie_id in bench.seeded.movie_ids[:100]]
     visits = Load(
         port=port,
@@ -128,13 +137,48 @@ def _with_visitors(bench: Bench, port: int, load: Load) -> Loaded:
         seconds=SECONDS + LOOKS_EVERY_S + 2 * SETTLED_AFTER_S,
         per_second=VISITORS / LOOKS_EVERY_S,
     )
-    with ThreadPoolExecutor(1) as pool:
+    measured = threading.Event()
+    with ThreadPoolExecutor(2) as pool:
+        streaming = pool.submit(_hold_streams, port, movies, measured)
         visiting = pool.submit(run_load, visits)
         # All visitors have come once.
         time.sleep(LOOKS_EVERY_S + SETTLED_AFTER_S)
-        found = measure(bench.stack, load)
+        try:
+            found = measure(bench.stack, load)
+        finally:
+            measured.set()
         visiting.result()
+        if ended := streaming.result():
+            raise UnexpectedAnswersError(f"{ended} of {VISITORS} event streams ended")
     return found
+
+
+def _hold_streams(port: int, movies: Sequence[str], until: threading.Event) -> int:
+    """Read an event stream for each visitor until the event is set; return how many ended."""
+
+    async def held() -> int:
+        streams = [
+            asyncio.create_task(
+                _follow(port, movies[number % len(movies)], ADDRESSES[number % len(ADDRESSES)])
+            )
+            for number in range(VISITORS)
+        ]
+        await asyncio.to_thread(until.wait)
+        return sum(one.done() for one in streams)
+
+    return asyncio.run(held())
+
+
+async def _follow(port: int, movie: str, address: str) -> None:
+    """Read a film's event stream until it ends."""
+    reader, writer = await asyncio.open_connection(HOST, port, local_addr=(address, 0))
+    try:
+        writer.write(request("GET", f"{movie}/live"))
+        if b" 200 " in await reader.readline():
+            while await reader.read(READ_BYTES):
+                pass
+    finally:
+        writer.close()
 
 
 def _get(bench: Bench) -> Load:

@@ -16,6 +16,7 @@ function followShown() {
     const film = films.get(update.movie_id);
     show(film?.querySelector("[data-average]"), update.average);
     show(film?.querySelector("[data-count]"), whole(update.count));
+    show(film?.querySelector("[data-noun]"), update.count === 1 ? "rating" : "ratings");
   });
 }
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import socket
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
+from urllib.parse import urlsplit
 
 import httpx
 import pytest
@@ -38,6 +40,35 @@ def test_an_address_has_so_many_streams_and_gets_the_places_back(
             return answer.status_code == 200
 
     eventually(has_a_place)
+
+
+def test_requests_that_come_at_once_get_no_more_places(
+    api: Api, site: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Those that found a place which was taken meanwhile end without the current state."""
+    monkeypatch.setattr("web.live_feed.LISTENERS_PER_ADDRESS_MAX", 5)
+    movie_id = api.movie()
+    api.read(f"/v1/movies/{movie_id}")
+    place = urlsplit(site)
+    head = f"GET /movies/{movie_id}/live HTTP/1.1\r\nHost: {place.netloc}\r\n\r\n".encode()
+    with ExitStack() as opened:
+        streams = [
+            opened.enter_context(socket.create_connection((place.hostname or "", place.port or 0)))
+            for _ in range(40)
+        ]
+        for one in streams:
+            one.sendall(head)
+        begun = [_until(one, b"\ndata: ", b"\r\n0\r\n\r\n", b" 429 ") for one in streams]
+    assert sum(b"\ndata: " in one for one in begun) == 5
+
+
+def _until(stream: socket.socket, *ends: bytes) -> bytes:
+    """Read a stream until one of these has come."""
+    received = b""
+    stream.settimeout(30)
+    while not any(one in received for one in ends):
+        received += stream.recv(4_096)
+    return received
 
 
 def test_a_silent_stream_says_that_it_is_open(
