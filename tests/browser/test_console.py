@@ -14,7 +14,7 @@ from shared.read_model.keys import partition_of
 from tests.browser.conftest import CHROMIUM
 from tests.conftest import wait_ready
 from tests.support.api import PASSWORD, Api, User
-from tests.support.browser import Visitor, chromium
+from tests.support.browser import Visitor, chromium, log_in, tab_to
 from tests.support.builders import impossible_rating
 from tests.support.log import append_raw
 from tests.support.operated import Operated
@@ -58,15 +58,6 @@ def operated(module_system: System, api: Api) -> Iterator[Operated]:
     one.hire_worker()
     yield one
     one.close()
-
-
-def log_in(visitor: Visitor, user: User) -> Page:
-    page = visitor.open("/login")
-    page.get_by_label("E-mail address").fill(user.email)
-    page.get_by_label("Password").fill(PASSWORD)
-    page.get_by_role("button", name="Log in").click()
-    expect(page.get_by_role("button", name="Log out")).to_be_visible()
-    return page
 
 
 @pytest.fixture(scope="module")
@@ -305,6 +296,23 @@ def test_a_form_is_one_act_however_often_it_is_sent(operated: Operated, new: New
         assert len(revealed) == 1
 
 
+def test_a_new_key_is_shown_once(new: New) -> None:
+    with new() as visitor:
+        page = visitor.open("/keys/create")
+        page.get_by_label("Name").fill(NAME)
+        page.get_by_label("ratings: rate").check()
+        page.get_by_role("button", name="Create the key").click()
+        secret = page.locator("code.secret").inner_text()
+        visitor.require_good_when_narrow()
+        page.reload()
+        expect(page.get_by_role("heading", name="New key")).to_be_visible()
+        assert secret not in page.content()
+        page.get_by_role("link", name="Keys").last.click()
+        row = page.get_by_role("row").filter(has_text=NAME)
+        confirm(page, row.get_by_role("link", name="Revoke"), "Revoke")
+        expect(row).to_contain_text("revoked")
+
+
 def test_an_act_is_done_by_keyboard_alone(operated: Operated, new: New) -> None:
     with new(reduced_motion="reduce") as visitor:
         page = visitor.open("/verifications")
@@ -316,15 +324,6 @@ def test_an_act_is_done_by_keyboard_alone(operated: Operated, new: New) -> None:
             page.keyboard.press("Enter")
         expect(page.get_by_role("heading", name="Verification")).to_be_visible()
         assert page.evaluate("document.getAnimations().length") == 0
-
-
-def tab_to(page: Page, goal: Locator) -> None:
-    expect(goal).to_be_visible()
-    for _ in range(40):
-        page.keyboard.press("Tab")
-        if goal.evaluate("one => one === document.activeElement"):
-            return
-    raise AssertionError("the focus does not get there")
 
 
 PAGES = (
@@ -344,6 +343,14 @@ PAGES = (
     "/events/{position}",
     "/events/{position}/reveal",
     "/events?user=nobody",
+    "/users",
+    "/users/{user}",
+    "/users/{user}/role",
+    "/users/{user}/end-sessions",
+    "/users/{user}/erase",
+    "/keys",
+    "/keys/create",
+    "/keys/{key}/revoke",
     "/acts",
     "/acts/{act}",
     "/login",
@@ -360,7 +367,9 @@ def test_every_page_is_accessible_and_fits_a_narrow_window(
     created = operated.get("/events?type=MovieCreated&limit=1")["items"][0]
     act_id = operated.act("POST", "/parked/retry", status=202)["act_id"]
     operated.ended(act_id)
+    key_id = operated.get("/keys")["items"][0]["key_id"]
     ids = {"parked": f"movies-{movie_id}", "position": created["position"], "act": act_id}
+    ids |= {"user": user_id, "key": key_id}
     with new() as visitor:
         visitor.expected = {404, 422}
         for path in PAGES:
@@ -375,7 +384,9 @@ def test_a_member_is_refused_by_every_page(browser: Browser, operated: Operated,
     with Visitor(browser, operated.url) as visitor:
         visitor.expected = {403}
         log_in(visitor, api.sign_up())
-        ids = {"parked": f"movies-{UUID(int=1)}", "position": 1, "act": UUID(int=1)}
+        nobody = str(UUID(int=1))
+        ids = dict.fromkeys(("act", "user", "key"), nobody)
+        ids |= {"parked": f"movies-{nobody}", "position": "1"}
         for path in PAGES[:-2]:
             page = visitor.open(path.format(**ids))
             expect(page.get_by_role("heading", name="You may not do this")).to_be_visible()

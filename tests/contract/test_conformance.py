@@ -106,6 +106,7 @@ BODIES: dict[str, dict[str, Any]] = {
     "reset_password": {"token": TOKEN, "password": "another long one"},
     "verify_email": {"token": TOKEN},
     "change_role": {"role": "member"},
+    "change_user_role": {"role": "member"},
     "log_in": {"email": "a@x.org", "password": "correct horse battery"},
     "create_key": {"name": "x", "scopes": ["movies"]},
     "create_movie": {"title": "Mirror", "year": 1975},

@@ -9,7 +9,18 @@ from typing import Any, Self
 from urllib.parse import urlsplit
 
 from axe_playwright_python.sync_playwright import Axe
-from playwright.sync_api import Browser, ConsoleMessage, Page, Response, Route, sync_playwright
+from playwright.sync_api import (
+    Browser,
+    ConsoleMessage,
+    Locator,
+    Page,
+    Response,
+    Route,
+    expect,
+    sync_playwright,
+)
+
+from tests.support.api import PASSWORD, User
 
 SERIOUS = ("serious", "critical")
 ONLY = {"resultTypes": ["violations"]}
@@ -101,3 +112,23 @@ class Visitor:
     def _on_response(self, response: Response) -> None:
         if response.status >= 400 and response.status not in self.expected:
             self._faults.append(f"{response.status}: {response.url}")
+
+
+def log_in(visitor: Visitor, user: User) -> Page:
+    """Log in by the form; return the page."""
+    page = visitor.open("/login")
+    page.get_by_label("E-mail address").fill(user.email)
+    page.get_by_label("Password").fill(PASSWORD)
+    page.get_by_role("button", name="Log in").click()
+    expect(page.get_by_role("button", name="Log out")).to_be_visible()
+    return page
+
+
+def tab_to(page: Page, goal: Locator) -> None:
+    """Press Tab until the goal has the focus."""
+    expect(goal).to_be_visible()
+    for _ in range(40):
+        page.keyboard.press("Tab")
+        if goal.evaluate("one => one === document.activeElement"):
+            return
+    raise AssertionError("the focus does not get there")
