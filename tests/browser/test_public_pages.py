@@ -23,7 +23,7 @@ NAME = "<b>Bö</b> \u202eevil"
 TITLE = "<script>alert(1)</script> \u202egnp.exe"
 REVIEW = "<img src=x onerror=alert(1)> " + "long" * 2_000
 
-# Those of a member and those after a form are in the tests that need one.
+# The tests of members and of forms look at the pages that these lead to.
 PAGES = (
     "/",
     "/?q=nothing+like+it",

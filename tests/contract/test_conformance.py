@@ -106,7 +106,6 @@ BODIES: dict[str, dict[str, Any]] = {
     "reset_password": {"token": TOKEN, "password": "another long one"},
     "verify_email": {"token": TOKEN},
     "change_role": {"role": "member"},
-    "change_user_role": {"role": "member"},
     "log_in": {"email": "a@x.org", "password": "correct horse battery"},
     "create_key": {"name": "x", "scopes": ["movies"]},
     "create_movie": {"title": "Mirror", "year": 1975},
@@ -123,6 +122,7 @@ BODIES: dict[str, dict[str, Any]] = {
     "start_verification": {"movie": NOBODY, "user": NOBODY},
     "discard_parked": {"reason": "a test"},
     "reveal_event": {"reason": "a test"},
+    "change_user_role": {"role": "member"},
 }
 
 

@@ -45,7 +45,7 @@ def test_an_address_has_so_many_streams_and_gets_the_places_back(
 def test_requests_that_come_at_once_get_no_more_places(
     api: Api, site: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Those that found a place which was taken meanwhile end without the current state."""
+    """A stream whose place was taken meanwhile ends without the current state."""
     monkeypatch.setattr("web.live_feed.LISTENERS_PER_ADDRESS_MAX", 5)
     movie_id = api.movie()
     api.read(f"/v1/movies/{movie_id}")
