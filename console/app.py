@@ -32,9 +32,11 @@ from console.http.projections.parked import ParkedEntities
 from console.http.projections.replays import Replays
 from console.http.projections.states import Measured
 from console.http.projections.verifications import Verifications
+from console.http.system import System
 from console.http.users import Users
 from console.lag import LagTask
 from console.settings import BODY_BYTES_MAX, ConsoleSettings
+from console.system import WriteRate
 from console.worker_thread import WiredThread
 from ops.jobs import JobQueue
 from shared.errors import Unavailable
@@ -72,6 +74,7 @@ ROOMS = (
     Keys,
     Mails,
     Acts,
+    System,
     Operations,
 )
 
@@ -82,6 +85,7 @@ class _Parts(NamedTuple):
     store: Store
     reads: WiredThread
     measuring: WiredThread
+    rate: WriteRate
     acts: ActExecutor
     commands: CommandClient
     jobs: JobQueue
@@ -100,7 +104,7 @@ def create_app(settings: ConsoleSettings) -> Service:
         app.serve(parts.rooms, parts.gate)
         log.info("console_started", port=settings.port)
         drain_before_stop(settings.drain_s, parts.tasks.drain, app.close_connections)
-        measuring = LagTask(parts.measuring).start(parts.tasks)
+        measuring = LagTask(parts.measuring, parts.rate).start(parts.tasks)
         yield {CHARGE_ADDRESS: parts.gate.charge_address}
         measuring.cancel()
         await parts.measuring.close()
@@ -155,7 +159,7 @@ def _wire(settings: ConsoleSettings) -> _Parts:
     reads = WiredThread(settings, "console-reads")
     measuring = WiredThread(settings, "console-lag")
     acts, commands = ActExecutor(settings), CommandClient(settings)
-    jobs, measured = JobQueue(settings), Measured()
+    jobs, measured, rate = JobQueue(settings), Measured(), WriteRate()
     rooms = (
         Generations(reads, acts, jobs, measured),
         Lag(reads),
@@ -167,6 +171,7 @@ def _wire(settings: ConsoleSettings) -> _Parts:
         Keys(reads, acts, commands),
         Mails(reads, acts, settings),
         Acts(reads, acts.log),
+        System(reads, jobs, rate),
         Operations(SharedLookUp(store.head), tasks, settings.metrics_token),
     )
-    return _Parts(store, reads, measuring, acts, commands, jobs, tasks, rooms, gate)
+    return _Parts(store, reads, measuring, rate, acts, commands, jobs, tasks, rooms, gate)

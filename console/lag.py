@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any, Literal, NamedTuple
 
+from console.system import WriteRate
 from console.worker_thread import WiredThread
 from projector.status import Sampler
 from projector.wiring import Wiring
@@ -94,10 +95,11 @@ class LagHistory:
 
 
 class LagTask:
-    """Measures periodically, on a thread of its own."""
+    """Measures periodically, on a thread of its own; notes the head of the log too."""
 
-    def __init__(self, thread: WiredThread) -> None:
+    def __init__(self, thread: WiredThread, rate: WriteRate) -> None:
         self._thread = thread
+        self._rate = rate
         self._sampler: Sampler | None = None
 
     def start(self, tasks: Tasks) -> asyncio.Task[None]:
@@ -106,6 +108,7 @@ class LagTask:
         return tasks.start(health, lambda: self._thread.run(self._measure), every_s=EVERY_S)
 
     def _measure(self, wiring: Wiring) -> None:
+        self._rate.note(wiring.reader.head())
         if self._sampler is None:
             self._sampler = Sampler(wiring)
         LagHistory(wiring.events.connections).note(self._sampler.sample())

@@ -1,10 +1,10 @@
-"""The state of the read models: what is wrong first."""
+"""The state of the read models, servers and jobs: what is wrong first."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
-from typing import Any, NamedTuple
+from collections.abc import Awaitable, Sequence
+from typing import TypeVar
 
 from starlette.requests import Request
 from starlette.responses import Response
@@ -12,22 +12,14 @@ from starlette.routing import Route
 
 from console.pages.api import OperatorsApi
 from console.pages.lag import SMALL, lag_charts
+from console.pages.troubles import generation_troubles, system_troubles
 from pages.application import Site
 from pages.sessions import Visitor
+from starfold_client.errors import TryLater
 
-FOLLOWED = ("following", "active", "retired")
-# Positions behind the head that an idle moment does not explain.
-LAG_EVENTS_MAX = 1_000
-# A projector that runs applies an event within a second, a busy one within some more.
-LAG_MAX_S = 30.0
 NEWEST = 10
 
-
-class Trouble(NamedTuple):
-    """What is wrong with a generation, which is a projection and a number."""
-
-    generation: tuple[str, int]
-    text: str
+Value = TypeVar("Value")
 
 
 class OverviewPages:
@@ -42,42 +34,27 @@ class OverviewPages:
         return [page("/", self.overview)]
 
     async def overview(self, _: Request, visitor: Visitor) -> Response:
-        models, newest, lags = await asyncio.gather(
-            self._api.get(visitor, "/projections"),
-            self._api.get(visitor, "/events", limit=NEWEST),
-            lag_charts(self._api, visitor, "15m", SMALL),
+        system, models, newest, lags = await asyncio.gather(
+            _if_answered(self._api.get(visitor, "/system")),
+            _if_answered(self._api.get(visitor, "/projections")),
+            _if_answered(self._api.get(visitor, "/events", limit=NEWEST)),
+            _if_answered(lag_charts(self._api, visitor, "15m", SMALL)),
         )
+        found = [] if models is None else generation_troubles(models["generations"])
         return self._site.renderer.page(
             "overview.html",
             visitor=visitor,
+            system=system,
             models=models,
-            troubles=troubles(models["generations"]),
-            events=newest["items"],
-            lags=lags,
+            troubles=[*system_troubles(system), *found],
+            events=newest["items"] if newest else None,
+            lags=lags or {},
         )
 
 
-def troubles(generations: Sequence[dict[str, Any]]) -> list[Trouble]:
-    """Return what an operator should look at, the gravest first."""
-    stopped, parked, failed, behind = [], [], [], []
-    for one in generations:
-        place = one["projection"], one["generation"]
-        name = f"{place[0]}, generation {place[1]} ({one['state']})"
-        if one["stopped"]:
-            stopped.append(Trouble(place, f"{name} does not follow the log: {one['stopped']}"))
-        if one["parked"]:
-            entities = "entity" if one["parked"] == 1 else "entities"
-            parked.append(Trouble(place, f"{name} has {one['parked']:,} parked {entities}"))
-        if one["audit"] == "failed":
-            failed.append(Trouble(place, f"{name} has failed its audit"))
-        if one["state"] == "active" and _is_late(one):
-            events = "event" if one["lag_events"] == 1 else "events"
-            lag = f"{one['lag_events']:,} {events} ({one['lag_s']:,.1f} s)"
-            behind.append(Trouble(place, f"{name} is {lag} behind"))
-    return [*stopped, *failed, *parked, *behind]
-
-
-def _is_late(one: dict[str, Any]) -> bool:
-    """Whether a generation is behind by many events, or by old ones: its projector may be gone."""
-    events, seconds = one["lag_events"] or 0, one["lag_s"] or 0.0
-    return events > LAG_EVENTS_MAX or seconds > LAG_MAX_S
+async def _if_answered(part: Awaitable[Value]) -> Value | None:
+    """Return a part of the page; None if a server that it needs does not answer."""
+    try:
+        return await part
+    except TryLater:
+        return None

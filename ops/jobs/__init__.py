@@ -194,10 +194,8 @@ class JobQueue:
 
     def require_worker(self) -> None:
         """Raise `OperatorError` if no worker is running."""
-        from rq import Worker  # Imported late: it is slow, and commands that fail do without it.
+        # Imported late: it is slow, and commands that fail do without it.
+        from ops.jobs.counts import job_counts
 
-        now = datetime.now(UTC)
-        workers = Worker.all(connection=self.connection, queue=self.queue)
-        beats = [one.last_heartbeat for one in workers if one.last_heartbeat is not None]
-        if not any(now - beat.astimezone(UTC) < WORKER_SILENT_MAX for beat in beats):
+        if not job_counts(self.queue).workers:
             raise OperatorError("no worker is running: start one with `python -m ops.worker`")

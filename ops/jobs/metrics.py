@@ -6,13 +6,10 @@ a lock while the worker forks a job's process.
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
-
 from prometheus_client import Gauge
-from rq import Worker
-from rq.registry import FailedJobRegistry, StartedJobRegistry
 
-from ops.jobs import WORKER_SILENT_MAX, Jobs
+from ops.jobs import Jobs
+from ops.jobs.counts import job_counts
 from shared.process.tasks import FAILURES, LAST_SUCCESS_AGE
 
 JOBS = Gauge("starfold_jobs", "Operators' jobs in each state.", ["state"])
@@ -23,11 +20,8 @@ METRICS = (JOBS, WORKERS, FAILURES, LAST_SUCCESS_AGE)
 
 def measure(queue: Jobs) -> None:
     """Count the queue's jobs and workers, and change nothing; raises `redis.RedisError`."""
-    JOBS.labels("queued").set(queue.count)
-    JOBS.labels("started").set(StartedJobRegistry(queue=queue).get_job_count(cleanup=False))
-    JOBS.labels("failed").set(FailedJobRegistry(queue=queue).get_job_count(cleanup=False))
-    now = datetime.now(UTC)
-    beats = [one.last_heartbeat for one in Worker.all(connection=queue.connection, queue=queue)]
-    WORKERS.set(
-        sum(beat is not None and now - beat.astimezone(UTC) < WORKER_SILENT_MAX for beat in beats)
-    )
+    counts = job_counts(queue)
+    JOBS.labels("queued").set(counts.queued)
+    JOBS.labels("started").set(counts.started)
+    JOBS.labels("failed").set(counts.failed)
+    WORKERS.set(counts.workers)

@@ -13,7 +13,7 @@ from starlette.routing import Route
 from console.pages.api import OperatorsApi
 from console.pages.confirmation import Confirmation, Confirmed, ConfirmedAct
 from console.pages.lag import LARGE, lag_charts
-from console.pages.overview import troubles
+from console.pages.troubles import generation_troubles
 from pages.application import Site
 from pages.forms import FormErrors
 from pages.sessions import Visitor
@@ -55,7 +55,7 @@ class GenerationPages:
             "projections.html",
             visitor=visitor,
             models=models,
-            troubles=troubles(models["generations"]),
+            troubles=generation_troubles(models["generations"]),
             replays={one["replay_id"]: one for one in replays if one is not None},
             is_moving=is_moving,
             charts=[(name, (chart, day[name])) for name, chart in quarter.items()],
