@@ -6,11 +6,14 @@ process that reads members' imports.
 
 from __future__ import annotations
 
+import os
 import signal
 import sys
+import time
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
+from resource import struct_rusage
 from types import FrameType
 
 import redis
@@ -46,6 +49,7 @@ SILENT_MAX_S = 10
 MAINTENANCE_EVERY_S = 4
 IDLE_WAIT_S = 1
 HEARTBEAT_EVERY_S = 3
+HORSE_POLL_S = 0.05
 RECONNECT_MAX_S = 2.0
 RECOVERY_STALE_AFTER_S = 60.0
 # RQ waits for a job this much shorter than the lifetime that it gives an idle worker.
@@ -75,6 +79,19 @@ class JobsWorker(Worker):
             self.import_reader.keep()
         if self.measure is not None:
             self.measure()
+
+    def wait_for_horse(self) -> tuple[int | None, int | None, struct_rusage | None]:
+        """Poll for the end of the job's process.
+
+        Any thread may receive the alarm for the next heartbeat, or a request to stop; only if it is
+        the main one does that interrupt a wait.
+        """
+        try:
+            while not (ended := os.wait4(self.horse_pid, os.WNOHANG))[0]:
+                time.sleep(HORSE_POLL_S)
+        except ChildProcessError:
+            return None, None, None
+        return ended
 
     def run_maintenance_tasks(self) -> None:
         super().run_maintenance_tasks()  # type: ignore[no-untyped-call]  # RQ's own, without types.
