@@ -6,16 +6,16 @@ from pathlib import Path
 
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from console.pages.accounts.keys import KeyPages
+from console.pages.accounts.mails import MailPages
+from console.pages.accounts.users import UserPages
 from console.pages.acts import ActPages
 from console.pages.api import OperatorsApi
 from console.pages.events import EventPages
-from console.pages.keys import KeyPages
-from console.pages.mails import MailPages
 from console.pages.overview import OverviewPages
 from console.pages.projections.generations import GenerationPages
 from console.pages.projections.parked import ParkedPages
 from console.pages.projections.verifications import VerificationPages
-from console.pages.users import UserPages
 from console.pages.values import FILTERS
 from console.settings import BODY_BYTES_MAX, ConsoleSettings
 from pages.application import Pages, Site
