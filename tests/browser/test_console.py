@@ -25,6 +25,7 @@ from tests.support.system import RunningProjector, System, eventually
 TITLE = "<script>alert(1)</script> \u202egnp.exe"
 NAME = "<b>Bö</b> \u202eevil"
 REVIEW = "<img src=x onerror=alert(1)> " + "long" * 2_000
+MAIL = str(UUID(int=1))
 REASON = "<script>alert(2)</script> \u202eticket"
 
 expect.set_options(timeout=20_000)
@@ -353,6 +354,8 @@ PAGES = (
     "/keys/{key}/revoke",
     "/acts",
     "/acts/{act}",
+    "/mails",
+    f"/mails/{MAIL}/reveal",
     "/login",
     "/nowhere",
 )
@@ -361,6 +364,8 @@ PAGES = (
 def test_every_page_is_accessible_and_fits_a_narrow_window(
     module_system: System, operated: Operated, api: Api, new: New
 ) -> None:
+    module_system.servers.home.outbox.mkdir(exist_ok=True)
+    (module_system.servers.home.outbox / f"20260101T000000-{MAIL}-reset.eml").touch()
     user_id, movie_id = api.sign_up(name=NAME).user_id, api.movie(TITLE, description="x" * 5_000)
     append_raw(module_system, impossible_rating(UserId(UUID(user_id)), MovieId(UUID(movie_id))))
     wait_until_applied(module_system.projector_wiring())
