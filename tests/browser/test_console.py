@@ -352,6 +352,7 @@ PAGES = (
     "/keys",
     "/keys/create",
     "/keys/{key}/revoke",
+    "/mails",
     "/acts",
     "/acts/{act}",
     "/mails",

@@ -50,7 +50,9 @@ class GenerationPages:
         )
         coming = [one for one in models["generations"] if one["state"] in NOT_LIVE_YET]
         replays = await asyncio.gather(*(self._replay_of(visitor, one) for one in coming))
-        is_moving = bool(coming) or any(one["switch_when_ready"] for one in models["generations"])
+        is_moving = bool(coming) or any(
+            one["switch_when_ready"] and one["state"] != "active" for one in models["generations"]
+        )
         return self._site.renderer.page(
             "projections.html",
             visitor=visitor,
