@@ -185,7 +185,9 @@ class WorkingSet:
         if members is None:
             members = pending[key] = {}
         members[member] = value
-        self._count()
+        # As `_count`, without a call for each write of an event.
+        self.pending_commands += 1
+        self.pending_bytes += COMMAND_BYTES
 
     def _count(self) -> None:
         self.pending_commands += 1

@@ -54,9 +54,10 @@ class PartitionFold:
 
         Raises `TooManyParked`; the caller must then discard the working set.
         """
+        kind = type(event.event)
         parked = self.parked and self._definition.entity(event.event) in self.parked
-        erasure = type(event.event) is UserErased
-        always = type(event.event) in self._definition.always
+        erasure = kind is UserErased
+        always = kind in self._definition.always
         if parked and not erasure and not always:
             return
         fault: Exception

@@ -28,14 +28,14 @@ def apply(documents: Documents, logged: LogEvent) -> None:
     event = logged.event
     match event:
         case (
-            MovieCreated()
+            RatingSubmitted()
+            | RatingWithdrawn()
+            | RatingMoved()
+            | MovieCreated()
             | MovieDetailsChanged()
             | MovieMerged()
             | MovieWithdrawn()
             | MovieReopened()
-            | RatingSubmitted()
-            | RatingWithdrawn()
-            | RatingMoved()
         ):
             movie = with_checksum(event.movie_id.bytes)
             documents.append(CHANGED_MOVIES, logged.position, CHANGED_MOVIE_FIELD, movie)

@@ -58,16 +58,17 @@ def apply(documents: Documents, logged: LogEvent) -> None:
     event = logged.event
     match event:
         case RatingSubmitted():
+            movie = event.movie_id.hex
             _move(
                 documents,
                 logged,
-                event.movie_id.hex,
+                movie,
                 event.rated_at,
                 removed=event.previous_half_stars,
                 added=event.half_stars,
             )
             rank = rating_rank(event.rated_at, event.half_stars)
-            documents.rank(RATERS, event.movie_id.hex, event.user_id.bytes, rank)
+            documents.rank(RATERS, movie, event.user_id.bytes, rank)
         case RatingWithdrawn() | RatingMoved():
             ended_at = event.withdrawn_at if isinstance(event, RatingWithdrawn) else event.moved_at
             _move(

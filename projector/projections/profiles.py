@@ -127,8 +127,9 @@ def _rate(documents: Documents, event: RatingSubmitted, logged: LogEvent) -> Non
 def _note_position(
     documents: Documents, logged: LogEvent, user: str, movie: bytes, field: bytes
 ) -> None:
-    position = stored_position(field, logged.position)
-    documents.set_field(POSITIONS, positions_suffix(user, movie), field, position)
+    documents.set_field(
+        POSITIONS, positions_suffix(user, movie), field, stored_position(field, logged.position)
+    )
 
 
 def _move(

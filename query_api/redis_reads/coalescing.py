@@ -51,9 +51,10 @@ PartitionRead = tuple[bytes | None, Values]
 # The checkpoint; members and ranks of a sorted set alternating, highest first; documents; and the
 # members' fields in a hash, if one was requested and exists.
 Page = tuple[bytes | None, list[bytes], Values, Values]
-# The checkpoint; documents; the number of positions; members and ranks alternating; fields and
-# positions alternating; the members' reviews. The last three are empty for too many positions.
-Changed = tuple[bytes | None, Values, int, list[bytes], list[bytes], Values]
+# The checkpoint; documents; the number of positions; members and ranks alternating; for each hash,
+# fields and positions alternating; the members' reviews, if there are any. The last three are empty
+# for too many positions.
+Changed = tuple[bytes | None, Values, int, list[bytes], list[list[bytes]], Values]
 # The checkpoint; then profile, rank and review for each user, or an error for a key of another
 # type.
 Opinions = tuple[bytes | None, list[bytes | redis.ResponseError | None]]

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
+from itertools import chain
 from typing import NamedTuple
 from uuid import UUID
 
@@ -59,7 +60,7 @@ class ChangedRatings(NamedTuple):
     """A user's ratings with the positions of their last changes, read at one moment.
 
     `size` is the number of positions; too many of them are not read. `reviews` has None for the
-    ratings that have not changed since the position asked for.
+    ratings that have not changed since the position asked for; it is empty if there is none.
     """
 
     position: Position
@@ -197,7 +198,7 @@ class Reader:
                         _documents(layout, values),
                         size,
                         layout.ranks(ratings),
-                        checked_positions(positions, until=checkpoint.position),
+                        checked_positions(chain(*positions), until=checkpoint.position),
                         _documents(layout, reviews),
                     )
             except DocumentDamaged as damaged:

@@ -6,6 +6,7 @@ Every page takes all of the user's ratings and positions, in one round trip, and
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from operator import itemgetter
 from typing import NamedTuple
 from uuid import UUID
 
@@ -22,7 +23,7 @@ from shared.read_model.kinds import POSITION_FIELD_BYTES, PROFILE, STATISTICS, p
 from shared.web.tokens import Claims
 
 # Maximum positions to sort: one for a rating, one for a rating that was withdrawn.
-POSITIONS_MAX = 20_000
+POSITIONS_MAX = 10_000
 
 _json = msgspec.json.Encoder().encode
 
@@ -70,46 +71,52 @@ class ChangedRatings:
             raise InvalidInput(detail, pointer="/query/changed_since")
         charge_work(read.size // SORTED_A_TOKEN)
         try:
-            changes = changes_of(read.ratings, read.positions)
+            changes = changes_of(read.ratings, read.positions, since)
         except DocumentDamaged as damaged:
             raise await self._reader.lost(PROFILES, user_id) from damaged
-        shown, last = cut_changes([one for one in changes if one.position > since], limit)
+        shown, last = cut_changes(changes, limit)
+        reviews = read.reviews or [None] * len(read.ratings)
         items = []
         for position, movie, place in shown:
             if place is None:
                 item = _json({"movie_id": UUID(bytes=movie), "withdrawn": True})
             else:
                 entry = index.entries.get(movie)
-                item = rating_item(entry, read.ratings[place], read.reviews[place])
+                item = rating_item(entry, read.ratings[place], reviews[place])
             items.append(b'%s,"position":%d}' % (item[:-1], position))
         next_key = None if last is None else (last,)
         newest = max(read.position, index.newest)
         return Page(min(read.position, of_index), items, next_key, newest)
 
 
-def changes_of(ratings: Sequence[Member], positions: Mapping[bytes, Position]) -> list[Change]:
-    """Return the last change of each rating, in their order.
+def changes_of(
+    ratings: Sequence[Member], positions: Mapping[bytes, Position], since: Position
+) -> list[Change]:
+    """Return the last change of each rating that changed after `since`, in their order.
 
     Raises `DocumentDamaged` if a rating has no position, or a position no rating.
     """
-    rated, fields = set(), set()
-    changes = []
-    for place, (movie, _) in enumerate(ratings):
-        field = position_field(movie)
-        position = positions.get(field)
-        if position is None:
-            raise DocumentDamaged("a rating has no position")
-        rated.add(movie)
-        fields.add(field)
-        changes.append(Change(position, movie, place))
-    for field, position in positions.items():
-        if len(field) > POSITION_FIELD_BYTES:
-            fields.add(position_field(field))
-            if field not in rated:
-                changes.append(Change(position, field, None))
-    if any(len(field) == POSITION_FIELD_BYTES and field not in fields for field in positions):
+    places = {movie: place for place, (movie, _) in enumerate(ratings)}
+    withdrawn = {field for field in positions if len(field) > POSITION_FIELD_BYTES}
+    fields = {position_field(movie) for movie in places}
+    if not fields <= positions.keys():
+        raise DocumentDamaged("a rating has no position")
+    fields.update(map(position_field, withdrawn))
+    if not positions.keys() <= fields | withdrawn:
         raise DocumentDamaged("a position has no rating")
-    return sorted(changes, key=_order)
+    changes = [
+        Change(position, movie, place)
+        for movie, place in places.items()
+        if (position := positions[position_field(movie)]) > since
+    ]
+    changes += [
+        Change(position, movie, None)
+        for movie in withdrawn - places.keys()
+        if (position := positions[movie]) > since
+    ]
+    # No two of them have one movie.
+    changes.sort(key=itemgetter(0, 1))
+    return changes
 
 
 def cut_changes(changes: Sequence[Change], limit: int) -> tuple[Sequence[Change], Position | None]:
@@ -126,7 +133,3 @@ def cut_changes(changes: Sequence[Change], limit: int) -> tuple[Sequence[Change]
             positions += 1
             last = one.position
     return changes, None
-
-
-def _order(change: Change) -> tuple[Position, bytes]:
-    return change.position, change.movie

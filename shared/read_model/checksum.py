@@ -8,7 +8,7 @@ The position of a rating's last change has a check of one byte: there is one for
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable
 from zlib import crc32
 
 from shared.errors import DocumentDamaged
@@ -52,8 +52,8 @@ def last_stored(position: int) -> bytes:
     return whole.to_bytes((whole.bit_length() + 7) // 8)
 
 
-def checked_positions(stored: Sequence[bytes], *, until: Position) -> dict[bytes, Position]:
-    """Return the positions in a hash's reply, in which fields and values alternate.
+def checked_positions(stored: Iterable[bytes], *, until: Position) -> dict[bytes, Position]:
+    """Return the positions in hashes' replies, in which fields and values alternate.
 
     Raises `DocumentDamaged` for a value that is not its field's, or a position after `until`.
     """

@@ -10,7 +10,7 @@ import pytest
 from projector.documents.working_set import Key
 from query_api.views.changed_ratings import Change, changes_of, cut_changes
 from shared.errors import DocumentDamaged
-from shared.ids import MovieId, Position
+from shared.ids import START, MovieId, Position
 from shared.log.events import Event
 from shared.read_model.checksum import checked_positions
 from shared.read_model.kinds import POSITIONS, RATINGS, positions_suffixes
@@ -48,14 +48,14 @@ class Profile:
         if before is not None:
             self.note(rating_withdrawn(movie_id=movie, previous_half_stars=before))
 
-    def changes(self) -> list[tuple[Change, int | None]]:
+    def changes(self, since: Position) -> list[tuple[Change, int | None]]:
         """Return the changes in their order, with the half stars of each rating."""
         ranked = self._stored.get((RATINGS, ANN.hex), {})
         ratings = [(movie, checked_rank(movie, float(rank))) for movie, rank in ranked.items()]
         hashes = [self._stored.get((POSITIONS, one), {}) for one in positions_suffixes(ANN.hex)]
         reply = [part for fields in hashes for pair in fields.items() for part in pair]
         positions = checked_positions(reply, until=Position(self.position))  # type: ignore[arg-type]  # Values of hashes are bytes.
-        changes = changes_of(ratings, positions)
+        changes = changes_of(ratings, positions, since)
         return [
             (one, None if one.place is None else half_stars_of(ratings[one.place][1]))
             for one in changes
@@ -70,7 +70,7 @@ class Mirror:
 
     def read_page(self, limit: int) -> int:
         """Take in a page; return the number of its changes."""
-        after = dict(one for one in self._profile.changes() if one[0].position > self._since)
+        after = dict(self._profile.changes(self._since))
         page, _ = cut_changes(list(after), limit)
         assert len({one.position for one in page}) <= limit
         for one in page:
@@ -108,8 +108,8 @@ def test_a_mirror_that_follows_by_pages_meanwhile_ends_equal(seed: int) -> None:
 def test_a_lost_rating_or_position_is_damage() -> None:
     one, other = MOVIES[0].bytes, MOVIES[4].bytes
     with pytest.raises(DocumentDamaged):
-        changes_of([(one, 1)], {})
+        changes_of([(one, 1)], {}, START)
     with pytest.raises(DocumentDamaged):
-        changes_of([(one, 1)], {one[-3:]: Position(1), other[-3:]: Position(2)})
+        changes_of([(one, 1)], {one[-3:]: Position(1), other[-3:]: Position(2)}, START)
     withdrawn = {one[-3:]: Position(1), one: Position(2)}
-    assert changes_of([], withdrawn) == [Change(Position(2), one, None)]
+    assert changes_of([], withdrawn, START) == [Change(Position(2), one, None)]
