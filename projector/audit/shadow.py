@@ -20,7 +20,13 @@ from shared.ids import START, Position
 from shared.read_model.checkpoints import Checkpoint
 from shared.read_model.documents import Parked
 from shared.read_model.keys import PartitionKeys
-from shared.read_model.kinds import CATALOGUE, CHANGED_MOVIES, LEFT, PARKED_ENTITIES
+from shared.read_model.kinds import (
+    CATALOGUE,
+    CHANGE_ORDER,
+    CHANGED_MOVIES,
+    LEFT,
+    PARKED_ENTITIES,
+)
 
 # Members of a sorted set that are read at once.
 RANGE_MEMBERS = 5_000
@@ -30,6 +36,7 @@ RANGE_MEMBERS = 5_000
 SHARED: dict[str, Type] = {
     CATALOGUE: "zset",
     LEFT: "zset",
+    CHANGE_ORDER: "zset",
     CHANGED_MOVIES: "stream",
     PARKED_ENTITIES: "hash",
 }

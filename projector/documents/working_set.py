@@ -23,7 +23,7 @@ Key = tuple[str, str]
 # Id, field and value of a stream entry.
 Entry = tuple[bytes, bytes, bytes]
 
-STREAM_ENTRIES_MAX = 10_000
+STREAM_ENTRIES_MAX = 5_000
 # Few enough for Lua's stack, and enough to amortize the cost of a command.
 MEMBERS_A_COMMAND = 100
 # A longer value of a hash has a command of its own, so that a command stays small.

@@ -7,7 +7,8 @@ change costs no search, and a movie costs one key.
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections.abc import Callable
+from collections.abc import Mapping
+from typing import Protocol
 
 from query_api.catalogue.slicing import Slice, Sliced, sorted_in_slices
 from shared.ids import Position
@@ -18,11 +19,18 @@ OUTDATED_MAX = 10_000
 Change = tuple[Position, bytes]
 
 
-class ChangeOrder:
-    """Keys of movies; `position_of` returns the position of a movie's last change."""
+class Placed(Protocol):
+    """Anything that has the position of its last change."""
 
-    def __init__(self, position_of: Callable[[bytes], Position | None]) -> None:
-        self._position_of = position_of
+    @property
+    def position(self) -> Position: ...
+
+
+class ChangeOrder:
+    """Keys of movies, with the position of each one's last change in one of the `places`."""
+
+    def __init__(self, *places: Mapping[bytes, Placed]) -> None:
+        self._places = places
         self._keys: list[Change] = []
         self._is_sorted = True
         self._compact_at = OUTDATED_MAX
@@ -59,4 +67,8 @@ class ChangeOrder:
         return found
 
     def _is_valid(self, key: Change) -> bool:
-        return self._position_of(key[1]) == key[0]
+        position, movie = key
+        for place in self._places:
+            if (placed := place.get(movie)) is not None:
+                return placed.position == position
+        return False

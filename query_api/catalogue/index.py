@@ -113,7 +113,7 @@ class Index:
         self.left: dict[bytes, Left] = {}
         self.lookups = Lookups()
         self.genres = Genres()
-        self.changes = ChangeOrder(self._position_of)
+        self.changes = ChangeOrder(self.entries, self.left)
         self.trends = Trends()
         self._orders: dict[Order, SortedKeys] = {order: SortedKeys() for order in ORDERS}
         # Old entries whose keys are still in an order, None for a movie that is new in it.
@@ -264,10 +264,6 @@ class Index:
         if position != entry.position:
             entry.position = position
             self.changes.note(movie, position)
-
-    def _position_of(self, movie: bytes) -> Position | None:
-        there = self.entries.get(movie) or self.left.get(movie)
-        return None if there is None else there.position
 
     def _note_moved(self, movie: bytes, old: Entry | None, orders: Iterable[Order]) -> None:
         if not self._is_sorted:

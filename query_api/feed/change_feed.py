@@ -1,4 +1,7 @@
-"""The change feed: the capped Redis stream of `changes`, which lists the movies that changed."""
+"""The change feed of `changes`: the movies that changed, in the order of their last change.
+
+A release before the order wrote a capped stream of changes instead.
+"""
 
 from __future__ import annotations
 
@@ -8,14 +11,22 @@ from typing import Any, NamedTuple
 from query_api.feed.changes import Change
 from query_api.redis_reads.damage import Damage
 from shared.errors import DocumentDamaged, Unavailable
-from shared.ids import Position
+from shared.ids import START, Position
 from shared.read_model.checkpoints import Checkpoint, decode_checkpoint
 from shared.read_model.clients import AsyncClient
-from shared.read_model.generations import GenerationCopy, Layout, layout_of
+from shared.read_model.generations import (
+    CHANGE_ORDER_SINCE,
+    GenerationCopy,
+    Layout,
+    layout_of,
+)
 from shared.read_model.keys import CHANGES, PartitionKeys
-from shared.read_model.kinds import CHANGED_MOVIE_FIELD, CHANGED_MOVIES
+from shared.read_model.kinds import CHANGE_ORDER, CHANGED_MOVIE_FIELD, CHANGED_MOVIES
+from shared.read_model.ranks import RANK_STEP
 
 CHANGES_A_ROUND = 2_000
+# Changes from before a load that a reader can resume from.
+HISTORY_MAX = 10_000
 MOVIE_ID_BYTES = 16
 
 
@@ -40,10 +51,77 @@ class ChangeFeed:
     async def history(
         self, changes: GenerationCopy, until: Position
     ) -> tuple[Position, list[Change]]:
-        """Return the changes that the feed still holds, and where they start to be complete.
+        """Return the latest changes, and where they start to be complete.
 
         They are complete after the returned position.
         """
+        if changes.definition_version < CHANGE_ORDER_SINCE:
+            return await self._streamed_history(changes, until)
+        keys, layout = PartitionKeys(CHANGES, changes.number, 0), layout_of(CHANGES, changes)
+        with self._damage.contained(keys):
+            ranked = await self._client.zrange(
+                keys.document(CHANGE_ORDER),
+                _rank_after(until) - 1,
+                "-inf",
+                desc=True,
+                byscore=True,
+                offset=0,
+                num=HISTORY_MAX,
+                withscores=True,
+            )
+        held: list[Change] = []
+        for movie, rank in ranked:
+            try:
+                held.append((Position(layout.rank(movie, rank)), movie))
+            except DocumentDamaged as damaged:
+                self._damage.found(keys, None, str(damaged))
+                break
+        else:
+            if len(ranked) < HISTORY_MAX:
+                return START, held[::-1]
+        # Earlier changes of the movies that follow are not there.
+        return (held[-1][0] if held else until), held[::-1]
+
+    async def after(self, changes: GenerationCopy, seen: Position) -> ChangedMovies:
+        """Return the movies that changed after `seen`.
+
+        Raises `ReloadNeeded` if an entry does not name its movie, or if the capped stream of an
+        earlier release may have dropped some changes.
+        """
+        keys, layout = PartitionKeys(CHANGES, changes.number, 0), layout_of(CHANGES, changes)
+        if changes.definition_version < CHANGE_ORDER_SINCE:
+            return await self._streamed(keys, layout, seen)
+        # One transaction: the order has exactly the changes up to the checkpoint.
+        with self._damage.contained(keys):
+            pipeline = self._client.pipeline(transaction=True)
+            pipeline.get(keys.checkpoint)
+            pipeline.zrange(
+                keys.document(CHANGE_ORDER),
+                _rank_after(seen),
+                "+inf",
+                byscore=True,
+                offset=0,
+                num=CHANGES_A_ROUND,
+                withscores=True,
+            )
+            checkpoint, ranked = await pipeline.execute()
+            applied = decoded_checkpoint(checkpoint).position
+        if not ranked:
+            return ChangedMovies(max(seen, applied), {})
+        try:
+            changed = {movie: Position(layout.rank(movie, rank)) for movie, rank in ranked}
+        except DocumentDamaged as damaged:
+            self._damage.found(keys, None, str(damaged))
+            raise ReloadNeeded from damaged
+        last = changed[ranked[-1][0]]
+        if last > applied:
+            with self._damage.contained(keys):
+                raise DocumentDamaged("the change feed is ahead of its checkpoint")
+        return ChangedMovies(applied if len(ranked) < CHANGES_A_ROUND else last, changed)
+
+    async def _streamed_history(
+        self, changes: GenerationCopy, until: Position
+    ) -> tuple[Position, list[Change]]:
         keys, layout = PartitionKeys(CHANGES, changes.number, 0), layout_of(CHANGES, changes)
         with self._damage.contained(keys):
             entries = await self._client.xrange(keys.document(CHANGED_MOVIES), "-", f"{until}-0")
@@ -58,13 +136,7 @@ class ChangeFeed:
                 held.clear()
         return complete_after, held
 
-    async def after(self, changes: GenerationCopy, seen: Position) -> ChangedMovies:
-        """Return the movies that changed after `seen`.
-
-        Raises `ReloadNeeded` if the capped feed may have dropped some changes, or an entry does not
-        name its movie.
-        """
-        keys, layout = PartitionKeys(CHANGES, changes.number, 0), layout_of(CHANGES, changes)
+    async def _streamed(self, keys: PartitionKeys, layout: Layout, seen: Position) -> ChangedMovies:
         stream = keys.document(CHANGED_MOVIES)
         # One transaction: the entries are exactly the changes up to the checkpoint.
         with self._damage.contained(keys):
@@ -92,6 +164,11 @@ class ChangeFeed:
         """Whether the feed has dropped an entry since its generation was followed."""
         about = await self._client.xinfo_stream(stream)
         return bool(about["entries-added"] > about["length"])
+
+
+def _rank_after(position: Position) -> int:
+    """Return the lowest stored rank of a later position: check bits follow the rank."""
+    return (position + 1) * RANK_STEP
 
 
 def decoded_checkpoint(checkpoint: bytes | None) -> Checkpoint:

@@ -177,8 +177,9 @@ class IndexFeed:
         changed_at = time.monotonic()
         look_at = changed_at + LOOK_EVERY_S
         while True:
+            began_at = time.monotonic()
             self._require_same_sources()
-            if time.monotonic() >= look_at:
+            if began_at >= look_at:
                 await self._require_same_builds(source, loaded)
                 self._changes.note(await source.read_again(seen))
                 look_at = time.monotonic() + LOOK_EVERY_S
@@ -191,8 +192,10 @@ class IndexFeed:
             alive()
             if changed.movies:
                 changed_at = time.monotonic()
-            quiet = time.monotonic() > changed_at + QUIET_AFTER_S
-            await self._pause(news, QUIET_ROUND_EVERY_S if quiet else ROUND_EVERY_S)
+            now = time.monotonic()
+            every_s = QUIET_ROUND_EVERY_S if now > changed_at + QUIET_AFTER_S else ROUND_EVERY_S
+            # After many changes a round takes longer: requests get at least as much time.
+            await self._pause(news, max(every_s, now - began_at))
 
     async def _wait_for_healing(
         self,

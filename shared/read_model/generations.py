@@ -22,6 +22,8 @@ from shared.read_model.ranks import checked_rank, checked_ranks, stored_rank
 CHECKED_SINCE = {MOVIES: 3, PROFILES: 3, CHANGES: 2}
 # The first definition version of `movies` whose documents have the position of their last change.
 MOVIE_POSITIONS_SINCE = 4
+# The first definition version of `changes` with each movie once, in the order of its last change.
+CHANGE_ORDER_SINCE = 3
 # The first definition version of `profiles` with the position of each rating's last change.
 RATING_POSITIONS_SINCE = 6
 

@@ -115,13 +115,16 @@ KINDS: dict[str, Kind[Any]] = {
     for kind in (MOVIE, CLOSED, PROFILE, PRIVATE, STATISTICS, HISTORY, ACCESS, PARKED_MARK)
 }
 
-# Keys of these kinds are not string documents but sorted sets, a hash and a stream.
+# Keys of these kinds are not string documents but sorted sets, hashes and a stream.
 RATERS = "raters"
 CATALOGUE = "catalogue"
 LEFT = "left_movies"
 RATINGS = "ratings"
 REVIEWS = "reviews"
 POSITIONS = "positions"
+# Each movie with the position of its last change as its rank.
+CHANGE_ORDER = "change_order"
+# The same as a capped stream, for query APIs of releases that do not read the order yet.
 CHANGED_MOVIES = "movies"
 CHANGED_MOVIE_FIELD = b"movie"
 # The hash of every partition that lists its parked entities.

@@ -16,14 +16,14 @@ from shared.errors import DocumentDamaged
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MILLISECOND = timedelta(milliseconds=1)
 _RATING_STEP = 16
-_STEP = 128  # Congruent to 1 modulo the prime below, so that the two parts add up.
+RANK_STEP = 128  # Congruent to 1 modulo the prime below, so that the two parts add up.
 _PRIME = 127
 _EXACT_MAX = 2**53  # The limit of exact integers in a double.
 
 
 def stored_rank(member: bytes, rank: int) -> int:
     """Return the rank of a member as it is stored."""
-    return rank * _STEP + (int.from_bytes(member) - rank) % _PRIME
+    return rank * RANK_STEP + (int.from_bytes(member) - rank) % _PRIME
 
 
 def checked_rank(member: bytes, stored: float) -> int:
@@ -31,7 +31,7 @@ def checked_rank(member: bytes, stored: float) -> int:
     whole = int(stored) if abs(stored) < _EXACT_MAX else -1
     if whole != stored or whole % _PRIME != int.from_bytes(member) % _PRIME:
         raise DocumentDamaged("a rank does not match its member")
-    return whole // _STEP
+    return whole // RANK_STEP
 
 
 def checked_ranks(stored: Sequence[bytes]) -> list[tuple[bytes, int]]:
@@ -50,7 +50,7 @@ def checked_ranks(stored: Sequence[bytes]) -> list[tuple[bytes, int]]:
             continue
         if (number_of(member) - whole) % _PRIME or not -_EXACT_MAX < whole < _EXACT_MAX:
             raise DocumentDamaged("a rank does not match its member")
-        found.append((member, whole // _STEP))
+        found.append((member, whole // RANK_STEP))
     return found
 
 

@@ -224,9 +224,10 @@ def test_a_reported_partition_is_compared_as_a_whole(live: Live) -> None:
     catalogue = live.key(MOVIES, "catalogue").rpartition(":")[0]
     live.redis.zadd(catalogue, {live.movie.bytes: 17})
     live.report(MOVIES)
-    (stream,) = (active(live.wiring, CHANGES).keys(0).document("movies"),)
-    entry, _ = live.redis.xrange(stream)[3]
-    live.redis.xdel(stream, entry)
+    changes = active(live.wiring, CHANGES).keys(0)
+    entry, _ = live.redis.xrange(changes.document("movies"))[3]
+    live.redis.xdel(changes.document("movies"), entry)
+    live.redis.zrem(changes.document("change_order"), live.movie.bytes)
     live.report(CHANGES)
     assert live.healer.run_once() > 0
     assert_exact(live.wiring)

@@ -17,7 +17,7 @@ from query_api.feed import index_feed
 from shared.read_model.damage import DAMAGED_KEY, decoded_report
 from shared.read_model.generations import RATING_POSITIONS_SINCE, generation_copy
 from shared.read_model.keys import CHANGES, GENERATIONS_KEY, MOVIES, PROFILES, partition_of
-from shared.read_model.kinds import POSITIONS, position_field, positions_suffix
+from shared.read_model.kinds import CHANGE_ORDER, POSITIONS, position_field, positions_suffix
 from tests.support.api import AT_LEAST, POSITION
 from tests.support.builders import a_rating
 from tests.support.commits import commit
@@ -297,30 +297,26 @@ def test_an_index_is_loaded_without_a_damaged_movie_and_takes_it_in_once_it_is_w
         eventually(lambda: len(fresh.get("/v1/movies?limit=100").json()["items"]) == len(found) + 1)
 
 
-def test_a_stream_of_changes_that_is_damaged_freezes_nothing_unnoticed(
+def test_an_order_of_change_that_is_damaged_freezes_nothing_unnoticed(
     store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """An entry that says no movie is passed by a load; a stream that is none makes it not ready."""
+    """A rank that is not its movie's is passed by a load; an order that is none: not ready."""
     monkeypatch.setattr(index_feed, "BEHIND_AFTER_S", 0.5)
     generation: Generation = active(store.wiring, CHANGES)
-    key = generation.keys(0).document("movies")
+    key = generation.keys(0).document(CHANGE_ORDER)
     store.rate(4)
     store.catch_up()
-    entry, _ = store.redis.xrevrange(key, count=1)[0]
-    assert int(entry.split(b"-")[0]) == store.head()
-    held = store.redis.xrange(key)
-    store.redis.delete(key)
-    for place, fields in held:
-        store.redis.xadd(key, fields if place != entry else {b"movie": b"not one"}, id=place)
+    held = dict(store.redis.zrange(key, 0, -1, withscores=True))
+    last = max(held, key=held.__getitem__)
+    store.redis.zadd(key, {last: held[last] + 1})
     assert listed(store, at_least=store.head())
     assert store.get("/ready").status_code == 200
     store.redis.delete(key)
-    store.redis.set(key, b"no stream")
+    store.redis.set(key, b"no order")
     eventually(lambda: store.get("/ready").status_code == 503)
     assert store.get("/v1/movies").status_code == 200
     store.redis.delete(key)
-    for place, fields in held:
-        store.redis.xadd(key, fields, id=place)
+    store.redis.zadd(key, held)
     eventually(lambda: store.get("/ready").status_code == 200)
     eventually(lambda: (CHANGES, None) in store.reported())
 

@@ -5,6 +5,7 @@ It never reports a position that it has not reached.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -17,10 +18,13 @@ from projector.following.follower import Follower
 from projector.wiring import Wiring
 from query_api.feed.changes import Changes
 from query_api.feed.index_feed import IndexFeed
+from query_api.feed.movie_source import MovieSource
 from shared.ids import START, Position
-from shared.read_model.checkpoints import decode_checkpoint
+from shared.read_model.checkpoints import Checkpoint, decode_checkpoint
 from shared.read_model.checksum import with_checksum
-from shared.read_model.keys import CHANGES, MOVIES, PARTITIONS, partition_of
+from shared.read_model.generations import CHANGE_ORDER_SINCE, generation_copy
+from shared.read_model.keys import CHANGES, GENERATIONS_KEY, MOVIES, PARTITIONS, partition_of
+from shared.read_model.kinds import CHANGE_ORDER
 from shared.read_model.statistics import statistics_of
 from tests.support.api import AT_LEAST, POSITION
 from tests.support.builders import a_movie, a_rating
@@ -178,13 +182,43 @@ def _noting(monkeypatch: pytest.MonkeyPatch, owner: type, name: str, noted: list
     monkeypatch.setattr(owner, name, note)
 
 
-def test_an_index_that_the_stream_has_outrun_is_loaded_again(
+def test_an_index_follows_however_far_it_is_behind(
     read: Read, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """A movie that changed often is read once, and nothing is loaded again."""
+    loads: list[int] = []
+    load = MovieSource.load
+
+    async def counted(source: MovieSource, number: int, alive: Callable[[], None]) -> Checkpoint:
+        loads.append(number)
+        return await load(source, number, alive)
+
+    monkeypatch.setattr(MovieSource, "load", counted)
     monkeypatch.setattr("projector.documents.working_set.STREAM_ENTRIES_MAX", 5)
-    read.history.go_on()
-    read.catch_up()
+    monkeypatch.setattr("query_api.feed.change_feed.CHANGES_A_ROUND", 2)
+    for _ in range(3):
+        read.history.go_on()
+        read.catch_up()
     assert read.lists() == read.singles()
+    assert loads == []
+
+
+def test_an_index_that_the_stream_of_an_earlier_release_has_outrun_is_loaded_again(
+    read: Read, system: System, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("projector.documents.working_set.STREAM_ENTRIES_MAX", 5)
+    generation = active(read.wiring, CHANGES)
+    stored: Any = system.redis.get(GENERATIONS_KEY)
+    copies = json.loads(stored)
+    earlier = generation_copy(CHANGES, generation.number, CHANGE_ORDER_SINCE - 1, 1)
+    copies[CHANGES] = msgspec.to_builtins(earlier)
+    system.redis.set(GENERATIONS_KEY, json.dumps(copies))
+    system.redis.delete(generation.keys(0).document(CHANGE_ORDER))
+    read.load_anew()
+    for events in (3, 300):
+        read.history.go_on(events)
+        read.catch_up()
+        assert read.lists() == read.singles()
 
 
 def _follow_changes_alone(wiring: Wiring) -> None:

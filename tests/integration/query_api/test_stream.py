@@ -32,7 +32,7 @@ def url(api: Api) -> str:
 def test_a_place_that_the_stream_has_forgotten_is_reset(
     system: System, own: Api, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("projector.documents.working_set.STREAM_ENTRIES_MAX", 3)
+    monkeypatch.setattr("query_api.feed.change_feed.HISTORY_MAX", 1)
     ann, movie_id = own.sign_up(), own.movie()
     forgotten = own.position
     for score in (1, 2, 3, 4, 5):

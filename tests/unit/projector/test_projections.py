@@ -34,6 +34,7 @@ from shared.read_model.documents import (
 )
 from shared.read_model.kinds import (
     CATALOGUE,
+    CHANGE_ORDER,
     CHANGED_MOVIES,
     CLOSED,
     HISTORY,
@@ -244,7 +245,10 @@ def test_changes_name_each_movie_at_its_position() -> None:
     events = [movie_created(), user_created(), rating_submitted(), movie_details_changed()]
     movie = with_checksum(STALKER.bytes)
     given("changes").when(*events).times(2).then(
-        {(CHANGED_MOVIES, ""): dict.fromkeys([b"1-0", b"3-0", b"4-0"], movie)}
+        {
+            (CHANGE_ORDER, ""): {STALKER.bytes: stored_rank(STALKER.bytes, 4)},
+            (CHANGED_MOVIES, ""): dict.fromkeys([b"1-0", b"3-0", b"4-0"], movie),
+        }
     )
 
 

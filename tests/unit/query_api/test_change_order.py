@@ -6,6 +6,7 @@ import random
 
 from query_api.catalogue import change_order
 from query_api.catalogue.change_order import ChangeOrder
+from query_api.catalogue.index import Left
 from shared.ids import Position
 
 
@@ -13,12 +14,12 @@ class Movies:
     """Movies whose positions are noted in any order."""
 
     def __init__(self) -> None:
-        self.positions: dict[bytes, Position] = {}
-        self.order = ChangeOrder(self.positions.get)
+        self.places: dict[bytes, Left] = {}
+        self.order = ChangeOrder({}, self.places)
 
     def change(self, movie: int, position: int) -> None:
         key = movie.to_bytes(16)
-        self.positions[key] = Position(position)
+        self.places[key] = Left(None, Position(position))
         self.order.note(key, Position(position))
 
     def pages(self, until: int, limit: int) -> list[tuple[Position, bytes]]:
@@ -38,7 +39,7 @@ def test_pages_show_each_movie_once_at_its_last_change() -> None:
     positions.sort(key=lambda position: position + numbers.random() * 5)
     for position in positions:
         movies.change(numbers.randrange(200), position)
-    expected = sorted((at, movie) for movie, at in movies.positions.items())
+    expected = sorted((left.position, movie) for movie, left in movies.places.items())
     assert movies.pages(3_000, 7) == expected
     assert movies.pages(2_990, 7) == [one for one in expected if one[0] <= 2_990]
 

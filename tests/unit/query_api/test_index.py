@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gc
+import weakref
 from typing import Any
 from uuid import UUID
 
@@ -326,3 +328,23 @@ def test_an_index_is_sorted_in_slices_once_it_is_loaded(monkeypatch: pytest.Monk
     since, until = Position(4), Position(9)
     expected = followed.changes.after(since, until, 100)
     assert loaded.changes.after(since, until, 100) == expected != []
+
+
+def test_an_index_that_was_replaced_leaves_memory_at_once() -> None:
+    """No cycle keeps it until the collector looks at everything that lives long."""
+    index = Index(is_loading=True)
+    for number in range(1, 50):
+        put(index, number, 5)
+    for _ in index.sort():
+        pass
+    put(index, 1, 7)
+    assert [titles(index, sort=order) for order in ORDERS]
+    assert titles(index, Filter(q="film", genre="Drama"), sort="match")
+    assert index.changes.after(Position(0), Position(100), 10)
+    gone = weakref.ref(index)
+    gc.disable()
+    try:
+        del index
+        assert gone() is None
+    finally:
+        gc.enable()

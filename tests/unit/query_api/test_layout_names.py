@@ -18,6 +18,7 @@ NAMES = {
     kinds.RATINGS,
     kinds.REVIEWS,
     kinds.POSITIONS,
+    kinds.CHANGE_ORDER,
     kinds.CHANGED_MOVIES,
     kinds.CHANGED_MOVIE_FIELD.decode(),
     keys.CHECKPOINT,
