@@ -38,7 +38,7 @@ CHECKED = [(side, one) for side, one in OPERATIONS if side != "query" and one.ac
 NOBODY = "00000000-0000-0000-0000-000000000007"
 UUIDS = (
     *("movie_id", "user_id", "session_id", "import_id"),
-    *("stream_id", "verification_id", "act_id", "key_id"),
+    *("stream_id", "verification_id", "act_id", "key_id", "mail_id"),
 )
 PATH_VALUES = {
     **dict.fromkeys(UUIDS, NOBODY),
@@ -122,6 +122,7 @@ BODIES: dict[str, dict[str, Any]] = {
     "start_verification": {"movie": NOBODY, "user": NOBODY},
     "discard_parked": {"reason": "a test"},
     "reveal_event": {"reason": "a test"},
+    "reveal_mail": {"reason": "a test"},
     "change_user_role": {"role": "member"},
 }
 
