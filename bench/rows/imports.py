@@ -18,6 +18,7 @@ from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from statistics import median
 from typing import NamedTuple
 from uuid import UUID
 
@@ -25,7 +26,7 @@ import psutil
 import psycopg
 
 from bench.bench import Bench, Loaded, cores, measure, rates
-from bench.findings import Finding, Unit, at_most, ratios
+from bench.findings import Finding, Unit, at_most
 from bench.load import Load, request
 from bench.movielens import DataSet, Rating
 from bench.rows import large
@@ -221,14 +222,17 @@ def _served(bench: Bench, seeded: Seeded) -> dict[str, list[Loaded]]:
 
 def _beside(what: str, many: dict[str, list[Loaded]], few: dict[str, list[Loaded]]) -> Finding:
     """Compare what was measured after the import with before, each as a share of a constant."""
-    return ratios(
-        "imports",
-        f"{what}, after the import",
-        _shares(what, many),
-        _shares(what, few),
-        against="before it",
+    shares = zip(_shares(what, many), _shares(what, few), strict=True)
+    return Finding(
+        row="imports",
+        what=f"{what}, after the import",
+        unit="times",
+        figures=[after / before for after, before in shares],
         goal=None,
-        note=f"of a constant response each; {cores(many[what])} after {cores(few[what])}",
+        measured=f"{median(rates(many[what])):,.0f}/s",
+        reference=f"before it {median(rates(few[what])):,.0f}/s",
+        note=f"each as a share of a constant response; {cores(many[what])} after"
+        f" {cores(few[what])}",
     )
 
 
