@@ -87,8 +87,7 @@ class LivePages:
                     if update is None:
                         yield SILENCE
                         continue
-                    visitor.client.caller.note(update.position)
-                    yield _shown(await visitor.client.get_movie(movie_id))
+                    yield _shown(await self._feed.movie(visitor.client, movie_id, update.position))
                     await asyncio.sleep(MOVIE_EVERY_S)
 
 

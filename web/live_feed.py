@@ -11,12 +11,14 @@ from uuid import UUID
 import structlog
 
 from starfold_client import AsyncStarfold
-from starfold_client.answers import LiveReset, LiveUpdate
+from starfold_client.answers import LiveReset, LiveUpdate, Movie
 from starfold_client.errors import ClientError, TooManyRequests
 
 SILENCE_MAX_S = 15.0
 # Streams of one address: each open page of a browser has one.
 LISTENERS_PER_ADDRESS_MAX = 100
+# Films that streams read at once, so that they leave connections and time to the pages.
+READS_AT_ONCE_MAX = 4
 
 log = structlog.get_logger()
 
@@ -58,6 +60,18 @@ class Listener:
                 return
 
 
+class ShownMovie:
+    """The newest state of a film that its listeners have read; one of them reads at a time."""
+
+    def __init__(self) -> None:
+        self.reading = asyncio.Lock()
+        self.movie: Movie | None = None
+
+    @property
+    def position(self) -> int:
+        return max(self.movie.position, self.movie.ratings.position) if self.movie else 0
+
+
 class LiveFeed:
     """Follows all films while somebody listens.
 
@@ -68,6 +82,8 @@ class LiveFeed:
         self._client = client
         self._listeners: set[Listener] = set()
         self._addresses: Counter[str] = Counter()
+        self._shown: dict[UUID, ShownMovie] = {}
+        self._reads = asyncio.Semaphore(READS_AT_ONCE_MAX)
         self._following: asyncio.Task[None] | None = None
         self._started: asyncio.Future[None] | None = None
 
@@ -96,8 +112,24 @@ class LiveFeed:
             self._listeners.discard(listener)
             self._addresses[address] -= 1
             self._addresses += Counter()  # Forgets addresses without a stream.
+            for movie_id in self._shown.keys() & listener.movies:
+                if not any(movie_id in other.movies for other in self._listeners):
+                    del self._shown[movie_id]
             if not self._listeners:
                 self._stop()
+
+    async def movie(self, client: AsyncStarfold, movie_id: UUID, position: int) -> Movie:
+        """Return a film as of a position or later: its listeners share the reads.
+
+        Raises the `ClientError` of a read.
+        """
+        shown = self._shown.setdefault(movie_id, ShownMovie())
+        async with shown.reading:
+            if shown.movie is None or shown.position < position:
+                client.caller.note(position)
+                async with self._reads:
+                    shown.movie = await client.get_movie(movie_id)
+            return shown.movie
 
     def end(self) -> None:
         """End every listener; the process stops."""

@@ -92,3 +92,23 @@ def test_who_comes_as_the_last_one_leaves_is_served(api: Api, site: str) -> None
             api.rate(ann, movie_id, score)
             shown = f'"average":"{score:.2f}"'
             assert next(line for line in lines if shown in line)
+
+
+def test_the_listeners_of_a_film_share_the_reads_of_a_change(api: Api, site: str) -> None:
+    movie_id, ann = api.movie(), api.sign_up()
+    api.read(f"/v1/movies/{movie_id}")
+    with ExitStack() as opened:
+        streams = [opened.enter_context(listening(site, movie_id)) for _ in range(12)]
+        before = _reads_of_movies(api)
+        api.rate(ann, movie_id, 4)
+        for lines in streams:
+            assert next(line for line in lines if '"average":"4.00"' in line)
+        assert _reads_of_movies(api) == before + 1
+
+
+def _reads_of_movies(api: Api) -> float:
+    """How many answers the query API has given about one film."""
+    lines = api.query.get("/metrics").text.splitlines()
+    route = 'route="/v1/movies/{movie_id}"'
+    counted = [one for one in lines if "_seconds_count" in one and route in one]
+    return sum(float(one.split()[-1]) for one in counted)
