@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import signal
 from collections.abc import Callable, Iterator
+from itertools import chain, groupby, islice
 from pathlib import Path
 from typing import Any
 from unittest.mock import patch
@@ -56,6 +57,25 @@ structlog.configure(
 )
 
 _configure = structlog.configure
+
+# The folders with the longest tests.
+LONG = frozenset({"acceptance", "browser", "faults"})
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Have each process begin with long tests, so that the short ones fill up the end."""
+    processes: int = getattr(config, "workerinput", {}).get("workercount", 1)
+    modules = [list(module) for _, module in groupby(items, key=lambda item: item.path)]
+    long = [module for module in modules if module[0].path.parent.name in LONG]
+    short = chain.from_iterable(
+        module for module in modules if module[0].path.parent.name not in LONG
+    )
+    shares = [list(chain.from_iterable(long[place::processes])) for place in range(processes)]
+    # Each process is first given as many tests in a row, and takes from the others' ends later.
+    for share in shares:
+        share.extend(islice(short, max(0, len(items) // processes - len(share))))
+    if processes > 1:
+        items[:] = [*chain.from_iterable(shares), *short]
 
 
 def _configure_uncached(**options: Any) -> None:

@@ -30,8 +30,6 @@ FAILURE_KEPT_S = 86_400
 # A job that was taken but not started for this long is queued again.
 UNSTARTED_MAX = timedelta(seconds=8)
 MAINTENANCE_MAX_S = 10
-# A dead worker stays registered for longer than this.
-WORKER_SILENT_MAX = timedelta(seconds=60)
 AUDITED: tuple[State, ...] = ("following", "active", "retired")
 
 log = structlog.get_logger()

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import NamedTuple
 
 from rq import Worker
 from rq.registry import FailedJobRegistry, StartedJobRegistry
 
-from ops.jobs import WORKER_SILENT_MAX, Jobs
+from ops.jobs import Jobs
+
+# A dead worker stays registered for longer than this.
+WORKER_SILENT_MAX = timedelta(seconds=60)
 
 
 class JobCounts(NamedTuple):

@@ -8,7 +8,7 @@ from uuid import UUID
 import pytest
 from playwright.sync_api import Browser, Locator, Page, StorageState, expect
 
-from console.pages import overview
+from console.pages import troubles
 from shared.ids import MovieId, UserId
 from shared.read_model.keys import partition_of
 from tests.browser.conftest import CHROMIUM
@@ -100,7 +100,7 @@ def test_lag_rises_without_a_projector_and_falls_with_one(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """The overview renews itself; what is behind for long is red, and comes first."""
-    monkeypatch.setattr(overview, "LAG_MAX_S", 1.0)
+    monkeypatch.setattr(troubles, "LAG_MAX_S", 1.0)
     movie_id, user = api.movie(), api.sign_up()
     wait_until_applied(module_system.projector_wiring())
     with new() as visitor:

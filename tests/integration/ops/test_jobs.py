@@ -144,7 +144,7 @@ def test_a_killed_worker_does_not_count_as_one_for_long(
     worker = start_worker()
     jobs.require_worker()
     worker.kill()
-    monkeypatch.setattr("ops.jobs.WORKER_SILENT_MAX", timedelta(0))
+    monkeypatch.setattr("ops.jobs.counts.WORKER_SILENT_MAX", timedelta(0))
     with pytest.raises(Exception, match="no worker is running"):
         jobs.require_worker()
 
