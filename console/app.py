@@ -84,6 +84,7 @@ class _Parts(NamedTuple):
 
     store: Store
     reads: WiredThread
+    servers: WiredThread
     measuring: WiredThread
     rate: WriteRate
     acts: ActExecutor
@@ -110,6 +111,7 @@ def create_app(settings: ConsoleSettings) -> Service:
         await parts.measuring.close()
         await parts.acts.close()
         await parts.reads.close()
+        await parts.servers.close()
         parts.commands.close()
         parts.jobs.close()
         await parts.store.close()
@@ -157,6 +159,8 @@ def _wire(settings: ConsoleSettings) -> _Parts:
     accounts = Accounts(store, Codec(), key_wrap, settings.reservation_secret.get_secret_value())
     tasks = Tasks(expected=(Unavailable, OSError))
     reads = WiredThread(settings, "console-reads")
+    # A server that hangs holds up the look at the servers, and no other read.
+    servers = WiredThread(settings, "console-servers")
     measuring = WiredThread(settings, "console-lag")
     acts, commands = ActExecutor(settings), CommandClient(settings)
     jobs, measured, rate = JobQueue(settings), Measured(), WriteRate()
@@ -171,7 +175,7 @@ def _wire(settings: ConsoleSettings) -> _Parts:
         Keys(reads, acts, commands),
         Mails(reads, acts, settings),
         Acts(reads, acts.log),
-        System(reads, jobs, rate),
+        System(servers, jobs, rate),
         Operations(SharedLookUp(store.head), tasks, settings.metrics_token),
     )
-    return _Parts(store, reads, measuring, rate, acts, commands, jobs, tasks, rooms, gate)
+    return _Parts(store, reads, servers, measuring, rate, acts, commands, jobs, tasks, rooms, gate)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from collections import deque
 from collections.abc import Callable, Iterator
 from typing import Any, Literal, NamedTuple, TypeVar
 
@@ -51,23 +50,25 @@ class ServerState(NamedTuple):
 
 
 class WriteRate:
-    """Events that were appended a second, from the heads that were seen at some moments."""
+    """Events that were appended a second, from the heads that were seen at some moments.
+
+    One thread notes, others read: what they read is replaced as a whole.
+    """
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
-        self._heads: deque[tuple[float, Position]] = deque()
+        self._heads: tuple[tuple[float, Position], ...] = ()
 
     def note(self, head: Position) -> None:
         now = self._clock()
-        self._heads.append((now, head))
         # The oldest one is as old as the time of the mean, or a little older.
-        while len(self._heads) > 2 and now - self._heads[1][0] >= RATE_S:
-            self._heads.popleft()
+        old = [nth for nth, (at, _) in enumerate(self._heads) if now - at >= RATE_S]
+        self._heads = (*self._heads[old[-1] if old else 0 :], (now, head))
 
     @property
     def per_s(self) -> float | None:
         """The mean over the time, or over what was seen of it; None before the second head."""
-        heads = tuple(self._heads)
+        heads = self._heads
         if len(heads) < 2:
             return None
         (began, first), (ended, last) = heads[0], heads[-1]

@@ -43,6 +43,7 @@ READ_WHOLE = 100
 KILLED_AT = (0.02, 0.05)
 SAMPLED_EVERY_S = 1.0
 POLL_S = 0.2
+IMPORTED_WITHIN_S = 4 * 3_600.0
 CAUGHT_UP_WITHIN_S = 3_600.0
 PUT_CLIENTS = 64
 DRAW = 7_000
@@ -81,23 +82,28 @@ def run(bench: Bench) -> list[Finding]:
 def _import(stack: Stack, made: DataSet) -> _Imported:
     """Run the command until it ends by itself; the first runs are killed."""
     before = stack.wiring.reader.head()
-    command = [
-        str(Path(sys.executable).with_name("starfold")),
-        *("import", "movielens", str(made.folder), "--home", str(stack.home.path)),
-    ]
+    program = str(Path(sys.executable).with_name("starfold"))
+    home = str(stack.home.path)
+    command = [program, "import", "movielens", str(made.folder), "--home", home]
+    give_up_at = time.monotonic() + IMPORTED_WITHIN_S
     with _sampled(stack) as peaks:
         for share in KILLED_AT:
             with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
                 peaks.watch(process.pid)
                 while stack.wiring.reader.head() - before < share * made.ratings:
-                    if process.poll() is not None:
+                    if process.poll() is not None or time.monotonic() > give_up_at:
+                        process.kill()
                         raise RuntimeError(f"the import ended with {process.returncode}")
                     time.sleep(POLL_S)
                 process.send_signal(signal.SIGKILL)
         started = time.perf_counter()
         with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
             peaks.watch(process.pid)
-            printed, _ = process.communicate()
+            try:
+                printed, _ = process.communicate(timeout=IMPORTED_WITHIN_S)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                raise
         seconds = time.perf_counter() - started
     counts = {what: int(count.replace(",", "")) for what, count in COUNT.findall(printed)}
     done = counts.get("imported", 0) + counts.get("unchanged", 0)

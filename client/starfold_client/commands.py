@@ -43,6 +43,8 @@ MIB = 1024 * 1024
 USERS_MAX, USERS_BYTES_MAX = 1_000, 4_096_000
 MOVIES_MAX, MOVIES_BYTES_MAX = 1_000, 16 * MIB
 RATINGS_MAX, RATINGS_BYTES_MAX = 10_000, 16 * MIB
+# Bulk requests that the API takes of one caller at the same time.
+BULK_REQUESTS_MAX = 4
 
 
 def _bulk(path: str) -> Endpoint[RowResults]:

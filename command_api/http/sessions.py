@@ -38,6 +38,7 @@ from shared.errors import (
     Forbidden,
     NotAuthenticated,
     NotFound,
+    Overloaded,
     StarfoldError,
     TooManyRequests,
 )
@@ -48,6 +49,9 @@ from shared.web.answer import Answer, AnswerKind, json_answer
 from shared.web.operation import Header, Parameters, Request, operation
 from shared.web.parameter_types import CanonicalUuid
 from shared.web.tokens import TOKEN_LIFETIME_S, TokenIssuer
+
+# Each round ends the sessions of one list. A user who logs in meanwhile is not waited for.
+ENDING_ROUNDS_MAX = 20
 
 log = structlog.get_logger()
 
@@ -244,14 +248,18 @@ class Sessions:
         # An operator may end the session of this request too.
         principal = msgspec.structs.replace(request.caller.principal, session_id=None)
         position, ended = START, set[UUID]()
-        while still := {one.session_id for one in await self._sessions.of_user(user_id)} - ended:
+        for _ in range(ENDING_ROUNDS_MAX):
+            listed = {one.session_id for one in await self._sessions.of_user(user_id)}
+            still = listed - ended
+            if not still:
+                return answer(Outcome("changed", user_id, position))
             endings = (self._ending(session_id, user_id) for session_id in still)
             outcomes = await asyncio.gather(
                 *(self._commands.send(ending, request, principal) for ending in endings)
             )
             position = max(position, *(outcome.position for outcome in outcomes))
             ended |= still
-        return answer(Outcome("changed", user_id, position))
+        raise Overloaded("the user has more open sessions: send the request again")
 
     async def _log_in_user(self, body: LogInBody, request: LogIn) -> Answer:
         email, address = canonical_email(body.email), request.caller.address

@@ -54,8 +54,8 @@ class SystemState(BaseModel):
 
 
 class System:
-    def __init__(self, reads: WiredThread, jobs: JobQueue, rate: WriteRate) -> None:
-        self._reads = reads
+    def __init__(self, servers: WiredThread, jobs: JobQueue, rate: WriteRate) -> None:
+        self._servers = servers
         self._jobs = jobs
         self._rate = rate
 
@@ -78,4 +78,4 @@ class System:
                 "servers": [one._asdict() for one in server_states(wiring, self._jobs)],
             }
 
-        return unstored(json_answer(await self._reads.run(found)))
+        return unstored(json_answer(await self._servers.run(found)))

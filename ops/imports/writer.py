@@ -21,17 +21,17 @@ from typing import NamedTuple, Self
 import msgspec
 from msgspec import UNSET
 
-from command_api.bulk.room import BULK_REQUESTS_PER_CALLER_MAX
 from ops.imports.reading.entry import Entry
 from ops.imports.reading.files import Files
 from ops.imports.report import Report, Status
 from ops.progress import Progress
 from starfold_client import NewRating, Starfold
+from starfold_client.commands import BULK_REQUESTS_MAX
 
 RATINGS_A_REQUEST = 1_000
 # Each lane has one request in flight; a user's ratings share a lane, to keep their order. The users
 # of a data set are created beside the lanes, in one more request.
-LANES = BULK_REQUESTS_PER_CALLER_MAX - 1
+LANES = BULK_REQUESTS_MAX - 1
 # Chunks that wait for a lane, so that memory is bounded whatever the file's size.
 WAITING_MAX = 2
 # Noon UTC of today may lie ahead, and so may tomorrow's where the day begins first.

@@ -85,8 +85,9 @@ class ChangeFeed:
     async def after(self, changes: GenerationCopy, seen: Position) -> ChangedMovies:
         """Return the movies that changed after `seen`.
 
-        Raises `ReloadNeeded` if an entry does not name its movie, or if the capped stream of an
-        earlier release may have dropped some changes.
+        A movie whose rank is damaged is left out and reported: after the repair all are read again.
+        Raises `ReloadNeeded` if the capped stream of an earlier release may have dropped some
+        changes.
         """
         keys, layout = PartitionKeys(CHANGES, changes.number, 0), layout_of(CHANGES, changes)
         if changes.definition_version < CHANGE_ORDER_SINCE:
@@ -108,16 +109,19 @@ class ChangeFeed:
             applied = decoded_checkpoint(checkpoint).position
         if not ranked:
             return ChangedMovies(max(seen, applied), {})
-        try:
-            changed = {movie: Position(layout.rank(movie, rank)) for movie, rank in ranked}
-        except DocumentDamaged as damaged:
-            self._damage.found(keys, None, str(damaged))
-            raise ReloadNeeded from damaged
-        last = changed[ranked[-1][0]]
-        if last > applied:
+        changed: dict[bytes, Position] = {}
+        for movie, rank in ranked:
+            try:
+                changed[movie] = Position(layout.rank(movie, rank))
+            except DocumentDamaged as damaged:
+                self._damage.found(keys, None, str(damaged))
+        last = max(changed.values(), default=START)
+        if len(ranked) < CHANGES_A_ROUND:
+            last = max(last, applied)
+        if last > applied or not last:
             with self._damage.contained(keys):
-                raise DocumentDamaged("the change feed is ahead of its checkpoint")
-        return ChangedMovies(applied if len(ranked) < CHANGES_A_ROUND else last, changed)
+                raise DocumentDamaged("the change feed does not end at its checkpoint")
+        return ChangedMovies(max(last, seen), changed)
 
     async def _streamed_history(
         self, changes: GenerationCopy, until: Position

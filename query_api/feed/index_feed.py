@@ -44,6 +44,8 @@ HEALING_MAX_S = 30.0
 # Rounds are less frequent while nothing changes, unless a reader waits for a position.
 QUIET_ROUND_EVERY_S = 0.5
 QUIET_AFTER_S = 2.0
+# The longest pause after a round that took long, perhaps because a partition was behind.
+LONG_PAUSE_S = 1.0
 POLL_S = 0.05
 # How often to check whether documents were repaired.
 LOOK_EVERY_S = 1.0
@@ -181,6 +183,7 @@ class IndexFeed:
             self._require_same_sources()
             if began_at >= look_at:
                 await self._require_same_builds(source, loaded)
+                await self._require_same_build(first, start)
                 self._changes.note(await source.read_again(seen))
                 look_at = time.monotonic() + LOOK_EVERY_S
             news = self._freshness.news
@@ -194,8 +197,8 @@ class IndexFeed:
                 changed_at = time.monotonic()
             now = time.monotonic()
             every_s = QUIET_ROUND_EVERY_S if now > changed_at + QUIET_AFTER_S else ROUND_EVERY_S
-            # After many changes a round takes longer: requests get at least as much time.
-            await self._pause(news, max(every_s, now - began_at))
+            # After many changes a round takes longer: requests get as much time then.
+            await self._pause(news, max(every_s, min(now - began_at, LONG_PAUSE_S)))
 
     async def _wait_for_healing(
         self,
@@ -251,6 +254,12 @@ class IndexFeed:
         for before, now in zip(loaded, checkpoints, strict=True):
             if before.build_token != now.build_token:
                 raise ReloadNeeded
+
+    async def _require_same_build(self, changes: PartitionKeys, start: Checkpoint) -> None:
+        """Raise `ReloadNeeded` after a repair of the change feed, which may have lacked changes."""
+        now = await read_checkpoint(self._reads, self._damage, changes)
+        if now.build_token != start.build_token:
+            raise ReloadNeeded
 
     async def _take_in(
         self,

@@ -8,8 +8,12 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
+from collections.abc import Iterator
 
 import pytest
+from playwright.sync_api import Browser
+
+from tests.support.browser import chromium
 
 
 def _chromium() -> str | None:
@@ -34,3 +38,9 @@ def pytest_report_header() -> str:
     return (
         "" if CHROMIUM else "no Chromium was found: the tests of the pages in a browser do not run"
     )
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    with chromium(CHROMIUM) as started:
+        yield started

@@ -11,10 +11,9 @@ from playwright.sync_api import Browser, Locator, Page, StorageState, expect
 from console.pages import troubles
 from shared.ids import MovieId, UserId
 from shared.read_model.keys import partition_of
-from tests.browser.conftest import CHROMIUM
 from tests.conftest import wait_ready
 from tests.support.api import PASSWORD, Api, User
-from tests.support.browser import Visitor, chromium, log_in, tab_to
+from tests.support.browser import NAME, REVIEW, TITLE, Visitor, log_in, tab_to
 from tests.support.builders import impossible_rating
 from tests.support.log import append_raw
 from tests.support.operated import Operated
@@ -22,21 +21,12 @@ from tests.support.read_models import active, wait_until_applied
 from tests.support.reader import Reader
 from tests.support.system import RunningProjector, System, eventually
 
-TITLE = "<script>alert(1)</script> \u202egnp.exe"
-NAME = "<b>Bö</b> \u202eevil"
-REVIEW = "<img src=x onerror=alert(1)> " + "long" * 2_000
 MAIL = str(UUID(int=1))
 REASON = "<script>alert(2)</script> \u202eticket"
 
 expect.set_options(timeout=20_000)
 
 New = Callable[..., Visitor]
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with chromium(CHROMIUM) as started:
-        yield started
 
 
 @pytest.fixture(scope="module")

@@ -11,17 +11,12 @@ import pytest
 from playwright.sync_api import Browser, expect
 
 from ops.imports.inbox import Inbox
-from tests.browser.conftest import CHROMIUM
 from tests.support.api import PASSWORD, Api
-from tests.support.browser import Visitor, chromium
+from tests.support.browser import NAME, REVIEW, TITLE, Visitor
 from tests.support.outbox import Outbox
 from tests.support.system import RunningApp, System
 from web.app import create_app
 from web.settings import WebSettings
-
-NAME = "<b>Bö</b> \u202eevil"
-TITLE = "<script>alert(1)</script> \u202egnp.exe"
-REVIEW = "<img src=x onerror=alert(1)> " + "long" * 2_000
 
 # The tests of members and of forms look at the pages that these lead to.
 PAGES = (
@@ -43,12 +38,6 @@ expect.set_options(timeout=20_000)
 _numbers = itertools.count(1)
 
 New = Callable[..., Visitor]
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with chromium(CHROMIUM) as started:
-        yield started
 
 
 @pytest.fixture(scope="module")

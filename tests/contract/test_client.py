@@ -13,10 +13,11 @@ import pytest
 
 import starfold_client
 from command_api.bodies import models
+from command_api.bulk.room import BULK_REQUESTS_PER_CALLER_MAX
 from query_api.http.parameters import MOVIES_MAX
 from shared.web.problems import PROBLEM_TYPES
 from starfold_client import Starfold, answers, errors, live
-from starfold_client.commands import Commands
+from starfold_client.commands import BULK_REQUESTS_MAX, Commands
 from starfold_client.exchange import REFRESH, Endpoint
 from starfold_client.reads import Reads
 from starfold_client.routes import BulkRoute, ListRoute, Route
@@ -210,6 +211,7 @@ def test_bulk_requests_are_as_large_as_the_api_takes() -> None:
     }
     bulks = [member.bulk for member in vars(Commands).values() if isinstance(member, BulkRoute)]
     assert {bulk.field: (bulk.rows_max, bulk.bytes_max) for bulk in bulks} == limits
+    assert BULK_REQUESTS_MAX == BULK_REQUESTS_PER_CALLER_MAX
     assert f"at most {MOVIES_MAX}" in (Starfold.stream.__doc__ or "")
 
 

@@ -37,8 +37,15 @@ WITH_BODY = [(side, one) for side, one in OPERATIONS if one.body is not None and
 CHECKED = [(side, one) for side, one in OPERATIONS if side != "query" and one.access is not None]
 NOBODY = "00000000-0000-0000-0000-000000000007"
 UUIDS = (
-    *("movie_id", "user_id", "session_id", "import_id"),
-    *("stream_id", "verification_id", "act_id", "key_id", "mail_id"),
+    "movie_id",
+    "user_id",
+    "session_id",
+    "import_id",
+    "stream_id",
+    "verification_id",
+    "act_id",
+    "key_id",
+    "mail_id",
 )
 PATH_VALUES = {
     **dict.fromkeys(UUIDS, NOBODY),

@@ -142,6 +142,9 @@ LIMITS = {
         "command_api.identity.sessions:LISTED_MAX",
         "command_api.identity.sessions:USER_AGENT_CHARS_MAX",
     ),
+    "such lists of sessions that one request of an operator ends": (
+        "command_api.http.sessions:ENDING_ROUNDS_MAX",
+    ),
     "characters of an API key; bytes of an access token": (
         "command_api.identity.authentication:API_KEY_CHARS_MAX",
         "shared.web.tokens:TOKEN_BYTES_MAX",

@@ -38,6 +38,12 @@ def chromium(executable: str | None) -> Iterator[Browser]:
         browser.close()
 
 
+# Texts of people who want a page to show them otherwise.
+TITLE = "<script>alert(1)</script> \u202egnp.exe"
+NAME = "<b>Bö</b> \u202eevil"
+REVIEW = "<img src=x onerror=alert(1)> " + "long" * 2_000
+
+
 class Visitor:
     """A browser of a person of their own; `page` is its only tab.
 

@@ -27,9 +27,8 @@ def operated(module_system: System, api: Api) -> Iterator[Operated]:
 
 
 @pytest.fixture
-def visitor(operated: Operated) -> Iterator[httpx.Client]:
-    with httpx.Client(base_url=operated.url, headers={"Origin": operated.url}, timeout=60) as one:
-        yield one
+def url(operated: Operated) -> str:
+    return operated.url
 
 
 def test_a_replay_to_the_end_by_buttons_and_back(

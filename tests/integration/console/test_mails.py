@@ -15,9 +15,10 @@ import pytest
 from console.outbox import MAIL_BYTES_MAX
 from projector.mails.file_name import MailFileName
 from projector.mails.transports import FOLDER_MAILS_MAX, Folder
-from tests.support.api import PASSWORD, Api, problem
+from tests.support.api import Api, problem
 from tests.support.operated import Operated
 from tests.support.outbox import Outbox
+from tests.support.pages import log_in
 from tests.support.system import System
 
 SITE = "https://films.example"
@@ -47,11 +48,6 @@ def requested(api: Api, outbox: Outbox) -> tuple[str, str]:
     email = api.sign_up().email
     assert api.command.post("/v1/password-resets", json={"email": email}).status_code == 204
     return email, SITE + outbox.link("reset")
-
-
-def log_in(visitor: httpx.Client, api: Api) -> None:
-    form = {"email": api.sign_up(role="operator").email, "password": PASSWORD, "next": "/"}
-    assert visitor.post("/login", data=form).status_code == 303
 
 
 def test_a_mail_is_listed_without_its_link_and_revealed_for_a_reason(
@@ -110,7 +106,7 @@ def test_an_operator_reads_a_mail_by_the_page(operated: Operated, api: Api, outb
         base_url=operated.url, headers={"Origin": operated.url}, timeout=30
     ) as visitor:
         assert visitor.get("/mails").headers["location"].startswith("/login")
-        log_in(visitor, api)
+        log_in(visitor, api, "operator")
         assert 'href="/mails"' in visitor.get("/").text
         shown = visitor.get("/mails").text
         path = re.findall(r'href="(/mails/[^"]+/reveal)"', shown)[0]
@@ -199,6 +195,6 @@ def test_without_an_outbox_answer_and_page_say_so(
     assert one.get("/mails") == {"transport": transport, "items": []}
     one.act("POST", f"/mails/{UUID(int=0)}/reveal", {"reason": "x"}, status=404)
     with httpx.Client(base_url=one.url, headers={"Origin": one.url}, timeout=30) as visitor:
-        log_in(visitor, api)
+        log_in(visitor, api, "operator")
         assert said in visitor.get("/mails").text
     one.close()

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
 
 import httpx
 import pytest
 
 from tests.support.api import Api
 from tests.support.pages import log_in
-from tests.support.system import System
 
 PAGES = (
     "/",
@@ -25,17 +23,6 @@ PAGES = (
     "/acts/export",
 )
 NAME = "<script>alert(1)</script>"
-
-
-@pytest.fixture(scope="module")
-def url(module_system: System, api: Api) -> str:
-    return module_system.start_console(command_url=str(api.command.base_url).rstrip("/")).url
-
-
-@pytest.fixture
-def visitor(url: str) -> Iterator[httpx.Client]:
-    with httpx.Client(base_url=url, headers={"Origin": url}, timeout=30) as client:
-        yield client
 
 
 def test_a_visitor_is_led_to_the_log_in_and_back(visitor: httpx.Client) -> None:

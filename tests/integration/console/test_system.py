@@ -9,31 +9,28 @@ import pytest
 
 from console.system import RATE_S, WriteRate
 from shared.ids import Position
-from tests.support.api import PASSWORD, Api
+from tests.support.api import Api
 from tests.support.operated import Operated
+from tests.support.pages import log_in
 from tests.support.ports import free_port
 from tests.support.system import System, eventually
 
 
-@pytest.fixture
-def visitor() -> Iterator[httpx.Client]:
-    with httpx.Client(timeout=60) as client:
-        yield client
+@pytest.fixture(scope="module")
+def operated(module_system: System, api: Api) -> Iterator[Operated]:
+    one = Operated(module_system, command_url=str(api.command.base_url).rstrip("/"))
+    yield one
+    one.close()
 
 
-def overview(visitor: httpx.Client, url: str, api: Api) -> str:
-    visitor.base_url = httpx.URL(url)
-    form = {"email": api.sign_up(role="operator").email, "password": PASSWORD, "next": "/"}
-    assert visitor.post("/login", data=form, headers={"Origin": url}).status_code == 303
-    shown = visitor.get("/")
-    assert shown.status_code == 200, shown.text
-    return shown.text
+@pytest.fixture(scope="module")
+def url(operated: Operated) -> str:
+    return operated.url
 
 
 def test_each_server_with_its_size_and_the_jobs(
-    module_system: System, api: Api, visitor: httpx.Client
+    operated: Operated, api: Api, visitor: httpx.Client
 ) -> None:
-    operated = Operated(module_system, command_url=str(api.command.base_url).rstrip("/"))
     state = operated.get("/system")
     assert [one["role"] for one in state["servers"]] == ["event store", "read models", "jobs"]
     assert [one["product"] for one in state["servers"]] == ["PostgreSQL", "Valkey", "Valkey"]
@@ -42,26 +39,27 @@ def test_each_server_with_its_size_and_the_jobs(
         assert server["bytes_used"] > 0
         assert 0 < server["connections"] <= server["connections_max"]
     assert state["jobs"]["workers"] == 0
-    assert "No worker runs" in overview(visitor, operated.url, api)
+    log_in(visitor, api, "operator")
+    assert "No worker runs" in visitor.get("/").text
     operated.hire_worker()
     assert operated.get("/system")["jobs"]["workers"] == 1
     assert "No worker runs" not in visitor.get("/").text
     eventually(lambda: operated.get("/system")["events_per_s"] is not None)
     assert "events a second" in visitor.get("/").text
-    operated.close()
 
 
-def test_the_overview_says_which_server_does_not_answer(
-    module_system: System, api: Api, visitor: httpx.Client
-) -> None:
+def test_the_overview_says_which_server_does_not_answer(module_system: System, api: Api) -> None:
     nobody = f"redis://127.0.0.1:{free_port()}/0"
     command_url = str(api.command.base_url).rstrip("/")
-    console = module_system.start_console(redis_url=nobody, command_url=command_url)
-    shown = overview(visitor, console.url, api)
-    assert "The server of the read models does not answer" in shown
-    assert "The server of the jobs" not in shown
-    assert "PostgreSQL" in shown
-    assert nobody not in shown
+    url = module_system.start_console(redis_url=nobody, command_url=command_url).url
+    with httpx.Client(base_url=url, headers={"Origin": url}, timeout=60) as visitor:
+        log_in(visitor, api, "operator")
+        answer = visitor.get("/")
+    assert answer.status_code == 200
+    assert "The server of the read models does not answer" in answer.text
+    assert "The server of the jobs" not in answer.text
+    assert "PostgreSQL" in answer.text
+    assert nobody not in answer.text
 
 
 def test_the_write_rate_is_the_mean_of_a_minute() -> None:

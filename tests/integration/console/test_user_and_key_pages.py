@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
 
 import httpx
-import pytest
 
 from ops.acts.log import ActLog
 from shared.log.schema import PROJECTOR_ROLE
@@ -15,17 +13,6 @@ from tests.support.pages import confirmed, hidden, log_in
 from tests.support.system import System
 
 NAME = "<b>Importer</b>"
-
-
-@pytest.fixture(scope="module")
-def url(module_system: System, api: Api) -> str:
-    return module_system.start_console(command_url=str(api.command.base_url).rstrip("/")).url
-
-
-@pytest.fixture
-def visitor(url: str) -> Iterator[httpx.Client]:
-    with httpx.Client(base_url=url, headers={"Origin": url}, timeout=30) as client:
-        yield client
 
 
 def test_a_key_is_made_shown_on_one_page_and_revoked(

@@ -11,6 +11,7 @@ import httpx
 import pytest
 from msgspec import to_builtins
 
+from projector.audit.auditor import Audit
 from projector.following.follower import Follower
 from projector.generations.table import Generation
 from query_api.feed import index_feed
@@ -21,6 +22,7 @@ from shared.read_model.kinds import CHANGE_ORDER, POSITIONS, position_field, pos
 from tests.support.api import AT_LEAST, POSITION
 from tests.support.builders import a_rating
 from tests.support.commits import commit
+from tests.support.index_loads import counted_loads
 from tests.support.read_models import active
 from tests.support.scenarios.mixed_history import History
 from tests.support.scenarios.projector_steps import bootstrapped, follow_to_the_end
@@ -300,8 +302,9 @@ def test_an_index_is_loaded_without_a_damaged_movie_and_takes_it_in_once_it_is_w
 def test_an_order_of_change_that_is_damaged_freezes_nothing_unnoticed(
     store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A rank that is not its movie's is passed by a load; an order that is none: not ready."""
+    """A rank that is not its movie's is passed until its repair; no order at all is not ready."""
     monkeypatch.setattr(index_feed, "BEHIND_AFTER_S", 0.5)
+    monkeypatch.setattr(index_feed, "LOOK_EVERY_S", 0.05)
     generation: Generation = active(store.wiring, CHANGES)
     key = generation.keys(0).document(CHANGE_ORDER)
     store.rate(4)
@@ -311,6 +314,17 @@ def test_an_order_of_change_that_is_damaged_freezes_nothing_unnoticed(
     store.redis.zadd(key, {last: held[last] + 1})
     assert listed(store, at_least=store.head())
     assert store.get("/ready").status_code == 200
+    loads = counted_loads(monkeypatch)
+    store.rate(5)
+    store.catch_up()
+    store.redis.zadd(key, {last: 2**52 + 1})
+    eventually(lambda: (CHANGES, None) in store.reported())
+    assert listed(store, at_least=store.head())
+    assert loads == []
+    Audit(store.wiring.reader, store.wiring.store).verify(generation, repair=True)
+    eventually(lambda: loads)
+    held = dict(store.redis.zrange(key, 0, -1, withscores=True))
+    assert listed(store, at_least=store.head())
     store.redis.delete(key)
     store.redis.set(key, b"no order")
     eventually(lambda: store.get("/ready").status_code == 503)

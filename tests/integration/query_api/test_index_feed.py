@@ -18,9 +18,8 @@ from projector.following.follower import Follower
 from projector.wiring import Wiring
 from query_api.feed.changes import Changes
 from query_api.feed.index_feed import IndexFeed
-from query_api.feed.movie_source import MovieSource
 from shared.ids import START, Position
-from shared.read_model.checkpoints import Checkpoint, decode_checkpoint
+from shared.read_model.checkpoints import decode_checkpoint
 from shared.read_model.checksum import with_checksum
 from shared.read_model.generations import CHANGE_ORDER_SINCE, generation_copy
 from shared.read_model.keys import CHANGES, GENERATIONS_KEY, MOVIES, PARTITIONS, partition_of
@@ -29,6 +28,7 @@ from shared.read_model.statistics import statistics_of
 from tests.support.api import AT_LEAST, POSITION
 from tests.support.builders import a_movie, a_rating
 from tests.support.commits import commit
+from tests.support.index_loads import counted_loads
 from tests.support.read_models import active
 from tests.support.scenarios.mixed_history import History
 from tests.support.scenarios.projector_steps import bootstrapped, built, follow_to_the_end
@@ -186,14 +186,7 @@ def test_an_index_follows_however_far_it_is_behind(
     read: Read, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A movie that changed often is read once, and nothing is loaded again."""
-    loads: list[int] = []
-    load = MovieSource.load
-
-    async def counted(source: MovieSource, number: int, alive: Callable[[], None]) -> Checkpoint:
-        loads.append(number)
-        return await load(source, number, alive)
-
-    monkeypatch.setattr(MovieSource, "load", counted)
+    loads = counted_loads(monkeypatch)
     monkeypatch.setattr("projector.documents.working_set.STREAM_ENTRIES_MAX", 5)
     monkeypatch.setattr("query_api.feed.change_feed.CHANGES_A_ROUND", 2)
     for _ in range(3):
